@@ -1,0 +1,31 @@
+# A thin list: tools/bootstrap.py sets up what a target needs, quickly when run again.
+PYTHON ?= python3
+RUN = .venv/bin
+
+.PHONY: demo test check engines setup clean
+
+demo: ## set up what it needs and run the main job
+	@$(PYTHON) tools/bootstrap.py demo
+	@$(RUN)/gossamer demo $(ARGS)
+
+test: ## set up what it needs and pass all the tests, with the real engines
+	@$(PYTHON) tools/bootstrap.py test
+	@$(MAKE) --no-print-directory check
+	@$(RUN)/python -m pytest $(ARGS)
+
+check: ## ruff, mypy --strict, import directions, house rules
+	@$(PYTHON) tools/bootstrap.py check
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+
+engines: ## start a Camunda 7 and a Zeebe here and print their URLs
+	@$(PYTHON) tools/bootstrap.py engines
+	@$(RUN)/gossamer engines $(ARGS)
+
+setup: ## everything a developer needs
+	@$(PYTHON) tools/bootstrap.py test
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,24 @@
+"""What the mesh raises. Four kinds of blame, so that a caller knows whose move is next.
+
+Junk from the network is in none of them: it is counted and dropped, never raised.
+"""
+
+
+class MeshError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+class MisuseError(MeshError):
+    """Our own caller broke a rule of the API; the object is as it was before the call."""
+
+
+class KeyFileError(MeshError):
+    """A key file is missing, unreadable, of the wrong form, or open to other users."""
+
+
+class ListenError(MeshError):
+    """An address cannot be bound: it is in use, or is not an address of this machine."""
+
+
+class JoinError(MeshError):
+    """No seed answered: nobody is there, or it has another mesh key or mesh name."""

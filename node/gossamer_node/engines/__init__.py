@@ -1,0 +1,1 @@
+"""Engines are ports: one small protocol (`port`), an adapter for each engine."""

@@ -1,0 +1,1 @@
+"""A service: a WASM worker and what service.yaml says of it."""

@@ -1,0 +1,113 @@
+"""A service as the rest of the node sees it: validated, immutable, with every default filled in.
+
+`load` makes one from a service.yaml. A service only *requests*; what it gets is the node's
+configuration to grant (`Grant`), and the host checks the grant, never the request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from gossamer_node.engines.port import LOCK_MS_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic that the service works on.
+
+    Attributes:
+        name: the topic's name at the engine.
+        engines: configured engine names; None means every engine that the node knows.
+        variables: names to fetch, None for all.
+        lock_ms: the engine's lock, renewed while the job makes progress.
+    """
+
+    name: str
+    engines: tuple[str, ...] | None = None
+    variables: tuple[str, ...] | None = None
+    lock_ms: int = LOCK_MS_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job of this service may use at most."""
+
+    memory_bytes_max: int = 16 * 2**20
+    time_ms_max: int = 10_000
+    output_bytes_max: int = 2**20
+    stack_bytes_max: int = 512 * 2**10
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The host operations that a service requests.
+
+    Attributes:
+        http_origins: exact origins for `http.fetch`. A name in braces, `{booking}`, stands for
+            an origin that the node's configuration gives under that name.
+        config: names that `config.get` may read.
+        extend_lock: whether `job.extend_lock` is wanted.
+    """
+
+    http_origins: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+    extend_lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the node's configuration lets one service do. Nothing by default.
+
+    Attributes:
+        http_origins: exact origins, `http://127.0.0.1:5001`.
+        redirects: whether `http.fetch` follows redirects, to granted origins only.
+        config: values for `config.get`, by name.
+        extend_lock: whether `job.extend_lock` works.
+    """
+
+    http_origins: tuple[str, ...] = ()
+    redirects: bool = False
+    config: Mapping[str, str] = field(default_factory=dict)
+    extend_lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Another service or host capability by name and semver range. Validated, not yet acted on."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grpc:
+    """A gRPC service that the worker wants to call. Validated, not yet acted on."""
+
+    host: str
+    port: int
+    proto_files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service. `path` is its service.yaml; `module` the .wasm file, resolved beside it.
+
+    `module` is None only for a description without worker, which a node refuses to start.
+    """
+
+    path: Path
+    name: str
+    version: str
+    description: str = ""
+    module: Path | None = None
+    topics: tuple[Topic, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    concurrency: int = 8
+    encoding: Literal["json", "msgpack"] = "json"
+    retries: int = 3
+    backoff_ms: int = 1_000
+    on_holder_lost: Literal["regrant", "wait"] = "regrant"
+    dependencies: tuple[Dependency, ...] = ()
+    grpc: Grpc | None = None
