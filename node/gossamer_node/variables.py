@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 TypeTag: TypeAlias = "str | dict[str, JsonValue]"
 """A type's name, `"Long"`; or, where it has more to say, `{"type": "Object", **value_info}`."""
