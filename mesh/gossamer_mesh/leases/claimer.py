@@ -234,6 +234,9 @@ class Claimer:
             self._send(older.holder, Revoke(older.id, "its lock ended and the engine gave it anew"))
         self._waiting[key] = new
         self._grant(new, now_ms)
+        if new.state == states.WAITING:
+            # More than was asked for, or its credit died during the poll: not ours to keep.
+            self._release(new, "no node had room for it", now_ms)
 
     def release_waiting(self, now_ms: int) -> None:
         """Gives back what no holder has: the member is stopping."""

@@ -40,11 +40,12 @@ FINISHED = "finished"
 class Run:
     """Start a worker on `payload`; end by `finish` or `hand_back`."""
 
-    __slots__ = ("lease", "payload", "remaining_ms", "topic")
+    __slots__ = ("lease", "payload", "receipt", "remaining_ms", "topic")
 
     def __init__(self, grant: Grant) -> None:
         self.lease = grant.lease
         self.topic = grant.topic
+        self.receipt = grant.receipt
         self.payload = grant.payload
         self.remaining_ms = grant.remaining_ms
 
