@@ -6,6 +6,7 @@ half-started. Down, on SIGTERM or SIGINT: stop claiming, finish the running jobs
 get the last outcomes acknowledged, say goodbye to the mesh. A second signal ends it at once.
 """
 
+import os
 import secrets
 import signal
 import time
@@ -54,6 +55,7 @@ class Node:
             "node": {
                 "name": self._config.name,
                 "id": self.mesh.node_id,
+                "pid": os.getpid(),
                 "version": version("gossamer"),
                 "mesh": self._config.mesh.name,
                 "address": f"{host}:{port}",
