@@ -52,3 +52,9 @@ def leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+class LocalEngineError(EngineError):
+    """An engine could not be started on this machine; nothing of it is left running."""
+
+
+class LocalEngineMissing(LocalEngineError):
+    """An engine can't be had on this machine: no network, no Maven, no Java runtime."""
