@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from gossamer_node.engines.config import (
     Auth,
@@ -25,8 +24,10 @@ from gossamer_node.engines.config import (
     BearerAuth,
     EngineConfig,
     NoAuth,
-    OAuth2,
+    OAuth2Auth,
+    check_url,
 )
+from gossamer_node.errors import InputError
 from gossamer_node.schema import (
     Choice,
     Field,
@@ -132,11 +133,10 @@ def parse_address(text: str) -> Address:
 
 def _base_url(text: str) -> str:
     """The base of a REST API, without a slash at its end."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable():
-        raise ValueError("is not an http or https URL")
-    if parts.port == 0 or parts.query or parts.fragment or "@" in parts.netloc or " " in text:
-        raise ValueError("has more than scheme, host, port and path")
+    try:
+        check_url(text, "this")
+    except InputError as error:
+        raise ValueError("is no http(s) URL, or has credentials or a query") from error
     return text.rstrip("/")
 
 
@@ -166,7 +166,7 @@ AUTH: OneOf[Auth] = OneOf(
         "oauth2": Record(
             "OAuth 2.0 client credentials",
             "Tokens are fetched, and renewed before they end.",
-            OAuth2,
+            OAuth2Auth,
             (
                 Field("token_url", URL, "token_url", "Where tokens are had."),
                 Field("client_id", WORD, "client_id", "The client's id."),
@@ -442,7 +442,12 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        return ENVIRONMENT_PREFIX + self.path.replace(".", "_").upper()
+        return ENVIRONMENT_PREFIX + self.attribute.upper()
+
+    @property
+    def attribute(self) -> str:
+        """Of the parsed arguments."""
+        return self.path.replace(".", "_")
 
 
 def settings(record: Record[Any] = NODE, above: str = "") -> Iterator[Setting]:
@@ -454,18 +459,18 @@ def settings(record: Record[Any] = NODE, above: str = "") -> Iterator[Setting]:
             yield Setting(above + row.key, row)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and the flag of every setting that has one."""
+def add_flags(parser: argparse.ArgumentParser, *paths: str) -> None:
+    """Adds `--config` and the flags of these settings; of all that have one, if none is named."""
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="the node's configuration file (YAML)"
     )
     for setting in settings():
         row = setting.row
-        if row.flag:
+        if row.flag and (not paths or setting.path in paths):
             several = isinstance(row.kind, ListOf)
             parser.add_argument(
                 row.flag,
-                dest=_dest(setting),
+                dest=setting.attribute,
                 metavar=row.flag.removeprefix("--").replace("-", "_").upper(),
                 action="append" if several else "store",
                 help=_help(row, several),
@@ -493,9 +498,9 @@ def load(
         text = environ.get(setting.variable)
         if text is not None:
             tree = source.overlay(tree, _layer(setting, [text], setting.variable, environ))
-        given = flags.get(_dest(setting))
+        given = flags.get(setting.attribute)
         if given is not None:
-            texts = [given] if isinstance(given, str) else given
+            texts = given if isinstance(given, list) else [str(given)]
             tree = source.overlay(tree, _layer(setting, texts, setting.row.flag, environ))
     return NODE.read(source.overlay(_defaults(tree, environ), tree), "")
 
@@ -544,10 +549,6 @@ def _base_directory(environ: Mapping[str, str], variable: str, below_home: str) 
     given = Path(environ.get(variable, ""))
     base = given if given.is_absolute() else Path(environ.get("HOME", "/")) / below_home
     return base / "gossamer"
-
-
-def _dest(setting: Setting) -> str:
-    return "setting_" + setting.path.replace(".", "_")
 
 
 def _help(row: Field, several: bool) -> str:

@@ -8,6 +8,7 @@ network.
 import json
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -73,7 +74,7 @@ async def serve_control(
             async with trio.open_nursery() as nursery:
                 task_status.started()
                 await trio.serve_listeners(
-                    lambda stream: _answer(stream, handlers),
+                    partial(_answer, handlers),
                     [trio.SocketListener(listener)],
                     handler_nursery=nursery,
                 )
@@ -81,7 +82,7 @@ async def serve_control(
             path.unlink(missing_ok=True)
 
 
-async def _answer(stream: trio.SocketStream, handlers: Mapping[str, Handler]) -> None:
+async def _answer(handlers: Mapping[str, Handler], stream: trio.SocketStream) -> None:
     with trio.move_on_after(ANSWER_MS_MAX / 1_000):
         async with stream:
             try:

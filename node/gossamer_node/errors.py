@@ -47,11 +47,6 @@ class Unsupported(EngineError):
     """The engine has no such capability; the message names the engine and what to do instead."""
 
 
-def leaf(error: BaseException) -> BaseException:
-    """The first error in a group of groups: what a person is to read."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 class LocalEngineError(EngineError):
     """An engine could not be started on this machine; nothing of it is left running."""
 

@@ -13,6 +13,7 @@ Who claims is worked out by each member for itself, from what the members say of
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgpack
 import trio
@@ -94,8 +95,8 @@ class Leasing:
                 engine,
                 claimer,
                 f"gossamer-{mesh.node_id[:8]}-{self._session:x}",
-                lambda jobs, started_ms, group=group: self._take(group, jobs, started_ms),
-                lambda reachable, name=name: self._set_reachable(name, reachable),
+                partial(self._take, group),
+                partial(self._set_reachable, name),
             )
 
     # --- running
@@ -327,9 +328,11 @@ class Leasing:
             if isinstance(work, Extend):
                 ours = await settling.extend(engine, work)
                 claimer.handle_extended(work, ours, now_ms())
-            elif isinstance(work, (Report, Release)):
-                call = settling.report if isinstance(work, Report) else settling.release
-                answer = await call(engine, work)
+            elif isinstance(work, Report):
+                answer = await settling.report(engine, work)
+                claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
+            elif isinstance(work, Release):
+                answer = await settling.release(engine, work)
                 claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
         self._pump()
 
@@ -346,7 +349,8 @@ class Leasing:
         moved = True
         while moved:
             moved = False
-            for machine in (self._holder, *self._claimers.values()):
+            machines: list[Holder | Claimer] = [self._holder, *self._claimers.values()]
+            for machine in machines:
                 for member_id, message in machine.messages_to_send():
                     moved = True
                     if member_id == self._mesh.node_id:

@@ -4,7 +4,7 @@
     log.info("granted", job=ref.key, topic=ref.topic, engine=ref.engine, epoch=epoch)
 
 The message says what happened and the fields say to what: `job`, `topic`, `engine`, `epoch`,
-`lease`, `member`, `service` where they apply, under these names. `configure` chooses the form.
+`lease`, `member`, `service` where they apply, under these names. `setup` chooses the form.
 No value can forge a line: what does not print is escaped, and long values are cut. No field whose
 name speaks of a secret is written (`SECRET_WORDS`). Variables of a process are nobody's to log.
 """
@@ -61,7 +61,7 @@ def get(name: str) -> Log:
     return Log(logging.getLogger(f"{ROOT}.{name}"))
 
 
-def configure(
+def setup(
     form: Literal["logfmt", "json"] = "logfmt",
     level: Literal["debug", "info", "warning", "error"] = "info",
     stream: TextIO | None = None,
@@ -79,7 +79,7 @@ def configure(
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+    def handleError(self, record: logging.LogRecord) -> None:
         """Nothing: a log that cannot be written must not stop the work, nor fill the disk."""
 
 

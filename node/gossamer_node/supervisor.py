@@ -24,7 +24,7 @@ from gossamer_node.config import Address, NodeConfig
 from gossamer_node.control import serve_control
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
-from gossamer_node.errors import InputError, NodeError, leaf
+from gossamer_node.errors import InputError
 from gossamer_node.executing import Executor
 from gossamer_node.leasing import Leasing
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
@@ -120,13 +120,9 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
 def run_node(config: NodeConfig) -> None:
     """Runs a node until SIGTERM or SIGINT, then stops it in good order.
 
-    Raises: InputError as `open_node` does.
+    Raises: InputError as `open_node` does, maybe in a group.
     """
-    try:
-        trio.run(_run_node, config)
-    except* NodeError as group:
-        # Nurseries wrap what a person got wrong; the person is told the thing itself.
-        raise leaf(group) from None
+    trio.run(_run_node, config)
 
 
 async def _run_node(config: NodeConfig) -> None:

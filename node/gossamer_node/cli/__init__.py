@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TextIO
 
 from gossamer_mesh.errors import MeshError
+
 from gossamer_node.cli.helping import describe
 from gossamer_node.errors import InputError, NodeError
 
@@ -47,14 +48,14 @@ class ExitStatus(IntEnum):
     """Whoever read the output went away: 128 + SIGPIPE."""
 
 
-DESCRIPTION = """Job workers as WebAssembly, on a mesh of nodes, for Camunda 7, Camunda 8 and Gossamer's engine.
+DESCRIPTION = """Job workers as WebAssembly, on a mesh of nodes, for Camunda 7 and Camunda 8.
 
-Examples:
-    gossamer demo                            the hotel reservation, on three nodes
-    gossamer service new greeter             begin a worker
-    gossamer node --config gossamer.yaml     run a node
-    gossamer doctor                          is everything there that a node needs?
-    gossamer service check --help            more about a command
+examples:
+  gossamer demo                            the hotel reservation, on three nodes
+  gossamer service new greeter             begin a worker
+  gossamer node --config gossamer.yaml     run a node
+  gossamer doctor                          is everything there that a node needs?
+  gossamer service check --help            more about a command
 """
 
 
@@ -144,7 +145,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _remedy(entry: metadata.EntryPoint) -> str:
-    return f"pip install 'gossamer[{','.join(entry.extras)}]'" if entry.extras else "pip install gossamer"
+    return (
+        f"pip install 'gossamer[{','.join(entry.extras)}]'"
+        if entry.extras
+        else "pip install gossamer"
+    )
 
 
 def _not_installed(name: str, entry: metadata.EntryPoint, error: ModuleNotFoundError) -> str:

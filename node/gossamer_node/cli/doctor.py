@@ -4,11 +4,11 @@ Looks at this machine (Python, wasmtime, what local engines need), at the config
 keys, addresses, folders) and at each configured engine: does it answer, and as what? Changes
 nothing. Each line is ok, warn or fail; the exit status is 1 when a line fails.
 
-Examples:
-    gossamer doctor
-    gossamer doctor --config gossamer.yaml
-    gossamer doctor --engine kind=camunda7,url=http://localhost:8080/engine-rest
-    gossamer doctor --json
+examples:
+  gossamer doctor
+  gossamer doctor --config gossamer.yaml
+  gossamer doctor --engine kind=camunda7,url=http://localhost:8080/engine-rest
+  gossamer doctor --json
 """
 
 import argparse
@@ -21,7 +21,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Literal
 
 import trio
@@ -43,6 +42,9 @@ PROBE_S_MAX = 10
 DISK_FREE_LOW_BYTES = 500 * 2**20
 DISK_FREE_MIN_BYTES = 50 * 2**20
 """A compiled module has up to 40 MB; the node's own state has less than 1."""
+
+
+_ANSWER_7 = '(module (func (export "f") (result i32) i32.const 7))'
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ def _wasmtime() -> Finding:
         import wasmtime  # noqa: PLC0415 - a missing native library shows here
 
         store = wasmtime.Store()
-        module = wasmtime.Module(store.engine, '(module (func (export "f") (result i32) i32.const 7))')
+        module = wasmtime.Module(
+            store.engine, '(module (func (export "f") (result i32) i32.const 7))'
+        )
         function = wasmtime.Instance(store, module, []).exports(store)["f"]
         assert isinstance(function, wasmtime.Func)
         works = function(store) == 7

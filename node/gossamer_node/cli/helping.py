@@ -1,4 +1,4 @@
-"""Help texts from docstrings: the first line, what is to say, and `Examples:` at the end.
+"""Help texts from docstrings: the first line, what is to say, and `examples:` at the end.
 
 A command's module, and each function that runs a subcommand, has such a docstring; a house rule
 wants the examples.
@@ -8,17 +8,17 @@ import argparse
 import inspect
 from collections.abc import Callable
 
-EXAMPLES = "Examples:"
+EXAMPLES = "\nexamples:\n"
 
 Handler = Callable[[argparse.Namespace], int]
 
 
 def describe(parser: argparse.ArgumentParser, docstring: str) -> None:
     """Gives a parser the help that a docstring says: the examples come after the options."""
-    text, _, examples = inspect.cleandoc(docstring).partition(EXAMPLES)
+    text, heading, examples = inspect.cleandoc(docstring).partition(EXAMPLES)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = text.strip().replace("%", "%%")
-    parser.epilog = f"examples:{examples.rstrip()}".replace("%", "%%") if examples else None
+    parser.epilog = (heading.lstrip() + examples.rstrip()).replace("%", "%%") or None
 
 
 def add_subcommand(

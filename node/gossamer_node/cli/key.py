@@ -3,9 +3,9 @@
 A mesh key is 32 random bytes in base64, in a file that its owner alone can read. Every node of a
 mesh needs the same file: who holds it is a member. Copy it as you would a password.
 
-Examples:
-    gossamer key new mesh.key
-    gossamer node --key mesh.key --listen 192.168.1.10:7407
+examples:
+  gossamer key new mesh.key
+  gossamer node --key mesh.key --listen 192.168.1.10:7407
 """
 
 import argparse
@@ -37,9 +37,9 @@ def new(arguments: argparse.Namespace) -> int:
     Writes 32 random bytes in base64 to PATH, readable by you alone. A file that exists is never
     overwritten: a mesh whose key is gone can be entered by nobody.
 
-    Examples:
-        gossamer key new mesh.key
-        gossamer key new /etc/gossamer/mesh.key
+    examples:
+      gossamer key new mesh.key
+      gossamer key new /etc/gossamer/mesh.key
     """
     path: Path = arguments.path
     text = base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n"
@@ -52,7 +52,7 @@ def new(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"{path} cannot be made ({error.strerror}); choose a folder that exists and is yours."
         ) from error
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(text)
     print(f"{path}: a new mesh key, readable by you alone; give each node a copy.")
     return 0

@@ -3,10 +3,10 @@
 A service is a folder with a service.yaml and the module that it names. None of these commands
 needs an engine or a node.
 
-Examples:
-    gossamer service new greeter
-    gossamer service check greeter
-    gossamer service run greeter --job job.json
+examples:
+  gossamer service new greeter
+  gossamer service check greeter
+  gossamer service run greeter --job job.json
 """
 
 import argparse
@@ -47,9 +47,9 @@ def new(arguments: argparse.Namespace) -> int:
 
     The folder's README says how to build the module; `gossamer service run` tries it.
 
-    Examples:
-        gossamer service new greeter
-        gossamer service new greeter --language assemblyscript
+    examples:
+      gossamer service new greeter
+      gossamer service new greeter --language assemblyscript
     """
     name: str = arguments.name
     if not re.fullmatch(load.NAME.pattern or "", name) or len(name) > load.NAME.chars_max:
@@ -83,9 +83,9 @@ def check(arguments: argparse.Namespace) -> int:
     Also asks whether the module is there and is WebAssembly, and whether two of the services
     claim one topic. Exit status 2 when something is wrong.
 
-    Examples:
-        gossamer service check greeter
-        gossamer service check services/ --json
+    examples:
+      gossamer service check greeter
+      gossamer service check services/ --json
     """
     reports: list[dict[str, JsonValue]] = []
     specs: list[ServiceSpec] = []

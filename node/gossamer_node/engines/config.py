@@ -51,7 +51,7 @@ class OAuth2Auth:
     audience: str = ""
 
     def __post_init__(self) -> None:
-        check_url(self.token_url, "the OAuth2 token URL")
+        check_url(self.token_url, "The OAuth2 token URL")
 
 
 Auth = NoAuth | BasicAuth | BearerAuth | OAuth2Auth
@@ -83,11 +83,11 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError(f"The engine at {self.url} has no name; give it one.")
-        check_url(self.url, f"the URL of engine {self.name!r}")
+        check_url(self.url, f"The URL of engine {self.name!r}")
 
 
 def check_url(url: str, what: str) -> None:
-    """Raises InputError unless `url` is http(s) with a host and nothing that a log must not show."""
+    """Raises InputError unless `url` is plain http(s) and safe to show in a log."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -95,8 +95,6 @@ def check_url(url: str, what: str) -> None:
     except ValueError:
         usable, secret = False, False
     if secret:
-        raise InputError(
-            f"{what[0].upper()}{what[1:]} carries credentials or a query; put credentials under auth."
-        )
+        raise InputError(f"{what} carries credentials or a query; put credentials under auth.")
     if not usable:
-        raise InputError(f"{what[0].upper()}{what[1:]} is not an http or https URL: {url!r}.")
+        raise InputError(f"{what} is not an http or https URL: {url!r}.")

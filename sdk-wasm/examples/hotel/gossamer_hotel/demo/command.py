@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 from gossamer_node.engines.factory import open_engine
-from gossamer_node.errors import InputError, NodeError, leaf
+from gossamer_node.errors import InputError
 from gossamer_node.local_engines.progress import Progress as Report
 from gossamer_node.local_engines.progress import printed, silent
 
@@ -69,8 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
     good = False
     try:
         good = trio.run(_run, arguments, folder)
-    except* NodeError as group:
-        raise leaf(group) from None
     finally:
         if good:
             shutil.rmtree(folder, ignore_errors=True)
