@@ -34,6 +34,7 @@ from gossamer_node.schema import (
     FilePath,
     Flag,
     Form,
+    Kind,
     ListOf,
     MapOf,
     OneOf,
@@ -468,11 +469,14 @@ def add_flags(parser: argparse.ArgumentParser, *paths: str) -> None:
         row = setting.row
         if row.flag and (not paths or setting.path in paths):
             several = isinstance(row.kind, ListOf)
+            alone = isinstance(row.kind, Flag)
             parser.add_argument(
                 row.flag,
                 dest=setting.attribute,
-                metavar=row.flag.removeprefix("--").replace("-", "_").upper(),
+                metavar=_metavar(row.kind),
                 action="append" if several else "store",
+                nargs="?" if alone else None,
+                const="true" if alone else None,
                 help=_help(row, several),
             )
 
@@ -549,6 +553,25 @@ def _base_directory(environ: Mapping[str, str], variable: str, below_home: str) 
     given = Path(environ.get(variable, ""))
     base = given if given.is_absolute() else Path(environ.get("HOME", "/")) / below_home
     return base / "gossamer"
+
+
+def _metavar(kind: Kind[Any]) -> str:
+    """What a flag's value looks like, in the help."""
+    match kind:
+        case ListOf():
+            return _metavar(kind.of)
+        case Choice():
+            return "|".join(kind.values)
+        case Flag():
+            return "true|false"
+        case Whole():
+            return "NUMBER"
+        case FilePath():
+            return "PATH"
+        case Record():
+            return "KEY=VALUE,…"
+        case _:
+            return "HOST:PORT" if kind is ADDRESS else "NAME"
 
 
 def _help(row: Field, several: bool) -> str:

@@ -29,9 +29,9 @@ from gossamer_mesh.identity import read_mesh_key
 
 from gossamer_node import config as node_config
 from gossamer_node.config import NodeConfig
-from gossamer_node.engines import open_engine
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.errors import EngineError, InputError
+from gossamer_node.engines.factory import open_engine
+from gossamer_node.errors import InputError, NodeError
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service import load
 from gossamer_node.service.spec import ServiceSpec
@@ -252,7 +252,7 @@ async def _probe(config: EngineConfig) -> Finding:
                 info = await engine.probe()
         finally:
             await engine.aclose()
-    except EngineError as error:
+    except NodeError as error:
         return Finding(subject, "fail", str(error))
     except trio.TooSlowError:
         found = f"{config.url} does not answer within {PROBE_S_MAX} s"
