@@ -189,7 +189,7 @@ class ClaimLoop:
         pause_ms = min(PAUSE_MS_MAX, 100 * 2 ** min(self._failed_polls, 10))
         if isinstance(error, EngineUnavailable) and error.retry_after_ms:
             pause_ms = min(PAUSE_MS_MAX, max(pause_ms, error.retry_after_ms))
-        if self._failed_polls == 1 or self._failed_polls == FAILURES_BEFORE_UNREACHABLE:
+        if self._failed_polls in (1, FAILURES_BEFORE_UNREACHABLE):
             log.warning(str(error), engine=self._engine.name, failures=self._failed_polls)
         if self._failed_polls == FAILURES_BEFORE_UNREACHABLE:
             self._set_reachable(False)

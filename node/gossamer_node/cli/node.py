@@ -20,6 +20,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs until it is stopped by SIGTERM or Ctrl-C."""
     settings = config.load(arguments)
-    logs.configure(settings.log.format, settings.log.level)
+    logs.setup(settings.log.format, settings.log.level)
     run_node(settings)
     return 0
