@@ -61,7 +61,8 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     yield f"node {node['name']} ({node['id'][:8]}) at {node['address']}, mesh {node['mesh']}"
     yield (
         f"  up {_duration(node['up_seconds'])}, {holding['running']} of {holding['slots']} slots "
-        f"busy, {holding['unacknowledged']} outcomes on their way, {_rate(status, before):.1f} jobs/s"
+        f"busy, {holding['unacknowledged']} outcomes on their way, "
+        f"{_rate(status, before):.1f} jobs/s"
     )
     yield (
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "

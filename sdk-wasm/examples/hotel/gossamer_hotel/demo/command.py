@@ -88,14 +88,16 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
         origins = await nursery.start(serve_microservices, folder / "hotel")
         engine = open_engine(config)
         await engine.deploy(bpmn_files("camunda8" if config.kind == "camunda8" else "camunda7"))
-        async with open_nodes(arguments.nodes, config, origins, folder, report) as nodes:
-            async with trio.open_nursery() as stage:
-                if not arguments.json:
-                    title = f"Hotel reservations on {arguments.engine}, {len(nodes)} nodes"
-                    stage.start_soon(Show(title, nodes, progress, sys.stdout).run)
-                await play(engine, nodes, reservations, progress, kill=arguments.kill)
-                seconds = trio.current_time() - progress.began_ms / 1_000
-                stage.cancel_scope.cancel()
+        async with (
+            open_nodes(arguments.nodes, config, origins, folder, report) as nodes,
+            trio.open_nursery() as stage,
+        ):
+            if not arguments.json:
+                title = f"Hotel reservations on {arguments.engine}, {len(nodes)} nodes"
+                stage.start_soon(Show(title, nodes, progress, sys.stdout).run)
+            await play(engine, nodes, reservations, progress, kill=arguments.kill)
+            seconds = trio.current_time() - progress.began_ms / 1_000
+            stage.cancel_scope.cancel()
         await engine.aclose()
         nursery.cancel_scope.cancel()
     verdict = judge(reservations, progress.endings, read_effects(folder / "hotel"))

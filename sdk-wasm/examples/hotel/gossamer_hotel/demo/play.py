@@ -143,9 +143,10 @@ async def _watch_nodes(nodes: Sequence[Node]) -> None:
 
 
 async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
-    while progress.ended < KILL_AFTER * progress.total:
-        await trio.sleep(LOOK_MS / 1_000)
     while progress.victim is None:
+        await trio.sleep(FROZEN_LOOK_MS / 1_000 / 4)
+        if progress.ended < KILL_AFTER * progress.total:
+            continue
         claimer = next((one for one in nodes if _claims(one)), None)
         if claimer is not None and await claimer.look():
             held = _held(claimer)
@@ -156,7 +157,6 @@ async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
                     and await _try(node, claimer, progress)
                 ):
                     return
-        await trio.sleep(FROZEN_LOOK_MS / 1_000 / 4)
 
 
 async def _try(node: Node, claimer: Node, progress: Progress) -> bool:
