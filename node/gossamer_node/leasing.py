@@ -459,6 +459,12 @@ class _Context:
         except trio.RunFinishedError:
             return False
 
+    def log(self, level: int, line: str) -> None:
+        """A line that the worker logged."""
+        ref = self._job.ref
+        write = (log.debug, log.info, log.warning, log.error)[level]
+        write(line, job=ref.key, topic=ref.topic, engine=ref.engine)
+
 
 def _engines(member: Member) -> Mapping[str, object]:
     """The engines that a member reaches, as it says; nothing when its tags are of another form."""

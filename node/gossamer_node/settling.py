@@ -67,6 +67,7 @@ async def report(engine: Engine, work: Report) -> Answer:
     ref = unpack_receipt(work.receipt)
     if ref is None:
         return Answer("unreadable receipt")
+    ref = counted(ref, work.terms)
     outcome = unpack_outcome(work.outcome) if work.outcome is not None else Failed(work.reason)
     if outcome is None:
         outcome = Failed("the node that ran this job answered with something unreadable")
@@ -108,18 +109,20 @@ async def _refused(
     return Answer("refused")
 
 
-def with_numbers(outcome: Failed, ref: JobRef, terms: TopicTerms | None) -> Failed:
-    """A failure with its retries and back-off filled in.
+def counted(ref: JobRef, terms: TopicTerms | None) -> JobRef:
+    """The receipt with a count of tries: the engine's, or for a job that never failed before, where
+    Camunda 7 has none, the service's."""
+    if ref.retries is not None:
+        return ref
+    return replace(ref, retries=terms.retries if terms else RETRIES_DEFAULT)
 
-    Retries: the worker's word; else one less than the engine's count; else, for a job that never
-    failed before, one less than the service's.
-    """
+
+def with_numbers(outcome: Failed, ref: JobRef, terms: TopicTerms | None) -> Failed:
+    """A failure with its retries and back-off filled in: the worker's word, else one try less than
+    `counted` said, and the service's pause."""
     retries = outcome.retries
     if retries is None:
-        count = ref.retries
-        if count is None:
-            count = terms.retries if terms else RETRIES_DEFAULT
-        retries = max(0, count - 1)
+        retries = max(0, (ref.retries or 0) - 1)
     backoff_ms = outcome.backoff_ms
     if backoff_ms is None:
         backoff_ms = terms.backoff_ms if terms and retries else 0

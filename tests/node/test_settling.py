@@ -3,7 +3,7 @@
 import pytest
 from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node.jobs import Failed, JobRef
-from gossamer_node.settling import RETRIES_DEFAULT, with_numbers
+from gossamer_node.settling import RETRIES_DEFAULT, counted, with_numbers
 
 TERMS = TopicTerms("t", 30_000, retries=5, backoff_ms=700)
 
@@ -26,7 +26,7 @@ def _ref(retries: int | None) -> JobRef:
 def test_retries(
     said: int | None, engine: int | None, terms: TopicTerms | None, retries: int
 ) -> None:
-    assert with_numbers(Failed("m", said), _ref(engine), terms).retries == retries
+    assert with_numbers(Failed("m", said), counted(_ref(engine), terms), terms).retries == retries
 
 
 @pytest.mark.parametrize(
