@@ -1,11 +1,11 @@
 """Compiled modules on disk, so that a node starts in milliseconds.
 
 An entry's name is the hash of the module and of everything that decides what the compiler makes of
-it. Compiled code runs with the node's own rights, so a file is loaded only if nobody else
-could have written it: folder and file are ours and closed to others' writing, checked on the open file that is
-then read. Each entry starts with the hash of the rest; what does not match, or what wasmtime does
-not take, is compiled again and replaced. Entries appear by renaming, whole or not at all. A cache
-that cannot be used costs time, never a job.
+it. Compiled code runs with the node's own rights, so a file is loaded only if nobody else could
+have written it: folder and file are ours and closed to others' writing, checked on the open file
+that is then read. Each entry starts with the hash of the rest; what does not match, or what
+wasmtime does not take, is compiled again and replaced. Entries appear by renaming, whole or not at
+all. A cache that cannot be used costs time, never a job.
 """
 
 import hashlib
@@ -68,7 +68,9 @@ def _load(engine: HostEngine, entry: Path) -> Module | None:
     try:
         return Module.deserialize(engine.engine, payload)
     except WasmtimeError as error:
-        _log.warning("cached module %s not taken by wasmtime (%s); compiling it again", entry, error)
+        _log.warning(
+            "wasmtime refused cached module %s (%s); compiling it again", entry, error
+        )
         return None
 
 

@@ -2,9 +2,9 @@
 
 Profile *fast*: a pool of instances that keeps its pages between jobs, copy-on-write images and
 guard pages, so that a fresh instance for every job is cheap (14 µs against 37 without the pool,
-measured for a 1 KiB job on x86-64). Features that not every host of job1 offers are off: a module that
-loads here loads everywhere. The stack limit belongs to an engine, so services that
-differ in it get engines of their own; `Engines` keeps one for each.
+measured for a 1 KiB job on x86-64). Features that not every host of job1 offers are off: a module
+that loads here loads everywhere. The stack limit belongs to an engine, so services that differ in
+it get engines of their own; `Engines` keeps one for each.
 """
 
 import importlib.metadata
@@ -19,11 +19,11 @@ from wasmtime import _ffi as ffi
 from gossamer_node.errors import ServiceError
 
 INSTANCES_MAX = 40
-"""Live at once on one engine: every thread of the pool, and a few that load or run by themselves."""
+"""Live at once on one engine: the threads of the pool, and a few that run by themselves."""
 
 STACK_BYTES_MIN = 16 * 2**10
 STACK_BYTES_MAX = 4 * 2**20
-"""Half of what a thread of the pool has (`pool.THREAD_STACK_BYTES`); host functions use the rest."""
+"""Half of a pool thread's (`pool.THREAD_STACK_BYTES`); host functions use the rest."""
 
 MEMORY_BYTES_LIMIT = 4 * 2**30
 """What a 32-bit memory can have at most; also the address space that each slot reserves."""
@@ -91,12 +91,10 @@ def _make(stack_bytes: int) -> HostEngine:
 
 def _reservable(size: int) -> bool:
     # wasmtime aborts the process when it cannot reserve its pool (a small address space, as on some
-    # ARM kernels, or ulimit -v), so it is tried here first. Reserved, never touched.
+    # ARM kernels, or ulimit -v), so it is tried here first. What nobody may touch costs no memory.
     try:
-        mmap.mmap(
-            -1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE, prot=0
-        ).close()
-    except (OSError, ValueError, OverflowError, AttributeError):
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except (OSError, ValueError, OverflowError):
         return False
     return True
 

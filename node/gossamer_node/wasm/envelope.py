@@ -1,9 +1,9 @@
 """The bytes between host and worker: a job becomes an input envelope, an answer becomes an outcome.
 
 `sdk-wasm/ABI.md` §2 and §3 are the specification. A worker may answer anything at all, so
-`decode_outcome` is total: what is not an outcome becomes a `Failed` that says what was wrong with it.
-What comes out of it may go on to any engine and through any encoding: numbers are finite and fit
-64 bits, text is Unicode, nesting is bounded, integers that a double would round are Longs.
+`decode_outcome` is total: what is not an outcome becomes a `Failed` that says what was wrong with
+it. What comes out of it may go on to any engine and through any encoding: numbers are finite and
+fit 64 bits, text is Unicode, nesting is bounded, integers that a double would round are Longs.
 """
 
 import json
@@ -25,6 +25,10 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _COUNT_MAX = 2**31 - 1
 _EXCERPT_BYTES = 200
 _KINDS = ("completed", "bpmn_error", "failed")
+_JOB_TEXTS = (
+    *("key", "topic", "engine", "process_id", "process_instance_key"),
+    *("element_id", "business_key", "tenant"),
+)
 _JSON_SPACE = b" \t\r\n"
 
 
@@ -122,7 +126,7 @@ def check_value(value: object, subject: str, depth: int) -> None:
                 if one - one != 0:  # type: ignore[operator]
                     raise EnvelopeError(f"{subject} holds a number that is not finite")
             elif kind is list:
-                below.extend(one)  # type: ignore[call-overload]
+                below.extend(one)  # type: ignore[arg-type]
             elif kind is dict:
                 below.extend(one.values())  # type: ignore[attr-defined]
             elif kind is bytes:
@@ -287,8 +291,7 @@ def read_job(data: bytes) -> Job:
         variables = _variables(asked, "the input")
         texts = {
             name: _text(head, "job", name)
-            for name in ("key", "topic", "engine", "process_id", "process_instance_key")
-            + ("element_id", "business_key", "tenant")
+            for name in _JOB_TEXTS
         }
         headers = _map(head, "job", "headers")
         if not all(isinstance(value, str) for value in headers.values()):

@@ -1,9 +1,10 @@
 """Prepared calls into the wasmtime library, for the handful that every job makes.
 
 Why: `wasmtime`'s own API reflects on types and enumerates exports at every call. A job in a fresh
-instance costs 130 µs through it and a tenth of that here (`benchmarks/bench_wasm_job.py` prints the ratio),
-with the same library and no code of ours in C. Compiling, linking and looking at modules stay with
-`wasmtime`'s API. Safety rules, which this module's callers need not know because they hold inside it:
+instance costs 130 µs through it and a tenth of that here (`benchmarks/bench_wasm_job.py` prints
+the ratio), with the same library and no code of ours in C. Compiling, linking and looking at
+modules stay with `wasmtime`'s API. Safety rules, which this module's callers need not know because
+they hold inside it:
 
 1. Nothing here checks types. `guest` calls only exports whose type `module` checked at load.
 2. A 32-bit value in a raw slot leaves its upper half undefined: every one read is masked.
@@ -31,9 +32,7 @@ _U64 = 0xFFFFFFFFFFFFFFFF
 _held_library = ctypes.PyDLL(ffi.dll._name)
 
 
-def _prepare(
-    library: ctypes.CDLL, name: str, result: Any, *arguments: Any
-) -> Callable[..., Any]:
+def _prepare(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     # Subscription gives a function object of our own, so wasmtime's prototypes stay as they are.
     function = library[name]
     function.restype = result
@@ -323,8 +322,8 @@ def define(
     Args:
         linker: of one engine.
         parameters, result: of `i32` and `i64`; the function gets them unsigned.
-        function: called as `function(memory, *arguments)`, where `memory()` gives the caller's memory;
-            returns its result, any int. Whatever it raises ends the guest.
+        function: called as `function(memory, *arguments)`, where `memory()` gives the caller's
+            memory; returns its result, any int. Whatever it raises ends the guest.
         on_failure: told what the function raised, on the same thread, before the guest is ended.
 
     Returns: what must live as long as the linker and everything linked by it.

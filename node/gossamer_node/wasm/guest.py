@@ -1,8 +1,8 @@
 """Runs one job in one fresh instance, and says in plain words how it ended when it ended badly.
 
-`work` is total: trap, endless loop, memory bomb, exhausted stack, lying pointers and a failing host function
-all come back as `Failed`. What the worker did is in the message, for the person who reads the
-incident; where it did it (service, step, stack trace) is in the details.
+`work` is total: trap, endless loop, memory bomb, exhausted stack, lying pointers and a failing
+host function all come back as `Failed`. What the worker did is in the message, for the person who
+reads the incident; where it did it (service, step, stack trace) is in the details.
 """
 
 import logging
@@ -35,7 +35,7 @@ _TRAPS = {
     TrapCode.INTEGER_OVERFLOW.value: "had an integer overflow",
     TrapCode.INTEGER_DIVISION_BY_ZERO.value: "divided an integer by zero",
     TrapCode.BAD_CONVERSION_TO_INTEGER.value: "made an integer of a number that is none",
-    TrapCode.UNREACHABLE.value: "stopped itself (unreachable: an abort, a panic or a failed assertion)",
+    TrapCode.UNREACHABLE.value: "stopped itself (an abort, a panic or a failed assertion)",
 }
 """The other codes belong to features that are off."""
 
@@ -78,7 +78,7 @@ class Guest:
         return answer if isinstance(answer, Failed) else decode_outcome(answer)
 
     def probe(self) -> int | Failed:
-        """What `job_abi` says of a job1 module, 0 for a command; Failed when it does not get there."""
+        """What `job_abi` says, 0 for a command; Failed when it does not get there."""
         return self._live(self._abi)
 
     def _live(self, body: Callable[[Instance], T]) -> T | Failed:
@@ -199,4 +199,3 @@ class Guest:
             raise failure
         _log.error("a host function failed", exc_info=failure)
         return "was ended because the host failed to serve it; the node's log says why"
-

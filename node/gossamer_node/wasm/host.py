@@ -6,8 +6,8 @@
 
 A job never makes the trio loop wait: it is encoded, run and decoded on a thread of `pool`, and the
 outcomes of all jobs that end meanwhile come back in one turn of the loop. `run` raises nothing but
-`Cancelled`; the guest of a cancelled job is stopped and its thread goes on with the next job. Without a loop,
-`with WasmHost(...)` gives `load_blocking` and `run_blocking` alone.
+`Cancelled`; the guest of a cancelled job is stopped and its thread goes on with the next job.
+Without a loop, `with WasmHost(...)` gives `load_blocking` and `run_blocking` alone.
 """
 
 import logging
@@ -209,9 +209,7 @@ class Worker:
             data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
         except EnvelopeError as error:
             return Failed(f"The job's variables could not be given to the worker: they {error}.")
-        run = Run(
-            around or self._pooled, context, deadline_s=now_s + limit_ms / 1000, stdin=data
-        )
+        run = Run(around or self._pooled, context, deadline_s=now_s + limit_ms / 1000, stdin=data)
         started(run)
         return Guest(self._module, self._host.watchdog, run, limit_ms).work(data)
 

@@ -1,9 +1,9 @@
 """Where the host's I/O for guests happens: a trio loop on one thread of its own.
 
-A guest's thread hands over an async function and waits. The loop gives each a total time,
-name resolution and a server's dripping headers included, and a cancellation that closes the
-socket at once; threads that block in `recv` could have neither. It is not the node's own loop, so that
-a guest's traffic never delays claims and gossip, and so that a host without a loop can run workers.
+A guest's thread hands over an async function and waits. The loop gives each a total time, name
+resolution and a server's dripping headers included, and a cancellation that closes the socket at
+once; threads that block in `recv` could have neither. It is not the node's own loop, so that a
+guest's traffic never delays claims and gossip, and so that a host without a loop can run workers.
 """
 
 import math

@@ -47,7 +47,7 @@ Table = dict[tuple[str, str], HostFunction]
 
 
 def table(module: str, *rows: Any) -> Table:
-    """A table of rows `(name, parameters, result, call)`, with parameters as a string: `"i32 i64"`."""
+    """A table of rows `(name, parameters, result, call)`; parameters as one string."""
     return {
         (module, name): HostFunction(module, name, tuple(parameters.split()), result, call)
         for name, parameters, result, call in rows

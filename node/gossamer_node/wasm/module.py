@@ -1,8 +1,8 @@
 """Reads a module: which form of worker it is, and whether this host can run it.
 
-Everything that can be told without running a job is told here, once, in one sentence that names the
-file: a job then only meets what happens at run time. What passes has the exports, with the types,
-that `fastcall` calls unchecked, and imports nothing that `linker` does not define.
+Everything that can be told without running a job is told here, once, in one sentence that names
+the file: a job then only meets what happens at run time. What passes has the exports, with the
+types, that `fastcall` calls unchecked, and imports nothing that `linker` does not define.
 """
 
 from enum import Enum
@@ -138,7 +138,9 @@ def _check_exports(path: Path, form: Form, exports: dict[str, ExportType]) -> No
         wanted["_initialize"] = _INITIALIZE
     for name, signature in wanted.items():
         if name not in exports:
-            _refuse(path, f"lacks the export {name}: {signature}; export it, as a {form.value} does")
+            _refuse(
+                path, f"lacks the export {name}: {signature}; a {form.value} has it"
+            )
         found = exports[name].type
         actual = _signature(found)
         if actual != signature:

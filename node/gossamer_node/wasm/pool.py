@@ -1,9 +1,10 @@
 """The threads that WASM runs on.
 
-Work waits in one queue; a thread takes one piece at a time and goes on until the queue is empty, so a burst of
-short jobs pays for one wake-up and not for one each, and a long job never holds those behind it while another
-thread may run. As many threads run as there are cores to gain; a thread that waits in a host
-operation gives its place to another, within `THREADS_MAX`. Threads start when first needed.
+Work waits in one queue; a thread takes one piece at a time and goes on until the queue is empty,
+so a burst of short jobs pays for one wake-up and not for one each, and a long job never holds
+those behind it while another thread may run. As many threads run as there are cores to gain; a
+thread that waits in a host operation gives its place to another, within `THREADS_MAX`. Threads
+start when first needed.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """One job's time in a guest: what its host functions know, and how others end it.
 
 A `Run` belongs to the thread that runs the guest. Two things of it may be touched from elsewhere:
-`interrupt`, by the watchdog and by who cancels; and the reading of `deadline_s`. While
-its thread waits in a host function it does so through `wait`, which an interruption ends, because
-wasmtime's epochs only reach code that runs.
+`interrupt`, by the watchdog and by who cancels; and the reading of `deadline_s`. While its thread
+waits in a host function it does so through `wait`, which an interruption ends, because wasmtime's
+epochs only reach code that runs.
 """
 
 import logging
@@ -84,7 +84,7 @@ class Surroundings:
 
     Attributes:
         is_command: the WASI command form; standard streams then carry input and outcome.
-        blocked: held while a run waits in a host function, so that its thread's place is free for another.
+        blocked: held while a run waits in a host function: its thread's place is free meanwhile.
     """
 
     spec: ServiceSpec
@@ -170,7 +170,7 @@ class Run:
         line = self.lines.setdefault(stream, bytearray())
         *whole, rest = (line + data).split(b"\n")
         for one in whole:
-            self.log(stream, one)
+            self.log(stream, bytes(one))
         self.lines[stream] = rest[: LOG_LINE_BYTES_MAX + 1]
 
     def flush(self) -> None:

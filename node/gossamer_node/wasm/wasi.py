@@ -1,8 +1,8 @@
 """WASI preview 1, as far as a language's runtime needs it to start, and not one thing more.
 
-Every function of `wasi_snapshot_preview1` is linked, so that any toolchain's module loads; ABI.md §5 is the
-table of what each answers. There are no files, no sockets and no environment, so most say `badf`.
-Numbers and layouts are those of preview 1's `witx`.
+Every function of `wasi_snapshot_preview1` is linked, so that any toolchain's module loads; ABI.md
+§5 is the table of what each answers. There are no files, no sockets and no environment, so most
+say `badf`. Numbers and layouts are those of preview 1's `witx`.
 """
 
 import os

@@ -1,11 +1,11 @@
 """Ends guests whose time is up.
 
 wasmtime asks at every loop and call of a guest whether the engine's epoch has passed the store's
-deadline. Rather than ticking all the time, one thread sleeps until the earliest deadline of the runs under
-way, marks those that are over and advances their engine's epoch once: every guest of that engine then
-asks whether it is the one (`fastcall.interruption`). An idle node has no ticks, and a loop ends
-within a fraction of a millisecond of its time. Short jobs seldom wake the thread: a run does so only if it is due before
-the thread would wake by itself.
+deadline. Rather than ticking all the time, one thread sleeps until the earliest deadline of the
+runs under way, marks those that are over and advances their engine's epoch once: every guest of
+that engine then asks whether it is the one (`fastcall.interruption`). An idle node has no ticks,
+and a loop ends within a fraction of a millisecond of its time. Short jobs seldom wake the thread:
+a run does so only if it is due before the thread would wake by itself.
 """
 
 import math

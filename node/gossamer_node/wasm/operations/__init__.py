@@ -1,8 +1,9 @@
 """Host operations: what a worker may ask for by name, through `job1.call` (ABI.md §4).
 
-Each is a function in a module of its own; `perform` finds it, gives it the parsed request and writes its
-reply in the request's encoding. An operation refuses by raising `OperationError`: a code for the program and a
-sentence for a person. It checks the grant, never what service.yaml requested.
+Each is a function in a module of its own; `perform` finds it, gives it the parsed request and
+writes its reply in the request's encoding. An operation refuses by raising `OperationError`: a
+code for the program and a sentence for a person. It checks the grant, never what service.yaml
+requested.
 """
 
 import logging

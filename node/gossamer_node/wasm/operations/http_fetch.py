@@ -37,6 +37,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """RFC 9110 §5.6.2."""
 
+
 def origin_of(url: httpx.URL) -> str | None:
     """`scheme://host:port` with the port spelled out; None for what has no HTTP origin."""
     port = url.port or _PORTS.get(url.scheme)
