@@ -26,6 +26,9 @@ type is never fragmented, and `len(ROOMS[type])` stays fit in a piece in any ord
 GOOD_SHARE, INVALID_SHARE = 0.7, 0.15
 """What is neither good nor invalid asks for a room that does not exist."""
 
+RETURNING_SHARE = 0.2
+"""Guests with an earlier reservation in the list: they may be found and need not be created."""
+
 NAMES = (
     ("Jean", "Martin"),
     ("Amina", "Diallo"),
@@ -75,16 +78,36 @@ def make_reservations(count: int, seed: int) -> list[Reservation]:
     )
     chance.shuffle(endings)
     stays: Counter[str] = Counter()
-    return [
-        _reservation(f"R-{seed}-{number:05d}", ending, stays, chance)
-        for number, ending in enumerate(endings, start=1)
-    ]
+    guests: list[dict[str, JsonValue]] = []
+    made = []
+    for number, ending in enumerate(endings, start=1):
+        reservation_id = f"R-{seed}-{number:05d}"
+        if not guests or chance.random() >= RETURNING_SHARE:
+            guests.append(_guest(reservation_id, chance))
+            guest = guests[-1]
+        else:
+            guest = chance.choice(guests)
+        made.append(_reservation(reservation_id, ending, guest, stays, chance))
+    return made
+
+
+def _guest(reservation_id: str, chance: random.Random) -> dict[str, JsonValue]:
+    first_name, last_name = chance.choice(NAMES)
+    return {
+        "first_name": first_name,
+        "last_name": last_name,
+        "email": f"guest-{reservation_id.lower()}@example.com",
+        "phone": f"+33 1 {chance.randint(10_000_000, 99_999_999)}",
+    }
 
 
 def _reservation(
-    reservation_id: str, ending: Ending, stays: Counter[str], chance: random.Random
+    reservation_id: str,
+    ending: Ending,
+    guest: Mapping[str, JsonValue],
+    stays: Counter[str],
+    chance: random.Random,
 ) -> Reservation:
-    first_name, last_name = chance.choice(NAMES)
     room_type = chance.choice([kind for kind, rooms in ROOMS.items() if rooms])
     piece = stays[room_type] // len(ROOMS[room_type])
     if ending is Ending.CONFIRMED:
@@ -93,10 +116,7 @@ def _reservation(
     check_out = check_in + timedelta(days=chance.randint(1, STAY_DAYS))
     values: dict[str, JsonValue] = {
         "reservation_id": reservation_id,
-        "first_name": first_name,
-        "last_name": last_name,
-        "email": f"guest-{reservation_id.lower()}@example.com",
-        "phone": f"+33 1 {chance.randint(10_000_000, 99_999_999)}",
+        **guest,
         "room_type": CLOSED_ROOM_TYPE if ending is Ending.REJECTED else room_type,
         "check_in": check_in.isoformat(),
         "check_out": check_out.isoformat(),

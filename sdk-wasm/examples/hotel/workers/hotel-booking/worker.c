@@ -62,9 +62,10 @@ static const job_value *block_room(const job_input *job) {
     if (answer.status != 201 && answer.status != 409) return unusable(TEXT("room"), &answer);
     job_set(outputs, TEXT("room_blocked"), job_bool(answer.status == 201));
     if (answer.status == 409) { /* the last one went to somebody else since we looked */
+        const job_value *message = job_get(answer.body, TEXT("error"));
         job_set(outputs, TEXT("status"), job_string(TEXT("rejected")));
-        return job_bpmn_error(TEXT("TASK_ERROR"),
-                              job_text_of(job_get(answer.body, TEXT("error"))), outputs);
+        job_set(outputs, TEXT("error_message"), message);
+        return job_bpmn_error(TEXT("TASK_ERROR"), job_text_of(message), outputs);
     }
     job_set(outputs, TEXT("room_id"), job_get(answer.body, TEXT("room_id")));
     return job_completed(outputs);
