@@ -79,7 +79,7 @@ async def _make(kit: Kit, place: Path, progress: Progress) -> None:
         text = f"downloading {kit.title}"
         progress(text, 0.0)
         coordinates = [artifact.coordinate for artifact in kit.lock.artifacts]
-        await maven.copy(coordinates, partial, lambda fraction: progress(text, fraction))
+        await maven.copy(kit.title, coordinates, partial, lambda fraction: progress(text, fraction))
         progress(f"verifying {kit.title}", None)
         await trio.to_thread.run_sync(_verify_and_lay_out, kit, partial)
         await trio.to_thread.run_sync(_put, partial, place)
