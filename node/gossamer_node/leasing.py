@@ -388,7 +388,7 @@ class Leasing:
                 log.info("acknowledged", job=event.lease.key, result=event.result)
         return started
 
-    def _receive(self, sender: str, message: wire.Message) -> None:
+    def _receive(self, sender: str, message: "wire.Message") -> None:
         if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke)):
             self._holder.receive_message(sender, message, now_ms())
             return
