@@ -6,9 +6,9 @@
     datagrams_to_send() -> [(data, address)]    what to send, seal to be added
     next_event() -> event | None                what to tell
 
-and three commands: `join`, `leave`, `set_tags`. After any call the driver takes datagrams and
-events and asks for the timer. No clock, socket or randomness of its own: `now_ms` is any clock
-that never goes back, in whole milliseconds; equal inputs give equal outputs. Rules:
+and the commands `join`, `set_seeds`, `set_tags`, `leave`. After any call the driver takes
+datagrams and events and asks for the timer. No clock, socket or randomness of its own: `now_ms`
+is any clock that never goes back, in whole milliseconds; equal inputs give equal outputs. Rules:
 
 1. A member is judged by `state.supersedes` and `state.TRANSITIONS`, whoever brings the word.
 2. Only a member raises its own incarnation: when it hears a worse or a foreign word on itself
@@ -22,7 +22,6 @@ The driver must read all datagrams that wait before it calls `handle_timer`: aft
 answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 """
 
-from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
@@ -83,7 +82,6 @@ class Swim:
         incarnation: to begin with. One that is higher than before a restart (wall-clock
             milliseconds) saves a refutation; a lower one is corrected by what others remember.
         profile: what this member says of itself, its address as others reach it.
-        seeds: asked again, now and then, while no member has that address.
         now_ms: the time.
 
     Raises:
@@ -99,14 +97,13 @@ class Swim:
         node_id: str,
         incarnation: int,
         profile: Profile,
-        seeds: "Iterable[Address]" = (),
         now_ms: int,
     ) -> None:
         self.node_id = node_id
         self._config = config
         self._codec = codec
         self._rng = rng
-        self._seeds = list(seeds)
+        self._seeds: list[Address] = []
         self._now_ms = now_ms
         self._members = Members()
         self._broadcasts = Broadcasts(config.broadcasts_max)
@@ -169,21 +166,23 @@ class Swim:
     def join(self, addresses: "Iterable[Address]", now_ms: int) -> None:
         """Asks members at these addresses for their tables, until each answers or is given up.
 
-        Each address ends in one event, `JoinAnswered` or `JoinUnanswered`.
-
-        Raises:
-            MisuseError: more than `JOINS_MAX` addresses wait for an answer. Nothing was sent.
+        Each address ends in one event, `JoinAnswered` or `JoinUnanswered`; those beyond
+        `JOINS_MAX` at a time, and all of a member that leaves, are unanswered at once.
         """
         self._now_ms = now_ms
-        wanted = sorted(set(self._joins) | set(addresses))
-        if len(wanted) > JOINS_MAX:
-            raise MisuseError(
-                f"{len(wanted)} addresses to join through are too many; give {JOINS_MAX} at most."
-            )
-        for address in wanted:
-            if address not in self._joins:
+        for address in sorted(set(addresses)):
+            join = self._joins.get(address)
+            if join is not None and not join.is_answered:
+                continue
+            if self._leaving or (join is None and len(self._joins) >= JOINS_MAX):
+                self._tell(JoinUnanswered(address))
+            else:
                 self._joins[address] = _Join(now_ms)
         self._run_joins()
+
+    def set_seeds(self, addresses: "Iterable[Address]") -> None:
+        """Other addresses to ask, now and then, while no member has them."""
+        self._seeds = sorted(set(addresses))
 
     def leave(self, now_ms: int) -> None:
         """Says goodbye. The event `LeaveDone` follows; meanwhile keep driving."""
@@ -193,12 +192,16 @@ class Swim:
         own = self.own
         self._leaving = True
         self._round = None
-        self._joins = {}
         self._leave_end_ms = now_ms + self._config.leave_timeout_ms
         goodbye = self._codec.verdict(LEFT, own.id, own.incarnation, own.id)
         self._members.put(own.after(goodbye, now_ms))
-        self._gossip_ms = now_ms
         self._broadcast(goodbye)
+        for address in sorted(self._joins):
+            if not self._joins[address].is_answered:
+                # Somebody there may know us already, although we know nobody.
+                self._outbox.send(GOSSIP, address, "", 0)
+                self._tell(JoinUnanswered(address))
+        self._joins = {}
         self._run_gossip()
         self._run_leave()
 

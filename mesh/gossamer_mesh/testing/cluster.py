@@ -66,13 +66,11 @@ class Process:
             node_id=self.id,
             incarnation=incarnation,
             profile=Profile(host, port, f"node-{self.number}", tags, self.session),
-            seeds=seeds,
             now_ms=now_ms,
         )
         cluster.network.attach(self.address, self._receive)
-        others = [seed for seed in seeds if seed != self.address]
-        if others:
-            self.swim.join(others, now_ms)
+        self.swim.set_seeds(seeds)
+        self.swim.join([seed for seed in seeds if seed != self.address], now_ms)
         self._after()
 
     def crash(self) -> None:
