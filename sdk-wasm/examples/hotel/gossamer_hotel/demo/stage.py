@@ -144,7 +144,7 @@ def node_config(
 
 def _make_key(path: Path) -> None:
     made = subprocess.run(
-        [sys.executable, "-m", "gossamer_node.cli", "key", "new", str(path)],
+        [sys.executable, "-m", "gossamer_node", "key", "new", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -184,7 +184,7 @@ async def _gossamer(arguments: Sequence[str], home: Path) -> AsyncIterator[trio.
     home.mkdir(parents=True, exist_ok=True)
     scratch = home / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "gossamer_node.cli", *arguments]
+    command = [sys.executable, "-m", "gossamer_node", *arguments]
     with (home / "log").open("wb") as log:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-I", "-S", guard.__file__, str(scratch), *command],
