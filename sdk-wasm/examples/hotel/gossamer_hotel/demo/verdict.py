@@ -10,12 +10,8 @@ from dataclasses import dataclass
 from gossamer_hotel.effects import Effects
 from gossamer_hotel.reservations import Ending, Reservation
 
-EXPECTED = {
-    Ending.CONFIRMED: Effects(clients=1, blocked_rooms=1, bookings=1),
-    Ending.REJECTED: Effects(clients=1),
-    Ending.INVALID: Effects(),
-}
-"""What a reservation of each ending leaves in the databases, each guest being new."""
+EXPECTED = {Ending.CONFIRMED: (1, 1), Ending.REJECTED: (0, 0), Ending.INVALID: (0, 0)}
+"""Rooms blocked and bookings made by a reservation of each ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +49,25 @@ def judge(
     counts = dict.fromkeys(Ending, 0)
     complaints = []
     lost = twice = 0
+    guests = _guests(reservations, effects)
     for one in reservations:
         said = endings.get(one.reservation_id)
         done = effects.get(one.reservation_id, Effects())
-        if done.twice:
+        clients = guests.get(str(one.variables.values["email"]), 1)
+        if done.twice or clients > 1:
             twice += 1
-            complaints.append(f"{one.reservation_id}: done twice: {done}")
-        if said != one.ending.value:
+            complaints.append(f"{one.reservation_id}: done twice: {done}, {clients} clients")
+        elif said != one.ending.value:
             lost += 1
             complaints.append(
                 f"{one.reservation_id}: must end {one.ending.value}, the engine says {said}"
             )
-        elif not done.twice and done != EXPECTED[one.ending]:
+        elif (done.blocked_rooms, done.bookings) != EXPECTED[one.ending] or clients != 1:
             lost += 1
-            complaints.append(f"{one.reservation_id}: {one.ending.value}, but its effects: {done}")
+            complaints.append(
+                f"{one.reservation_id}: {one.ending.value}, but its effects: {done}, "
+                f"{clients} clients"
+            )
         else:
             counts[one.ending] += 1
     return Verdict(
@@ -77,3 +78,17 @@ def judge(
         effective_twice=twice,
         complaints=tuple(complaints),
     )
+
+
+def _guests(reservations: Sequence[Reservation], effects: Mapping[str, Effects]) -> dict[str, int]:
+    """Clients that were created by e-mail, for the guests who need one; each must be 1.
+
+    A guest with several reservations is created by whichever of them comes first.
+    """
+    clients: dict[str, int] = {}
+    for one in reservations:
+        if one.ending is not Ending.INVALID:
+            email = str(one.variables.values["email"])
+            made = effects.get(one.reservation_id, Effects()).clients
+            clients[email] = clients.get(email, 0) + made
+    return clients
