@@ -1,0 +1,1 @@
+../../../../../sdk-wasm/assemblyscript/job1.ts
