@@ -1,4 +1,4 @@
-"""Builds every worker of this folder: the conformance workers and the examples.
+"""Builds every worker of this folder, and copies the SDKs to the templates of new services.
 
     python sdk-wasm/build.py [--output DIRECTORY]
 
@@ -60,6 +60,11 @@ class Worker:
     module: str
 
 
+TEMPLATES = SDK.parent / "node" / "gossamer_node" / "service" / "templates"
+
+COPIED = ("c/job1.h", "c/job1.c", "assemblyscript/job1.ts")
+"""SDK files that `gossamer service new` puts into a new service; same paths in both folders."""
+
 HOTEL = "examples/hotel"
 
 WORKERS = (
@@ -100,8 +105,8 @@ def _compile_assemblyscript(source: Path, module: Path) -> None:
         raise BuildError("npm is missing; install Debian's npm and run this again.")
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", home])
-    # asc takes paths below its working directory only.
     asc = home / "node_modules" / "assemblyscript" / "bin" / "asc.js"
+    # The bytes depend on the paths that asc is given, so these never name this machine's folders.
     _run(["node", asc, source.name, *ASC_FLAGS, "--outFile", module], directory=source.parent)
 
 
@@ -116,10 +121,13 @@ def _run(command: Sequence[str | Path], directory: Path | None = None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Builds all workers and says how large each is."""
+    """Copies, builds all workers and says how large each is."""
     parser = argparse.ArgumentParser(description="Build the workers of sdk-wasm.")
     parser.add_argument("--output", type=Path, default=SDK, help="where the modules go")
     chosen = parser.parse_args(arguments)
+    if chosen.output == SDK:
+        for name in COPIED:
+            shutil.copyfile(SDK / name, TEMPLATES / name)
     for worker in WORKERS:
         module = chosen.output.resolve() / worker.module
         try:

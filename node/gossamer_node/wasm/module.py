@@ -138,9 +138,7 @@ def _check_exports(path: Path, form: Form, exports: dict[str, ExportType]) -> No
         wanted["_initialize"] = _INITIALIZE
     for name, signature in wanted.items():
         if name not in exports:
-            _refuse(
-                path, f"lacks the export {name}: {signature}; a {form.value} has it"
-            )
+            _refuse(path, f"lacks the export {name}: {signature}; a {form.value} has it")
         found = exports[name].type
         actual = _signature(found)
         if actual != signature:
