@@ -36,7 +36,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         for language in LANGUAGES:
             assert cli.main(["service", "new", f"greet-{language}", "--language", language]) == 0
-    subprocess.run(["make", "-s", "-C", folder / "greet-c", f"PYTHON={sys.executable}"], check=True)
+    # The README's own command, with the Python that has the compiler.
+    _, shell, _ = (folder / "greet-c" / "README.md").read_text().split("```", 2)
+    command = shell.removeprefix("sh\n").replace("python ", f"{sys.executable} ")
+    subprocess.run(["sh", "-ec", command], cwd=folder / "greet-c", check=True)
     typescript = folder / "greet-assemblyscript"
     sdk_build().compile_worker(typescript / "worker.ts", typescript / "worker.wasm")
     return folder
