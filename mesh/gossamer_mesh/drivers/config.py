@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.swim.config import Config
 
 Address = tuple[str, int]
 
@@ -69,9 +70,11 @@ class MeshConfig:
         advertise: (host, port) that other members use, where it differs from what is bound
             (address translation). The default is what is bound, and for a wildcard host the
             address from which this machine reaches the first seed.
-        seeds: addresses of members to join through; asked again while nobody of them is there.
+        seeds: addresses of members to join through, host names or digits; each is asked again, now
+            and then, while no member has its address.
         discovery: announce and find members on the local network (zeroconf).
         tags: what this node says of itself at first.
+        tuning: how fast the protocol goes.
     """
 
     identity: Identity
@@ -84,3 +87,4 @@ class MeshConfig:
     seeds: tuple[Address, ...] = ()
     discovery: bool = False
     tags: Mapping[str, Plain] = field(default_factory=dict)
+    tuning: Config = field(default_factory=Config)
