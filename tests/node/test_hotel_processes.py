@@ -56,10 +56,7 @@ def test_the_topics_are_those_of_the_workers() -> None:
 
 
 def test_each_ending_has_its_end_event() -> None:
-    (hotel,) = (
-        found
-        for root in processes("camunda7")
-        if (found := root.find(f"*[@id='{PROCESS_ID}']")) is not None
-    )
+    found = [root.find(f"{BPMN}process[@id='{PROCESS_ID}']") for root in processes("camunda7")]
+    (hotel,) = [process for process in found if process is not None]
     ends = {one.attrib["id"] for one in hotel.iter(f"{BPMN}endEvent")}
     assert ends == {ending.end_event_id for ending in Ending}
