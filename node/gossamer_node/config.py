@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from gossamer_node.engines.config import (
     Auth,
@@ -25,14 +24,17 @@ from gossamer_node.engines.config import (
     BearerAuth,
     EngineConfig,
     NoAuth,
-    OAuth2,
+    OAuth2Auth,
+    check_url,
 )
+from gossamer_node.errors import InputError
 from gossamer_node.schema import (
     Choice,
     Field,
     FilePath,
     Flag,
     Form,
+    Kind,
     ListOf,
     MapOf,
     OneOf,
@@ -132,11 +134,10 @@ def parse_address(text: str) -> Address:
 
 def _base_url(text: str) -> str:
     """The base of a REST API, without a slash at its end."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable():
-        raise ValueError("is not an http or https URL")
-    if parts.port == 0 or parts.query or parts.fragment or "@" in parts.netloc or " " in text:
-        raise ValueError("has more than scheme, host, port and path")
+    try:
+        check_url(text, "this")
+    except InputError as error:
+        raise ValueError("is no http(s) URL, or has credentials or a query") from error
     return text.rstrip("/")
 
 
@@ -166,7 +167,7 @@ AUTH: OneOf[Auth] = OneOf(
         "oauth2": Record(
             "OAuth 2.0 client credentials",
             "Tokens are fetched, and renewed before they end.",
-            OAuth2,
+            OAuth2Auth,
             (
                 Field("token_url", URL, "token_url", "Where tokens are had."),
                 Field("client_id", WORD, "client_id", "The client's id."),
@@ -442,7 +443,12 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        return ENVIRONMENT_PREFIX + self.path.replace(".", "_").upper()
+        return ENVIRONMENT_PREFIX + self.attribute.upper()
+
+    @property
+    def attribute(self) -> str:
+        """Of the parsed arguments."""
+        return self.path.replace(".", "_")
 
 
 def settings(record: Record[Any] = NODE, above: str = "") -> Iterator[Setting]:
@@ -454,20 +460,23 @@ def settings(record: Record[Any] = NODE, above: str = "") -> Iterator[Setting]:
             yield Setting(above + row.key, row)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and the flag of every setting that has one."""
+def add_flags(parser: argparse.ArgumentParser, *paths: str) -> None:
+    """Adds `--config` and the flags of these settings; of all that have one, if none is named."""
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="the node's configuration file (YAML)"
     )
     for setting in settings():
         row = setting.row
-        if row.flag:
+        if row.flag and (not paths or setting.path in paths):
             several = isinstance(row.kind, ListOf)
+            alone = isinstance(row.kind, Flag)
             parser.add_argument(
                 row.flag,
-                dest=_dest(setting),
-                metavar=row.flag.removeprefix("--").replace("-", "_").upper(),
+                dest=setting.attribute,
+                metavar=_metavar(row.kind),
                 action="append" if several else "store",
+                nargs="?" if alone else None,
+                const="true" if alone else None,
                 help=_help(row, several),
             )
 
@@ -485,19 +494,34 @@ def load(
     path: Path | None = flags.get("config") or (Path(named) if named else None)
     tree = source.Mapping(Place(Source("the configuration", Path(), environ)), ())
     if path is not None:
-        file = source.read_file(path, environ=environ)
-        if not isinstance(file, source.Mapping):
-            raise source.invalid(file.place, f"this is no mapping; write {NODE.words()}")
-        tree = source.overlay(tree, file)
+        tree = source.overlay(tree, _read_file(path, environ))
     for setting in settings():
         text = environ.get(setting.variable)
         if text is not None:
             tree = source.overlay(tree, _layer(setting, [text], setting.variable, environ))
-        given = flags.get(_dest(setting))
+        given = flags.get(setting.attribute)
         if given is not None:
-            texts = [given] if isinstance(given, str) else given
+            texts = given if isinstance(given, list) else [str(given)]
             tree = source.overlay(tree, _layer(setting, texts, setting.row.flag, environ))
     return NODE.read(source.overlay(_defaults(tree, environ), tree), "")
+
+
+def load_grants(path: Path) -> Mapping[str, Grants]:
+    """The grants of a configuration file, whatever else it says: they need none of its secrets.
+
+    Raises: Invalid, InputError, as `load`.
+    """
+    row = next(row for row in NODE.fields if row.key == "grants")
+    written = _read_file(path, os.environ).get(row.key)
+    grants: Mapping[str, Grants] = {} if written is None else row.kind.read(written, row.key)
+    return grants
+
+
+def _read_file(path: Path, environ: Mapping[str, str]) -> source.Mapping:
+    tree = source.read_file(path, environ=environ)
+    if not isinstance(tree, source.Mapping):
+        raise source.invalid(tree.place, f"this is no mapping; write {NODE.words()}")
+    return tree
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
@@ -546,8 +570,23 @@ def _base_directory(environ: Mapping[str, str], variable: str, below_home: str) 
     return base / "gossamer"
 
 
-def _dest(setting: Setting) -> str:
-    return "setting_" + setting.path.replace(".", "_")
+def _metavar(kind: Kind[Any]) -> str:
+    """What a flag's value looks like, in the help."""
+    match kind:
+        case ListOf():
+            return _metavar(kind.of)
+        case Choice():
+            return "|".join(kind.values)
+        case Flag():
+            return "true|false"
+        case Whole():
+            return "NUMBER"
+        case FilePath():
+            return "PATH"
+        case Record():
+            return "KEY=VALUE,…"
+        case _:
+            return "HOST:PORT" if kind is ADDRESS else "NAME"
 
 
 def _help(row: Field, several: bool) -> str:

@@ -1,22 +1,28 @@
-"""An engine as it is configured: where it is, and how a node proves who it is there.
+"""How a person names an engine: where it is, how to sign in, whom to trust.
 
-`gossamer_node.config` reads these from files, flags and the environment; the adapters take them.
-Secrets are resolved by then, and kept out of every `repr`, so that no log line can hold one.
+Values only: `factory.open_engine` makes the adapter. Secrets live in the `auth` objects, never in
+the URL, and stay out of every repr, so a config can be logged as it is.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+
+from gossamer_node.errors import InputError
+
+Kind = Literal["camunda7", "camunda8"]
+"""The dialect that the engine speaks; Gossamer's own engine speaks Camunda 7's."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAuth:
-    """The engine asks for nothing."""
+    """Requests carry no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class BasicAuth:
-    """HTTP basic authentication (RFC 7617)."""
+    """RFC 7617: a user name and a password with every request."""
 
     username: str
     password: str = field(repr=False)
@@ -24,29 +30,31 @@ class BasicAuth:
 
 @dataclass(frozen=True, slots=True)
 class BearerAuth:
-    """A fixed token (RFC 6750)."""
+    """RFC 6750: a token that a person put into the configuration; it is never renewed."""
 
     token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class OAuth2:
-    """Client credentials (RFC 6749 §4.4).
+class OAuth2Auth:
+    """RFC 6749 §4.4, client credentials: tokens from `token_url`, renewed before they expire.
 
     Attributes:
-        token_url: where tokens are had.
-        audience: Camunda 8's extension to the request; None leaves it out.
-        scope: None leaves it out.
+        scope: sent when not empty.
+        audience: sent when not empty; Camunda 8's identity asks for it.
     """
 
     token_url: str
     client_id: str
     client_secret: str = field(repr=False)
-    audience: str | None = None
-    scope: str | None = None
+    scope: str = ""
+    audience: str = ""
+
+    def __post_init__(self) -> None:
+        check_url(self.token_url, "The OAuth2 token URL")
 
 
-Auth = NoAuth | BasicAuth | BearerAuth | OAuth2
+Auth = NoAuth | BasicAuth | BearerAuth | OAuth2Auth
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +62,39 @@ class EngineConfig:
     """One engine.
 
     Attributes:
-        name: under which services, logs and the mesh know it.
-        kind: which dialect it speaks; the embedded engine speaks Camunda 7's.
-        url: base of the REST API, without a slash at its end: `http://localhost:8080/engine-rest`
-            for Camunda 7, `http://localhost:8080` for Camunda 8 (`/v2` is added).
-        tenant: None for the default tenant.
-        ca_file: certificates to trust beside the system's, PEM.
+        name: unique in the mesh; every message about the engine begins with it.
+        url: Camunda 7: up to and with `/engine-rest`. Camunda 8: the gateway's REST address,
+            without `/v2`.
+        tenant: None works for the default tenant alone on Camunda 8, and for jobs of every
+            tenant that the credentials may see on Camunda 7.
+        ca_file: PEM file of authorities trusted beside the public ones; None adds none.
+
+    Raises:
+        InputError: the name is empty, or the URL is no plain http(s) URL.
     """
 
     name: str
-    kind: Literal["camunda7", "camunda8"]
+    kind: Kind
     url: str
     tenant: str | None = None
-    auth: Auth = field(default_factory=NoAuth)
+    auth: Auth = NoAuth()
     ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InputError(f"The engine at {self.url} has no name; give it one.")
+        check_url(self.url, f"The URL of engine {self.name!r}")
+
+
+def check_url(url: str, what: str) -> None:
+    """Raises InputError unless `url` is plain http(s) and safe to show in a log."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        secret = parts.username is not None or bool(parts.query)
+    except ValueError:
+        usable, secret = False, False
+    if secret:
+        raise InputError(f"{what} carries credentials or a query; put credentials under auth.")
+    if not usable:
+        raise InputError(f"{what} is not an http or https URL: {url!r}.")
