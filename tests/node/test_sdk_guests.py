@@ -38,9 +38,8 @@ LANGUAGES = ("c", "assemblyscript")
 ENCODINGS = ("json", "msgpack")
 TIME_MS_MAX = 10_000
 SPIN_MS = 200
-JOB = Job(
-    ref=JobRef(engine="e", key="1", topic="t", worker_id="w"), variables=Variables(), lock_ms=1
-)
+REF = JobRef(engine="e", key="1", topic="t", worker_id="w")
+JOB = Job(ref=REF, variables=Variables(), lock_ms=1)
 
 Encoding = Literal["json", "msgpack"]
 
@@ -167,7 +166,7 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=12,
+    max_leaves=8,
 )
 
 
@@ -178,7 +177,7 @@ def test_any_variables_and_any_long_go_through_unchanged(
 ) -> None:
     worker = host.load_blocking(service(conformance(language), encoding), Grant())
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(
         values=st.dictionaries(TEXTS.filter(lambda name: name != "do"), PLAIN, max_size=6),
         longs=st.dictionaries(TEXTS.map(lambda name: f"long {name}"), LONGS, max_size=3),
@@ -244,7 +243,7 @@ def test_doubles_are_read_and_written_exactly(
     worker = host.load_blocking(service(module, "json"), Grant())
     edges = [0.0, -0.0, 0.1, 1e22, 1e23, 5e-324, 2.0**-1022, 1.7976931348623157e308, 2.0**53 + 2]
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=20, max_size=60))
     def go_through(numbers: list[float]) -> None:
         normal = [one for one in numbers if one == 0 or abs(one) >= sys.float_info.min]
