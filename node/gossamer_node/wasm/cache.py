@@ -68,9 +68,7 @@ def _load(engine: HostEngine, entry: Path) -> Module | None:
     try:
         return Module.deserialize(engine.engine, payload)
     except WasmtimeError as error:
-        _log.warning(
-            "wasmtime refused cached module %s (%s); compiling it again", entry, error
-        )
+        _log.warning("wasmtime refused cached module %s (%s); compiling it again", entry, error)
         return None
 
 

@@ -289,10 +289,7 @@ def read_job(data: bytes) -> Job:
         head = _map(asked, "the input", "job")
         _count(head, "job", "retries")
         variables = _variables(asked, "the input")
-        texts = {
-            name: _text(head, "job", name)
-            for name in _JOB_TEXTS
-        }
+        texts = {name: _text(head, "job", name) for name in _JOB_TEXTS}
         headers = _map(head, "job", "headers")
         if not all(isinstance(value, str) for value in headers.values()):
             raise EnvelopeError("job.headers holds what is not a string")
