@@ -494,10 +494,7 @@ def load(
     path: Path | None = flags.get("config") or (Path(named) if named else None)
     tree = source.Mapping(Place(Source("the configuration", Path(), environ)), ())
     if path is not None:
-        file = source.read_file(path, environ=environ)
-        if not isinstance(file, source.Mapping):
-            raise source.invalid(file.place, f"this is no mapping; write {NODE.words()}")
-        tree = source.overlay(tree, file)
+        tree = source.overlay(tree, _read_file(path, environ))
     for setting in settings():
         text = environ.get(setting.variable)
         if text is not None:
@@ -507,6 +504,24 @@ def load(
             texts = given if isinstance(given, list) else [str(given)]
             tree = source.overlay(tree, _layer(setting, texts, setting.row.flag, environ))
     return NODE.read(source.overlay(_defaults(tree, environ), tree), "")
+
+
+def load_grants(path: Path) -> Mapping[str, Grants]:
+    """The grants of a configuration file, whatever else it says: they need none of its secrets.
+
+    Raises: Invalid, InputError, as `load`.
+    """
+    row = next(row for row in NODE.fields if row.key == "grants")
+    written = _read_file(path, os.environ).get(row.key)
+    grants: Mapping[str, Grants] = {} if written is None else row.kind.read(written, row.key)
+    return grants
+
+
+def _read_file(path: Path, environ: Mapping[str, str]) -> source.Mapping:
+    tree = source.read_file(path, environ=environ)
+    if not isinstance(tree, source.Mapping):
+        raise source.invalid(tree.place, f"this is no mapping; write {NODE.words()}")
+    return tree
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

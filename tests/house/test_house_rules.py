@@ -26,7 +26,7 @@ FILES = [
         capture_output=True,
         text=True,
     ).stdout.splitlines()
-    if (ROOT / name).is_file()
+    if (ROOT / name).is_file() and not (ROOT / name).is_symlink()
 ]
 SOURCES = [file for file in FILES if file.suffix in (".py", ".c", ".h", ".ts", ".rs", ".go")]
 MODULES = [file for file in FILES if file.suffix == ".py"]
@@ -96,6 +96,8 @@ def test_what_a_package_exports_is_there() -> None:
                 bound |= {alias.asname or alias.name for alias in node.names}
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 bound.add(node.name)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                bound.add(node.target.id)
             elif isinstance(node, ast.Assign):
                 names = [target.id for target in node.targets if isinstance(target, ast.Name)]
                 bound |= set(names)

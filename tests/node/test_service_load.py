@@ -224,6 +224,8 @@ def test_a_module_is_there_and_is_webassembly(tmp_path: Path) -> None:
 
 def test_a_service_without_topics_is_not_run(tmp_path: Path) -> None:
     spec = spec_of("name: a\nmodule: a.wasm", tmp_path / "service.yaml")
+    (tmp_path / "a.wasm").write_bytes(load.WASM_MAGIC)
+    assert load.require_module(spec) == spec.module
     with pytest.raises(ServiceError, match="has no `topics`"):
         load.require_runnable(spec)
 

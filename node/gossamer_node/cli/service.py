@@ -12,16 +12,29 @@ examples:
 import argparse
 import json
 import re
+import sys
+from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from gossamer_node import config, logs
+from gossamer_node.cli import ExitStatus
 from gossamer_node.cli.helping import add_subcommand, run_subcommand
 from gossamer_node.errors import InputError
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service import load
+from gossamer_node.service.grants import Grants
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.variables import JsonValue
+from gossamer_node.wasm import Detached, WasmHost
+from gossamer_node.wasm.envelope import outcome_map, read_job
+
+log = logs.get("service")
+
+JOB_BYTES_MAX = 16 * 2**20
+"""Largest job read. Camunda 8 stops at 4 MiB, Camunda 7 where its database does."""
 
 TEMPLATES = resources.files("gossamer_node.service") / "templates"
 
@@ -37,6 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths", metavar="PATH", nargs="+", type=Path, help="a service.yaml, or a folder"
     )
     checking.add_argument("--json", action="store_true", help="print one JSON object")
+    running = add_subcommand(parsers, "run", run_job)
+    running.add_argument("path", metavar="PATH", type=Path, help="a service.yaml, or its folder")
+    running.add_argument(
+        "--job", metavar="FILE", required=True, help="the job as JSON or msgpack; - reads it here"
+    )
+    running.add_argument(
+        "--grants", metavar="FILE", type=Path, help="a node's configuration; its `grants` apply"
+    )
 
 
 run = run_subcommand
@@ -109,6 +130,67 @@ def check(arguments: argparse.Namespace) -> int:
         for text in [*problems, *filter(None, [conflict])]:
             print(text)
     return InputError.exit_status if problems or conflict else 0
+
+
+def run_job(arguments: argparse.Namespace) -> int:
+    """Run one job on the real host, without an engine.
+
+    A job is what the worker gets, all of it optional: {"variables": {"name": "Ada"}}. The outcome
+    goes to standard output as JSON, what the worker logs to standard error. Exit status 0: the
+    job completed; 4: it ended with a BPMN error; 5: it failed.
+
+    examples:
+      gossamer service run greeter --job job.json
+      echo '{"variables": {"name": "Ada"}}' | gossamer service run greeter --job -
+      gossamer service run greeter --job job.json --grants gossamer.yaml
+    """
+    logs.setup()
+    files = load.find(arguments.path)
+    if len(files) > 1:
+        raise InputError(f"{arguments.path} has {len(files)} services; name one of them.")
+    spec = load.load(files[0])
+    load.require_module(spec)
+    grants = config.load_grants(arguments.grants) if arguments.grants else {}
+    grant, refused = grants.get(spec.name, Grants()).bind(spec)
+    for sentence in refused:
+        log.warning(sentence)
+    job = _read_job(arguments.job)
+    if not job.ref.topic and len(spec.topics) == 1:
+        job = replace(job, ref=replace(job.ref, topic=spec.topics[0].name))
+    with WasmHost(config.load().cache_dir / "modules") as host:
+        outcome = host.load_blocking(spec, grant).run_blocking(
+            job, deadline_ms=spec.limits.time_ms_max, context=Detached(_log_line)
+        )
+    print(json.dumps(outcome_map(outcome), indent=2, ensure_ascii=False))
+    match outcome:
+        case Completed():
+            return ExitStatus.DONE
+        case BpmnError():
+            return ExitStatus.BPMN_ERROR
+        case Failed():
+            return ExitStatus.JOB_FAILED
+
+
+def _read_job(name: str) -> Job:
+    subject = "the job on standard input" if name == "-" else name
+    try:
+        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
+            data = file.read(JOB_BYTES_MAX + 1)
+    except OSError as error:
+        raise InputError(f"{subject} cannot be read ({error.strerror}); check the path.") from error
+    if len(data) > JOB_BYTES_MAX:
+        raise InputError(
+            f"{subject} is larger than {JOB_BYTES_MAX >> 20} MiB; no engine sends that."
+        )
+    try:
+        return read_job(data)
+    except InputError as error:
+        raise InputError(f"{subject} {error}.") from error
+
+
+def _log_line(level: int, line: str) -> None:
+    """What a worker logs; its levels are ABI.md's."""
+    (log.debug, log.info, log.warning, log.error)[level](line)
 
 
 def _problems(file: Path, specs: list[ServiceSpec]) -> list[dict[str, JsonValue]]:

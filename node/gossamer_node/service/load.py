@@ -3,7 +3,7 @@
 `SERVICE` is the one place where a field of service.yaml is described; the shipped JSON Schema and
 the reference page are made from it. A file may have the root `service:` or not. Loading reads that
 file alone: whether its module exists and can run is asked only of a service that is to run
-(`require_runnable`), so a description without a worker is a valid file.
+(`require_runnable`, `require_module`), so a description without a worker is a valid file.
 """
 
 import dataclasses
@@ -348,19 +348,25 @@ def find(path: Path) -> list[Path]:
 
 
 def require_runnable(spec: ServiceSpec) -> Path:
-    """The module of a service that is to run.
+    """The module of a service that a node is to run.
 
     Raises: ServiceError when it has no topic, or no module, or the module isn't WebAssembly.
     """
-    if spec.module is None:
-        raise ServiceError(
-            f"{spec.path}: service {spec.name} has no `module`, so it is a description and "
-            "nothing can run; name its .wasm file."
-        )
+    module = require_module(spec)
     if not spec.topics:
         raise ServiceError(
             f"{spec.path}: service {spec.name} has no `topics`, so no job would reach it; "
             "write at least one."
+        )
+    return module
+
+
+def require_module(spec: ServiceSpec) -> Path:
+    """The module of a service. Raises ServiceError when there is none, or it isn't WebAssembly."""
+    if spec.module is None:
+        raise ServiceError(
+            f"{spec.path}: service {spec.name} has no `module`, so it is a description and "
+            "nothing can run; name its .wasm file."
         )
     try:
         with spec.module.open("rb") as file:
