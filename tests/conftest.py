@@ -11,13 +11,20 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Generic, TypeVar
 
 import pytest
 import trio
 from gossamer_node.errors import LocalEngineMissing
-from gossamer_node.local_engines import RunningCamunda7, RunningZeebe, start_camunda7, start_zeebe
+from gossamer_node.local_engines import (
+    Progress,
+    RunningCamunda7,
+    RunningZeebe,
+    lines,
+    start_camunda7,
+    start_zeebe,
+)
 
 NOT_RUN = "NOT RUN: "
 """How the reason begins with which a test is skipped because this machine lacks something."""
@@ -30,41 +37,55 @@ Running = TypeVar("Running")
 
 
 class EngineThread(Generic[Running]):
-    """An engine that runs in a thread with its own trio loop, from `start` to `stop`."""
+    """An engine in a thread with a trio loop of its own, from `start` to `stop`."""
 
-    def __init__(self, start: Callable[[], AbstractAsyncContextManager[Running]]) -> None:
-        self._start = start
-        self._started: Future[Running] = Future()
-        self._stop = trio.Event()
-        self._token: trio.lowlevel.TrioToken | None = None
+    def __init__(self, context: AbstractAsyncContextManager[Running]) -> None:
+        self._context = context
+        self._running: Future[Running] = Future()
+        self._token: Future[trio.lowlevel.TrioToken] = Future()
+        self._scope = trio.CancelScope()
         self._thread = threading.Thread(target=trio.run, args=(self._run,))
 
     def start(self) -> Running:
         """Returns the running engine, or raises what kept it from running."""
         self._thread.start()
-        return self._started.result()
+        return self._running.result()
 
     def stop(self) -> None:
-        if self._token is not None:
-            self._token.run_sync_soon(self._stop.set)
+        with suppress(trio.RunFinishedError):
+            self._token.result().run_sync_soon(self._scope.cancel)
         self._thread.join()
 
     async def _run(self) -> None:
+        self._token.set_result(trio.lowlevel.current_trio_token())
         try:
-            async with self._start() as running:
-                self._token = trio.lowlevel.current_trio_token()
-                self._started.set_result(running)
-                await self._stop.wait()
+            with self._scope:
+                async with self._context as running:
+                    self._running.set_result(running)
+                    await trio.sleep_forever()
         except Exception as error:
-            if self._started.done():
+            if self._running.done():
                 raise
-            self._started.set_exception(error)
+            self._running.set_exception(error)
 
 
 def engine_for_session(
-    start: Callable[[], AbstractAsyncContextManager[Running]],
+    request: pytest.FixtureRequest,
+    start: Callable[[Progress], AbstractAsyncContextManager[Running]],
 ) -> Iterator[Running]:
-    engine = EngineThread(start)
+    plugins = request.config.pluginmanager
+
+    def write_line(line: str) -> None:
+        with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+            plugins.getplugin("terminalreporter").write_line(line)
+
+    report = lines(write_line, terminal=False)
+
+    def downloads(text: str, fraction: float | None) -> None:
+        if fraction is not None:
+            report(text, fraction)
+
+    engine = EngineThread(start(downloads))
     try:
         try:
             running = engine.start()
@@ -76,9 +97,9 @@ def engine_for_session(
 
 
 @pytest.fixture(scope="session")
-def camunda7() -> Iterator[RunningCamunda7]:
+def camunda7(request: pytest.FixtureRequest) -> Iterator[RunningCamunda7]:
     """A real Camunda 7 that the whole session shares."""
-    yield from engine_for_session(start_camunda7)
+    yield from engine_for_session(request, lambda progress: start_camunda7(progress=progress))
 
 
 @pytest.fixture(scope="session")
@@ -88,20 +109,20 @@ def camunda7_url(camunda7: RunningCamunda7) -> str:
 
 
 @pytest.fixture(scope="session")
-def zeebe() -> Iterator[RunningZeebe]:
+def zeebe(request: pytest.FixtureRequest) -> Iterator[RunningZeebe]:
     """A real Zeebe that the whole session shares."""
-    yield from engine_for_session(start_zeebe)
+    yield from engine_for_session(request, lambda progress: start_zeebe(progress=progress))
 
 
 @pytest.fixture(scope="session")
 def zeebe_url(zeebe: RunningZeebe) -> str:
-    """Its REST API, without `/v2`."""
+    """Its REST API, without `/v2`: `http://127.0.0.1:PORT`."""
     return zeebe.url
 
 
 @pytest.fixture(scope="session")
 def zeebe_grpc_address(zeebe: RunningZeebe) -> str:
-    """Its gRPC gateway, `127.0.0.1:PORT`."""
+    """Its gRPC gateway: `127.0.0.1:PORT`."""
     return zeebe.grpc_address
 
 

@@ -48,11 +48,8 @@ NEXT_STEP_BACKOFF_MS = 1_000
 CONFLICT_ATTEMPTS_MAX = 5
 """How often a settlement is sent when the engine answers that two commits met."""
 
-INSTANCES_PER_PAGE = 200
-"""Instances asked for at once; their activities come with one more call for each page."""
-
-ACTIVITIES_MAX = 20_000
-"""Activities read for one page of instances; past it their end events count as unknown."""
+ROWS_PER_PAGE = 1_000
+"""Rows of the history asked for at once."""
 
 _TASK_UNKNOWN = "RestException"
 """Type of the 404 that means "no such task", where a wrong URL gives NotFoundException or HTML."""
@@ -208,8 +205,9 @@ class Camunda7:
         body: dict[str, Any] = {
             "workerId": job.worker_id,
             "errorCode": outcome.code,
-            "errorMessage": outcome.message,
         }
+        if outcome.message:  # An empty one is refused, with a 500.
+            body["errorMessage"] = outcome.message
         if outcome.variables.values:
             body["variables"] = to_wire(outcome.variables, job.types)
         return await self._settle(job, "bpmnError", body)
@@ -349,74 +347,57 @@ class Camunda7:
 
     async def list_instances(self, process_id: str) -> list[ProcessInstance]:
         doing = f"list the instances of {process_id}"
+        entries = await self._pages(
+            "/history/process-instance",
+            {"processDefinitionKey": process_id},
+            ("startTime", "instanceId"),
+            doing,
+        )
         incidents = await self._rest.send(
             "GET", "/incident", query={"processDefinitionKeyIn": process_id}
         )
         stuck = {entry.get("processInstanceId") for entry in self._list(incidents, doing)}
-        instances: list[ProcessInstance] = []
+        ends: dict[str, list[str]] = {}
+        try:
+            for definition in {entry["processDefinitionId"] for entry in entries}:
+                # There is no filter for the kind "some end event" nor for a set of instances.
+                for activity in await self._pages(
+                    "/history/activity-instance",
+                    {"processDefinitionId": definition, "finished": True},
+                    ("endTime", "activityInstanceId"),
+                    doing,
+                ):
+                    if activity["activityType"].endswith("EndEvent") and not activity["canceled"]:
+                        reached = ends.setdefault(activity["processInstanceId"], [])
+                        reached.append(activity["activityId"])
+            return [
+                ProcessInstance(
+                    entry["id"],
+                    entry["processDefinitionKey"],
+                    entry["businessKey"],
+                    _state(entry["state"], entry["id"] in stuck),
+                    tuple(ends.get(entry["id"], ())),
+                )
+                for entry in entries
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._rest.nonsense(doing) from error
+
+    async def _pages(
+        self, path: str, body: Mapping[str, Any], sort_by: Sequence[str], doing: str
+    ) -> list[dict[str, Any]]:
+        """All rows of a history query. `sort_by` must order them fully, or pages would overlap."""
+        sorting = [{"sortBy": column, "sortOrder": "asc"} for column in sort_by]
+        rows: list[dict[str, Any]] = []
         while True:
+            query = {"firstResult": len(rows), "maxResults": ROWS_PER_PAGE}
             answer = await self._rest.send(
-                "POST",
-                "/history/process-instance",
-                query={"firstResult": len(instances), "maxResults": INSTANCES_PER_PAGE},
-                body={
-                    "processDefinitionKey": process_id,
-                    "sorting": [
-                        {"sortBy": "startTime", "sortOrder": "asc"},
-                        {"sortBy": "instanceId", "sortOrder": "asc"},
-                    ],
-                },
+                "POST", path, query=query, body={**body, "sorting": sorting}
             )
             page = self._list(answer, doing)
-            try:
-                ends = await self._end_elements([entry["id"] for entry in page], doing)
-                instances += [self._instance(entry, stuck, ends) for entry in page]
-            except (KeyError, TypeError, AttributeError) as error:
-                raise self._rest.nonsense(doing) from error
-            if len(page) < INSTANCES_PER_PAGE:
-                return instances
-
-    async def _end_elements(
-        self, instance_keys: list[str], doing: str
-    ) -> dict[str, tuple[str, ...]] | None:
-        """End events that each instance reached, in order; None where the history has too many."""
-        ends: dict[str, tuple[str, ...]] = dict.fromkeys(instance_keys, ())
-        if not instance_keys:
-            return ends
-        answer = await self._rest.send(
-            "POST",
-            "/history/activity-instance",
-            query={"maxResults": ACTIVITIES_MAX},
-            body={
-                "processInstanceIdIn": instance_keys,
-                "finished": True,
-                "sorting": [{"sortBy": "occurrence", "sortOrder": "asc"}],
-            },
-        )
-        activities = self._list(answer, doing)
-        if len(activities) == ACTIVITIES_MAX:
-            return None
-        for activity in activities:
-            if activity["activityType"].endswith("EndEvent") and not activity["canceled"]:
-                ends[activity["processInstanceId"]] += (activity["activityId"],)
-        return ends
-
-    def _instance(
-        self,
-        entry: Mapping[str, Any],
-        stuck: set[Any],
-        ends: Mapping[str, tuple[str, ...]] | None,
-    ) -> ProcessInstance:
-        key, state = entry["id"], _STATES[entry["state"]]
-        if state == "active" and key in stuck:
-            state = "incident"
-        return ProcessInstance(
-            key,
-            entry["processDefinitionKey"],
-            entry["businessKey"],
-            state,
-            None if ends is None else ends[key],
-        )
+            rows += page
+            if len(page) < ROWS_PER_PAGE:
+                return rows
 
     async def aclose(self) -> None:
         await self._polls.drain()
@@ -455,6 +436,11 @@ def _exception_type(answer: Answer) -> str:
         return ""
     kind = answer.json_object().get("type")
     return kind if isinstance(kind, str) else ""
+
+
+def _state(historic: str, stuck: bool) -> str:
+    state = _STATES[historic]
+    return "incident" if stuck and state == "active" else state
 
 
 def _retries_left(job: JobRef) -> int:

@@ -37,7 +37,7 @@ class Polls:
         try:
             async with self._limiter:
                 if self._closing:
-                    raise EngineUnavailable(f"{self._peer} is being closed; ask it no more.")
+                    raise EngineUnavailable(f"{self._peer} was closed; open it again to ask it.")
                 with trio.CancelScope(shield=True):
                     jobs = await poll()
                 try:

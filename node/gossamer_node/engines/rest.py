@@ -86,6 +86,8 @@ class RestClient:
             EngineUnavailable: no usable answer.
             EngineRefused: `body` can't be written as JSON, or no token is to be had.
         """
+        if self._client.is_closed:
+            raise EngineUnavailable(f"{self.peer} was closed; open it again to ask it.")
         content = None if body is None else self._encode(body)
         renewed = False
         while True:

@@ -5,7 +5,7 @@ What they are made of is locked by hash (`lock.py`), fetched by Maven (`maven.py
 user's cache directory (`cache.py`).
 """
 
-from gossamer_node.local_engines.progress import Progress, printed, silent
+from gossamer_node.local_engines.progress import Progress, lines, printed, silent
 from gossamer_node.local_engines.starting import (
     RunningCamunda7,
     RunningZeebe,
@@ -17,6 +17,7 @@ __all__ = [
     "Progress",
     "RunningCamunda7",
     "RunningZeebe",
+    "lines",
     "printed",
     "silent",
     "start_camunda7",

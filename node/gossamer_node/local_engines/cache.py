@@ -56,13 +56,13 @@ async def provide(kit: Kit, progress: Progress) -> Path:
     """
     home = cache_directory()
     place = home / f"{kit.name}-{kit.lock.digest[:12]}"
-    if await trio.to_thread.run_sync(_intact, place):
+    if await trio.to_thread.run_sync(intact, place):
         return place
     try:
         home.mkdir(parents=True, exist_ok=True)
-        async with _locked(home / f"{kit.name}.lock", kit, progress):
-            if not await trio.to_thread.run_sync(_intact, place):
-                await _make(kit, place, progress)
+        async with _alone(home / f"{kit.name}.flock", kit, progress):
+            if not await trio.to_thread.run_sync(intact, place):
+                await _download(kit, place, progress)
     except OSError as error:
         raise LocalEngineError(
             f"{kit.title} can't be kept in {home} ({error.strerror or error}); make room there, "
@@ -71,48 +71,49 @@ async def provide(kit: Kit, progress: Progress) -> Path:
     return place
 
 
-async def _make(kit: Kit, place: Path, progress: Progress) -> None:
+async def _download(kit: Kit, place: Path, progress: Progress) -> None:
+    text = f"downloading {kit.title}"
+    coordinates = [artifact.coordinate for artifact in kit.lock.artifacts]
     partial = place.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left behind by a process that was killed
     partial.mkdir()
     try:
-        text = f"downloading {kit.title}"
         progress(text, 0.0)
-        coordinates = [artifact.coordinate for artifact in kit.lock.artifacts]
-        await maven.copy(coordinates, partial, lambda fraction: progress(text, fraction))
+        await maven.copy(kit.title, coordinates, partial, lambda fraction: progress(text, fraction))
         progress(f"verifying {kit.title}", None)
-        await trio.to_thread.run_sync(_verify_and_lay_out, kit, partial)
-        await trio.to_thread.run_sync(_put, partial, place)
+        await trio.to_thread.run_sync(install, kit, partial, place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _verify_and_lay_out(kit: Kit, directory: Path) -> None:
+def install(kit: Kit, partial: Path, place: Path) -> None:
+    """Verifies the files in `partial`, unpacks archives there, and renames it to `place`.
+
+    Raises:
+        LocalEngineError: A file differs from the lock; `place` is as it was.
+    """
     for artifact in kit.lock.artifacts:
-        path = directory / artifact.coordinate.file_name
-        if path.stat().st_size != artifact.size_bytes or sha256_of(path) != artifact.sha256:
+        path = partial / artifact.coordinate.file_name
+        sha256 = sha256_of(path)
+        if sha256 != artifact.sha256:
             raise LocalEngineError(
                 f"{kit.title} was not installed: {path.name} is not the file that was locked "
-                f"(SHA-256 {sha256_of(path)}, expected {artifact.sha256}); delete it from Maven's "
-                "local repository and try again, and if it differs again, don't trust its source."
+                f"(SHA-256 {sha256}, expected {artifact.sha256}); delete it from Maven's local "
+                "repository and try again, and if it differs again, don't trust where it is from."
             )
-    for archive in directory.glob("*.tar.gz"):
+    for archive in partial.glob("*.tar.gz"):
         with tarfile.open(archive) as tar:
             # The filter came with Python 3.11.4; the archive has been verified in any case.
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-            tar.extractall(directory)  # noqa: S202
+            tar.extractall(partial)  # noqa: S202
         archive.unlink()
     manifest = {
-        str(path.relative_to(directory)): [stat.st_size, stat.st_mtime_ns, sha256_of(path)]
-        for path in sorted(directory.rglob("*"))
+        str(path.relative_to(partial)): [stat.st_size, stat.st_mtime_ns, sha256_of(path)]
+        for path in sorted(partial.rglob("*"))
         if path.is_file()
         for stat in [path.stat()]
     }
-    (directory / _MANIFEST).write_text(json.dumps(manifest, indent=0), encoding="utf-8")
-
-
-def _put(partial: Path, place: Path) -> None:
-    """Renames a complete directory into its place, over one that is no longer intact."""
+    (partial / _MANIFEST).write_text(json.dumps(manifest, indent=0), encoding="utf-8")
     broken = place.with_suffix(".broken")
     shutil.rmtree(broken, ignore_errors=True)
     if place.exists():
@@ -121,11 +122,11 @@ def _put(partial: Path, place: Path) -> None:
     shutil.rmtree(broken, ignore_errors=True)
 
 
-def _intact(place: Path) -> bool:
+def intact(place: Path) -> bool:
     """Whether the directory holds exactly what was put there.
 
-    A file with the size and time of then is taken as unchanged, like git does; with another
-    time (a restored cache, say) its content is compared.
+    A file with the size and time of then is taken as unchanged, as git does; with another time
+    (a restored cache, say) its content is compared.
     """
     try:
         manifest = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
@@ -139,13 +140,13 @@ def _intact(place: Path) -> bool:
                 return False
             if stat.st_mtime_ns != mtime_ns and sha256_of(path) != sha256:
                 return False
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError):  # no manifest, or no sense in it
         return False
     return True
 
 
 @asynccontextmanager
-async def _locked(path: Path, kit: Kit, progress: Progress) -> AsyncIterator[None]:
+async def _alone(path: Path, kit: Kit, progress: Progress) -> AsyncIterator[None]:
     """Holds a file lock; the kernel releases it however its holder ends."""
     with path.open("a") as file:
         while True:

@@ -25,6 +25,7 @@ DOWNLOAD_DEADLINE_S = 3600
 
 _LOG_LINES_MAX = 40
 _LINE_BYTES_MAX = 65_536
+_REASON_CHARACTERS_MAX = 400
 
 _ITEM_BEGINS = "Configured Artifact:"
 _TRANSFERRED = re.compile(r"Progress \(1\): .*?([0-9.]+)/([0-9.]+) [kMG]?B")
@@ -32,9 +33,18 @@ _TRANSFERRED = re.compile(r"Progress \(1\): .*?([0-9.]+)/([0-9.]+) [kMG]?B")
 
 
 async def copy(
-    coordinates: Sequence[Coordinate], directory: Path, on_fraction: Callable[[float], None]
+    title: str,
+    coordinates: Sequence[Coordinate],
+    directory: Path,
+    on_fraction: Callable[[float], None],
 ) -> None:
     """Copies the files, under `Coordinate.file_name`, into a directory that exists.
+
+    Args:
+        title: What they make, for messages: `Zeebe 8.6.0`.
+        coordinates: The files.
+        directory: Where they go.
+        on_fraction: Told how much is there, from 0 to 1.
 
     Raises:
         LocalEngineMissing: No `mvn`, or it could not get a file. Some files may have been copied.
@@ -52,15 +62,14 @@ async def copy(
             part = min(float(match[1]) / max(float(match[2]), 1.0), 1.0)
             on_fraction((max(done - 1, 0) + part) / len(coordinates))
 
-    await run(
-        ["-f", str(pom), f"{DEPENDENCY_PLUGIN}:copy", f"-DoutputDirectory={directory}"], watch
-    )
+    goal = f"{DEPENDENCY_PLUGIN}:copy"
+    await run(title, ["-f", str(pom), goal, f"-DoutputDirectory={directory}"], watch)
     pom.unlink()
     on_fraction(1.0)
 
 
-async def run(arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
-    """Runs `mvn`, giving each line of its output to `on_line`.
+async def run(title: str, arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
+    """Runs `mvn` for what messages call `title`, giving each line of its output to `on_line`.
 
     Raises:
         LocalEngineMissing: It isn't there, it failed, or its deadline passed.
@@ -68,7 +77,7 @@ async def run(arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
     mvn = shutil.which("mvn")
     if mvn is None:
         raise LocalEngineMissing(
-            "the engine has to be downloaded and the command mvn is missing; "
+            f"{title} has to be downloaded, and the command mvn is missing; "
             "install Maven (Debian: apt-get install maven) and try again."
         )
     # Not in batch mode (-B): Maven would then leave out its progress lines.
@@ -97,8 +106,9 @@ async def run(arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
             with trio.CancelScope(shield=True):
                 await process.wait()
     if deadline.cancelled_caught or process.returncode != 0:
+        late = f"not within {DOWNLOAD_DEADLINE_S} s" if deadline.cancelled_caught else ""
         raise LocalEngineMissing(
-            f"Maven could not download the engine ({_reason(log)}); "
+            f"{title} could not be downloaded by Maven ({late or _reason(log)}); "
             "check the network and Maven's settings.xml, then try again."
         )
 
@@ -106,10 +116,10 @@ async def run(arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
 def _reason(log: Sequence[str]) -> str:
     for line in log:
         if line.startswith("[ERROR]"):
-            reason = line.removeprefix("[ERROR]").strip()
-            # Maven repeats the goal's coordinates first; what went wrong comes last.
-            return reason.partition(" on project ")[2].partition(": ")[2][:300] or reason[:300]
-    return f"no answer within {DOWNLOAD_DEADLINE_S} s" if not log else log[-1][:300]
+            text = line.removeprefix("[ERROR]").partition(" -> [Help")[0].strip()
+            # The words before it only repeat which goal of which plugin was asked for.
+            return text[max(text.rfind("Could not "), 0) :][:_REASON_CHARACTERS_MAX]
+    return "it said nothing of use"
 
 
 def _pom(coordinates: Sequence[Coordinate]) -> str:

@@ -7,13 +7,15 @@ lives in a temporary directory that the guard removes; its log lies beside it, i
 good run, and kept, with its path in the message, when something went wrong.
 """
 
+import contextlib
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -24,6 +26,9 @@ from gossamer_node.local_engines import guard
 
 START_DEADLINE_S = 180.0
 """Both engines are well within 6 to 16 s on two shared cores; a Raspberry Pi takes longer."""
+
+_PORTS = range(20_000, 32_768)
+"""Up to where Linux's ip_local_port_range begins."""
 
 _HEALTH_POLL_S = 0.1
 _HEALTH_TIMEOUT_S = 5.0
@@ -51,12 +56,19 @@ def java() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that were free a moment ago."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Different ports of 127.0.0.1 that were free a moment ago.
+
+    A JVM binds them only seconds later. They are outside the range from which the kernel itself
+    gives out ports, so neither a connection nor a `bind` to port 0 takes one meanwhile.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise LocalEngineError(f"no {count} ports are free between {_PORTS[0]} and {_PORTS[-1]}.")
 
 
 class EngineProcess:
@@ -98,6 +110,7 @@ async def running(
     data.mkdir()
     log_path = directory / "engine.log"
     with log_path.open("wb") as log:
+        # Trio starts it in a thread and doesn't cancel that.
         process = await trio.lowlevel.open_process(
             [sys.executable, "-I", "-S", guard.__file__, str(data), *command(data)],
             stdin=subprocess.PIPE,

@@ -1,12 +1,11 @@
 """What a person sees while an engine is downloaded and started.
 
-Work reports (text, fraction) to a callback; the printer here turns that into one line that is
-rewritten on a terminal, and into few plain lines everywhere else.
+Work reports (text, fraction) to a callback. The reporters here turn that into lines: one that is
+rewritten on a terminal, a few plain ones everywhere else.
 """
 
 import sys
 from collections.abc import Callable
-from typing import TextIO
 
 Progress = Callable[[str, float | None], None]
 """Takes what is being done, and how much of it is done from 0 to 1 (None: can't be told)."""
@@ -23,9 +22,13 @@ def silent(text: str, fraction: float | None) -> None:
     """Reports to nobody."""
 
 
-def printed(stream: TextIO = sys.stderr) -> Progress:
-    """Reports to a stream: one line per text, rewritten on a terminal as its fraction grows."""
-    terminal = stream.isatty()
+def lines(write_line: Callable[[str], object], *, terminal: bool) -> Progress:
+    """Reports to a function that takes lines, repeating nothing.
+
+    Args:
+        write_line: Writes a line and its end.
+        terminal: Whether it understands control sequences, so that a line can be rewritten.
+    """
     shown: tuple[str, int] | None = None
 
     def report(text: str, fraction: float | None) -> None:
@@ -35,8 +38,16 @@ def printed(stream: TextIO = sys.stderr) -> Progress:
             return
         rewrite = terminal and shown is not None and shown[0] == text
         percent = "" if fraction is None else f" {fraction:.0%}"
-        stream.write(f"{_LINE_BEFORE if rewrite else ''}{text}{percent}\n")
-        stream.flush()
+        write_line(f"{_LINE_BEFORE if rewrite else ''}{text}{percent}")
         shown = step
 
     return report
+
+
+def printed() -> Progress:
+    """Reports to standard error."""
+
+    def write_line(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    return lines(write_line, terminal=sys.stderr.isatty())

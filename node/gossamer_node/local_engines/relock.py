@@ -32,6 +32,7 @@ async def resolve(pom: Path) -> list[Coordinate]:
     with tempfile.TemporaryDirectory() as directory:
         listing = Path(directory) / "list.txt"
         await maven.run(
+            "the list of jars",
             [
                 *("-f", str(pom), f"{maven.DEPENDENCY_PLUGIN}:list"),
                 *("-DincludeScope=runtime", f"-DoutputFile={listing}"),
@@ -49,7 +50,7 @@ async def lock_text(coordinates: Sequence[Coordinate]) -> str:
     """Downloads the files and writes down what they are."""
     lines = ["# Made by `python -m gossamer_node.local_engines.relock`: SHA-256, bytes, artifact."]
     with tempfile.TemporaryDirectory() as directory:
-        await maven.copy(coordinates, Path(directory), lambda fraction: None)
+        await maven.copy("the engine", coordinates, Path(directory), lambda fraction: None)
         for coordinate in coordinates:
             file = Path(directory) / coordinate.file_name
             lines.append(str(Locked(sha256_of(file), file.stat().st_size, coordinate)))

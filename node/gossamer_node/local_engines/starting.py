@@ -5,6 +5,7 @@ tests and first steps; what is fixed is in each `application.yaml`, what differs
 start (ports, the data directory) is given as system properties.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
     url = f"http://127.0.0.1:{rest}"
 
     def command(data: Path) -> Sequence[str]:
-        # StandaloneBroker ignores arguments: everything is a system property.
+        # StandaloneBroker ignores arguments: everything is a system property. Its gossip socket
+        # (UDP) is always bound to every address, and drops what isn't of its cluster's name.
         return [
             *(str(java), *_JVM, *_ZEEBE_JVM),
             f"-Djava.io.tmpdir={data}",
@@ -142,6 +144,7 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
             f"-Dzeebe.broker.gateway.network.port={grpc}",
             f"-Dzeebe.broker.network.commandApi.port={commands}",
             f"-Dzeebe.broker.network.internalApi.port={internal}",
+            f"-Dzeebe.broker.cluster.clusterName={secrets.token_hex(16)}",
             f"-Dzeebe.broker.data.directory={data / 'broker'}",
             *("-classpath", f"{home / 'config'}:{home / 'lib'}/*"),
             "io.camunda.application.StandaloneBroker",
@@ -150,7 +153,8 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
     async def healthy(client: httpx.AsyncClient) -> bool:
         answer = await client.get(f"{url}/v2/topology")
         broker = answer.json()["brokers"][0]
-        return broker["version"] == ZEEBE_VERSION and broker["partitions"][0]["health"] == "healthy"
+        seen = [str(broker["version"]), str(broker["partitions"][0]["health"])]
+        return seen == [ZEEBE_VERSION, "healthy"]
 
     async with processes.running(title, command, healthy) as process:
         yield RunningZeebe(
