@@ -10,6 +10,8 @@
 // outcome goes out in the same one, and so do requests to the host. A number with a fraction keeps
 // its JSON text, so a worker hands it on unchanged. Nothing is null: what is absent is a value of
 // kind Null. AssemblyScript has no exceptions; what goes wrong at the host is a code to look at.
+//
+// house: long because a worker takes the SDK along as one file.
 
 /** ABI.md §2. */
 const DEPTH_MAX: i32 = 64;

@@ -5,9 +5,7 @@ The modules are built here by the pinned compilers and must be the committed one
 
 import json
 import math
-import os
 import runpy
-import shutil
 import struct
 import subprocess
 import sys
@@ -266,37 +264,6 @@ def bits(number: object) -> bytes:
     assert isinstance(number, float)
     assert math.isfinite(number)
     return struct.pack(">d", number)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_a_new_service_builds_as_its_readme_says_and_works(
-    host: WasmHost, built: Path, tmp_path: Path, language: str
-) -> None:
-    folder = tmp_path / "greeter"
-    shutil.copytree(ROOT / "node/gossamer_node/service/templates" / language, folder)
-    for file in folder.iterdir():
-        file.write_text(file.read_text().replace("SERVICE_NAME", "greeter"))
-    commands = folder.joinpath("README.md").read_text().split("```sh\n")[1].partition("```")[0]
-    # What `npm install` would fetch is here already.
-    (folder / "node_modules").symlink_to(SDK / "assemblyscript" / "node_modules")
-    commands = commands.replace("npm install\n", "")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["sh", "-ec", commands],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    worker = host.load_blocking(load.load(folder / "service.yaml"), Grant())
-    for variables, outcome in (
-        ({"name": "Ada"}, Completed(Variables({"greeting": "Hello, Ada!"}))),
-        ({}, BpmnError("NO_NAME", "name is missing")),
-    ):
-        job = Job(ref=REF, variables=Variables(variables), lock_ms=1)
-        assert work(worker, job) == outcome
 
 
 def test_a_wasi_command_works_without_an_sdk(host: WasmHost) -> None:

@@ -3,6 +3,8 @@
  * A job is read into one tree of values, whichever encoding it came in; the outcome goes out in
  * the same one, and so do requests to the host. A number with a fraction keeps its JSON text, so
  * a worker hands it on unchanged; only job_double_of and job_double convert.
+ *
+ * house: long because a worker takes the SDK along as one file.
  */
 #include "job1.h"
 
