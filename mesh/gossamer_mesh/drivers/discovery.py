@@ -2,8 +2,8 @@
 
 Each node announces its address under its node id, with the mesh's name beside it, and hears of
 others of that name. What is found is only a hint where to ask: who answers there proves itself by
-the mesh key like anyone. The library brings its own threads and event loop; results come back through trio's
-token, and its blocking calls run in worker threads.
+the mesh key like anyone. The library brings its own threads and event loop; results come back
+through trio's token, and its blocking calls run in worker threads.
 """
 
 import ipaddress
