@@ -29,33 +29,36 @@ class LeaseId:
         group: the claim group, `engine/name`.
         key: the engine's job key.
         claimer: member id of the claimer that granted it.
+        session: of the claimer's process. One that restarts may not have heard of its own earlier
+            terms yet; its session keeps its ids apart all the same.
         term: the claimer's term, larger than every term it saw before.
-        counter: counts the claimer's grants; never repeats within the term.
+        counter: counts the claimer's grants; never repeats within the session.
     """
 
-    __slots__ = ("claimer", "counter", "group", "key", "term")
+    __slots__ = ("_parts", "claimer", "counter", "group", "key", "session", "term")
 
-    def __init__(self, group: str, key: str, claimer: str, term: int, counter: int) -> None:
+    def __init__(
+        self, group: str, key: str, claimer: str, session: int, term: int, counter: int
+    ) -> None:
         self.group = group
         self.key = key
         self.claimer = claimer
+        self.session = session
         self.term = term
         self.counter = counter
-
-    def _parts(self) -> "tuple[str, str, str, int, int]":
-        return (self.group, self.key, self.claimer, self.term, self.counter)
+        self._parts = (group, key, claimer, session, term, counter)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LeaseId) and self._parts() == other._parts()
+        return isinstance(other, LeaseId) and self._parts == other._parts
 
     def __hash__(self) -> int:
-        return hash(self._parts())
+        return hash(self._parts)
 
     def __repr__(self) -> str:
         return f"<lease {self.group} {self.key} {self.term}.{self.counter}>"
 
     def to_plain(self) -> "list[Any]":
-        return [self.group, self.key, self.claimer, self.term, self.counter]
+        return list(self._parts)
 
 
 class TopicTerms:
@@ -110,15 +113,15 @@ class Offer:
         sequence: grows with every offer and heartbeat of the session.
         slots_free: jobs that it can take now.
         bytes_free: payload bytes that it can take now.
-        claimer_session: whose grants `grants_seen` counts.
-        grants_seen: grants of that claimer session that it had received; what the claimer sent
-            beyond them is still to be taken from `slots_free`.
+        claimer_session: the claimer's process that `counter_seen` is about, 0 for none.
+        counter_seen: the highest counter of its grants that had arrived; what the claimer sent
+            beyond it is still to be taken from `slots_free`.
     """
 
     __slots__ = (
         "bytes_free",
         "claimer_session",
-        "grants_seen",
+        "counter_seen",
         "group",
         "sequence",
         "session",
@@ -134,7 +137,7 @@ class Offer:
         slots_free: int,
         bytes_free: int,
         claimer_session: int,
-        grants_seen: int,
+        counter_seen: int,
     ) -> None:
         self.group = group
         self.session = session
@@ -142,7 +145,7 @@ class Offer:
         self.slots_free = slots_free
         self.bytes_free = bytes_free
         self.claimer_session = claimer_session
-        self.grants_seen = grants_seen
+        self.counter_seen = counter_seen
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -153,7 +156,7 @@ class Offer:
             self.slots_free,
             self.bytes_free,
             self.claimer_session,
-            self.grants_seen,
+            self.counter_seen,
         ]
 
 
@@ -196,27 +199,19 @@ class Grant:
 
     Attributes:
         lease: its identity.
-        claimer_session: the session of the claimer's process, echoed in offers and outcomes.
         topic: which of the holder's topics.
         remaining_ms: of the engine's lock, counted from the receipt; never a wall-clock date.
         receipt: opaque: what any claimer needs to settle the job with the engine.
         payload: opaque: what the worker gets.
     """
 
-    __slots__ = ("claimer_session", "lease", "payload", "receipt", "remaining_ms", "topic")
+    __slots__ = ("lease", "payload", "receipt", "remaining_ms", "topic")
     kind = "grant"
 
     def __init__(
-        self,
-        lease: LeaseId,
-        claimer_session: int,
-        topic: str,
-        remaining_ms: int,
-        receipt: bytes,
-        payload: bytes,
+        self, lease: LeaseId, topic: str, remaining_ms: int, receipt: bytes, payload: bytes
     ) -> None:
         self.lease = lease
-        self.claimer_session = claimer_session
         self.topic = topic
         self.remaining_ms = remaining_ms
         self.receipt = receipt
@@ -226,7 +221,6 @@ class Grant:
         return [
             self.kind,
             self.lease.to_plain(),
-            self.claimer_session,
             self.topic,
             self.remaining_ms,
             self.receipt,
@@ -240,42 +234,34 @@ class OutcomeReport:
     Attributes:
         topic, receipt: as the grant had them, so that a claimer that never saw the lease can
             settle it.
-        claimer_session: of the claimer that granted it.
         outcome: opaque.
     """
 
-    __slots__ = ("claimer_session", "lease", "outcome", "receipt", "topic")
+    __slots__ = ("lease", "outcome", "receipt", "topic")
     kind = "outcome"
 
-    def __init__(
-        self, lease: LeaseId, claimer_session: int, topic: str, receipt: bytes, outcome: bytes
-    ) -> None:
+    def __init__(self, lease: LeaseId, topic: str, receipt: bytes, outcome: bytes) -> None:
         self.lease = lease
-        self.claimer_session = claimer_session
         self.topic = topic
         self.receipt = receipt
         self.outcome = outcome
 
     def to_plain(self) -> "list[Any]":
-        return [
-            self.kind,
-            self.lease.to_plain(),
-            self.claimer_session,
-            self.topic,
-            self.receipt,
-            self.outcome,
-        ]
+        return [self.kind, self.lease.to_plain(), self.topic, self.receipt, self.outcome]
 
 
 class _AboutLease:
-    """A message that names a lease and, at most, says why."""
+    """A message that names a lease and, at most, says why.
+
+    The reason may quote an engine, so it is cut to what the wire takes.
+    """
 
     __slots__ = ("lease", "reason")
     kind = ""
 
     def __init__(self, lease: LeaseId, reason: str = "") -> None:
         self.lease = lease
-        self.reason = reason
+        self.reason = reason[:NAME_LENGTH_MAX]
 
     def to_plain(self) -> "list[Any]":
         return [self.kind, self.lease.to_plain(), self.reason]
@@ -310,7 +296,7 @@ class Settled(_AboutLease):
 
 
 class Revoke(_AboutLease):
-    """The lease is void (the engine took the job away): the holder stops the worker."""
+    """The lease is void (lost to another, or taken away by the engine): the holder stops it."""
 
     __slots__ = ()
     kind = "revoke"
@@ -369,33 +355,25 @@ def from_plain(value: "Any") -> "Message | None":
 
 
 def _grant(fields: "list[Any]") -> "Grant | None":
-    if len(fields) < 6:
-        return None
-    lease = _lease_id(fields[0])
-    if (
-        lease is None
-        or not _are_counts([fields[1], fields[3]])
-        or not _is_name(fields[2])
-        or not isinstance(fields[4], bytes)
-        or not isinstance(fields[5], bytes)
-    ):
-        return None
-    return Grant(lease, *fields[1:6])
-
-
-def _outcome(fields: "list[Any]") -> "OutcomeReport | None":
     if len(fields) < 5:
         return None
     lease = _lease_id(fields[0])
-    if (
-        lease is None
-        or not _are_counts(fields[1:2])
-        or not _is_name(fields[2])
-        or not isinstance(fields[3], bytes)
-        or not isinstance(fields[4], bytes)
-    ):
+    if lease is None or not _is_name(fields[1]) or not _are_counts(fields[2:3]):
         return None
-    return OutcomeReport(lease, *fields[1:5])
+    if not isinstance(fields[3], bytes) or not isinstance(fields[4], bytes):
+        return None
+    return Grant(lease, *fields[1:5])
+
+
+def _outcome(fields: "list[Any]") -> "OutcomeReport | None":
+    if len(fields) < 4:
+        return None
+    lease = _lease_id(fields[0])
+    if lease is None or not _is_name(fields[1]):
+        return None
+    if not isinstance(fields[2], bytes) or not isinstance(fields[3], bytes):
+        return None
+    return OutcomeReport(lease, *fields[1:4])
 
 
 def _heartbeat(fields: "list[Any]") -> "Heartbeat | None":
@@ -432,13 +410,13 @@ def _topic(value: "Any") -> "TopicTerms | None":
 
 
 def _lease_id(value: "Any") -> "LeaseId | None":
-    if not isinstance(value, list) or len(value) < 5:
+    if not isinstance(value, list) or len(value) < 6:
         return None
     if not (_is_name(value[0]) and _is_name(value[1]) and _is_name(value[2])):
         return None
-    if not _are_counts(value[3:5]):
+    if not _are_counts(value[3:6]):
         return None
-    return LeaseId(*value[:5])
+    return LeaseId(*value[:6])
 
 
 def _is_name(value: "Any") -> bool:
