@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import pytest
 import trio
+
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines import (
     Progress,

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
+
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.messages import TopicTerms
-
 from gossamer_node import logs
 from gossamer_node.engines.port import WAIT_MS_MAX, Engine, TopicRequest
 from gossamer_node.errors import EngineError, EngineUnavailable

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import trio
-from gossamer_mesh.leases.messages import TopicTerms
 
+from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node import logs
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic

@@ -17,13 +17,14 @@ from functools import partial
 
 import msgpack
 import trio
+
 from gossamer_mesh.drivers import Member, Mesh
 from gossamer_mesh.leases import messages as wire
-from gossamer_mesh.leases.claimer import Claimer, EngineWork, Extend, Release, Report
+from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
 from gossamer_mesh.leases.placement import rank
-
+from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs, settling
 from gossamer_node.claiming import ClaimLoop, now_ms
 from gossamer_node.engines.port import Engine, EngineInfo

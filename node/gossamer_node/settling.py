@@ -8,9 +8,8 @@ so that a person sees it as an incident and the job doesn't run again for nothin
 
 from dataclasses import dataclass, replace
 
-from gossamer_mesh.leases.claimer import Extend, Release, Report
 from gossamer_mesh.leases.messages import TopicTerms
-
+from gossamer_mesh.leases.work import Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Effect, Engine, Settlement
 from gossamer_node.errors import EngineError, EngineUnavailable

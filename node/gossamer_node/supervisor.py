@@ -15,10 +15,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 import trio
+
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.errors import JoinError, KeyFileError, ListenError
 from gossamer_mesh.identity import load_or_create, read_mesh_key
-
 from gossamer_node import logs
 from gossamer_node.config import Address, NodeConfig
 from gossamer_node.control import serve_control

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+
 from gossamer_node.engines.port import Effect, Engine, TopicRequest
 from gossamer_node.jobs import Completed, Job
 from gossamer_node.variables import Variables

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.conformance.bench import Bench
+
 from gossamer_node.engines.config import EngineConfig, Kind
 from gossamer_node.engines.factory import open_engine
-
-from tests.conformance.bench import Bench
 
 ENGINES: list[tuple[str, Kind, str, list[pytest.MarkDecorator]]] = [
     ("camunda7", "camunda7", "camunda7_url", [pytest.mark.camunda7]),

@@ -12,13 +12,6 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from gossamer_node import engines
-from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.port import Capability, Effect, TopicRequest
-from gossamer_node.errors import Unsupported
-from gossamer_node.jobs import BpmnError, Completed, Failed, Job
-from gossamer_node.variables import Variables
-
 from tests.conformance.bench import (
     LOCK_LONG_MS,
     LOCK_SHORT_MS,
@@ -26,6 +19,13 @@ from tests.conformance.bench import (
     Bench,
     PathProcess,
 )
+
+from gossamer_node import engines
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.engines.port import Capability, Effect, TopicRequest
+from gossamer_node.errors import Unsupported
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job
+from gossamer_node.variables import Variables
 
 DIFFERENCES = Path(engines.__file__).parent / "DIFFERENCES.md"
 

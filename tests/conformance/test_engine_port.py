@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import trio
 import trio.testing
+from tests.conformance.bench import EMPTY_MS, LOCK_LONG_MS, LOCK_SHORT_MS, PATIENCE_S, Bench
+
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Capability, Effect, TopicRequest
 from gossamer_node.errors import EngineRefused, EngineUnavailable, Unsupported
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job
 from gossamer_node.variables import Variables
-
-from tests.conformance.bench import EMPTY_MS, LOCK_LONG_MS, LOCK_SHORT_MS, PATIENCE_S, Bench
 
 LONG = 2**53 + 1
 """The first whole number that a double cannot hold."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from gossamer_hotel import ORIGINS, PROCESS_ID, TOPICS, bpmn_files, service_files
 from gossamer_hotel.effects import Effects, read_effects
 from gossamer_hotel.microservices import serve_microservices

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trio
+
 from gossamer_node.errors import LocalEngineError
 from gossamer_node.local_engines import RunningCamunda7, RunningZeebe, cache, silent, starting
 from gossamer_node.local_engines.lock import Lock, Locked, read_lock

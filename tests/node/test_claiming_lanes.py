@@ -1,8 +1,9 @@
 """A lane's window: an idle topic ties up one credit, a busy one grows."""
 
-from gossamer_node.claiming import JOBS_PER_POLL_MAX, Lane
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gossamer_node.claiming import JOBS_PER_POLL_MAX, Lane
 
 
 def test_a_full_poll_doubles_the_window_and_an_empty_one_closes_it() -> None:

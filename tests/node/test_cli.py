@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
 from gossamer_mesh.errors import JoinError
 from gossamer_mesh.identity import read_mesh_key
 from gossamer_node import cli

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_node import config
 from gossamer_node.config import Address, NodeConfig
 from gossamer_node.engines.config import (
@@ -17,8 +20,6 @@ from gossamer_node.engines.config import (
 from gossamer_node.errors import InputError
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service.grants import Grants
-from hypothesis import given
-from hypothesis import strategies as st
 
 HOME = {"HOME": "/ada"}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from gossamer_node.control import ask, serve_control, socket_path
 from gossamer_node.errors import InputError, NodeError
 

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from gossamer_node import cli
 
 Findings = dict[str, list[dict[str, str]]]

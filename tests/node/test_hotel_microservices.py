@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+
 from gossamer_hotel.effects import Effects, read_effects, read_repeats
 from gossamer_hotel.microservices import SERVICES, serve_microservices
 from gossamer_hotel.rooms import ROOMS

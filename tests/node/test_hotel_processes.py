@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from typing import Literal
 
 import pytest
+
 from gossamer_hotel import PROCESS_ID, TOPICS, bpmn_files
 from gossamer_hotel.reservations import Ending
 

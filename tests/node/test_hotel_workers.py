@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from gossamer_hotel import ORIGINS, TOPICS, service_files
 from gossamer_hotel.effects import Effects, read_effects, read_repeats
 from gossamer_hotel.microservices import serve_microservices

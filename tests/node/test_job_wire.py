@@ -1,6 +1,9 @@
 """Jobs and outcomes cross the mesh unchanged, and no bytes raise."""
 
 import msgpack
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_node.job_wire import (
     pack_outcome,
     pack_payload,
@@ -11,8 +14,6 @@ from gossamer_node.job_wire import (
 )
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import JsonValue, TypeTag, Variables
-from hypothesis import given
-from hypothesis import strategies as st
 
 JSON = st.recursive(
     st.none()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from gossamer_node.errors import LocalEngineError, LocalEngineMissing
 from gossamer_node.local_engines import cache, guard, lines, processes, silent, starting
 from gossamer_node.local_engines.lock import Coordinate, Lock, Locked, read_lock

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from gossamer_node import logs
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gossamer_node import logs
 
 log = logs.get("claiming")
 

@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_node import reference
 from gossamer_node.schema import (
     Choice,
@@ -29,8 +32,6 @@ from gossamer_node.schema.source import (
     overlay,
     parse,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Source("a.yaml", Path("/etc"), {"TOKEN": "t0k3n"})

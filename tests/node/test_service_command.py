@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
 from gossamer_node.cli.service import TEMPLATES

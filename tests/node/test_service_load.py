@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_node.errors import InputError, ServiceError
 from gossamer_node.reference import service_schema
 from gossamer_node.schema.source import Invalid
@@ -17,8 +20,6 @@ from gossamer_node.service.spec import (
     ServiceSpec,
     Topic,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 FIRST_SERVICE = b"""\
 service:

@@ -1,6 +1,7 @@
 """The numbers that a failure leaves open."""
 
 import pytest
+
 from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node.jobs import Failed, JobRef
 from gossamer_node.settling import RETRIES_DEFAULT, counted, with_numbers

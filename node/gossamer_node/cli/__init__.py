@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import TextIO
 
 from gossamer_mesh.errors import MeshError
-
 from gossamer_node.cli.helping import describe
 from gossamer_node.errors import InputError, NodeError
 

@@ -24,9 +24,9 @@ from importlib import metadata
 from typing import Literal
 
 import trio
+
 from gossamer_mesh.errors import KeyFileError
 from gossamer_mesh.identity import read_mesh_key
-
 from gossamer_node import config as node_config
 from gossamer_node.config import NodeConfig
 from gossamer_node.engines.config import EngineConfig

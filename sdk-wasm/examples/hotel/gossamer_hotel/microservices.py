@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from gossamer_node.errors import InputError
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from quart import Response, request
@@ -29,6 +28,7 @@ from quart_trio import QuartTrio
 
 from gossamer_hotel import rooms
 from gossamer_hotel.store import Refused, Reply, Store
+from gossamer_node.errors import InputError
 
 SERVICES = ("booking", "room", "restaurant", "client")
 

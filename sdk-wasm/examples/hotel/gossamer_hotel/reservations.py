@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
 
-from gossamer_node.variables import JsonValue, Variables
-
 from gossamer_hotel.rooms import CLOSED_ROOM_TYPE, ROOMS
+from gossamer_node.variables import JsonValue, Variables
 
 FIRST_NIGHT = date(2030, 1, 7)
 """Every reservation lies in the future; its exact day means nothing."""

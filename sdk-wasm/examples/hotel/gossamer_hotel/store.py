@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import trio
+
 from gossamer_node.variables import JsonValue
 
 T = TypeVar("T")

@@ -16,10 +16,6 @@ import tempfile
 from pathlib import Path
 
 import trio
-from gossamer_node.engines.factory import open_engine
-from gossamer_node.errors import InputError
-from gossamer_node.local_engines.progress import Progress as Report
-from gossamer_node.local_engines.progress import printed, silent
 
 from gossamer_hotel import bpmn_files
 from gossamer_hotel.demo.play import Progress, jobs_done, play, regrants
@@ -29,6 +25,10 @@ from gossamer_hotel.demo.verdict import Verdict, judge
 from gossamer_hotel.effects import read_effects
 from gossamer_hotel.microservices import serve_microservices
 from gossamer_hotel.reservations import make_reservations
+from gossamer_node.engines.factory import open_engine
+from gossamer_node.errors import InputError
+from gossamer_node.local_engines.progress import Progress as Report
+from gossamer_node.local_engines.progress import printed, silent
 
 NODES_MAX = 50
 """Each node is a process of some 60 MB."""

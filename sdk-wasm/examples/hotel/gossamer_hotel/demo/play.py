@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
-from gossamer_node.engines.port import Capability, Engine
-from gossamer_node.errors import EngineError
 
 from gossamer_hotel import PROCESS_ID
 from gossamer_hotel.demo.stage import Node
 from gossamer_hotel.reservations import Reservation
+from gossamer_node.engines.port import Capability, Engine
+from gossamer_node.errors import EngineError
 
 STARTS_MAX = 16
 """Reservations that are being started, or awaited, at once."""

@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 import trio
 import yaml
+
+from gossamer_hotel import ORIGINS, service_files
 from gossamer_node import control
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.errors import InputError, NodeError
 from gossamer_node.local_engines import guard
 from gossamer_node.local_engines.progress import Progress
 from gossamer_node.local_engines.starting import start_camunda7, start_zeebe
-
-from gossamer_hotel import ORIGINS, service_files
 
 EngineName = Literal["embedded", "camunda7", "camunda8"]
 
