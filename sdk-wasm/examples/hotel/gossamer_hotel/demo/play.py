@@ -81,7 +81,8 @@ async def play(
             for one in reservations:
                 starts.start_soon(_start, engine, one, progress, limiter, awaits)
             if not awaits:
-                starts.start_soon(_watch_instances, engine, progress)
+                ids = {one.reservation_id for one in reservations}
+                starts.start_soon(_watch_instances, engine, ids, progress)
         nursery.cancel_scope.cancel()
     for node in nodes:
         if not node.killed:
@@ -112,13 +113,16 @@ async def _start(
         progress.endings[one.reservation_id] = status if isinstance(status, str) else None
 
 
-async def _watch_instances(engine: Engine, progress: Progress) -> None:
-    """Asks the engine's history until every reservation has ended or nothing moves."""
+async def _watch_instances(engine: Engine, ids: set[str], progress: Progress) -> None:
+    """Asks the engine's history until every reservation has ended or nothing moves.
+
+    An engine that ran before may know other instances of the process; they are none of ours.
+    """
     moved_s = trio.current_time()
     while trio.current_time() - moved_s < STILL_MS_MAX / 1_000:
         ended_before = progress.ended
         for instance in await engine.list_instances(PROCESS_ID):
-            if instance.business_key is not None:
+            if instance.business_key in ids:
                 progress.endings[instance.business_key] = _ending(instance.end_element_ids)
         if progress.started == progress.total == progress.ended:
             return
