@@ -29,6 +29,9 @@ from gossamer_gateway.embedded.model import (
 )
 from gossamer_gateway.errors import StepFailed
 
+VISITS_MAX = 200
+"""Nodes between two tasks. SpiffWorkflow looks through all of them at each, and at no more than
+1,000."""
 _PREFIX = "node:"
 """SpiffWorkflow has steps of its own called Root, Start and End, as models often have."""
 
@@ -80,6 +83,8 @@ class Flow:
             name = task.task_spec.name
             if name.startswith(_PREFIX):
                 visits.append(self.process.nodes[name.removeprefix(_PREFIX)])
+                if len(visits) > VISITS_MAX:
+                    raise StepFailed(f"More than {VISITS_MAX} gateways follow upon each other")
 
         workflow = BpmnWorkflow(self._spec, script_engine=_Conditions(scope), deserializing=True)
         workflow.task_tree = Task(workflow, self._spec.start, state=TaskState.COMPLETED)
