@@ -45,3 +45,11 @@ class EngineRefused(EngineError):
 
 class Unsupported(EngineError):
     """The engine has no such capability; the message names the engine and what to do instead."""
+
+
+class LocalEngineError(EngineError):
+    """An engine could not be started on this machine; nothing of it is left running."""
+
+
+class LocalEngineMissing(LocalEngineError):
+    """An engine can't be had on this machine: no network, no Maven, no Java runtime."""

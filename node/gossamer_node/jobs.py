@@ -1,8 +1,7 @@
 """A job on its way through the house, and the three ways it can end.
 
 The engine's adapter makes a `Job`; the worker gives back an `Outcome`; between the two it may
-cross the mesh, so each has one plain form (`to_plain`, `from_plain`: dicts, lists, strings and
-numbers, as JSON or msgpack carry them). Nothing here does I/O or knows an engine.
+cross the mesh (`job_wire`). Nothing here does I/O or knows an engine.
 """
 
 from collections.abc import Mapping

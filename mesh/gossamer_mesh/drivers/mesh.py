@@ -1,0 +1,392 @@
+"""One member of a mesh on trio: membership over UDP, messages over TLS streams, on one port.
+
+All decisions are the core's (`swim.protocol`); here are its socket, its clock and its secrets. The
+core belongs to one thread and is called between awaits only, so nothing locks. Whatever arrives is
+counted or acted on, never raised: an exception that leaves `open_mesh` is a defect of ours.
+"""
+
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from math import floor, inf
+from typing import cast
+
+import trio
+
+from gossamer_mesh.drivers.certificates import Certificates
+from gossamer_mesh.drivers.config import (
+    Address,
+    Member,
+    MemberEvent,
+    MemberEventKind,
+    MemberState,
+    MeshConfig,
+    Plain,
+)
+from gossamer_mesh.drivers.discovery import discover
+from gossamer_mesh.drivers.queues import MemberEvents
+from gossamer_mesh.drivers.sockets import Datagrams, bind, outward_host, resolve
+from gossamer_mesh.drivers.streams import Streams
+from gossamer_mesh.drivers.tags import pack_tags, printable, unpack_tags
+from gossamer_mesh.errors import JoinError, ListenError
+from gossamer_mesh.packing import pack, unpack
+from gossamer_mesh.seal import Seal
+from gossamer_mesh.swim import events
+from gossamer_mesh.swim.codec import Codec, Profile
+from gossamer_mesh.swim.members import Member as CoreMember
+from gossamer_mesh.swim.protocol import Swim
+from gossamer_mesh.swim.rng import Rng
+
+DATAGRAMS_PER_TURN = 256
+"""Read at a time before other tasks have their turn."""
+
+RESOLVE_INTERVAL_S = 10.0
+"""How often a seed's host name is looked up again while it has no address."""
+
+JOIN_EXPLAIN_MAX = 3
+"""Addresses that are looked into for the sentence of a `JoinError`."""
+
+_STATES: tuple[MemberState, ...] = ("alive", "suspect", "dead", "left")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+class Mesh:
+    """A running member. All methods belong to the trio thread; made by `open_mesh`."""
+
+    def __init__(
+        self, config: MeshConfig, sockets: tuple[socket.socket, socket.socket], address: Address
+    ) -> None:
+        datagrams, listener = sockets
+        self._config = config
+        self._address = address
+        self._seal = Seal(config.key, config.mesh_name)
+        self._datagrams = Datagrams(datagrams)
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        self._swim = Swim(
+            config=config.tuning,
+            codec=Codec(pack, unpack, config.tuning.frame_bytes_max),
+            rng=Rng(secrets.randbits(64)),
+            node_id=config.identity.node_id,
+            # Any number will do; one that is higher than before a restart saves a round of gossip.
+            incarnation=time.time_ns() // 1_000_000,
+            profile=Profile(
+                host=address[0],
+                port=address[1],
+                name=config.name or config.identity.node_id[:8],
+                tags=pack_tags(config.tags),
+                session=secrets.randbits(32),
+            ),
+            now_ms=_now_ms(),
+        )
+        certificates = Certificates(config.key, config.mesh_name, config.identity)
+        self._streams = Streams(certificates, self._address_of)
+        self._events = MemberEvents()
+        self._seen: dict[str, tuple[CoreMember, Member]] = {}
+        self._joins: list[_JoinCall] = []
+        self._left = trio.Event()
+        self._timer_changed = trio.Event()
+        self._sleeping_until_ms: float = inf
+
+    @property
+    def node_id(self) -> str:
+        """This node's id, 32 hex digits."""
+        return self._swim.node_id
+
+    @property
+    def address(self) -> Address:
+        """What other members use: the advertised host and port."""
+        return self._address
+
+    def members(self) -> list[Member]:
+        """Members that are alive or suspected, this node included, sorted by id."""
+        return [self._member_of(member) for member in self._swim.present()]
+
+    def set_tags(self, tags: Mapping[str, Plain]) -> None:
+        """Replaces what this node says of itself; it spreads by gossip, in a second or so.
+
+        The same tags again cost nothing.
+
+        Raises:
+            MisuseError: more than 512 bytes when packed, or a value that is not plain.
+                The tags are as before.
+        """
+        self._swim.set_tags(pack_tags(tags), _now_ms())
+        self._pump()
+
+    async def next_event(self) -> MemberEvent:
+        """Waits for the next membership event, of others only. One consumer at a time.
+
+        A consumer that lags sees fewer, never wrong events: per member at most two wait, the end
+        of one life (`died`, `left`) and the newest after it.
+        """
+        return await self._events.next()
+
+    async def join(self, addresses: Iterable[Address]) -> None:
+        """Asks members at these addresses for the mesh; returns when the first has answered.
+
+        This node's own address is left out; with no other there is nothing to do.
+
+        Raises:
+            JoinError: nobody answered in the time (3 s by default). The sentence tells apart:
+                nobody listens there; somebody does, but with another mesh key or mesh name;
+                datagrams do not pass although streams do. The node goes on alone and may be
+                asked again.
+        """
+        wanted = sorted(set(addresses))
+        found = {place for each in wanted for place in await resolve(each)} - {self._address}
+        if not found:
+            if set(wanted) <= {self._address}:
+                return
+            names = ", ".join(host for host, _ in wanted)
+            raise JoinError(f"{names} cannot be found; check the name or give an address.")
+        call = _JoinCall(found)
+        self._joins.append(call)
+        try:
+            self._swim.join(sorted(found), _now_ms())
+            self._pump()
+            await call.done.wait()
+        finally:
+            self._joins.remove(call)
+        if not call.is_answered:
+            raise JoinError(await self._why_unanswered(sorted(found)))
+
+    async def leave(self) -> None:
+        """Says goodbye and waits, at most 2 s, until it has been handed on. Idempotent.
+
+        Members see `left` and not, seconds later, `died`. The streams still work; close the mesh
+        (leave its `async with`) next.
+        """
+        self._swim.leave(_now_ms())
+        self._pump()
+        await self._left.wait()
+
+    def send_nowait(self, node_id: str, message: bytes) -> bool:
+        """Queues a message for one member. Messages of one sender arrive in order, at most once.
+
+        Returns:
+            False when it was not queued: the member is not there (or is this node), or its queue is
+            full (256 messages or 16 MiB): try again later. True promises nothing: a member that
+            dies, or a stream that breaks, loses what it had; the layer above repeats.
+
+        Raises:
+            MisuseError: the message is longer than 4 MiB.
+        """
+        return self._streams.send_nowait(node_id, message)
+
+    async def receive(self) -> tuple[str, bytes]:
+        """Waits for the next message; the node id is the sender's as its key proved it.
+
+        The sender need not be among `members()` yet. Who reads slowly slows the senders down.
+        """
+        return await self._streams.inbox.get()
+
+    def statistics(self) -> dict[str, int]:
+        """Counters since the start and gauges, by name."""
+        return {
+            **self._swim.statistics(),
+            **self._datagrams.counts,
+            **self._streams.statistics(),
+            "datagrams_of_unknown_form": self._seal.rejected_form,
+            "datagrams_of_another_key": self._seal.rejected_key,
+        }
+
+    # Tasks.
+
+    async def _run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._streams.run, self._listener)
+            nursery.start_soon(self._run_datagrams)
+            nursery.start_soon(self._run_timer)
+            nursery.start_soon(self._run_seeds)
+            if self._config.discovery:
+                nursery.start_soon(self._run_discovery)
+
+    async def _run_datagrams(self) -> None:
+        while True:
+            await self._datagrams.wait()
+            self._read_waiting()
+            await trio.lowlevel.checkpoint()
+
+    async def _run_timer(self) -> None:
+        while True:
+            timer_ms = self._swim.get_timer()
+            self._sleeping_until_ms = inf if timer_ms is None else timer_ms
+            self._timer_changed = trio.Event()
+            with trio.move_on_at(self._sleeping_until_ms / 1_000):
+                await self._timer_changed.wait()
+                continue
+            # After a stall the answers lie in the socket: they count before the timers do.
+            self._read_waiting()
+            self._swim.handle_timer(_now_ms())
+            self._pump()
+
+    async def _run_seeds(self) -> None:
+        """Looks up the seeds' names until each has an address, and asks them once."""
+        waiting = set(self._config.seeds)
+        known: set[Address] = set()
+        while waiting:
+            for seed in sorted(waiting):
+                places = set(await resolve(seed)) - {self._address}
+                if places or seed == self._address:
+                    waiting.discard(seed)
+                    known |= places
+                    self._swim.set_seeds(known)
+                    self._swim.join(sorted(places), _now_ms())
+                    self._pump()
+            if waiting:
+                await trio.sleep(RESOLVE_INTERVAL_S)
+
+    async def _run_discovery(self) -> None:
+        def found(address: Address) -> None:
+            if address not in {member.address for member in self._swim.present()}:
+                self._swim.join([address], _now_ms())
+                self._pump()
+
+        await discover(
+            mesh_name=self._config.mesh_name,
+            node_id=self.node_id,
+            address=self._address,
+            bound_host=self._config.host,
+            found=found,
+        )
+
+    def _read_waiting(self) -> None:
+        for data, source in self._datagrams.read(DATAGRAMS_PER_TURN):
+            frame = self._seal.open(data)
+            if frame is not None:
+                self._swim.receive_datagram(frame, source, _now_ms())
+        self._pump()
+
+    def _pump(self) -> None:
+        """After any call of the core: passes on its events, sends its datagrams, keeps its time."""
+        while (event := self._swim.next_event()) is not None:
+            if isinstance(event, events.MemberEvent):
+                self._take_member_event(event)
+            elif isinstance(event, events.LeaveDone):
+                self._left.set()
+            else:
+                for call in self._joins:
+                    call.take(event.address, isinstance(event, events.JoinAnswered))
+        for frame, destination in self._swim.datagrams_to_send():
+            self._datagrams.send(self._seal.seal(frame), destination)
+        timer_ms = self._swim.get_timer()
+        if timer_ms is not None and timer_ms < self._sleeping_until_ms:
+            self._timer_changed.set()
+
+    def _take_member_event(self, event: events.MemberEvent) -> None:
+        member = self._member_of(event.member)
+        if not event.member.is_present:
+            self._streams.drop(member.id)
+            self._seen.pop(member.id, None)
+        self._events.put(MemberEvent(cast(MemberEventKind, event.kind), member))
+
+    # Small things.
+
+    def _member_of(self, member: CoreMember) -> Member:
+        seen = self._seen.get(member.id)
+        if seen is not None and seen[0] is member:
+            return seen[1]
+        shown = Member(
+            id=member.id,
+            name=printable(member.profile.name),
+            address=member.address,
+            state=_STATES[member.state],
+            tags=unpack_tags(member.profile.tags),
+            incarnation=member.incarnation,
+            session=member.profile.session,
+        )
+        self._seen[member.id] = (member, shown)
+        return shown
+
+    def _address_of(self, node_id: str) -> Address | None:
+        member = self._swim.member(node_id)
+        if member is None or not member.is_present or node_id == self.node_id:
+            return None
+        return member.address
+
+    async def _why_unanswered(self, addresses: list[Address]) -> str:
+        """The most telling of what the addresses' streams say."""
+        findings = [await self._look_into(each) for each in addresses[:JOIN_EXPLAIN_MAX]]
+        return min(findings)[1]
+
+    async def _look_into(self, address: Address) -> tuple[int, str]:
+        where = f"{address[0]}:{address[1]}"
+        try:
+            stream = await self._streams.open(address)
+        except (trio.TooSlowError, OSError):
+            return 3, f"nobody answers at {where}; start that node first, or check the address."
+        except trio.BrokenResourceError as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                return 0, (
+                    f"the node at {where} has another mesh key, or another mesh name than "
+                    f"{self._config.mesh_name!r}; give both nodes the same."
+                )
+            return 2, f"what listens at {where} is no node of a mesh; check the address."
+        await trio.aclose_forcefully(stream)
+        return 1, (
+            f"the member at {where} takes streams, but no datagrams reach it or come back; "
+            f"let UDP pass on port {address[1]}."
+        )
+
+
+class _JoinCall:
+    """One `Mesh.join` that waits."""
+
+    def __init__(self, addresses: set[Address]) -> None:
+        self._waiting = set(addresses)
+        self.is_answered = False
+        self.done = trio.Event()
+
+    def take(self, address: Address, is_answered: bool) -> None:
+        if address in self._waiting:
+            self._waiting.discard(address)
+            self.is_answered = self.is_answered or is_answered
+        if self.is_answered or not self._waiting:
+            self.done.set()
+
+
+@asynccontextmanager
+async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
+    """Binds, listens and takes part until the block ends. Seeds are asked in the background.
+
+    Leaving the block without `leave()` is what a crash looks like to the others.
+
+    Raises:
+        ListenError: the address cannot be bound; nothing was started.
+        MisuseError: a field of the configuration is out of its bounds; nothing was started.
+    """
+    datagrams, listener = await bind(config.host, config.port)
+    with datagrams, listener:
+        mesh = Mesh(config, (datagrams, listener), await _advertised(config, datagrams))
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mesh._run)
+            try:
+                yield mesh
+            except Exception as error:  # the caller's own; a nursery would make a group of it
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+
+async def _advertised(config: MeshConfig, bound: socket.socket) -> Address:
+    if config.advertise is not None:
+        places = await resolve(config.advertise)
+        if not places:
+            raise ListenError(
+                f"the advertised host {config.advertise[0]!r} has no address; name one that has."
+            )
+        return places[0]
+    host, port = bound.getsockname()[:2]
+    if host in _WILDCARDS:
+        host = outward_host(bound.family, list(config.seeds))
+    return host, port
+
+
+def _now_ms() -> int:
+    # The small addend undoes the rounding of a timer's milliseconds to seconds and back.
+    return floor(trio.current_time() * 1_000 + 0.001)

@@ -1,0 +1,1 @@
+"""Membership by gossip, without I/O, in the Python that MicroPython runs too. See `protocol`."""

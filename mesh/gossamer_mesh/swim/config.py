@@ -1,0 +1,176 @@
+"""What can be tuned, with the unit, the bound, the formula and the reason of each default.
+
+The defaults suit a mesh of a few to some hundred members in one network, on busy small machines.
+A crash is known everywhere in about
+
+    round of probes + probe_interval_ms + suspicion + gossip
+    ≈ 0.5 s + 0.5 s + 2 s + 0.2 s for three members: 3 to 4 s
+
+while a process that stalls for a second is suspected at worst: it has two seconds to object.
+"memberlist" below means its DefaultLANConfig.
+"""
+
+from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim.codec import FRAME_BYTES_MAX, FRAME_BYTES_MIN
+
+BOUNDS = {
+    "probe_interval_ms": (50, 60_000),
+    "probe_timeout_ms": (20, 30_000),
+    "indirect_probes": (0, 16),
+    "suspicion_multiplier": (1, 32),
+    "retransmit_multiplier": (1, 32),
+    "gossip_interval_ms": (20, 60_000),
+    "gossip_fanout": (1, 16),
+    "sync_interval_ms": (500, 3_600_000),
+    "sync_frames_max": (1, 1_024),
+    "reconnect_interval_ms": (500, 3_600_000),
+    "join_retry_ms": (50, 60_000),
+    "join_attempts": (1, 100),
+    "leave_timeout_ms": (0, 60_000),
+    "stall_ms": (20, 60_000),
+    "tombstone_ms": (1_000, 30 * 86_400_000),
+    "members_max": (2, 100_000),
+    "gone_max": (1, 100_000),
+    "broadcasts_max": (16, 100_000),
+    "datagrams_max": (16, 100_000),
+    "events_max": (16, 100_000),
+    "relays_max": (1, 10_000),
+    "frame_bytes_max": (FRAME_BYTES_MIN, FRAME_BYTES_MAX),
+}
+"""Field → least and greatest value."""
+
+
+class Config:
+    """The fields are the class's attributes; an instance overrides some of them.
+
+    Raises:
+        MisuseError: an unknown field, a value out of `BOUNDS`, or a probe timeout that is not
+            shorter than the probe interval.
+    """
+
+    probe_interval_ms = 500
+    """How often one member is probed, and how long a probe takes at most, the indirect part
+    included. memberlist 1,000: halved because detection grows with it twice (waiting for a probe,
+    and suspicion), and a probe costs 200 bytes."""
+
+    probe_timeout_ms = 250
+    """How long a direct ping may take before others are asked. Bound: less than the interval.
+    memberlist 500, half the interval too. A round trip is 1 ms; the rest is for busy hosts."""
+
+    indirect_probes = 3
+    """Members asked to ping for us when a direct ping stays unanswered. memberlist 3: with 25 %
+    loss each way, a live member fails a direct ping in 44 % of cases, all four ways in 14 %."""
+
+    suspicion_multiplier = 4
+    """Suspicion lasts multiplier · max(1, log10 N) · probe interval: 2 s up to ten members, 4 s
+    at a hundred. memberlist 4, with the same formula. Long enough for news of the suspicion to
+    reach the suspect and for its objection to come back, and for a stall of a second."""
+
+    retransmit_multiplier = 4
+    """An update is handed on multiplier · max(2, ⌈log10(N + 1)⌉) times by each member. memberlist
+    4, without the least of 2: see `retransmit_limit`."""
+
+    gossip_interval_ms = 200
+    """How often waiting updates go to `gossip_fanout` members, besides riding on probes. Nothing
+    is sent while nothing waits. memberlist 200."""
+
+    gossip_fanout = 3
+    """memberlist 3."""
+
+    sync_interval_ms = 10_000
+    """How often the whole table is exchanged with one member, for what gossip missed. Doubled
+    members beyond 32 add one interval each time (memberlist's pushPullScale): 30 s at 128.
+    memberlist 30,000, over TCP: a small table is cheap, and a missed update is repaired sooner."""
+
+    sync_frames_max = 64
+    """Datagrams of one table exchange, about 700 members; larger tables take several exchanges,
+    each from a random place. Keeps a burst within a socket's buffer. memberlist: one TCP stream."""
+
+    reconnect_interval_ms = 10_000
+    """How often one of the dead, or a seed that is no member, is asked again: what heals a
+    partition. Serf 30,000."""
+
+    join_retry_ms = 500
+    """How often a seed that has not answered is asked again."""
+
+    join_attempts = 6
+    """Then it has not answered: 3 s in all."""
+
+    leave_timeout_ms = 2_000
+    """How long a goodbye may take to be handed on. Serf 5,000; memberlist asks its caller."""
+
+    stall_ms = 250
+    """A timer that fires later than this shows that we were asleep ourselves: running probes and
+    suspicions are put off by the same time, as answers may lie unread. A first form of local
+    health; memberlist counts awareness instead."""
+
+    tombstone_ms = 86_400_000
+    """How long the dead and the departed are remembered, so that an old word does not revive them
+    and a healed partition finds them. Serf 24 h; memberlist 30 s."""
+
+    members_max = 10_000
+    """Members present; further ones are not taken in (counted)."""
+
+    gone_max = 1_024
+    """Tombstones; the oldest goes first."""
+
+    broadcasts_max = 4_096
+    """Updates waiting for gossip; the most often sent goes first."""
+
+    datagrams_max = 4_096
+    """Datagrams waiting for the driver; further ones are dropped (counted), as a network may."""
+
+    events_max = 4_096
+    """Events waiting for the driver, which takes them after each call; the oldest is dropped."""
+
+    relays_max = 256
+    """Pings that we do for others at one time."""
+
+    frame_bytes_max = FRAME_BYTES_MAX
+    """One frame: 1,400 bytes of datagram less what the seal adds. memberlist 1,400."""
+
+    def __init__(self, **overrides: int) -> None:
+        for name in sorted(overrides):
+            if name not in BOUNDS:
+                raise MisuseError(f"swim.Config has no field {name!r}; see swim/config.py.")
+            least, greatest = BOUNDS[name]
+            if not least <= overrides[name] <= greatest:
+                raise MisuseError(
+                    f"swim.Config.{name} is {overrides[name]}; give {least} to {greatest}."
+                )
+            setattr(self, name, overrides[name])
+        if self.probe_timeout_ms >= self.probe_interval_ms:
+            raise MisuseError(
+                f"swim.Config.probe_timeout_ms is {self.probe_timeout_ms}, not shorter than "
+                f"probe_interval_ms ({self.probe_interval_ms}); make it half of that."
+            )
+
+
+def log10_hundredths(count: int) -> int:
+    """⌊100 · log10 count⌋ for count ≥ 1, in whole numbers: the digits of count¹⁰⁰, less one."""
+    return len(str(count**100)) - 1
+
+
+def suspicion_timeout_ms(config: Config, member_count: int) -> int:
+    """multiplier · max(1, log10 N) · probe interval (memberlist `suspicionTimeout`)."""
+    scale = max(100, log10_hundredths(member_count))
+    return config.suspicion_multiplier * scale * config.probe_interval_ms // 100
+
+
+def retransmit_limit(config: Config, member_count: int) -> int:
+    """multiplier · max(2, ⌈log10(N + 1)⌉), the logarithm being the number of digits of N.
+
+    memberlist `retransmitLimit` without the least of 2: below ten members each would then hear
+    an update four times on average, and with a quarter of all datagrams lost one in twenty never.
+    """
+    return config.retransmit_multiplier * max(2, len(str(member_count)))
+
+
+def sync_interval_ms(config: Config, member_count: int) -> int:
+    """interval · (1 + ⌈log2(N ÷ 32)⌉ beyond 32 members) (memberlist `pushPullScale`)."""
+    scale = 1
+    covered = 32
+    while covered < member_count:
+        covered *= 2
+        scale += 1
+    return config.sync_interval_ms * scale

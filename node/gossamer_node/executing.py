@@ -1,0 +1,83 @@
+"""Runs jobs on this node's workers.
+
+A worker is whatever turns a job into an outcome: a WASM service on the host, or a plain callable.
+The table of workers answers two questions: what this node serves on an engine, and who runs a job.
+Each service has its own bound of jobs at once; what waits for it keeps its slot, so the node never
+takes more than it can hold.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import trio
+from gossamer_mesh.leases.messages import TopicTerms
+
+from gossamer_node import logs
+from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.service.spec import ServiceSpec, Topic
+from gossamer_node.wasm import JobContext
+
+log = logs.get("executing")
+
+
+class Worker(Protocol):
+    """Runs one job at a time or many; never raises but for cancellation."""
+
+    async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
+        """The job's outcome, within `deadline_ms` from now."""
+
+
+class Executor:
+    """The services of this node and their workers.
+
+    Args:
+        workers: each service with its worker. No two serve one topic of one engine
+            (`service.load.refuse_conflicts` has seen to it).
+    """
+
+    def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]]) -> None:
+        self._workers = [
+            (spec, worker, trio.CapacityLimiter(spec.concurrency)) for spec, worker in workers
+        ]
+        self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
+
+    def services(self) -> list[ServiceSpec]:
+        """The services, as configured."""
+        return [spec for spec, _, _ in self._workers]
+
+    def topics(self, engine: str) -> list[TopicTerms]:
+        """What this node works on at an engine, as the mesh's claimers are told."""
+        return [
+            TopicTerms(
+                topic.name,
+                topic.lock_ms,
+                None if topic.variables is None else sorted(topic.variables),
+                spec.on_holder_lost,
+                spec.retries,
+                spec.backoff_ms,
+            )
+            for spec, _, _ in self._workers
+            for topic in spec.topics
+            if _serves(topic, engine)
+        ]
+
+    async def run(self, job: Job, context: JobContext) -> Outcome:
+        """Runs a job on the service that claims its topic."""
+        for spec, worker, limiter in self._workers:
+            if any(_serves(one, job.ref.engine, job.ref.topic) for one in spec.topics):
+                async with limiter:
+                    outcome = await worker.run(
+                        job, deadline_ms=spec.limits.time_ms_max, context=context
+                    )
+                break
+        else:
+            outcome = Failed(f"no service on this node works on {job.ref.topic}")
+        self.outcomes[_KINDS.get(type(outcome).__name__, "failed")] += 1
+        return outcome
+
+
+_KINDS = {"Completed": "completed", "BpmnError": "bpmn_error", "Failed": "failed"}
+
+
+def _serves(topic: Topic, engine: str, name: str | None = None) -> bool:
+    return name in (None, topic.name) and (topic.engines is None or engine in topic.engines)

@@ -1,0 +1,134 @@
+"""Jobs and outcomes as bytes, for the way between claimer and holder.
+
+msgpack of plain lists: the order is the dataclass's. A grant carries two parts: the *receipt*, with
+which any claimer can settle the job, and the *payload*, which only the worker needs and which the
+claimer forgets once an outcome has come. Reading is total: bytes of another form give None.
+"""
+
+from collections.abc import Mapping
+
+import msgpack
+
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
+from gossamer_node.variables import Variables
+
+
+def pack_receipt(ref: JobRef) -> bytes:
+    """A job's receipt."""
+    return _pack([ref.engine, ref.key, ref.topic, ref.worker_id, ref.retries, dict(ref.types)])
+
+
+def unpack_receipt(data: bytes) -> JobRef | None:
+    """The receipt that `pack_receipt` made; None for anything else."""
+    match _unpack(data):
+        case [
+            str(engine),
+            str(key),
+            str(topic),
+            str(worker_id),
+            int() | None as retries,
+            dict() as types,
+            *_,
+        ]:
+            return JobRef(engine, key, topic, worker_id, retries, types)
+    return None
+
+
+def pack_payload(job: Job) -> bytes:
+    """What the worker needs of a job beyond its receipt."""
+    return _pack(
+        [
+            dict(job.variables.values),
+            dict(job.variables.types),
+            job.process_id,
+            job.process_instance_key,
+            job.element_id,
+            job.business_key,
+            job.tenant,
+            dict(job.headers),
+            job.priority,
+        ]
+    )
+
+
+def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
+    """The job of a grant; None when either part is of another form."""
+    ref = unpack_receipt(receipt)
+    match _unpack(payload):
+        case [
+            dict() as values,
+            dict() as types,
+            str(process_id),
+            str(instance),
+            str(element),
+            str() | None as business_key,
+            str() | None as tenant,
+            dict() as headers,
+            int(priority),
+            *_,
+        ] if ref is not None:
+            return Job(
+                ref=ref,
+                variables=Variables(values, types),
+                lock_ms=lock_ms,
+                process_id=process_id,
+                process_instance_key=instance,
+                element_id=element,
+                business_key=business_key,
+                tenant=tenant,
+                headers=headers,
+                priority=priority,
+            )
+    return None
+
+
+def pack_outcome(outcome: Outcome) -> bytes:
+    """An outcome, whichever of the three."""
+    match outcome:
+        case Completed(variables):
+            return _pack(["completed", *_variables(variables)])
+        case BpmnError(code, message, variables):
+            return _pack(["bpmn_error", *_variables(variables), code, message])
+        case Failed(message, retries, backoff_ms, details):
+            return _pack(["failed", message, retries, backoff_ms, details])
+
+
+def unpack_outcome(data: bytes) -> Outcome | None:
+    """The outcome that `pack_outcome` made; None for anything else."""
+    match _unpack(data):
+        case ["completed", dict() as values, dict() as types, *_]:
+            return Completed(Variables(values, types))
+        case ["bpmn_error", dict() as values, dict() as types, str(code), str(message), *_]:
+            return BpmnError(code, message, Variables(values, types))
+        case [
+            "failed",
+            str(message),
+            int() | None as retries,
+            int() | None as backoff_ms,
+            str(details),
+            *_,
+        ]:
+            return Failed(message, retries, backoff_ms, details)
+    return None
+
+
+def _variables(variables: Variables) -> tuple[dict[str, object], dict[str, object]]:
+    return dict(variables.values), dict(variables.types)
+
+
+def _pack(value: list[object]) -> bytes:
+    packed: bytes = msgpack.packb(value, default=_plain)
+    return packed
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a job cannot carry a {type(value).__name__}")
+
+
+def _unpack(data: bytes) -> object:
+    try:
+        return msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException):
+        return None

@@ -1,0 +1,485 @@
+"""The node's part in the mesh's work: drives the lease machines on trio.
+
+One `Leasing` owns this member's `Holder` and a `Claimer` for each engine that it can reach. The
+machines are pure and are touched only here, without an await in between, so there are no locks.
+What goes in: messages from the mesh, membership, activated jobs, outcomes, time. What comes out:
+messages, calls to engines, workers to start. Messages to this very member take the short way
+around the mesh and are otherwise treated alike.
+
+Who claims is worked out by each member for itself, from what the members say of themselves:
+`engines` (name → fingerprint) and `claims` (group → term), in their tags.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgpack
+import trio
+from gossamer_mesh.drivers import Member, Mesh
+from gossamer_mesh.leases import messages as wire
+from gossamer_mesh.leases.claimer import Claimer, EngineWork, Extend, Release, Report
+from gossamer_mesh.leases.config import LeaseConfig
+from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
+from gossamer_mesh.leases.placement import rank
+
+from gossamer_node import logs, settling
+from gossamer_node.claiming import ClaimLoop, now_ms
+from gossamer_node.engines.port import Engine, EngineInfo
+from gossamer_node.errors import EngineError
+from gossamer_node.executing import Executor
+from gossamer_node.job_wire import pack_outcome, pack_payload, pack_receipt, unpack_job
+from gossamer_node.jobs import Failed, Job, Outcome
+
+log = logs.get("leasing")
+
+PAYLOAD_BYTES_MAX = 64 * 2**20
+"""Payload that this node holds at once; its holder offers no credit beyond."""
+
+ENGINE_CALLS_MAX = 32
+"""Calls at one engine at once, beside the polls: as many as its HTTP pool has connections."""
+
+PROBE_MS = 5_000
+"""How often an engine that does not answer is asked again whether it is there."""
+
+GROUP = "all"
+"""The one claim group of an engine."""
+
+
+class Leasing:
+    """This member's claimers and holder.
+
+    Args:
+        mesh: the running mesh.
+        engines: those that this node is configured to reach, by name.
+        executor: runs what is granted to this node.
+        slots: jobs that may be here at once.
+        claims: whether this node may claim at all.
+        config: bounds and intervals of leases.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        engines: Mapping[str, Engine],
+        executor: Executor,
+        *,
+        slots: int,
+        claims: bool,
+        config: LeaseConfig | None = None,
+    ) -> None:
+        self._mesh = mesh
+        self._engines = engines
+        self._executor = executor
+        self._may_claim = claims
+        self._config = config or LeaseConfig()
+        self._session = secrets.randbits(62)
+        self._holder = Holder(self._session, slots, PAYLOAD_BYTES_MAX, self._config)
+        self._claimers: dict[str, Claimer] = {}
+        self._loops: dict[str, ClaimLoop] = {}
+        self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
+        self._infos: dict[str, EngineInfo] = {}
+        self._unreachable: dict[str, trio.Event] = {}
+        self._claimer_of: dict[str, str] = {}
+        self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
+        self._local: deque[wire.Message] = deque()
+        self._touched = trio.Event()
+        self._stopping = False
+        self._nursery: trio.Nursery | None = None
+        for name, engine in engines.items():
+            group = f"{name}/{GROUP}"
+            claimer = Claimer(group, mesh.node_id, self._session, self._config)
+            self._claimers[group] = claimer
+            self._loops[group] = ClaimLoop(
+                engine,
+                claimer,
+                f"gossamer-{mesh.node_id[:8]}-{self._session:x}",
+                partial(self._take, group),
+                partial(self._set_reachable, name),
+            )
+
+    # --- running
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Works until it is cancelled; `stop` first, for a stop in good order."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._review()
+            nursery.start_soon(self._run_timer)
+            nursery.start_soon(self._run_members)
+            nursery.start_soon(self._run_messages)
+            for name in self._engines:
+                self._unreachable[name] = trio.Event()
+                self._unreachable[name].set()
+                nursery.start_soon(self._run_probe, name)
+            for loop in self._loops.values():
+                nursery.start_soon(loop.run)
+            task_status.started()
+
+    async def stop(self, finish_ms: int) -> None:
+        """Stops claiming, lets the running jobs finish, hands the rest back.
+
+        Args:
+            finish_ms: how long running jobs may take before they are handed back, and how long
+                outcomes then wait for their acknowledgement.
+        """
+        self._stopping = True
+        self._holder.drain()
+        for loop in self._loops.values():
+            loop.stop()
+        self._review()
+        with trio.move_on_after(finish_ms / 1_000):
+            await self._wait_until(lambda: not self._runs)
+        for lease, scope in list(self._runs.items()):
+            scope.cancel()
+            self._holder.hand_back(lease)
+        self._pump()
+        with trio.move_on_after(finish_ms / 1_000):
+            await self._wait_until(self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        return self._holder.statistics()["unacknowledged"] == 0 and not any(
+            one.leases() for one in self._claimers.values()
+        )
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._touched.wait()
+
+    async def _run_timer(self) -> None:
+        while True:
+            touched = self._touched
+            now = now_ms()
+            self._holder.handle_timer(now)
+            for claimer in self._claimers.values():
+                claimer.handle_timer(now)
+            self._pump(touch=False)
+            due = [self._holder.get_timer()]
+            due += [one for one in (c.get_timer() for c in self._claimers.values()) if one]
+            with trio.move_on_after(max(0, min(due) - now_ms()) / 1_000):
+                await touched.wait()
+
+    async def _run_members(self) -> None:
+        while True:
+            event = await self._mesh.next_event()
+            log.info(
+                "member",
+                change=event.kind,
+                member=event.member.name,
+                id=event.member.id,
+            )
+            if event.kind in ("died", "left"):
+                for claimer in self._claimers.values():
+                    claimer.handle_member_lost(event.member.id, now_ms())
+            self._review()
+
+    async def _run_messages(self) -> None:
+        while True:
+            sender, data = await self._mesh.receive()
+            message = _unpack(data)
+            if message is None:
+                log.warning("unreadable message", member=sender, size_bytes=len(data))
+                continue
+            self._receive(sender, message)
+            self._pump()
+
+    async def _run_probe(self, name: str) -> None:
+        """Watches an engine that does not answer, until it does; then waits for the next time."""
+        engine = self._engines[name]
+        said = ""
+        while True:
+            await self._unreachable[name].wait()
+            try:
+                info = await engine.probe()
+            except EngineError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning(said, engine=name)
+                await trio.sleep(PROBE_MS / 1_000)
+                continue
+            said = ""
+            self._infos[name] = info
+            log.info("engine answers", engine=name, product=info.product, version=info.version)
+            self._set_reachable(name, True)
+
+    # --- who is there, who claims
+
+    def _set_reachable(self, name: str, reachable: bool) -> None:
+        unreachable = self._unreachable[name]
+        if reachable and unreachable.is_set():
+            self._unreachable[name] = trio.Event()
+        elif not reachable and not unreachable.is_set():
+            unreachable.set()
+        else:
+            return
+        self._review()
+
+    def _review(self) -> None:
+        """Works out, from what every member says, who claims for each group."""
+        members = self._mesh.members()
+        self._holder.set_members({one.id for one in members} | {self._mesh.node_id})
+        groups = {name for one in members for name in _engines(one)} | set(self._engines)
+        for name in sorted(groups):
+            group = f"{name}/{GROUP}"
+            candidates = [
+                one.id for one in members if one.id != self._mesh.node_id and name in _engines(one)
+            ]
+            if self._reaches(name, members):
+                candidates.append(self._mesh.node_id)
+            first = rank(group, candidates)[0] if candidates else None
+            if first is not None and self._claimer_of.get(group) != first:
+                self._claimer_of[group] = first
+                log.info("claimer", engine=name, member=first)
+            elif first is None:
+                self._claimer_of.pop(group, None)
+            self._holder.serve(group, self._executor.topics(name))
+            self._holder.set_claimer(group, first)
+            claimer = self._claimers.get(group)
+            if claimer is not None:
+                term_seen_max = max((_term(one, group) for one in members), default=0)
+                claimer.elect(first == self._mesh.node_id, term_seen_max)
+        self._announce(members)
+        self._pump()
+
+    def _reaches(self, name: str, members: list[Member]) -> bool:
+        """Whether this member may claim at the engine: it answers, and it is the mesh's own.
+
+        One name must mean one engine: where others have announced another fingerprint before us,
+        ours stays out, and a person is told.
+        """
+        info = self._infos.get(name)
+        if info is None or self._stopping or not self._may_claim or name not in self._engines:
+            return False
+        if self._unreachable[name].is_set():
+            return False
+        for one in members:
+            theirs = _engines(one).get(name)
+            if one.id != self._mesh.node_id and theirs not in (None, info.fingerprint):
+                log.error(
+                    f"engine {name} is another engine on node {one.name}: this node does not claim "
+                    "from it; give the two engines different names",
+                    engine=name,
+                )
+                return False
+        return True
+
+    def _announce(self, members: list[Member]) -> None:
+        self._mesh.set_tags(
+            {
+                "engines": {
+                    name: info.fingerprint
+                    for name, info in sorted(self._infos.items())
+                    if self._reaches(name, members)
+                },
+                "claims": {
+                    group: claimer.term
+                    for group, claimer in sorted(self._claimers.items())
+                    if claimer.elected
+                },
+            }
+        )
+
+    # --- jobs in, outcomes out
+
+    def _take(self, group: str, jobs: list[Job], started_ms: int) -> None:
+        """Jobs that a poll brought; their locks began after the poll did."""
+        claimer = self._claimers[group]
+        for job in jobs:
+            claimer.handle_activated(
+                job.ref.key,
+                job.ref.topic,
+                job.lock_ms,
+                max(started_ms, now_ms() - 1_000) + job.lock_ms,
+                pack_receipt(job.ref),
+                pack_payload(job),
+                now_ms(),
+            )
+        self._pump()
+
+    async def _run_job(self, run: Run) -> None:
+        job = unpack_job(run.receipt, run.payload, run.remaining_ms)
+        with trio.CancelScope() as scope:
+            self._runs[run.lease] = scope
+            if job is None:
+                outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
+            else:
+                outcome = await self._executor.run(job, _Context(self, run.lease, job))
+        del self._runs[run.lease]
+        if not scope.cancelled_caught:
+            self._finish(run.lease, outcome)
+
+    def _finish(self, lease: wire.LeaseId, outcome: Outcome) -> None:
+        packed = pack_outcome(outcome)
+        if len(packed) > self._config.outcome_bytes_max:
+            packed = pack_outcome(
+                Failed(
+                    f"the outcome has {len(packed):,} bytes; the mesh carries at most "
+                    f"{self._config.outcome_bytes_max:,}"
+                )
+            )
+        self._holder.finish(lease, packed, now_ms())
+        self._pump()
+
+    async def _work_at_engine(self, claimer: Claimer, work: EngineWork) -> None:
+        name = claimer.group.removesuffix(f"/{GROUP}")
+        engine = self._engines[name]
+        async with self._limits[name]:
+            if isinstance(work, Extend):
+                ours = await settling.extend(engine, work)
+                claimer.handle_extended(work, ours, now_ms())
+            elif isinstance(work, Report):
+                answer = await settling.report(engine, work)
+                claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
+            elif isinstance(work, Release):
+                answer = await settling.release(engine, work)
+                claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
+        self._pump()
+
+    def prolong(self, lease: wire.LeaseId, lock_ms: int) -> bool:
+        """The worker of a lease asks for a longer lock."""
+        asked = self._holder.prolong(lease, lock_ms)
+        self._pump()
+        return asked
+
+    # --- the pump
+
+    def _pump(self, *, touch: bool = True) -> None:
+        """Moves what the machines put out, until they have nothing more to say for now."""
+        moved = True
+        while moved:
+            moved = False
+            machines: list[Holder | Claimer] = [self._holder, *self._claimers.values()]
+            for machine in machines:
+                for member_id, message in machine.messages_to_send():
+                    moved = True
+                    if member_id == self._mesh.node_id:
+                        self._local.append(message)
+                    else:
+                        # A message that finds no room is lost like one on a broken stream.
+                        self._mesh.send_nowait(member_id, msgpack.packb(message.to_plain()))
+            while self._local:
+                self._receive(self._mesh.node_id, self._local.popleft())
+            moved = self._start_work() or moved
+        if touch:
+            self._touched.set()
+            self._touched = trio.Event()
+            for loop in self._loops.values():
+                loop.wake()
+
+    def _start_work(self) -> bool:
+        """Starts what the machines ask for. Returns whether there was anything."""
+        if self._nursery is None:
+            return False
+        started = False
+        for claimer in self._claimers.values():
+            for work in claimer.events():
+                started = True
+                self._nursery.start_soon(self._work_at_engine, claimer, work)
+        for event in self._holder.events():
+            started = True
+            if isinstance(event, Run):
+                self._nursery.start_soon(self._run_job, event)
+            elif isinstance(event, Cancel):
+                log.warning("revoked", job=event.lease.key, reason=event.reason)
+                if event.lease in self._runs:
+                    self._runs[event.lease].cancel()
+            elif isinstance(event, Acknowledged) and event.result not in ("applied", "failed"):
+                log.info("acknowledged", job=event.lease.key, result=event.result)
+        return started
+
+    def _receive(self, sender: str, message: "wire.Message") -> None:
+        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke)):
+            self._holder.receive_message(sender, message, now_ms())
+            return
+        group = (
+            message.group
+            if isinstance(message, (wire.Offer, wire.Heartbeat))
+            else message.lease.group
+        )
+        if group in self._claimers:
+            self._claimers[group].receive_message(sender, message, now_ms())
+
+    # --- what a person sees
+
+    def status(self) -> dict[str, object]:
+        """What this member knows, as plain values: see `gossamer status --json`."""
+        names = {one.id: one.name for one in self._mesh.members()}
+        return {
+            "engines": [
+                {
+                    "name": name,
+                    "kind": engine.kind,
+                    "reachable": name in self._infos and not self._unreachable[name].is_set(),
+                    "product": self._infos[name].product if name in self._infos else None,
+                    "version": self._infos[name].version if name in self._infos else None,
+                    "polls": self._loops[f"{name}/{GROUP}"].counts.polls,
+                    "jobs_activated": self._loops[f"{name}/{GROUP}"].counts.jobs,
+                }
+                for name, engine in sorted(self._engines.items())
+            ],
+            "claimers": [
+                {"group": group, "id": member_id, "member": names.get(member_id, member_id)}
+                for group, member_id in sorted(self._claimer_of.items())
+            ],
+            "leases": [
+                {
+                    "job": one.id.key,
+                    "topic": one.topic,
+                    "group": group,
+                    "epoch": f"{one.id.term}.{one.id.counter}",
+                    "state": one.state,
+                    "holder": names.get(one.holder, one.holder) if one.holder else None,
+                    "regrants": one.regrants,
+                }
+                for group, claimer in sorted(self._claimers.items())
+                for one in claimer.leases()
+            ],
+            "claimed": {group: one.statistics() for group, one in sorted(self._claimers.items())},
+            "holding": self._holder.statistics(),
+            "outcomes": dict(self._executor.outcomes),
+        }
+
+
+class _Context:
+    """What a worker may ask of its lease, from whatever thread it runs in."""
+
+    def __init__(self, leasing: Leasing, lease: wire.LeaseId, job: Job) -> None:
+        self._leasing = leasing
+        self._lease = lease
+        self._job = job
+        self._token = trio.lowlevel.current_trio_token()
+
+    def extend_lock(self, lock_ms: int) -> bool:
+        """Asks for a lock of `lock_ms` from now. False: the lease is not ours any more."""
+        try:
+            return trio.from_thread.run_sync(
+                self._leasing.prolong, self._lease, lock_ms, trio_token=self._token
+            )
+        except trio.RunFinishedError:
+            return False
+
+    def log(self, level: int, line: str) -> None:
+        """A line that the worker logged."""
+        ref = self._job.ref
+        write = (log.debug, log.info, log.warning, log.error)[level]
+        write(line, job=ref.key, topic=ref.topic, engine=ref.engine)
+
+
+def _engines(member: Member) -> Mapping[str, object]:
+    """The engines that a member reaches, as it says; nothing when its tags are of another form."""
+    engines = member.tags.get("engines")
+    return engines if isinstance(engines, dict) else {}
+
+
+def _term(member: Member, group: str) -> int:
+    claims = member.tags.get("claims")
+    term = claims.get(group) if isinstance(claims, dict) else None
+    return term if isinstance(term, int) else 0
+
+
+def _unpack(data: bytes) -> "wire.Message | None":
+    try:
+        return wire.from_plain(msgpack.unpackb(data))
+    except (ValueError, msgpack.UnpackException):
+        return None

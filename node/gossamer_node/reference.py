@@ -1,0 +1,107 @@
+"""The files of a checkout that are made from the tables: JSON Schema and reference pages.
+
+`python -m gossamer_node.reference` writes them; `--check` only compares. A test calls `stale`, so
+none of them can fall behind its table.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from gossamer_node import config
+from gossamer_node.schema import JsonSchema
+from gossamer_node.schema.pages import page
+from gossamer_node.service import load
+from gossamer_node.variables import JsonValue
+
+SCHEMA_FILE = Path("node/gossamer_node/service/service.schema.json")
+SERVICE_PAGE = Path("docs/reference/service-yaml.md")
+CONFIGURATION_PAGE = Path("docs/reference/configuration.md")
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def pages() -> dict[Path, str]:
+    """The text of each made file, by its path in a checkout."""
+    service = page(
+        "service.yaml",
+        load.SERVICE,
+        "A first one:\n\n```yaml\nservice:\n  name: greeter\n  version: 1.0.0\n"
+        "  module: greeter.wasm\n  topics:\n    - name: greet\n```\n\n"
+        "Editors that know JSON Schema find one in [service.schema.json]"
+        "(../../node/gossamer_node/service/service.schema.json).\n\n"
+        "On one engine a topic belongs to one service. A node that is given two services for it "
+        "refuses to start and names both files.",
+    )
+    return {
+        SCHEMA_FILE: json.dumps(service_schema(), indent=2, ensure_ascii=False) + "\n",
+        SERVICE_PAGE: _made(load.__name__) + service,
+        CONFIGURATION_PAGE: _made(config.__name__)
+        + page("Configuration", config.NODE, _variables()),
+    }
+
+
+def stale(root: Path) -> list[Path]:
+    """The made files of a checkout that are missing or differ from their table."""
+    return [
+        path
+        for path, text in pages().items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
+    ]
+
+
+def service_schema() -> JsonSchema:
+    """JSON Schema of service.yaml, with or without its root."""
+    service = load.SERVICE.json_schema()
+    rooted: JsonSchema = {
+        "type": "object",
+        "properties": {"service": {"$ref": "#/$defs/service"}},
+        "required": ["service"],
+        "additionalProperties": False,
+    }
+    either: list[JsonValue] = [rooted, {"$ref": "#/$defs/service"}]
+    return {
+        "$schema": DIALECT,
+        "title": "service.yaml of Gossamer",
+        "description": load.SERVICE.intro,
+        "anyOf": either,
+        "$defs": {"service": service},
+    }
+
+
+def _made(module: str) -> str:
+    return f"<!-- Made by `python -m gossamer_node.reference` from the table in {module}. -->\n\n"
+
+
+def _variables() -> str:
+    rows = ["| Setting | Variable | Flag |", "|---|---|---|"]
+    rows += [
+        f"| `{one.path}` | `{one.variable}` | {f'`{one.row.flag}`' if one.row.flag else ''} |"
+        for one in config.settings()
+    ]
+    return (
+        "```yaml\nengines:\n  - kind: camunda7\n    url: http://localhost:8080/engine-rest\n"
+        "services: [services]\ngrants:\n  greeter:\n    http: [https://api.example.org]\n```\n\n"
+        + "\n".join(rows)
+        + f"\n\n`{config.CONFIG_FILE_VARIABLE}` names the file, as `--config` does. Any "
+        "command with `GOSSAMER_DEBUG=1` shows the traceback of an error."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Writes the files that are made from tables.")
+    parser.add_argument("--check", action="store_true", help="only compare; exit status 1 if stale")
+    parser.add_argument("root", nargs="?", type=Path, default=Path(), help="the checkout")
+    arguments = parser.parse_args()
+    out_of_date = stale(arguments.root)
+    for path in out_of_date:
+        print(path)
+        if not arguments.check:
+            (arguments.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (arguments.root / path).write_text(pages()[path], encoding="utf-8")
+    return int(arguments.check and bool(out_of_date))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

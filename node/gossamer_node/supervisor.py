@@ -1,0 +1,196 @@
+"""A node from start to stop: what it opens, in which order, and how it goes down.
+
+Up: everything that a person may have got wrong is read and checked first (services, modules, keys),
+then the mesh is bound, then engines and workers begin; a node that cannot start leaves nothing
+half-started. Down, on SIGTERM or SIGINT: stop claiming, finish the running jobs or hand them back,
+get the last outcomes acknowledged, say goodbye to the mesh. A second signal ends it at once.
+"""
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+import trio
+from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
+from gossamer_mesh.errors import JoinError, KeyFileError, ListenError
+from gossamer_mesh.identity import load_or_create, read_mesh_key
+
+from gossamer_node import logs
+from gossamer_node.config import Address, NodeConfig
+from gossamer_node.control import serve_control
+from gossamer_node.engines.factory import open_engine
+from gossamer_node.engines.port import Engine
+from gossamer_node.errors import InputError
+from gossamer_node.executing import Executor
+from gossamer_node.leasing import Leasing
+from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
+from gossamer_node.service.spec import ServiceSpec
+from gossamer_node.wasm import WasmHost
+
+log = logs.get("node")
+
+FINISH_MS = 15_000
+"""How long running jobs get on a stop: more than a service's default time limit of 10 s, less
+than the 30 s after which most process managers kill."""
+
+
+class Node:
+    """A running node, as its status shows it."""
+
+    def __init__(self, config: NodeConfig, mesh: Mesh, leasing: Leasing, executor: Executor):
+        self._config = config
+        self.mesh = mesh
+        self._executor = executor
+        self._started_s = time.monotonic()
+        self.leasing = leasing
+
+    def status(self) -> dict[str, object]:
+        """What `gossamer status --json` prints."""
+        host, port = self.mesh.address
+        return {
+            "node": {
+                "name": self._config.name,
+                "id": self.mesh.node_id,
+                "pid": os.getpid(),
+                "version": version("gossamer"),
+                "mesh": self._config.mesh.name,
+                "address": f"{host}:{port}",
+                "up_seconds": round(time.monotonic() - self._started_s, 1),
+            },
+            "members": [
+                {
+                    "name": one.name,
+                    "id": one.id,
+                    "address": f"{one.address[0]}:{one.address[1]}",
+                    "state": one.state,
+                }
+                for one in self.mesh.members()
+            ],
+            "services": [_shown(spec) for spec in self._executor.services()],
+            **self.leasing.status(),
+            "network": self.mesh.statistics(),
+        }
+
+
+@asynccontextmanager
+async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
+    """Starts a node; leaving the block stops it in good order.
+
+    Raises: InputError for whatever a person must mend; nothing runs then.
+    """
+    specs = [load(file) for path in config.services for file in find(path)]
+    refuse_conflicts(specs, [one.name for one in config.engines])
+    for spec in specs:
+        require_runnable(spec)
+    mesh_config = _mesh_config(config)
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(WasmHost(config.cache_dir / "modules"))
+        workers = []
+        for spec in specs:
+            grant, refused = config.grants_of(spec.name).bind(spec)
+            for sentence in refused:
+                log.warning(sentence)
+            workers.append((spec, await host.load(spec, grant)))
+        executor = Executor(workers)
+        engines: dict[str, Engine] = {}
+        for one in config.engines:
+            engines[one.name] = open_engine(one)
+            stack.push_async_callback(engines[one.name].aclose)
+        try:
+            mesh = await stack.enter_async_context(open_mesh(mesh_config))
+        except ListenError as error:
+            raise InputError(str(error)) from None
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        if config.join:
+            await _join(mesh, config)
+        leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
+        node = Node(config, mesh, leasing, executor)
+        await nursery.start(serve_control, config.data_dir, {"status": node.status})
+        await nursery.start(leasing.run)
+        yield node
+        await leasing.stop(FINISH_MS)
+        await mesh.leave()
+        nursery.cancel_scope.cancel()
+
+
+def run_node(config: NodeConfig) -> None:
+    """Runs a node until SIGTERM or SIGINT, then stops it in good order.
+
+    Raises: InputError as `open_node` does, maybe in a group.
+    """
+    trio.run(_run_node, config)
+
+
+async def _run_node(config: NodeConfig) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            asked = trio.Event()
+            nursery.start_soon(_watch_signals, signals, asked, nursery.cancel_scope)
+            async with open_node(config) as node:
+                host, port = node.mesh.address
+                log.info("ready", name=config.name, id=node.mesh.node_id, address=f"{host}:{port}")
+                await asked.wait()
+                log.info("stopping; a second signal stops at once")
+            nursery.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _watch_signals(
+    signals: AsyncIterator[int], asked: trio.Event, scope: trio.CancelScope
+) -> None:
+    await anext(signals)
+    asked.set()
+    await anext(signals)
+    scope.cancel()
+
+
+def _mesh_config(config: NodeConfig) -> MeshConfig:
+    """Keys are read here, so a wrong one is found before anything listens."""
+    try:
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.data_dir.chmod(0o700)
+        identity = load_or_create(config.data_dir / "identity.pem")
+        # Without a key file nobody else can have this one: the node works by itself.
+        key_file = config.mesh.key_file
+        key = read_mesh_key(key_file) if key_file else secrets.token_bytes(32)
+    except KeyFileError as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot use {config.data_dir}: {error.strerror}; choose another --data-dir."
+        ) from None
+    return MeshConfig(
+        identity=identity,
+        key=key,
+        mesh_name=config.mesh.name,
+        name=config.name,
+        host=config.listen.host,
+        port=config.listen.port,
+        advertise=_pair(config.advertise) if config.advertise else None,
+        seeds=tuple(_pair(one) for one in config.join),
+        discovery=config.discovery,
+    )
+
+
+async def _join(mesh: Mesh, config: NodeConfig) -> None:
+    """A seed that does not answer is no reason to stay down: it is asked again."""
+    try:
+        await mesh.join(_pair(one) for one in config.join)
+    except JoinError as error:
+        log.warning(f"{error} This node works alone and keeps asking.")
+
+
+def _pair(address: Address) -> tuple[str, int]:
+    return (address.host, address.port)
+
+
+def _shown(spec: ServiceSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "topics": [one.name for one in spec.topics],
+    }

@@ -1,0 +1,326 @@
+"""The WASM host: loads services' modules and runs jobs in them.
+
+    async with WasmHost(cache_dir) as host:
+        worker = await host.load(spec, grant)
+        outcome = await worker.run(job, deadline_ms=30_000, context=context)
+
+A job never makes the trio loop wait: it is encoded, run and decoded on a thread of `pool`, and the
+outcomes of all jobs that end meanwhile come back in one turn of the loop. `run` raises nothing but
+`Cancelled`; the guest of a cancelled job is stopped and its thread goes on with the next job.
+Without a loop, `with WasmHost(...)` gives `load_blocking` and `run_blocking` alone.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import trio
+from wasmtime import Linker
+
+from gossamer_node.errors import ServiceError
+from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.wasm import job1
+from gossamer_node.wasm.engine import MEMORY_BYTES_LIMIT, Engines, HostEngine
+from gossamer_node.wasm.envelope import EnvelopeError, encode_job
+from gossamer_node.wasm.guest import Guest, size_text
+from gossamer_node.wasm.io_loop import IoLoop
+from gossamer_node.wasm.module import Form, WorkerModule, compile_worker, make_linker, read_module
+from gossamer_node.wasm.operations import OPERATIONS
+from gossamer_node.wasm.pool import WorkerThreads
+from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
+from gossamer_node.wasm.watchdog import Watchdog
+
+JOBS_MAX = 4_096
+"""In the host at once, waiting or running; `run` waits for a place beyond that."""
+
+PROBE_MS_MAX = 5_000
+"""For a new module to initialise and to say its ABI version, within the service's own limit."""
+
+
+_log = logging.getLogger(__name__)
+
+
+class WasmHost:
+    """Engines, threads and caches that all workers of a node share."""
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        *,
+        threads: int | None = None,
+        operations: Mapping[str, Operation] = OPERATIONS,
+    ) -> None:
+        """Args:
+        cache_dir: for compiled modules; made when missing, and safe to delete.
+        threads: jobs that run at once, those that wait for I/O not counted; default: a thread for
+            each core.
+        operations: what workers may call; an SDK's tests put scripted ones here.
+        """
+        self.operations = operations
+        self._cache = cache_dir
+        self._engines = Engines()
+        self._linkers: dict[HostEngine, tuple[Linker, list[object]]] = {}
+        self._lock = threading.Lock()
+        self.closing = False
+        self._threads = threads or len(os.sched_getaffinity(0))
+
+    def __enter__(self) -> Self:
+        self.pool = WorkerThreads(self._threads)
+        self.io = IoLoop()
+        self.watchdog = Watchdog()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop what runs, fail what waits, and wait for the threads."""
+        self.closing = True
+        self.watchdog.close()
+        self.io.close()
+        self.pool.close()
+
+    async def __aenter__(self) -> Self:
+        self.__enter__()
+        self.returns = _Returns(trio.lowlevel.current_trio_token())
+        self.places = trio.Semaphore(JOBS_MAX)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.__exit__, kind, error, trace)
+
+    async def load(self, spec: ServiceSpec, grant: Grant) -> "Worker":
+        """Compile a service's module, or take it from the cache, and see that it starts.
+
+        Raises: ServiceError, one sentence with the module's path.
+        """
+        return await trio.to_thread.run_sync(self.load_blocking, spec, grant)
+
+    def load_blocking(self, spec: ServiceSpec, grant: Grant) -> "Worker":
+        """`load` on the caller's thread."""
+        path = spec.module
+        if path is None:
+            raise ServiceError(
+                f"The service {spec.name} names no module; add `module:` to {spec.path}."
+            )
+        if spec.limits.memory_bytes_max > MEMORY_BYTES_LIMIT:
+            raise ServiceError(
+                f"The memory limit of {spec.name} is more than a module can have; "
+                f"choose one up to {size_text(MEMORY_BYTES_LIMIT)} in {spec.path}."
+            )
+        wasm = read_module(path)
+        engine = self._engines.get(spec.limits.stack_bytes_max)
+        with self._lock:
+            if engine not in self._linkers:
+                self._linkers[engine] = make_linker(engine)
+            linker, _ = self._linkers[engine]
+        module = compile_worker(path, wasm, engine, linker, self._cache)
+        if module.memory_bytes_min > spec.limits.memory_bytes_max:
+            raise ServiceError(
+                f"The module {path} begins with {size_text(module.memory_bytes_min)} of memory, "
+                f"its limit is {size_text(spec.limits.memory_bytes_max)}; "
+                f"raise the limit in {spec.path} or build the module smaller."
+            )
+        worker = Worker(self, spec, grant, engine, module)
+        worker.check_abi()
+        return worker
+
+
+class Worker:
+    """A service's module, ready to run jobs. Made by `WasmHost.load`."""
+
+    def __init__(
+        self,
+        host: WasmHost,
+        spec: ServiceSpec,
+        grant: Grant,
+        engine: HostEngine,
+        module: WorkerModule,
+    ) -> None:
+        self.spec = spec
+        self.grant = grant
+        self.form = module.form
+        self._host = host
+        self._module = module
+        is_command = module.form is Form.COMMAND
+        self._alone = Surroundings(
+            spec, grant, engine, host.io, host.operations, nullcontext, is_command
+        )
+        self._pooled = replace(self._alone, blocked=host.pool.blocked)
+
+    async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
+        """Work a job in a fresh instance.
+
+        Args:
+            deadline_ms: time left for the job, its wait for a thread included; the service's own
+                time limit counts from when it begins to run.
+            context: what the job may ask of its holder; called from other threads.
+
+        Returns: what the worker answered, or Failed with what it did instead. A cancelled run stops
+        the guest, whose effects outside may have happened.
+        """
+        host = self._host
+        due_s = time.monotonic() + deadline_ms / 1000
+        try:
+            host.places.acquire_nowait()
+        except trio.WouldBlock:
+            await host.places.acquire()
+        try:
+            task = _Task(self, job, context, due_s, host.returns)
+            host.pool.submit(task.work)
+            return await task.outcome()
+        finally:
+            host.places.release()
+
+    def run_blocking(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
+        """`run` on the caller's thread."""
+        due_s = time.monotonic() + deadline_ms / 1000
+        return self.execute(job, context, due_s, self._alone, lambda run: None)
+
+    def execute(
+        self,
+        job: Job,
+        context: JobContext,
+        due_s: float,
+        around: Surroundings | None,
+        started: Callable[[Run], None],
+    ) -> Outcome:
+        """Encode, run and decode on this thread.
+
+        Args:
+            due_s: on `time.monotonic`'s clock.
+            around: None on a thread of the pool.
+            started: given the run before its guest begins, to interrupt it by.
+        """
+        if self._host.closing:
+            return Failed("The node stopped before the job began.")
+        now_s = time.monotonic()
+        limit_ms = self.spec.limits.time_ms_max
+        left_ms = int((due_s - now_s) * 1000)
+        if left_ms <= 0:
+            return Failed("The job's time was over before a thread of this node was free for it.")
+        limit_ms = min(limit_ms, left_ms)
+        try:
+            data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
+        except EnvelopeError as error:
+            return Failed(f"The job's variables could not be given to the worker: they {error}.")
+        run = Run(around or self._pooled, context, deadline_s=now_s + limit_ms / 1000, stdin=data)
+        started(run)
+        return Guest(self._module, self._host.watchdog, run, limit_ms).work(data)
+
+    def check_abi(self) -> None:
+        """Start the module once and ask for its ABI version. Raises ServiceError."""
+        limit_ms = min(self.spec.limits.time_ms_max, PROBE_MS_MAX)
+        run = Run(self._alone, Detached(), deadline_s=time.monotonic() + limit_ms / 1000)
+        answer = Guest(self._module, self._host.watchdog, run, limit_ms).probe()
+        path = self.spec.module
+        if isinstance(answer, Failed):
+            raise ServiceError(
+                f"The module {path} cannot be started: {answer.message} "
+                f"({answer.details.splitlines()[0]})"
+            )
+        major, minor = answer >> 16, answer & 0xFFFF
+        if self.form is Form.JOB1 and major != job1.MAJOR:
+            raise ServiceError(
+                f"The module {path} speaks version {major}.{minor} of the worker ABI, "
+                f"this node {job1.MAJOR}; build it with an SDK for job{job1.MAJOR}."
+            )
+
+
+class _Returns:
+    """Brings outcomes from the threads back to the trio loop, many in one turn."""
+
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        self._token = token
+        self._ended: deque[_Task] = deque()
+        self._asked = False
+
+    def put(self, task: "_Task") -> None:
+        """From a worker's thread."""
+        self._ended.append(task)
+        # A thread that finds it asked already has its task taken along: `_hand_over` clears
+        # the mark before it empties the queue.
+        if not self._asked:
+            self._asked = True
+            self._token.run_sync_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._asked = False
+        while self._ended:
+            self._ended.popleft().wake()
+
+
+class _Task:
+    """One `run`, between the trio task that waits for it and the thread that works."""
+
+    def __init__(
+        self, worker: Worker, job: Job, context: JobContext, due_s: float, returns: _Returns
+    ) -> None:
+        self._worker = worker
+        self._job = job
+        self._context = context
+        self._due_s = due_s
+        self._returns = returns
+        self._outcome: Outcome | None = None
+        self._waiter: trio.lowlevel.Task | None = None
+        self._cancelled = False
+        self._run: Run | None = None
+
+    def work(self) -> None:
+        """On a thread of the pool."""
+        if self._cancelled:
+            return
+        try:
+            self._outcome = self._worker.execute(
+                self._job, self._context, self._due_s, None, self._started
+            )
+        except BaseException as error:
+            # A bug of ours: it ends this job, never the thread that others' jobs need.
+            _log.exception("job %s could not be run", self._job.ref.key)
+            self._outcome = Failed(
+                "The node failed to run the worker; its log says why.", details=repr(error)
+            )
+        self._returns.put(self)
+
+    def _started(self, run: Run) -> None:
+        self._run = run
+        # A cancellation that found no run yet has left its mark.
+        if self._cancelled:
+            self._worker._host.watchdog.cancel(run)
+
+    async def outcome(self) -> Outcome:
+        """In the trio task, once."""
+        self._waiter = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        assert self._outcome is not None
+        return self._outcome
+
+    def wake(self) -> None:
+        """In the loop."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            trio.lowlevel.reschedule(waiter)
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        self._cancelled = True
+        if self._run is not None:
+            self._worker._host.watchdog.cancel(self._run)
+        return trio.lowlevel.Abort.SUCCEEDED

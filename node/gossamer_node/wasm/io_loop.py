@@ -1,0 +1,166 @@
+"""Where the host's I/O for guests happens: a trio loop on one thread of its own.
+
+A guest's thread hands over an async function and waits. The loop gives each a total time, name
+resolution and a server's dripping headers included, and a cancellation that closes the socket at
+once; threads that block in `recv` could have neither. It is not the node's own loop, so that a
+guest's traffic never delays claims and gossip, and so that a host without a loop can run workers.
+"""
+
+import math
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+import httpx
+import trio
+
+IN_FLIGHT_MAX = 64
+"""Operations at once; the next is refused as UNAVAILABLE."""
+
+_CLOSE_S = 5.0
+"""Cancelled operations end at once; this bounds a close on one that does not."""
+
+_IDLE_CONNECTIONS_MAX = 16
+_IDLE_S = 15.0
+
+T = TypeVar("T")
+
+
+class Waiter(Protocol):
+    """A run, as far as it waits."""
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        """Wait for the event. Raises to give up."""
+
+
+class Busy(Exception):
+    """`IN_FLIGHT_MAX` operations are under way, or the loop is closed."""
+
+
+class _Call:
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.scope = trio.CancelScope()
+        self.done = False
+        self.result: Any = None
+        self.error: BaseException | None = Busy()
+
+
+class IoLoop:
+    """Runs async functions for threads that wait. Starts with its first call.
+
+    Attributes:
+        http: the transport whose connections live in this loop; for use inside it only.
+    """
+
+    http: httpx.AsyncHTTPTransport
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._nursery: trio.Nursery | None = None
+        self._in_flight = 0
+        self._closed = False
+
+    def call(self, function: Callable[[], Awaitable[T]], waiter: Waiter, timeout_s: float) -> T:
+        """Run it in the loop and wait for its end.
+
+        Raises: what it raises; TimeoutError when its time is over; Busy; what `waiter.wait`
+        raises. In every case the function has ended or is being cancelled.
+        """
+        token = self._enter()
+        call = _Call()
+        try:
+            token.run_sync_soon(self._spawn, call, function, timeout_s)
+            # The loop keeps the time; waiting without a bound would trust it blindly.
+            waiter.wait(call.event, timeout_s + 1.0)
+        except trio.RunFinishedError:
+            raise Busy from None
+        finally:
+            if not call.done:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(call.scope.cancel)
+        if not call.done:
+            raise TimeoutError
+        if call.error is not None:
+            raise call.error
+        result: T = call.result
+        return result
+
+    def close(self) -> None:
+        """Cancel what is under way and end the thread."""
+        with self._lock:
+            self._closed = True
+            thread, token, nursery = self._thread, self._token, self._nursery
+        if thread is not None and token is not None and nursery is not None:
+            token.run_sync_soon(nursery.cancel_scope.cancel)
+            thread.join(_CLOSE_S)
+
+    def _enter(self) -> trio.lowlevel.TrioToken:
+        with self._lock:
+            if self._closed or self._in_flight >= IN_FLIGHT_MAX:
+                raise Busy
+            if self._thread is None:
+                ready = threading.Event()
+                self._thread = threading.Thread(
+                    target=trio.run, args=(self._main, ready), name="gossamer-wasm-io", daemon=True
+                )
+                self._thread.start()
+                ready.wait()
+            if self._token is None or self._nursery is None:
+                raise Busy
+            self._in_flight += 1
+            return self._token
+
+    async def _main(self, ready: threading.Event) -> None:
+        try:
+            await self._serve_all(ready)
+        finally:
+            ready.set()
+
+    async def _serve_all(self, ready: threading.Event) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self.http = httpx.AsyncHTTPTransport(
+            # The system's authorities, so that a company's own is trusted where it is installed.
+            verify=ssl.create_default_context(),
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
+                keepalive_expiry=_IDLE_S,
+            ),
+        )
+        try:
+            async with trio.open_nursery() as self._nursery:
+                ready.set()
+                await trio.sleep(math.inf)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.http.aclose()
+
+    def _spawn(self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float) -> None:
+        assert self._nursery is not None
+        # Into a nursery that was cancelled by `close` it may go: it then ends as it begins.
+        self._nursery.start_soon(self._serve, call, function, timeout_s)
+
+    async def _serve(
+        self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float
+    ) -> None:
+        try:
+            with call.scope:
+                call.scope.deadline = trio.current_time() + max(0.0, timeout_s)
+                try:
+                    call.result = await function()
+                    call.error = None
+                except Exception as error:
+                    call.error = error
+            if call.scope.cancelled_caught:
+                call.error = TimeoutError()
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+            call.done = True
+            call.event.set()

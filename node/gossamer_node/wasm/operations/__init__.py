@@ -1,0 +1,49 @@
+"""Host operations: what a worker may ask for by name, through `job1.call` (ABI.md §4).
+
+Each is a function in a module of its own; `perform` finds it, gives it the parsed request and
+writes its reply in the request's encoding. An operation refuses by raising `OperationError`: a
+code for the program and a sentence for a person. It checks the grant, never what service.yaml
+requested.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from gossamer_node.wasm.envelope import EnvelopeError, check_value, pack, unpack
+from gossamer_node.wasm.operations.config_get import config_get
+from gossamer_node.wasm.operations.errors import Code, OperationError
+from gossamer_node.wasm.operations.extend_lock import extend_lock
+from gossamer_node.wasm.operations.http_fetch import http_fetch
+from gossamer_node.wasm.run import Interrupted, Operation, Run
+
+__all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
+
+OPERATIONS: Mapping[str, Operation] = {
+    "config.get": config_get,
+    "http.fetch": http_fetch,
+    "job.extend_lock": extend_lock,
+}
+
+_log = logging.getLogger(__name__)
+
+
+def perform(name: str, request: bytes, run: Run) -> bytes:
+    """Run an operation for a guest.
+
+    Returns: its reply. Raises: OperationError, and Interrupted when the run is to end.
+    """
+    operation = run.around.operations.get(name)
+    if operation is None:
+        raise OperationError(Code.UNKNOWN, f"There is no operation {name}.")
+    try:
+        asked, encoding = unpack(request)
+        check_value(asked, "it", 1)
+    except EnvelopeError as error:
+        raise OperationError(Code.BAD_REQUEST, f"The request of {name}: {error}.") from None
+    try:
+        return pack(operation(asked, run), encoding)
+    except (OperationError, Interrupted):
+        raise
+    except Exception:
+        _log.exception("operation %s failed on the host's side", name)
+        raise OperationError(Code.HOST, f"The host failed in {name}; its log says why.") from None

@@ -1,0 +1,197 @@
+"""One job's time in a guest: what its host functions know, and how others end it.
+
+A `Run` belongs to the thread that runs the guest. Two things of it may be touched from elsewhere:
+`interrupt`, by the watchdog and by who cancels; and the reading of `deadline_s`. While its thread
+waits in a host function it does so through `wait`, which an interruption ends, because wasmtime's
+epochs only reach code that runs.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.wasm.engine import HostEngine
+from gossamer_node.wasm.io_loop import IoLoop
+
+LOG_LINES_MAX = 100
+LOG_LINE_BYTES_MAX = 4_096
+"""ABI.md §1, `log`."""
+
+STDERR_TAIL_BYTES = 4_096
+"""ABI.md §6."""
+
+
+_LEVEL_INFO, _LEVEL_MAX = 1, 3
+
+_log = logging.getLogger(__name__)
+
+
+class JobContext(Protocol):
+    """What a job may ask of whoever holds it. Called from worker threads."""
+
+    def extend_lock(self, lock_ms: int) -> bool:
+        """Keep the engine's lock for `lock_ms` from now on; it may block. False: no longer ours."""
+
+    def log(self, level: int, line: str) -> None:
+        """Take a line that the worker logged. Levels: 0 debug, 1 info, 2 warning, 3 error."""
+
+
+class Detached:
+    """The context of a job that no engine holds: one run by hand, or a module only looked at.
+
+    It has no lock that could be extended.
+    """
+
+    def __init__(self, log: Callable[[int, str], None] = lambda _level, _line: None) -> None:
+        self._take_line = log
+
+    def extend_lock(self, lock_ms: int) -> bool:
+        return False
+
+    def log(self, level: int, line: str) -> None:
+        self._take_line(level, line)
+
+
+class Stop(Enum):
+    """Why a guest is ended from outside."""
+
+    TIME = auto()
+    CANCELLED = auto()
+
+
+class Interrupted(Exception):
+    """Raised in a host function whose run has been interrupted."""
+
+
+class Exit(Exception):
+    """The guest called `proc_exit`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class OutputTooLarge(Exception):
+    """A command wrote more than its limit to standard output."""
+
+
+Operation = Callable[[Mapping[str, Any], "Run"], Mapping[str, Any]]
+"""Takes a request and the run that asks, gives a reply; refuses by `operations.OperationError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all runs of one worker share.
+
+    Attributes:
+        operations: by name.
+        is_command: the WASI command form; standard streams then carry input and outcome.
+        blocked: held while a run waits in a host function: its thread's place is free meanwhile.
+    """
+
+    spec: ServiceSpec
+    grant: Grant
+    engine: HostEngine
+    io: IoLoop
+    operations: Mapping[str, Operation]
+    blocked: Callable[[], AbstractContextManager[None]]
+    is_command: bool
+
+
+class Run:
+    """One job in one guest."""
+
+    def __init__(
+        self, around: Surroundings, context: JobContext, *, deadline_s: float, stdin: bytes = b""
+    ) -> None:
+        """Args: deadline_s: on `time.monotonic`'s clock."""
+        self.around = around
+        self.context = context
+        self.deadline_s = deadline_s
+        self.stdin = stdin
+        self.stdin_read = 0
+        self.stdout = bytearray()
+        self.stderr_tail = bytearray()
+        self.lines: dict[int, bytearray] = {}
+        self.reply = b""
+        self.reply_taken = 0
+        self.failure: BaseException | None = None
+        self.stopped: Stop | None = None
+        self._log_lines = 0
+        self._waiting: threading.Event | None = None
+
+    def remaining_s(self) -> float:
+        return self.deadline_s - time.monotonic()
+
+    def interrupt(self, reason: Stop) -> None:
+        """End the guest at the engine's next epoch, or its wait at once. From any thread."""
+        if self.stopped is None:
+            self.stopped = reason
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.set()
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        """Wait for an event that belongs to this wait alone.
+
+        Returns: whether it was set in time. Raises: Interrupted.
+        """
+        self._waiting = event
+        try:
+            # Asked after `_waiting` is known: an interruption between the two sets the event.
+            if self.stopped is None:
+                with self.around.blocked():
+                    event.wait(max(0.0, timeout_s))
+            if self.stopped is not None:
+                raise Interrupted
+            return event.is_set()
+        finally:
+            self._waiting = None
+
+    def log(self, level: int, line: bytes) -> None:
+        """Hand on a line, within the bounds of ABI.md §1."""
+        if self._log_lines < LOG_LINES_MAX:
+            self._log_lines += 1
+            text = line[:LOG_LINE_BYTES_MAX].decode("utf-8", "replace")
+            try:
+                self.context.log(level if level <= _LEVEL_MAX else _LEVEL_INFO, text)
+            except Exception:
+                _log.exception("a worker's line could not be logged")
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Take what a guest wrote to standard output (1) or standard error (2).
+
+        Raises: OutputTooLarge.
+        """
+        if stream == 1 and self.around.is_command:
+            if len(self.stdout) + len(data) > self.around.spec.limits.output_bytes_max:
+                raise OutputTooLarge
+            self.stdout += data
+            return
+        if stream == 2:
+            self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL_BYTES:]
+        line = self.lines.setdefault(stream, bytearray())
+        *whole, rest = (line + data).split(b"\n")
+        for one in whole:
+            self.log(stream, bytes(one))
+        self.lines[stream] = rest[: LOG_LINE_BYTES_MAX + 1]
+
+    def flush(self) -> None:
+        """Log the last lines that no newline ended."""
+        for stream, line in self.lines.items():
+            if line:
+                self.log(stream, bytes(line))
+
+
+class _Current(threading.local):
+    run: Run
+
+
+current = _Current()
+"""The run on this thread, for host functions."""

@@ -1,0 +1,134 @@
+"""See it work: hotel reservations on a mesh of nodes, from a real engine, checked to the last one.
+
+examples:
+  gossamer demo
+  gossamer demo --engine camunda7 --kill
+  gossamer demo --engine camunda8 --reservations 500 --nodes 5
+  gossamer demo --engine camunda8 --url http://localhost:8080 --json
+"""
+
+import argparse
+import json
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import trio
+from gossamer_node.engines.factory import open_engine
+from gossamer_node.errors import InputError
+from gossamer_node.local_engines.progress import Progress as Report
+from gossamer_node.local_engines.progress import printed, silent
+
+from gossamer_hotel import bpmn_files
+from gossamer_hotel.demo.play import Progress, jobs_done, play, regrants
+from gossamer_hotel.demo.show import Show, print_summary
+from gossamer_hotel.demo.stage import open_engine_process, open_nodes
+from gossamer_hotel.demo.verdict import Verdict, judge
+from gossamer_hotel.effects import read_effects
+from gossamer_hotel.microservices import serve_microservices
+from gossamer_hotel.reservations import make_reservations
+
+NODES_MAX = 50
+"""Each node is a process of some 60 MB."""
+
+RESERVATIONS_MAX = 100_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds which engine, how many of what, and how to show it."""
+    parser.add_argument(
+        "--engine",
+        choices=("embedded", "camunda7", "camunda8"),
+        default="embedded",
+        help="which engine holds the processes (default: embedded, which needs no Java)",
+    )
+    parser.add_argument("--url", help="an engine that runs already (default: one is started)")
+    parser.add_argument("--nodes", type=int, default=3, help="node processes (default: 3)")
+    parser.add_argument(
+        "--reservations", type=int, default=50, help="process instances to start (default: 50)"
+    )
+    parser.add_argument(
+        "--kill", action="store_true", help="kill a node in the middle, with jobs in its hands"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and no progress")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plays and judges. 0: every reservation ended as it must, once; 1: not so."""
+    if not 1 <= arguments.nodes <= NODES_MAX:
+        raise InputError(f"--nodes {arguments.nodes}: write a number from 1 to {NODES_MAX}.")
+    if not 1 <= arguments.reservations <= RESERVATIONS_MAX:
+        raise InputError(
+            f"--reservations {arguments.reservations}: write a number from 1 to {RESERVATIONS_MAX}."
+        )
+    if arguments.kill and arguments.nodes < 2:
+        raise InputError("--kill with one node leaves nobody to go on; use --nodes 2 or more.")
+    folder = Path(tempfile.mkdtemp(prefix="gossamer-demo-"))
+    good = False
+    try:
+        good = trio.run(_run, arguments, folder)
+    finally:
+        if good:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"The logs and databases of this run: {folder}", file=sys.stderr)
+    return 0 if good else 1
+
+
+async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
+    report: Report = silent if arguments.json else printed()
+    reservations = make_reservations(arguments.reservations, secrets.randbelow(1_000_000))
+    progress = Progress(len(reservations))
+    async with (
+        trio.open_nursery() as nursery,
+        open_engine_process(arguments.engine, arguments.url, folder, report) as config,
+    ):
+        origins = await nursery.start(serve_microservices, folder / "hotel")
+        engine = open_engine(config)
+        await engine.deploy(bpmn_files("camunda8" if config.kind == "camunda8" else "camunda7"))
+        async with (
+            open_nodes(arguments.nodes, config, origins, folder, report) as nodes,
+            trio.open_nursery() as stage,
+        ):
+            if not arguments.json:
+                title = f"Hotel reservations on {arguments.engine}, {len(nodes)} nodes"
+                stage.start_soon(Show(title, nodes, progress, sys.stdout).run)
+            await play(engine, nodes, reservations, progress, kill=arguments.kill)
+            seconds = trio.current_time() - progress.began_ms / 1_000
+            stage.cancel_scope.cancel()
+        await engine.aclose()
+        nursery.cancel_scope.cancel()
+    verdict = judge(reservations, progress.endings, read_effects(folder / "hotel"))
+    killed = 1 if progress.victim else 0
+    recovered = regrants(nodes) - progress.regrants_before if killed else 0
+    jobs = sum(jobs_done(one) for one in nodes)
+    result = {
+        "engine": arguments.engine,
+        "nodes": len(nodes),
+        "started": progress.started,
+        "completed": verdict.completed,
+        "rejected": verdict.rejected,
+        "invalid": verdict.invalid,
+        "lost": verdict.lost,
+        "effective_twice": verdict.effective_twice,
+        "nodes_killed": killed,
+        "recovered_leases": recovered,
+        "seconds": round(seconds, 1),
+        "jobs_per_second": round(jobs / seconds, 1),
+    }
+    good = _is_good(verdict, len(reservations), progress.started) and (
+        not arguments.kill or (killed == 1 and recovered >= 1)
+    )
+    if arguments.json:
+        print(json.dumps(result))
+        for one in verdict.complaints:
+            print(one, file=sys.stderr)
+    else:
+        print_summary(result, verdict.complaints, good)
+    return good
+
+
+def _is_good(verdict: Verdict, wanted: int, started: int) -> bool:
+    return started == wanted and verdict.lost == 0 and verdict.effective_twice == 0

@@ -1,0 +1,103 @@
+"""What every conformance test stands on: one engine, and processes of its own to work on.
+
+Each test deploys its processes under names that no other test has, so tests share an engine
+without meeting. What became of a job is seen where every engine shows it: in the job that the
+engine hands out next. Waiting is done by the engine's own long poll, within `PATIENCE_S`.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+from gossamer_node.engines.port import Effect, Engine, TopicRequest
+from gossamer_node.jobs import Completed, Job
+from gossamer_node.variables import Variables
+
+BPMN = Path(__file__).parent / "bpmn"
+
+PATIENCE_S = 30.0
+"""How long a test waits for what must happen, before it fails. Nothing is measured by it."""
+
+LOCK_LONG_MS = 300_000
+"""A lock that no test outlives: a job that is seen again under it was given back."""
+
+LOCK_SHORT_MS = 300
+"""A lock that a test waits out."""
+
+EMPTY_MS = 200
+"""A poll that is expected to bring nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathProcess:
+    """The deployed `path` process: work, then after; or recover, when work throws CAUGHT."""
+
+    process_id: str
+    work: str
+    after: str
+    recover: str
+
+
+@dataclass(slots=True)
+class Bench:
+    """One engine under test, with the few steps that most tests take."""
+
+    engine: Engine
+    prefix: str = field(default_factory=lambda: f"conf{uuid.uuid4().hex[:10]}-")
+
+    async def deploy(self, name: str) -> str:
+        """Deploys `bpmn/{name}` in the engine's dialect. Returns its process id."""
+        text = (BPMN / f"{name}.{self.engine.kind}.bpmn").read_text()
+        content = text.replace("conf-", self.prefix).encode()
+        (process_id,) = await self.engine.deploy({f"{self.prefix}{name}.bpmn": content})
+        return process_id
+
+    async def deploy_path(self) -> PathProcess:
+        process_id = await self.deploy("path")
+        return PathProcess(
+            process_id, *(f"{process_id}-{task}" for task in ("work", "after", "recover"))
+        )
+
+    async def start_path(self, variables: Variables | None = None) -> PathProcess:
+        """Deploys `path` and starts one instance of it."""
+        path = await self.deploy_path()
+        await self.engine.start(path.process_id, variables=variables or Variables())
+        return path
+
+    async def poll(
+        self,
+        topic: str,
+        *,
+        worker: str = "first",
+        wait_ms: int = EMPTY_MS,
+        lock_ms: int = LOCK_LONG_MS,
+        names: tuple[str, ...] | None = None,
+        jobs_max: int = 10,
+    ) -> list[Job]:
+        request = TopicRequest(topic, lock_ms, names)
+        return await self.engine.activate(
+            [request], jobs_max=jobs_max, wait_ms=wait_ms, worker_id=worker
+        )
+
+    async def job(
+        self,
+        topic: str,
+        *,
+        worker: str = "first",
+        lock_ms: int = LOCK_LONG_MS,
+        names: tuple[str, ...] | None = None,
+    ) -> Job:
+        """The one job of the topic, as soon as there is one."""
+        with trio.fail_after(PATIENCE_S):
+            while True:
+                jobs = await self.poll(topic, worker=worker, lock_ms=lock_ms, names=names)
+                if jobs:
+                    (job,) = jobs
+                    return job
+
+    async def finish(self, topic: str) -> Job:
+        """Completes the one job of the topic. Returns it as it was handed out."""
+        job = await self.job(topic)
+        assert (await self.engine.complete(job.ref, Completed())).effect is Effect.APPLIED
+        return job

@@ -1,0 +1,33 @@
+"""The engines that the port's conformance suite runs against."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from gossamer_node.engines.config import EngineConfig, Kind
+from gossamer_node.engines.factory import open_engine
+
+from tests.conformance.bench import Bench
+
+ENGINES: list[tuple[str, Kind, str, list[pytest.MarkDecorator]]] = [
+    ("camunda7", "camunda7", "camunda7_url", [pytest.mark.camunda7]),
+    ("camunda8", "camunda8", "zeebe_url", [pytest.mark.zeebe]),
+]
+"""Name, dialect, fixture with its URL, marks. One line more puts an engine under the suite."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((kind, fixture), id=name, marks=marks)
+        for name, kind, fixture, marks in ENGINES
+    ]
+)
+def engine_config(request: pytest.FixtureRequest) -> EngineConfig:
+    kind, url_fixture = request.param
+    return EngineConfig(name="bench", kind=kind, url=request.getfixturevalue(url_fixture))
+
+
+@pytest.fixture
+async def bench(engine_config: EngineConfig) -> AsyncIterator[Bench]:
+    engine = open_engine(engine_config)
+    yield Bench(engine)
+    await engine.aclose()

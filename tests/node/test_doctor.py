@@ -1,0 +1,124 @@
+"""Doctor: a line for each thing that it looks at, and what to do about it."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from gossamer_node import cli
+
+Findings = dict[str, list[dict[str, str]]]
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Findings]:
+    status = cli.main(["doctor", "--json", "--listen", "127.0.0.1:0", *arguments])
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] == (status == 0)
+    findings: Findings = {}
+    for one in report["findings"]:
+        findings.setdefault(one["subject"], []).append(one)
+    return status, findings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_this_machine_will_do(capsys: pytest.CaptureFixture[str]) -> None:
+    status, findings = doctor(capsys)
+    assert status == 0
+    for subject in ("python", "gossamer", "wasmtime", "data_dir", "cache_dir"):
+        assert findings[subject][0]["state"] == "ok"
+    assert "runs a module" in findings["wasmtime"][0]["found"]
+
+
+def test_a_report_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--listen", "127.0.0.1:0", "--slots", "0"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("ok    wasmtime: ") for line in lines)
+    assert any(line.startswith("fail  configuration: --slots: slots: '0'") for line in lines)
+
+
+def test_an_engine_that_is_down(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{free_port()}/engine-rest"
+    status, findings = doctor(capsys, "--engine", f"name=c7,kind=camunda7,url={url}")
+    assert status == 1
+    assert findings["engine c7"][0]["state"] == "fail"
+
+
+@pytest.mark.camunda7
+@pytest.mark.zeebe
+def test_engines_that_answer(
+    capsys: pytest.CaptureFixture[str], camunda7_url: str, zeebe_url: str
+) -> None:
+    engines = (f"kind=camunda7,url={camunda7_url}", f"kind=camunda8,url={zeebe_url}")
+    status, findings = doctor(capsys, "--engine", engines[0], "--engine", engines[1])
+    assert status == 0
+    assert findings["engine camunda7"][0]["found"].startswith("camunda7 7.24")
+    assert findings["engine camunda8"][0]["found"].startswith("camunda8 8.6")
+
+
+def test_a_key_that_others_can_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "mesh.key"
+    assert cli.main(["key", "new", str(path)]) == 0
+    capsys.readouterr()
+    status, findings = doctor(capsys, "--key", str(path))
+    assert status == 0 and findings["mesh key"][0]["state"] == "ok"
+    path.chmod(0o644)
+    status, findings = doctor(capsys, "--key", str(path))
+    assert status == 1 and "chmod 600" in findings["mesh key"][0]["found"]
+
+
+def test_an_address_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, findings = doctor(capsys, "--listen", address)
+    assert status == 1
+    assert "cannot be bound (Address already in use)" in findings[f"TCP {address}"][0]["found"]
+    assert findings[f"UDP {address}"][0]["state"] == "ok"
+
+
+def test_services_and_their_grants(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "service.yaml").write_text(
+        "{name: a, version: 1.0.0, module: a.wasm, topics: [{name: t}],"
+        " capabilities: {http: ['{booking}']}}"
+    )
+    status, findings = doctor(capsys, "--service", str(tmp_path))
+    assert status == 1 and "a.wasm cannot be read" in findings["service"][0]["found"]
+    (tmp_path / "a.wasm").write_bytes(b"\0asm\1\0\0\0")
+    (tmp_path / "node.yaml").write_text("grants: {b: {redirects: true}}\nservices: [.]")
+    status, findings = doctor(capsys, "--config", str(tmp_path / "node.yaml"))
+    assert status == 0
+    assert [one["state"] for one in findings["grants"]] == ["warn", "warn"]
+    assert "requests http {booking}" in findings["grants"][0]["found"]
+    assert "b is granted something" in findings["grants"][1]["found"]
+
+
+def test_a_folder_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    status, findings = doctor(capsys, "--data-dir", str(tmp_path / "file" / "below"))
+    assert status == 1
+    assert findings["data_dir"][0]["advice"] == "choose another data_dir"
+
+
+def test_a_slip_of_the_pen_in_a_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOSSAMER_SLOT", "3")
+    status, findings = doctor(capsys)
+    assert status == 0
+    assert findings["environment"][0]["found"] == "GOSSAMER_SLOT is set, and nothing reads it"

@@ -1,0 +1,87 @@
+"""Jobs and outcomes cross the mesh unchanged, and no bytes raise."""
+
+import msgpack
+from gossamer_node.job_wire import (
+    pack_outcome,
+    pack_payload,
+    pack_receipt,
+    unpack_job,
+    unpack_outcome,
+    unpack_receipt,
+)
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
+from gossamer_node.variables import JsonValue, TypeTag, Variables
+from hypothesis import given
+from hypothesis import strategies as st
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+TAGS: st.SearchStrategy[TypeTag] = st.sampled_from(
+    ["Long", "Date", {"type": "Object", "objectTypeName": "a.B"}]
+)
+VARIABLES = st.builds(
+    Variables, st.dictionaries(st.text(), JSON, max_size=4), st.dictionaries(st.text(), TAGS)
+)
+REFS = st.builds(
+    JobRef,
+    engine=st.text(),
+    key=st.text(),
+    topic=st.text(),
+    worker_id=st.text(),
+    retries=st.none() | st.integers(0, 2**31),
+    types=st.dictionaries(st.text(), TAGS, max_size=3),
+)
+JOBS = st.builds(
+    Job,
+    ref=REFS,
+    variables=VARIABLES,
+    lock_ms=st.just(30_000),
+    process_id=st.text(),
+    process_instance_key=st.text(),
+    element_id=st.text(),
+    business_key=st.none() | st.text(),
+    tenant=st.none() | st.text(),
+    headers=st.dictionaries(st.text(), st.text(), max_size=3),
+    priority=st.integers(-(2**31), 2**31),
+)
+OUTCOMES = (
+    st.builds(Completed, VARIABLES)
+    | st.builds(BpmnError, st.text(), st.text(), VARIABLES)
+    | st.builds(
+        Failed,
+        st.text(),
+        st.none() | st.integers(0, 100),
+        st.none() | st.integers(0, 10_000),
+        st.text(),
+    )
+)
+
+
+@given(JOBS)
+def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
+    assert unpack_job(pack_receipt(job.ref), pack_payload(job), job.lock_ms) == job
+
+
+@given(OUTCOMES)
+def test_an_outcome_arrives_as_it_was_sent(outcome: Completed | BpmnError | Failed) -> None:
+    assert unpack_outcome(pack_outcome(outcome)) == outcome
+
+
+@given(st.binary() | JSON.map(msgpack.packb))
+def test_other_bytes_are_nothing_and_never_raise(data: bytes) -> None:
+    assert unpack_receipt(data) is None
+    assert unpack_job(data, data, 1) is None
+    assert unpack_outcome(data) is None or isinstance(unpack_outcome(data), (Completed, Failed))
+
+
+def test_a_reader_ignores_what_a_later_version_appends() -> None:
+    values: dict[str, JsonValue] = {"a": 1}
+    data = msgpack.packb([*msgpack.unpackb(pack_outcome(Completed(Variables(values)))), "new"])
+    assert unpack_outcome(data) == Completed(Variables(values))

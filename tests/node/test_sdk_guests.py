@@ -1,0 +1,278 @@
+"""The guest SDKs: every vector of the ABI, in every language and encoding, in the real host.
+
+The modules are built here by the pinned compilers and must be the committed ones, byte for byte.
+"""
+
+import json
+import math
+import runpy
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
+from gossamer_node.service import load
+from gossamer_node.service.spec import Grant, Limits, ServiceSpec
+from gossamer_node.variables import Variables
+from gossamer_node.wasm import host as host_module
+from gossamer_node.wasm import operations
+from gossamer_node.wasm.envelope import decode_outcome, pack
+from gossamer_node.wasm.host import WasmHost, Worker
+from gossamer_node.wasm.operations import Code, OperationError
+from gossamer_node.wasm.run import Detached, Run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).resolve().parents[2]
+SDK = ROOT / "sdk-wasm"
+BUILD = SDK / "build.py"
+VECTORS: list[dict[str, Any]] = json.loads((SDK / "vectors" / "worker.json").read_text())
+LANGUAGES = ("c", "assemblyscript")
+ENCODINGS = ("json", "msgpack")
+TIME_MS_MAX = 10_000
+SPIN_MS = 200
+REF = JobRef(engine="e", key="1", topic="t", worker_id="w")
+JOB = Job(ref=REF, variables=Variables(), lock_ms=1)
+
+Encoding = Literal["json", "msgpack"]
+
+
+def service(module: Path, encoding: Encoding, time_ms_max: int = TIME_MS_MAX) -> ServiceSpec:
+    return ServiceSpec(
+        path=module.with_name("service.yaml"),
+        name="conformance",
+        version="1.0.0",
+        module=module,
+        limits=Limits(time_ms_max=time_ms_max),
+        encoding=encoding,
+    )
+
+
+def conformance(language: str) -> Path:
+    return SDK / language / "conformance" / "worker.wasm"
+
+
+def work(worker: Worker, job: Job, take_line: Callable[[int, str], None] | None = None) -> Outcome:
+    context = Detached(take_line) if take_line else Detached()
+    return worker.run_blocking(job, deadline_ms=TIME_MS_MAX, context=context)
+
+
+def exact(outcome: Outcome) -> str:
+    """An outcome as text that tells 3 from 3.0."""
+    return f"{type(outcome).__name__} {json.dumps(asdict(outcome), sort_keys=True)}"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WasmHost]:
+    with WasmHost(tmp_path_factory.mktemp("modules"), threads=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every worker of sdk-wasm, built now, below this folder."""
+    output = tmp_path_factory.mktemp("built")
+    done = subprocess.run(
+        [sys.executable, BUILD, "--output", output], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+@pytest.fixture(scope="module")
+def compile_worker(built: Path) -> Callable[[Path, Path], None]:
+    """The build script's compiler for one worker; `built` has installed AssemblyScript."""
+    compiler: Callable[[Path, Path], None] = runpy.run_path(str(BUILD))["compile_worker"]
+    return compiler
+
+
+def test_the_committed_modules_are_what_their_sources_build(built: Path) -> None:
+    modules = [path.relative_to(built) for path in sorted(built.rglob("*.wasm"))]
+    assert len(modules) == 6
+    for module in modules:
+        assert (built / module).read_bytes() == (SDK / module).read_bytes(), module
+
+
+@pytest.mark.parametrize("name", ["c/job1.h", "c/job1.c", "assemblyscript/job1.ts"])
+def test_a_new_service_carries_the_sdk_as_it_is(name: str) -> None:
+    template = ROOT / "node" / "gossamer_node" / "service" / "templates" / name
+    assert template.read_text() == (SDK / name).read_text()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("case", VECTORS, ids=[case["name"] for case in VECTORS])
+def test_vector(
+    host: WasmHost,
+    monkeypatch: pytest.MonkeyPatch,
+    case: dict[str, Any],
+    encoding: Encoding,
+    language: str,
+) -> None:
+    expected = case["outcome"]
+    time_ms = SPIN_MS if expected == "timeout" else TIME_MS_MAX
+    worker = host.load_blocking(service(conformance(language), encoding, time_ms), Grant())
+    calls = list(case.get("calls", ()))
+    lines: list[list[object]] = []
+    monkeypatch.setattr(operations, "OPERATIONS", Script(calls))
+    # The vector's bytes as they stand: their order and their unknown keys are part of the test.
+    monkeypatch.setattr(
+        host_module,
+        "encode_job",
+        lambda job, *, deadline_ms, encoding: pack(case["input"], encoding),
+    )
+    outcome = work(worker, JOB, lambda level, line: lines.append([level, line]))
+    if isinstance(expected, str):
+        assert isinstance(outcome, Failed)
+        assert {"trap": "unreachable", "timeout": f"{SPIN_MS}"}[expected] in exact(outcome)
+    else:
+        assert exact(outcome) == exact(decode_outcome(json.dumps(expected).encode()))
+    assert lines == case.get("logs", [])
+    assert not calls
+
+
+class Script(dict[str, Callable[[Mapping[str, Any], Run], Mapping[str, Any]]]):
+    """The test host of ABI.md §7: answers the vector's calls in their order."""
+
+    def __init__(self, calls: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def get(self, name: str, default: object = None) -> Any:
+        return lambda request, run: self._answer(name, request)
+
+    def _answer(self, name: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        call = self._calls.pop(0)
+        assert (name, request) == (call["op"], call["request"])
+        if "code" in call:
+            raise OperationError(Code(call["code"]), call["message"])
+        reply: Mapping[str, Any] = call["reply"]
+        return reply
+
+
+LONGS = st.integers(-(2**63), 2**63 - 1).filter(lambda value: abs(value) >= 2**53).map(str)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_any_variables_and_any_long_go_through_unchanged(
+    host: WasmHost, encoding: Encoding, language: str
+) -> None:
+    worker = host.load_blocking(service(conformance(language), encoding), Grant())
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        values=st.dictionaries(TEXTS.filter(lambda name: name != "do"), PLAIN, max_size=6),
+        longs=st.dictionaries(TEXTS.map(lambda name: f"long {name}"), LONGS, max_size=3),
+    )
+    def go_through(values: dict[str, Any], longs: dict[str, str]) -> None:
+        variables = Variables(values | longs, dict.fromkeys(longs, "Long"))
+        job = Job(ref=REF, variables=variables, lock_ms=1)
+        assert exact(work(worker, job)) == exact(Completed(variables))
+
+    go_through()
+    long = Variables({"long": str(2**53 + 1)}, {"long": "Long"})
+    echoed = work(worker, Job(ref=REF, variables=long, lock_ms=1))
+    assert echoed == Completed(long)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_deepest_nesting_that_the_abi_allows(
+    host: WasmHost, encoding: Encoding, language: str
+) -> None:
+    worker = host.load_blocking(service(conformance(language), encoding), Grant())
+    deep: Any = "leaf"
+    for level in range(60):
+        deep = [deep] if level % 2 else {"in": deep}
+    variables = Variables({"deep": deep})
+    outcome = work(worker, Job(ref=REF, variables=variables, lock_ms=1))
+    assert outcome == Completed(variables)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"{}",
+        b'{"job": 1}',
+        b'{"job": {}} trailing',
+        b'{"job": {"key": "\\ud800"}}',
+        b'{"job": {"retries": 9223372036854775808}}',
+        b'{"job": {"retries": 01}}',
+        b'{"job": {"key": "\n"}}',
+        b'{"job": ' + b"[" * 65 + b"]" * 65 + b"}",
+        b"\x81",
+        b"\x81\xa3job\xc4\x01a",
+        b"\x81\xa3job\xdf\xff\xff\xff\xff",
+        b"\x81\xa3job\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+    ],
+)
+def test_an_input_that_is_wrong_is_a_failure_of_the_job(
+    host: WasmHost, monkeypatch: pytest.MonkeyPatch, data: bytes, language: str
+) -> None:
+    worker = host.load_blocking(service(conformance(language), "json"), Grant())
+    monkeypatch.setattr(host_module, "encode_job", lambda job, **_: data)
+    assert work(worker, JOB) == Failed("The worker could not read its input.")
+
+
+@pytest.mark.parametrize("source", ["double.c", "double.ts"])
+def test_doubles_are_read_and_written_exactly(
+    host: WasmHost, compile_worker: Callable[[Path, Path], None], tmp_path: Path, source: str
+) -> None:
+    module = tmp_path / "double.wasm"
+    compile_worker(Path(__file__).with_name("guests") / source, module)
+    worker = host.load_blocking(service(module, "json"), Grant())
+    edges = [0.0, -0.0, 0.1, 1e22, 1e23, 5e-324, 2.0**-1022, 1.7976931348623157e308, 2.0**53 + 2]
+
+    @settings(max_examples=15, deadline=None)
+    @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=20, max_size=60))
+    def go_through(numbers: list[float]) -> None:
+        normal = [one for one in numbers if one == 0 or abs(one) >= sys.float_info.min]
+        variables = Variables({"numbers": [*edges, *normal]})
+        outcome = work(worker, Job(ref=REF, variables=variables, lock_ms=1))
+        assert isinstance(outcome, Completed)
+        read = outcome.variables.values["numbers"]
+        assert isinstance(read, list)
+        assert [bits(one) for one in read] == [bits(one) for one in (*edges, *normal)]
+
+    go_through()
+    written = b'{"job": {}, "variables": {"numbers": [1.5E+2, 1e-400, 12345678901234567890123.5]}}'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host_module, "encode_job", lambda job, **_: written)
+        outcome = work(worker, JOB)
+    assert outcome == Completed(Variables({"numbers": [150.0, 0.0, 12345678901234567890123.5]}))
+
+
+def bits(number: object) -> bytes:
+    assert isinstance(number, float)
+    assert math.isfinite(number)
+    return struct.pack(">d", number)
+
+
+def test_a_wasi_command_works_without_an_sdk(host: WasmHost) -> None:
+    spec = load.load(SDK / "examples" / "wasi-command" / "service.yaml")
+    worker = host.load_blocking(spec, Grant())
+    for variables, outcome in (
+        ({"text": " one  two\nthree "}, Completed(Variables({"words": 3}))),
+        ({"text": ""}, Completed(Variables({"words": 0}))),
+        ({"text": None}, BpmnError("NO_TEXT", "text is missing")),
+    ):
+        job = Job(ref=REF, variables=Variables(variables), lock_ms=1)
+        assert work(worker, job) == outcome
