@@ -167,8 +167,11 @@ async def test_a_port_in_use_or_a_bad_directory_is_one_sentence(tmp_path: Path) 
         with pytest.raises(InputError, match=f"room service cannot listen on port {taken}"):
             await serve_microservices(tmp_path / "other", ports={"room": taken})
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="choose another directory"):
-        await serve_microservices(tmp_path / "file")
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "room.sqlite").write_text("no database, and long enough to be read as one")
+    for unusable in ("file", "junk"):
+        with pytest.raises(InputError, match="choose another directory"):
+            await serve_microservices(tmp_path / unusable)
 
 
 async def test_every_service_gets_a_port_of_its_own(tmp_path: Path) -> None:
