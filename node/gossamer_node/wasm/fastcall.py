@@ -8,8 +8,8 @@ they hold inside it:
 
 1. Nothing here checks types. `guest` calls only exports whose type `module` checked at load.
 2. A 32-bit value in a raw slot leaves its upper half undefined: every one read is masked.
-3. Host functions never raise into foreign code (`wasmtime` keeps such exceptions in one global, which
-   threads mix up): `host_function` catches all and answers with a trap.
+3. Host functions never raise into foreign code (`wasmtime` keeps such exceptions in one global,
+   which threads mix up): `define` catches all and answers with a trap.
 4. What may run the guest, or take long, releases the GIL (`_free`): else an endless start function
    would hold every thread. Short look-ups keep it (`_held`), so threads don't fight over it.
 5. A pointer into a guest's memory is used at once: the next call may move the memory.

@@ -15,8 +15,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,8 +34,9 @@ from gossamer_node.wasm.envelope import EnvelopeError, encode_job
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
 from gossamer_node.wasm.module import Form, WorkerModule, compile_worker, make_linker, read_module
+from gossamer_node.wasm.operations import OPERATIONS
 from gossamer_node.wasm.pool import WorkerThreads
-from gossamer_node.wasm.run import Detached, JobContext, Run, Surroundings
+from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
 from gossamer_node.wasm.watchdog import Watchdog
 
 JOBS_MAX = 4_096
@@ -50,12 +52,20 @@ _log = logging.getLogger(__name__)
 class WasmHost:
     """Engines, threads and caches that all workers of a node share."""
 
-    def __init__(self, cache_dir: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        *,
+        threads: int | None = None,
+        operations: Mapping[str, Operation] = OPERATIONS,
+    ) -> None:
         """Args:
         cache_dir: for compiled modules; made when missing, and safe to delete.
         threads: jobs that run at once, those that wait for I/O not counted; default: a thread for
             each core.
+        operations: what workers may call; an SDK's tests put scripted ones here.
         """
+        self.operations = operations
         self._cache = cache_dir
         self._engines = Engines()
         self._linkers: dict[HostEngine, tuple[Linker, list[object]]] = {}
@@ -150,8 +160,10 @@ class Worker:
         self._host = host
         self._module = module
         is_command = module.form is Form.COMMAND
-        self._alone = Surroundings(spec, grant, engine, host.io, nullcontext, is_command)
-        self._pooled = Surroundings(spec, grant, engine, host.io, host.pool.blocked, is_command)
+        self._alone = Surroundings(
+            spec, grant, engine, host.io, host.operations, nullcontext, is_command
+        )
+        self._pooled = replace(self._alone, blocked=host.pool.blocked)
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         """Work a job in a fresh instance.

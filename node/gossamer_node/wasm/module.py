@@ -28,6 +28,8 @@ IMPORTS: Table = job1.FUNCTIONS | wasi.FUNCTIONS
 _MAGIC = b"\0asm"
 _CORE_VERSION = b"\1\0\0\0"
 
+_REASON_CHARACTERS = 300
+
 _INITIALIZE = Signature((), ())
 _JOB1_EXPORTS = {
     "alloc": Signature(("i32",), ("i32",)),
@@ -89,8 +91,8 @@ def compile_worker(
     try:
         module = compile_module(engine, wasm, cache)
     except WasmtimeError as error:
-        first_lines = " ".join(str(error).split())[:300]
-        _refuse(path, f"does not compile; build it again for core WebAssembly ({first_lines})")
+        reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
+        _refuse(path, f"is not a module that this host can run ({reason}); build it again")
     return WorkerModule(path, engine, module, linker)
 
 

@@ -9,11 +9,11 @@ epochs only reach code that runs.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol
 
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
@@ -43,13 +43,16 @@ class JobContext(Protocol):
 
 
 class Detached:
-    """The context of a job that no engine holds: one run by hand, or a module only looked at."""
+    """The context of a job that no engine holds: one run by hand, or a module only looked at.
+
+    It has no lock that could be extended.
+    """
 
     def __init__(self, log: Callable[[int, str], None] = lambda _level, _line: None) -> None:
         self._take_line = log
 
     def extend_lock(self, lock_ms: int) -> bool:
-        return True
+        return False
 
     def log(self, level: int, line: str) -> None:
         self._take_line(level, line)
@@ -78,11 +81,16 @@ class OutputTooLarge(Exception):
     """A command wrote more than its limit to standard output."""
 
 
+Operation = Callable[[Mapping[str, Any], "Run"], Mapping[str, Any]]
+"""Takes a request and the run that asks, gives a reply; refuses by `operations.OperationError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all runs of one worker share.
 
     Attributes:
+        operations: by name.
         is_command: the WASI command form; standard streams then carry input and outcome.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
     """
@@ -91,6 +99,7 @@ class Surroundings:
     grant: Grant
     engine: HostEngine
     io: IoLoop
+    operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
 

@@ -7,19 +7,16 @@ requested.
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from gossamer_node.wasm.envelope import EnvelopeError, check_value, pack, unpack
 from gossamer_node.wasm.operations.config_get import config_get
 from gossamer_node.wasm.operations.errors import Code, OperationError
 from gossamer_node.wasm.operations.extend_lock import extend_lock
 from gossamer_node.wasm.operations.http_fetch import http_fetch
-from gossamer_node.wasm.run import Interrupted, Run
+from gossamer_node.wasm.run import Interrupted, Operation, Run
 
 __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
-
-Operation = Callable[[Mapping[str, Any], Run], Mapping[str, Any]]
 
 OPERATIONS: Mapping[str, Operation] = {
     "config.get": config_get,
@@ -35,9 +32,9 @@ def perform(name: str, request: bytes, run: Run) -> bytes:
 
     Returns: its reply. Raises: OperationError, and Interrupted when the run is to end.
     """
-    operation = OPERATIONS.get(name)
+    operation = run.around.operations.get(name)
     if operation is None:
-        raise OperationError(Code.UNKNOWN, f"There is no operation {name} on this node.")
+        raise OperationError(Code.UNKNOWN, f"There is no operation {name}.")
     try:
         asked, encoding = unpack(request)
         check_value(asked, "it", 1)
