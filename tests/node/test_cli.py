@@ -1,7 +1,6 @@
 """The command line: exit statuses, errors of one sentence, and the commands that need no node."""
 
 import argparse
-import base64
 import io
 import json
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from gossamer_mesh.errors import JoinError
+from gossamer_mesh.identity import read_mesh_key
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
 from gossamer_node.errors import EngineUnavailable, InputError
@@ -37,6 +37,7 @@ def run(*arguments: str) -> int:
         (ExceptionGroup("", [ExceptionGroup("", [InputError("a.")])]), 2, "gossamer: a.\n"),
         (BaseExceptionGroup("", [KeyboardInterrupt(), ValueError()]), 130, ""),
         (ExceptionGroup("", [InputError("a."), KeyError("b")]), 70, "unexpected KeyError: 'b';"),
+        (OSError(28, "No space left", "/a"), 1, "([Errno 28] No space left: '/a'); mend that"),
         (ZeroDivisionError(), 70, "GOSSAMER_DEBUG=1 to see where, and report it.\n"),
     ],
 )
@@ -99,7 +100,7 @@ def test_a_new_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mesh.key"
     assert run("key", "new", str(path)) == 0
     first = path.read_bytes()
-    assert len(base64.b64decode(first, validate=False)) == 32
+    assert len(read_mesh_key(path)) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert capsys.readouterr().out.count(str(path)) == 1
     assert run("key", "new", str(path)) == ExitStatus.WRONG_INPUT

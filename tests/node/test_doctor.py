@@ -56,6 +56,29 @@ def test_an_engine_that_is_down(capsys: pytest.CaptureFixture[str]) -> None:
     assert findings["engine c7"][0]["state"] == "fail"
 
 
+@pytest.mark.camunda7
+@pytest.mark.zeebe
+def test_engines_that_answer(
+    capsys: pytest.CaptureFixture[str], camunda7_url: str, zeebe_url: str
+) -> None:
+    engines = (f"kind=camunda7,url={camunda7_url}", f"kind=camunda8,url={zeebe_url}")
+    status, findings = doctor(capsys, "--engine", engines[0], "--engine", engines[1])
+    assert status == 0
+    assert findings["engine camunda7"][0]["found"].startswith("camunda7 7.24")
+    assert findings["engine camunda8"][0]["found"].startswith("camunda8 8.6")
+
+
+def test_a_key_that_others_can_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "mesh.key"
+    assert cli.main(["key", "new", str(path)]) == 0
+    capsys.readouterr()
+    status, findings = doctor(capsys, "--key", str(path))
+    assert status == 0 and findings["mesh key"][0]["state"] == "ok"
+    path.chmod(0o644)
+    status, findings = doctor(capsys, "--key", str(path))
+    assert status == 1 and "chmod 600" in findings["mesh key"][0]["found"]
+
+
 def test_an_address_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

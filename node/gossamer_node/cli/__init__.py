@@ -118,21 +118,26 @@ def report(error: BaseException, stream: TextIO) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return ExitStatus.INTERRUPTED
-    if any(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
         # What is still buffered has no reader; Python would complain of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitStatus.BROKEN_PIPE
-    for leaf in leaves:
-        if not isinstance(leaf, (NodeError, MeshError)) and not hasattr(leaf, "exit_status"):
-            what = f"{type(leaf).__name__}: {leaf}" if str(leaf) else type(leaf).__name__
-            print(
-                f"gossamer: unexpected {' '.join(what.split())}; run it again with "
-                f"{DEBUG_VARIABLE}=1 to see where, and report it.",
-                file=stream,
-            )
-            return ExitStatus.BUG
-    print(f"gossamer: {' '.join(str(leaves[0]).split())}", file=stream)
-    return int(getattr(leaves[0], "exit_status", ExitStatus.FAILED))
+    # Of several, the least expected says most.
+    sentence, status = max(map(_sentence, leaves), key=lambda said: said[1])
+    print(f"gossamer: {' '.join(sentence.split())}", file=stream)
+    return status
+
+
+def _sentence(error: BaseException) -> tuple[str, int]:
+    """What to say of an error, and its exit status. An error on purpose says it itself."""
+    if isinstance(error, (NodeError, MeshError)) or hasattr(error, "exit_status"):
+        return str(error), int(getattr(error, "exit_status", ExitStatus.FAILED))
+    if isinstance(error, OSError):
+        # A full disk, a folder that is somebody else's: the machine's, not ours.
+        return f"the system refused ({error}); mend that and run it again.", ExitStatus.FAILED
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    again = f"run it again with {DEBUG_VARIABLE}=1 to see where, and report it."
+    return f"unexpected {what}; {again}", ExitStatus.BUG
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -145,11 +150,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _remedy(entry: metadata.EntryPoint) -> str:
-    return (
-        f"pip install 'gossamer[{','.join(entry.extras)}]'"
-        if entry.extras
-        else "pip install gossamer"
-    )
+    return f"pip install 'gossamer[{','.join(entry.extras)}]'"
 
 
 def _not_installed(name: str, entry: metadata.EntryPoint, error: ModuleNotFoundError) -> str:

@@ -43,8 +43,7 @@ DISK_FREE_LOW_BYTES = 500 * 2**20
 DISK_FREE_MIN_BYTES = 50 * 2**20
 """A compiled module has up to 40 MB; the node's own state has less than 1."""
 
-
-_ANSWER_7 = '(module (func (export "f") (result i32) i32.const 7))'
+_SEVEN = '(module (func (export "f") (result i32) i32.const 7))'
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +127,7 @@ def _wasmtime() -> Finding:
         import wasmtime  # noqa: PLC0415 - a missing native library shows here
 
         store = wasmtime.Store()
-        module = wasmtime.Module(
-            store.engine, '(module (func (export "f") (result i32) i32.const 7))'
-        )
+        module = wasmtime.Module(store.engine, _SEVEN)
         function = wasmtime.Instance(store, module, []).exports(store)["f"]
         assert isinstance(function, wasmtime.Func)
         works = function(store) == 7
