@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from gossamer_gateway.embedded.values import deserialized, read_variable, to_value
 from gossamer_gateway.errors import BadRequest
 

@@ -51,9 +51,11 @@ async def work_group(
         for job in jobs:
             worker = workers[job.ref.topic]
             outcome = await worker.run(job, deadline_ms=10_000, context=Detached())
-            assert isinstance(outcome, Completed | BpmnError), outcome
-            settle = engine.complete if isinstance(outcome, Completed) else engine.throw_error
-            settlement = await settle(job.ref, outcome)  # type: ignore[arg-type]
+            if isinstance(outcome, BpmnError):
+                settlement = await engine.throw_error(job.ref, outcome)
+            else:
+                assert isinstance(outcome, Completed), outcome
+                settlement = await engine.complete(job.ref, outcome)
             assert settlement.effect is Effect.APPLIED, settlement
             await settled.send(job)
 

@@ -6,6 +6,7 @@ The modules are built here by the pinned compilers and must be the committed one
 import json
 import math
 import runpy
+import shutil
 import struct
 import subprocess
 import sys
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SDK = ROOT / "sdk-wasm"
 BUILD = SDK / "build.py"
 VECTORS: list[dict[str, Any]] = json.loads((SDK / "vectors" / "worker.json").read_text())
+README = (SDK / "README.md").read_text()
 LANGUAGES = ("c", "assemblyscript")
 ENCODINGS = ("json", "msgpack")
 TIME_MS_MAX = 10_000
@@ -265,6 +267,36 @@ def bits(number: object) -> bytes:
     assert isinstance(number, float)
     assert math.isfinite(number)
     return struct.pack(">d", number)
+
+
+@pytest.mark.parametrize("suffix", ["c", "ts"])
+def test_the_worker_in_the_readme_compiles_and_works(
+    host: WasmHost,
+    compile_worker: Callable[[Path, Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    source, module = tmp_path / f"worker.{suffix}", tmp_path / "worker.wasm"
+    source.write_text(README.split(f"```{suffix}\n")[1].partition("```")[0])
+    shutil.copy(SDK / "assemblyscript" / "job1.ts", tmp_path)
+    compile_worker(source, module)
+    worker = host.load_blocking(service(module, "json"), Grant())
+    missing = BpmnError("NO_STAY", "nights must be 1 or more")
+    assert work(worker, JOB) == missing
+    booking = {
+        "method": "POST",
+        "url": "http://booking/bookings",
+        "headers": {"idempotency-key": "1", "content-type": "application/json"},
+        "body": '{"nights":2}',
+    }
+    calls: list[dict[str, Any]] = [
+        {"op": "config.get", "request": {"name": "booking"}, "reply": {"value": "http://booking"}},
+        {"op": "http.fetch", "request": booking, "reply": {"status": 201, "body": '{"id":17}'}},
+    ]
+    monkeypatch.setattr(operations, "OPERATIONS", Script(calls))
+    job = Job(ref=REF, variables=Variables({"nights": 2}), lock_ms=1)
+    assert work(worker, job) == Completed(Variables({"booking_id": 17}))
 
 
 def test_a_wasi_command_works_without_an_sdk(host: WasmHost) -> None:

@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
-from gossamer_node.variables import JsonValue, natural_type
-
 from gossamer_gateway.embedded.expressions import LONG_MAX, Opaque, Value
 from gossamer_gateway.errors import BadRequest
+from gossamer_node.variables import JsonValue, natural_type
 
 Wire: TypeAlias = "dict[str, JsonValue]"
 """One variable: `{"value": …, "type": "Long", "valueInfo": {…}}`, checked."""
