@@ -1,7 +1,7 @@
 """Clusters of the real core in virtual time: what must hold, whatever a network and hosts do.
 
-A failing test's name holds its seed; the same seed fails again. `GOSSAMER_SIM_SEEDS=200` runs more of
-them. Invariants of each step are in `testing.cluster`: incarnations never go back, frames fit.
+A failing test's name holds its seed; the same seed fails again. `GOSSAMER_SIM_SEEDS=200` runs more
+of them. Invariants of each step are in `testing.cluster`: incarnations never go back, frames fit.
 """
 
 import os
@@ -98,7 +98,7 @@ def test_three_members_call_a_crash_dead_in_three_to_four_seconds() -> None:
         cluster.run(5_000 + cluster.rng.below(1_000))
         cluster.processes[2].crash()
         seen_ms.append(cluster.run_until_agreed(20_000, step_ms=50))
-    assert 2_000 <= min(seen_ms)
+    assert min(seen_ms) >= 2_000
     assert median(seen_ms) <= 3_500
     assert max(seen_ms) <= 4_500
 
