@@ -1,0 +1,1 @@
+"""Virtual time and networks for tests of the mesh's state machines; imported by tests only."""
