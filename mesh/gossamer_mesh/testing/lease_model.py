@@ -1,0 +1,706 @@
+"""A mesh of claimers and holders in virtual time, with everything that can go wrong.
+
+One seed makes one run: members with claimers and holders, an engine with real engines' weak checks,
+streams that break, datagrams that come twice or late, partitions, crashes and restarts, pauses of a
+member that then acts on what it believed before, views of the membership that lag and disagree,
+engine calls without an answer. After the trouble the mesh is left alone until every job is done.
+`LeaseModel.run` raises `InvariantBroken`, with the seed in it, as soon as one of these fails:
+
+1. The engine takes one completion of a job at most, and each report carries the outcome of the very
+   lease that it names.
+2. A claimer has no more grants on their way to a holder than the holder's newest offer said, and no
+   holder offers what it does not have.
+3. No holder runs or keeps more than its bounds.
+4. One activation is granted three times at most, not counting grants that were given back.
+5. No lease id is granted twice, and no holder runs one twice.
+6. A claimer that has settled a lease never reports it again, nor calls it stale.
+7. At the end every job is done, every claimer's table is empty, and no holder keeps anything.
+
+Replay one seed, with every step in words: `python -m gossamer_mesh.testing.lease_model SEED`.
+"""
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.config import LeaseConfig
+from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
+from gossamer_mesh.leases.messages import (
+    Grant,
+    HandBack,
+    Heartbeat,
+    LeaseId,
+    Offer,
+    Refuse,
+    Settled,
+    TopicTerms,
+    from_plain,
+)
+from gossamer_mesh.leases.placement import rank
+from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
+from gossamer_mesh.testing import lease_engine
+from gossamer_mesh.testing.lease_engine import EngineModel
+
+if TYPE_CHECKING:
+    from gossamer_mesh.leases.messages import Message
+
+CHAOS_MS = 30_000
+"""How long things go wrong."""
+NEWS_MS_MAX = 6_000
+"""How late a member hears that another died or came."""
+QUIET_MS_MAX = 900_000
+"""How long the mesh may take to finish after that: some lock cycles for each retry."""
+JOBS_PER_POLL_MAX = 4
+GRANTS_MAX = 3
+"""The first grant and two re-grants, as the design promises, whatever the configuration says."""
+
+
+class InvariantBroken(AssertionError):
+    """A run broke a rule. The message names the rule, the time and how to replay the run."""
+
+
+@dataclass
+class Process:
+    """One run of a member's process: what dies with it."""
+
+    member_id: str
+    session: int
+    holder: Holder
+    slots: int
+    claimers: dict[str, Claimer] = field(default_factory=dict)
+    view: set[str] = field(default_factory=set)
+    running: set[LeaseId] = field(default_factory=set)
+    started: set[LeaseId] = field(default_factory=set)
+    polling: set[str] = field(default_factory=set)
+    settled: set[LeaseId] = field(default_factory=set)
+    offers: dict[tuple[str, str], "ShadowCredit"] = field(default_factory=dict)
+    grants: Counter[tuple[str, int]] = field(default_factory=Counter)
+    backlog: list[Callable[[], None]] = field(default_factory=list)
+    alive: bool = True
+    draining: bool = False
+    paused: bool = False
+    wake_ms: int | None = None
+
+
+@dataclass
+class ShadowCredit:
+    """Rule 2, counted apart from the claimer: one holder's newest offer, and grants after it."""
+
+    session: int
+    sequence: int = -1
+    slots_free: int = 0
+    outstanding: dict[int, int] = field(default_factory=dict)
+
+
+class LeaseModel:
+    """One run.
+
+    Args:
+        seed: decides everything.
+        trace: takes each step in words; None for none.
+    """
+
+    def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        self._trace = trace
+        self._rng = rng = random.Random(seed)
+        self._now_ms = 0
+        self._number = 0
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._config = LeaseConfig()
+        self._datagrams = rng.random() < 0.3
+        self._member_ids = [f"m{number}" for number in range(rng.randint(2, 4))]
+        self._lock_ms = rng.choice([10_000, 30_000])
+        self._engine = EngineModel(checks_worker_id=rng.random() < 0.5)
+        self._engine_down_ms = 0
+        self._backoff_ms = rng.choice([0, 1_000])
+        self._groups = {"e/a": ["a1", "a2"]}
+        if rng.random() < 0.3:
+            self._groups["e/b"] = ["b1"]
+        self._reach = {
+            group: set(rng.sample(self._member_ids, rng.randint(1, len(self._member_ids))))
+            for group in self._groups
+        }
+        waits = {"a2"} if rng.random() < 0.3 else set()
+        self._terms = {
+            topic: TopicTerms(topic, self._lock_ms, None, "wait" if topic in waits else "regrant")
+            for topics in self._groups.values()
+            for topic in topics
+        }
+        self._processes: dict[str, Process] = {}
+        self._cut: set[tuple[str, str]] = set()
+        self._streams: Counter[tuple[str, str]] = Counter()
+        self._arrival_ms: dict[tuple[str, str], int] = {}
+        self._terms_seen: Counter[str] = Counter()
+        self._granted: set[LeaseId] = set()
+        self._poison: dict[str, int] = {}
+
+    # --- the run
+
+    def run(self) -> None:
+        """Runs to the end. Raises InvariantBroken."""
+        rng = self._rng
+        for member_id in self._member_ids:
+            self._start(member_id, set(self._member_ids))
+        topics = [topic for group in self._groups.values() for topic in group]
+        for number in range(rng.randint(5, 25)):
+            key = f"j{number}"
+            topic = rng.choice(topics)
+            retries = rng.choice([1, 3, 3])
+            self._at(rng.randrange(CHAOS_MS), partial(self._engine.add, key, topic, retries))
+            if rng.random() < 0.04:
+                self._poison[key] = rng.choice([1, 5])
+        for _ in range(rng.randint(0, 8)):
+            trouble = rng.choice(
+                [
+                    self._crash_one,
+                    self._crash_one,
+                    self._pause_one,
+                    self._pause_one,
+                    self._partition,
+                    self._break_streams,
+                    self._break_streams,
+                    self._stop_one,
+                    self._doubt_one,
+                    self._engine_outage,
+                ]
+            )
+            self._at(rng.randrange(CHAOS_MS), trouble)
+        self._at(CHAOS_MS + NEWS_MS_MAX, self._calm)
+        last_ms = CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
+        while self._now_ms < last_ms and not (self._now_ms > CHAOS_MS and self._is_quiet()):
+            self._now_ms, _, action = heappop(self._queue)
+            action()
+        if not self._is_quiet():
+            self._break(f"not quiet at the end: {self._leftovers()}")
+        for process in self._processes.values():
+            for claimer in process.claimers.values():
+                self.counts.update(claimer.statistics())
+
+    def _is_quiet(self) -> bool:
+        return (
+            all(job.done for job in self._engine.jobs.values())
+            and all(process.alive for process in self._processes.values())
+            and not self._leftovers()
+        )
+
+    def _leftovers(self) -> list[str]:
+        left = [repr(job) for job in self._engine.jobs.values() if not job.done]
+        for process in self._processes.values():
+            for claimer in process.claimers.values():
+                left += [f"{process.member_id} {one.id!r} {one.state}" for one in claimer.leases()]
+            counts = process.holder.statistics()
+            if counts["running"] or counts["unacknowledged"]:
+                left.append(f"{process.member_id} holds {counts}")
+        return left
+
+    def _break(self, what: str) -> None:
+        raise InvariantBroken(
+            f"seed {self.seed} at {self._now_ms} ms: {what}; "
+            f"replay: python -m gossamer_mesh.testing.lease_model {self.seed}"
+        )
+
+    def _say(self, text: str) -> None:
+        if self._trace is not None:
+            self._trace(f"{self._now_ms:7} {text}")
+
+    def _at(self, due_ms: int, action: Callable[[], None]) -> None:
+        self._number += 1
+        heappush(self._queue, (due_ms, self._number, action))
+
+    def _after(self, pause_ms: int, action: Callable[[], None]) -> None:
+        self._at(self._now_ms + pause_ms, action)
+
+    def _post(self, process: Process, action: Callable[[], None]) -> None:
+        """Lets a process act, unless it is dead; later, if it is paused."""
+        if process.paused:
+            process.backlog.append(action)
+        elif process.alive:
+            action()
+            self._drive(process)
+
+    # --- members
+
+    def _start(self, member_id: str, view: set[str]) -> None:
+        session = self._rng.randrange(1, 2**40)
+        slots = self._rng.randint(1, 4)
+        holder = Holder(session, slots, 1_000, self._config)
+        process = Process(member_id, session, holder, slots)
+        process.view = view | {member_id}
+        for group, topics in sorted(self._groups.items()):
+            # The first member serves all, so that each job has a holder in the end.
+            served = [
+                topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8
+            ]
+            holder.serve(group, [self._terms[topic] for topic in served])
+            if member_id in self._reach[group]:
+                process.claimers[group] = Claimer(group, member_id, session, self._config)
+        self._processes[member_id] = process
+        self._say(f"{member_id} starts")
+        self._post(process, lambda: self._view_changed(process))
+
+    def _view_changed(self, process: Process) -> None:
+        process.holder.set_members(process.view)
+        for group in self._groups:
+            ranked = rank(group, sorted(process.view & self._reach[group]))
+            leader = ranked[0] if ranked else None
+            process.holder.set_claimer(group, leader)
+            if group in process.claimers:
+                claimer = process.claimers[group]
+                # What gossip has told of earlier terms may be nothing yet.
+                term_seen = self._rng.choice([0, self._terms_seen[group]])
+                claimer.elect(leader == process.member_id and not process.draining, term_seen)
+                self._terms_seen[group] = max(self._terms_seen[group], claimer.term)
+
+    def _spread(self, member_id: str, alive: bool) -> None:
+        """The news that a member died or came reaches the others, each in its own time."""
+        for other in self._member_ids:
+            if other != member_id:
+                pause_ms = self._rng.randrange(100, NEWS_MS_MAX)
+                self._after(pause_ms, partial(self._tell, other, member_id, alive))
+
+    def _tell(self, other: str, member_id: str, alive: bool) -> None:
+        process = self._processes[other]
+        self._post(process, lambda: self._hear(process, member_id, alive))
+
+    def _hear(self, process: Process, member_id: str, alive: bool) -> None:
+        if (member_id in process.view) == alive:
+            return
+        self._say(f"{process.member_id} hears {member_id} {'is there' if alive else 'died'}")
+        if alive:
+            process.view.add(member_id)
+        else:
+            process.view.discard(member_id)
+            for group, claimer in process.claimers.items():
+                claimer.handle_member_lost(member_id, self._now_ms)
+                process.offers.pop((group, member_id), None)
+        self._view_changed(process)
+
+    # --- trouble
+
+    def _pick(self) -> Process | None:
+        up = [one for _, one in sorted(self._processes.items()) if one.alive and not one.paused]
+        return self._rng.choice(up) if up else None
+
+    def _crash_one(self) -> None:
+        process = self._pick()
+        if process is not None:
+            self._crash(process)
+
+    def _crash(self, process: Process) -> None:
+        if not process.alive:
+            return
+        self._say(f"{process.member_id} crashes")
+        self.counts["crashes"] += 1
+        process.alive = False
+        self._cut_streams(process.member_id)
+        self._spread(process.member_id, alive=False)
+        member_id = process.member_id
+        self._after(self._rng.randrange(100, 8_000), lambda: self._restart(member_id))
+
+    def _restart(self, member_id: str) -> None:
+        if not self._processes[member_id].alive:
+            self._start(member_id, set())
+            for other in self._member_ids:
+                if other != member_id and self._processes[other].alive:
+                    pause_ms = self._rng.randrange(100, 3_000)
+                    self._after(pause_ms, partial(self._tell, member_id, other, True))
+            self._spread(member_id, alive=True)
+
+    def _pause_one(self) -> None:
+        process = self._pick()
+        if process is not None:
+            self._say(f"{process.member_id} pauses")
+            self.counts["pauses"] += 1
+            process.paused = True
+            if self._rng.random() < 0.5:
+                self._spread(process.member_id, alive=False)
+            self._after(self._rng.randrange(2_000, 20_000), lambda: self._resume(process))
+
+    def _resume(self, process: Process) -> None:
+        if not process.paused:
+            return
+        self._say(f"{process.member_id} goes on")
+        process.paused = False
+        self._spread(process.member_id, alive=True)
+        if self._rng.random() < 0.5:
+            self._drive(process)
+        backlog, process.backlog = process.backlog, []
+        for action in backlog:
+            self._post(process, action)
+        self._drive(process)
+
+    def _partition(self) -> None:
+        """Two sides; sometimes only one direction, or one pair, is cut."""
+        self.counts["partitions"] += 1
+        side = set(self._rng.sample(self._member_ids, self._rng.randint(1, len(self._member_ids))))
+        one_way = self._rng.random() < 0.3
+        cut = {
+            (one, other)
+            for one in self._member_ids
+            for other in self._member_ids
+            if (one in side and other not in side)
+            or (not one_way and other in side and one not in side)
+        }
+        self._say(f"partition: {sorted(side)}{' one way' if one_way else ''}")
+        self._cut |= cut
+        for pair in cut:
+            self._streams[pair] += 1
+        if self._rng.random() < 0.7:
+            for one, other in sorted(cut):
+                pause_ms = self._rng.randrange(1_000, NEWS_MS_MAX)
+                self._after(pause_ms, partial(self._tell, other, one, False))
+        self._after(self._rng.randrange(1_000, 20_000), lambda: self._heal(cut))
+
+    def _heal(self, cut: set[tuple[str, str]]) -> None:
+        self._say("heal")
+        self._cut -= cut
+        for one, other in sorted(cut):
+            pause_ms = self._rng.randrange(100, 3_000)
+            self._after(pause_ms, partial(self._tell, other, one, True))
+
+    def _break_streams(self) -> None:
+        self._say("streams break")
+        self._cut_streams(self._rng.choice(self._member_ids))
+
+    def _cut_streams(self, member_id: str) -> None:
+        """What is under way to and from this member is lost."""
+        for other in self._member_ids:
+            self._streams[(member_id, other)] += 1
+            self._streams[(other, member_id)] += 1
+
+    def _stop_one(self) -> None:
+        """A graceful stop: no more work, then what still runs is handed back, then gone."""
+        process = self._pick()
+        if process is None or process.draining:
+            return
+        self._say(f"{process.member_id} stops")
+        self.counts["stops"] += 1
+        self._post(process, lambda: self._drain(process))
+        self._after(3_000, lambda: self._post(process, lambda: self._hand_back(process)))
+        self._after(6_000, lambda: self._crash(process))
+
+    def _drain(self, process: Process) -> None:
+        process.draining = True
+        process.holder.drain()
+        self._view_changed(process)
+
+    def _hand_back(self, process: Process) -> None:
+        for lease in sorted(process.running, key=repr):
+            process.holder.hand_back(lease)
+        process.running.clear()
+        for claimer in process.claimers.values():
+            claimer.release_waiting(self._now_ms)
+
+    def _doubt_one(self) -> None:
+        """One member takes another that lives for dead, for a while."""
+        one, other = self._rng.choice(self._member_ids), self._rng.choice(self._member_ids)
+        if one != other:
+            self._tell(one, other, False)
+            self._after(self._rng.randrange(500, 10_000), lambda: self._tell(one, other, True))
+
+    def _engine_outage(self) -> None:
+        self._say("the engine is down")
+        self._engine_down_ms = self._now_ms + self._rng.randrange(1_000, 20_000)
+
+    def _calm(self) -> None:
+        """The end of all trouble: everybody is up, and knows everybody."""
+        self._say("calm")
+        self._cut.clear()
+        self._poison.clear()
+        self._engine_down_ms = 0
+        for member_id in self._member_ids:
+            process = self._processes[member_id]
+            self._resume(process)
+            if process.draining and process.alive:
+                self._crash(process)
+            self._restart(member_id)
+        for pause_ms in (100, NEWS_MS_MAX + 3_000):  # before, and after all news that is under way
+            for one in self._member_ids:
+                for other in self._member_ids:
+                    if one != other:
+                        self._after(pause_ms, partial(self._tell, one, other, True))
+
+    # --- what a driver does
+
+    def _drive(self, process: Process) -> None:
+        """Runs a process until it has nothing to do, and sets its alarm."""
+        if not process.alive or process.paused:
+            return
+        now_ms = self._now_ms
+        holder = process.holder
+        holder.handle_timer(now_ms)
+        due = [holder.get_timer()]
+        for group, claimer in process.claimers.items():
+            claimer.handle_timer(now_ms)
+            for work in claimer.events():
+                self._call_engine(process, claimer, work)
+            for to, message in claimer.messages_to_send():
+                self._check_claimer_says(process, claimer, to, message)
+                self._send(process, to, message)
+            if group not in process.polling and (credit := claimer.credit()):
+                self._poll(process, claimer, min(credit, JOBS_PER_POLL_MAX))
+            timer_ms = claimer.get_timer()
+            if timer_ms is not None:
+                due.append(timer_ms)
+        for event in holder.events():
+            self._handle_holder_event(process, event)
+        for to, message in holder.messages_to_send():
+            if isinstance(message, Offer):
+                free = process.slots - len(process.running)
+                if not 0 <= message.slots_free <= free:
+                    self._break(f"{process.member_id} offers {message.slots_free} of {free} slots")
+            self._send(process, to, message)
+        wake_ms = max(min(due), now_ms + 1)
+        if process.wake_ms is None or wake_ms < process.wake_ms or process.wake_ms <= now_ms:
+            process.wake_ms = wake_ms
+            self._at(wake_ms, lambda: self._wake(process, wake_ms))
+
+    def _wake(self, process: Process, wake_ms: int) -> None:
+        if process.wake_ms == wake_ms:
+            process.wake_ms = None
+            self._drive(process)
+
+    def _handle_holder_event(self, process: Process, event: Run | Cancel | Acknowledged) -> None:
+        lease = event.lease
+        if isinstance(event, Run):
+            if lease in process.started:
+                self._break(f"{process.member_id} runs {lease!r} a second time")
+            process.started.add(lease)
+            process.running.add(lease)
+            self._check_bounds(process)
+            self._say(f"{process.member_id} runs {lease!r}")
+            self.counts["runs"] += 1
+            if self._poison.get(lease.key, 0) > 0:
+                self._poison[lease.key] -= 1
+                self._after(self._rng.randrange(1, 500), lambda: self._crash(process))
+            usual = self._rng.random() < 0.9
+            run_ms = self._rng.randrange(5, 800) if usual else self._rng.randrange(1_000, 40_000)
+            if self._rng.random() < 0.1:
+                lock_ms = self._rng.choice([0, 5_000, 60_000])
+                process.holder.prolong(lease, lock_ms)
+            self._after(run_ms, lambda: self._post(process, lambda: self._finish(process, lease)))
+        elif isinstance(event, Cancel):
+            self._say(f"{process.member_id} cancels {lease!r}: {event.reason}")
+            self.counts["cancelled"] += 1
+            process.running.discard(lease)
+        else:
+            self._say(f"{process.member_id} is told {lease!r}: {event.result}")
+            self.counts[f"told {event.result}"] += 1
+
+    def _finish(self, process: Process, lease: LeaseId) -> None:
+        if lease in process.running:
+            process.running.discard(lease)
+            verb = lease_engine.FAILED if self._rng.random() < 0.1 else lease_engine.COMPLETED
+            self._say(f"{process.member_id} has {verb} {lease!r}")
+            process.holder.finish(lease, f"{verb}|{_name(lease)}".encode(), self._now_ms)
+            self._check_bounds(process)
+
+    def _check_bounds(self, process: Process) -> None:
+        counts = process.holder.statistics()
+        kept = counts["running"] + counts["unacknowledged"]
+        if len(process.running) > process.slots or counts["running"] != len(process.running):
+            self._break(f"{process.member_id} runs {len(process.running)} on {counts}")
+        if kept > self._config.outcomes_kept_max:
+            self._break(f"{process.member_id} keeps {counts}")
+
+    # --- the network
+
+    def _send(self, process: Process, to: str, message: "Message") -> None:
+        sender, plain = process.member_id, message.to_plain()
+        if to == sender:
+            self._after(0, lambda: self._deliver(sender, to, plain))
+            return
+        pair = (sender, to)
+        if pair in self._cut or to not in self._processes:
+            return
+        delay_ms = self._rng.randrange(1, 30)
+        if self._datagrams:
+            luck = self._rng.random()
+            copies = 0 if luck < 0.02 else 2 if luck > 0.95 else 1
+            for _ in range(copies):
+                late_ms = self._rng.randrange(500, 5_000) if self._rng.random() < 0.02 else 0
+                self._after(delay_ms + late_ms, lambda: self._deliver(sender, to, plain))
+            return
+        stream = self._streams[pair]
+        arrival_ms = max(self._now_ms + delay_ms, self._arrival_ms.get(pair, 0))
+        self._arrival_ms[pair] = arrival_ms
+
+        def arrive() -> None:
+            if self._streams[pair] == stream:
+                self._deliver(sender, to, plain)
+
+        self._at(arrival_ms, arrive)
+
+    def _deliver(self, sender: str, to: str, plain: list[object]) -> None:
+        message = from_plain(plain)
+        if message is None:
+            self._break(f"{sender} sent what nobody can read: {plain}")
+            return
+        process = self._processes[to]
+        self._post(process, lambda: self._receive(process, sender, message))
+
+    def _receive(self, process: Process, sender: str, message: "Message") -> None:
+        process.holder.receive_message(sender, message, self._now_ms)
+        group = message.group if hasattr(message, "group") else message.lease.group
+        claimer = process.claimers.get(group)
+        if claimer is None:
+            return
+        if isinstance(message, (Offer, Heartbeat)):
+            self._note_state(process, sender, message)
+        elif isinstance(message, (Refuse, HandBack)):
+            lease = message.lease
+            for one in claimer.leases():
+                if one.id == lease:
+                    process.grants[(group, one.activation)] -= 1
+        claimer.receive_message(sender, message, self._now_ms)
+
+    def _note_state(self, process: Process, sender: str, state: Offer | Heartbeat) -> None:
+        shadow = process.offers.get((state.group, sender))
+        if shadow is None or shadow.session != state.session:
+            shadow = process.offers[(state.group, sender)] = ShadowCredit(state.session)
+        if state.sequence <= shadow.sequence:
+            return
+        shadow.sequence = state.sequence
+        if isinstance(state, Offer):
+            shadow.slots_free = state.slots_free
+            seen = state.counter_seen if state.claimer_session == process.session else 0
+            lost_ms = self._now_ms - self._config.accept_ms
+            shadow.outstanding = {
+                counter: sent_ms
+                for counter, sent_ms in shadow.outstanding.items()
+                if counter > seen and sent_ms > lost_ms
+            }
+
+    def _check_claimer_says(
+        self, process: Process, claimer: Claimer, to: str, message: "Message"
+    ) -> None:
+        if isinstance(message, Settled):
+            if message.reason == "stale" and message.lease in process.settled:
+                self._break(f"{process.member_id} calls {message.lease!r} stale, having settled it")
+        elif isinstance(message, Grant):
+            lease = message.lease
+            self._say(f"{process.member_id} grants {lease!r} to {to}")
+            if lease in self._granted:
+                self._break(f"{lease!r} is granted a second time")
+            self._granted.add(lease)
+            shadow = process.offers[(claimer.group, to)]
+            shadow.outstanding[lease.counter] = self._now_ms
+            if len(shadow.outstanding) > shadow.slots_free:
+                self._break(f"{to} is granted {shadow.outstanding} but offered {shadow.slots_free}")
+            for one in claimer.leases():
+                if one.id == lease:
+                    process.grants[(claimer.group, one.activation)] += 1
+                    if process.grants[(claimer.group, one.activation)] > GRANTS_MAX:
+                        self._break(f"{lease!r} is granted more than {GRANTS_MAX} times")
+
+    # --- the engine
+
+    def _poll(self, process: Process, claimer: Claimer, jobs_max: int) -> None:
+        """One long poll for a group: the engine locks, then answers; a dead asker hears nothing."""
+        process.polling.add(claimer.group)
+        topics = {one.name for one in claimer.topics()}
+        wait_ms = self._rng.randrange(5, 1_000)
+
+        def act() -> None:
+            jobs = []
+            if self._now_ms >= self._engine_down_ms:
+                jobs = self._engine.activate(
+                    topics, jobs_max, self._lock_ms, process.member_id, self._now_ms
+                )
+            lock_end_ms = self._now_ms + self._lock_ms
+            found = [(job.key, job.topic) for job in jobs]
+            self._after(
+                self._rng.randrange(1, 40),
+                lambda: self._post(process, lambda: answer(found, lock_end_ms)),
+            )
+
+        def answer(found: list[tuple[str, str]], lock_end_ms: int) -> None:
+            process.polling.discard(claimer.group)
+            for key, topic in found:
+                self._say(f"{process.member_id} activated {key}")
+                claimer.handle_activated(
+                    key,
+                    topic,
+                    self._lock_ms,
+                    lock_end_ms,
+                    f"{key}|{process.member_id}".encode(),
+                    b"x" * 100,
+                    self._now_ms,
+                )
+
+        self._after(wait_ms, act)
+
+    def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
+        """A call takes its time, and may fail before or after the engine has acted."""
+        if isinstance(work, Report):
+            if work.outcome is not None and work.outcome.decode().split("|")[1] != _name(
+                work.lease
+            ):
+                self._break(f"{work.lease!r} is reported with {work.outcome!r}")
+            if work.lease in process.settled:
+                self._break(f"{work.lease!r} is reported again after it was settled")
+            if work.lease.claimer != process.member_id or work.lease.session != process.session:
+                self.counts["adopted"] += 1
+            if work.outcome is None:
+                self.counts["given up"] += 1
+        slow_ms = self._rng.randrange(1, 40) if self._rng.random() < 0.95 else 3_000
+        luck = self._rng.random() if self._now_ms < CHAOS_MS else 1.0
+
+        def act() -> None:
+            down = self._now_ms < self._engine_down_ms or luck < 0.05
+            result = None if down else self._effect(work)
+            heard = None if luck < 0.1 else result
+            self._say(f"{process.member_id} {type(work).__name__} {work.lease!r}: {result} {heard}")
+            self._after(
+                self._rng.randrange(1, 40), lambda: self._post(process, lambda: answer(heard))
+            )
+
+        def answer(result: str | None) -> None:
+            if isinstance(work, Extend):
+                ours = None if result is None else result != lease_engine.NOT_OURS
+                claimer.handle_extended(work, ours, self._now_ms)
+                return
+            if isinstance(work, Report) and result is not None:
+                process.settled.add(work.lease)
+            claimer.handle_settled(work, result, self._now_ms)
+
+        self._after(slow_ms, act)
+
+    def _effect(self, work: EngineWork) -> str:
+        key, worker_id = work.receipt.decode().split("|")
+        if isinstance(work, Extend):
+            ours = self._engine.extend(key, worker_id, work.lock_ms, self._now_ms)
+            return "extended" if ours else lease_engine.NOT_OURS
+        if isinstance(work, Release):
+            return self._engine.release(key, worker_id, self._now_ms)
+        completed = isinstance(work, Report) and (work.outcome or b"").startswith(b"completed")
+        if not completed:
+            return self._engine.fail(key, worker_id, self._backoff_ms, self._now_ms)
+        result = self._engine.complete(key, worker_id, _name(work.lease))
+        if self._engine.jobs[key].completions > 1:
+            self._break(f"{key} was completed twice")
+        return result
+
+
+def _name(lease: LeaseId) -> str:
+    return "/".join(str(part) for part in lease.to_plain())
+
+
+def main(arguments: list[str]) -> int:
+    """Replays seeds; with one seed alone, tells each step."""
+    seeds = [int(one) for one in arguments]
+    for seed in seeds:
+        LeaseModel(seed, print if len(seeds) == 1 else None).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
