@@ -3,8 +3,9 @@
 import ast
 from pathlib import Path
 
-import gossamer_mesh
 import pytest
+
+import gossamer_mesh
 
 PACKAGE = Path(gossamer_mesh.__file__).parent
 CORES = ("swim", "leases")

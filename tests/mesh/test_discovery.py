@@ -4,6 +4,7 @@ import dataclasses
 import secrets
 
 import trio
+
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 

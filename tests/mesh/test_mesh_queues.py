@@ -3,6 +3,9 @@
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_mesh.drivers.config import Member, MemberEvent, MemberEventKind, Plain
 from gossamer_mesh.drivers.queues import INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, Inbox, MemberEvents
 from gossamer_mesh.drivers.sockets import Datagrams, bind, resolve
@@ -10,8 +13,6 @@ from gossamer_mesh.drivers.tags import DEPTH_MAX, pack_tags, printable, unpack_t
 from gossamer_mesh.errors import ListenError, MisuseError
 from gossamer_mesh.packing import pack
 from gossamer_mesh.swim.codec import DATAGRAM_BYTES_MAX
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def event(kind: MemberEventKind, id: str = "a", incarnation: int = 0) -> MemberEvent:

@@ -3,11 +3,12 @@
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.seal import OVERHEAD_BYTES, PEER_SUBKEYS_MAX, Seal
 from gossamer_mesh.swim.codec import DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX
-from hypothesis import given
-from hypothesis import strategies as st
 
 KEY = bytes(range(32))
 

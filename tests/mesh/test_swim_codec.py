@@ -1,6 +1,9 @@
 """Frames as bytes: what is packed is read again, and nothing that is read can do harm."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import OVERHEAD_BYTES
@@ -21,8 +24,6 @@ from gossamer_mesh.swim.codec import (
     Profile,
 )
 from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT
-from hypothesis import given
-from hypothesis import strategies as st
 
 A = "aa" * 16
 B = "bb" * 16

@@ -3,6 +3,9 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.config import (
@@ -17,8 +20,6 @@ from gossamer_mesh.swim.probe import ANSWERED, FAILED, INDIRECT, Relays, Ring, R
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT, TRANSITIONS, UNKNOWN, supersedes
 from gossamer_mesh.swim.suspicion import Suspicions
-from hypothesis import given
-from hypothesis import strategies as st
 
 STATES = (ALIVE, SUSPECT, DEAD, LEFT)
 WORDS = [(incarnation, state) for incarnation in range(3) for state in STATES]

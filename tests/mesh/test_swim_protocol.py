@@ -1,5 +1,8 @@
 """One core on a bench: single datagrams in, what it says and sends out."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.swim.codec import (
     ACK,
@@ -19,8 +22,6 @@ from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import JOINS_MAX, Swim
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 US = "00" * 16
 A = "aa" * 16

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import date
 
 import pytest
+
 from gossamer_hotel.reservations import STAY_DAYS, Ending, Reservation, make_reservations
 from gossamer_hotel.rooms import CLOSED_ROOM_TYPE, ROOMS, nights
 from gossamer_node.variables import JsonValue

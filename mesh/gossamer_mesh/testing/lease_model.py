@@ -236,9 +236,7 @@ class LeaseModel:
         process.view = view | {member_id}
         for group, topics in sorted(self._groups.items()):
             # The first member serves all, so that each job has a holder in the end.
-            served = [
-                topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8
-            ]
+            served = [topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8]
             holder.serve(group, [self._terms[topic] for topic in served])
             if member_id in self._reach[group]:
                 process.claimers[group] = Claimer(group, member_id, session, self._config)
