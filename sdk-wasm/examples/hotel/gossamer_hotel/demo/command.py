@@ -27,6 +27,7 @@ from gossamer_hotel.demo.verdict import Verdict, judge
 from gossamer_hotel.effects import read_effects
 from gossamer_hotel.microservices import serve_microservices
 from gossamer_hotel.reservations import make_reservations
+from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import InputError
 from gossamer_node.local_engines.progress import Progress as Report
@@ -83,10 +84,9 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
     report: Report = silent if arguments.json else printed()
     reservations = make_reservations(arguments.reservations, secrets.randbelow(1_000_000))
     progress = Progress(len(reservations))
-    async with (
-        trio.open_nursery() as nursery,
-        open_engine_process(arguments.engine, arguments.url, folder, report) as config,
-    ):
+    played = trio.Event()
+    async with trio.open_nursery() as nursery:
+        config = await nursery.start(_hold_engine, arguments, folder, report, played)
         origins = await nursery.start(serve_microservices, folder / "hotel")
         engine = open_engine(config)
         await engine.deploy(bpmn_files("camunda8" if config.kind == "camunda8" else "camunda7"))
@@ -107,10 +107,26 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
                     print(one, file=sys.stderr)
             else:
                 print_summary(result, verdict.complaints, good)
-            report("stopping the nodes", None)
+            report("stopping", None)
+            # Nodes never cut a poll off; one whose engine stops has nothing left to wait for.
+            played.set()
         await engine.aclose()
         nursery.cancel_scope.cancel()
     return good
+
+
+async def _hold_engine(
+    arguments: argparse.Namespace,
+    folder: Path,
+    report: Report,
+    played: trio.Event,
+    *,
+    task_status: trio.TaskStatus[EngineConfig],
+) -> None:
+    """Keeps the engine until the play is over."""
+    async with open_engine_process(arguments.engine, arguments.url, folder, report) as config:
+        task_status.started(config)
+        await played.wait()
 
 
 def _result(

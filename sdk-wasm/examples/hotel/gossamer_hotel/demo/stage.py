@@ -218,4 +218,4 @@ async def _wait_for(what: str, process: trio.Process, home: Path, ready: Any) ->
 
 
 async def _written(path: Path) -> bool:
-    return path.exists() and path.read_text().endswith("\n")
+    return path.exists()  # the engine moves it here whole
