@@ -76,13 +76,11 @@ def convenient(wasm: bytes, data: bytes) -> Callable[[], object]:
 def prepared(wasm: bytes, data: bytes) -> Callable[[], object]:
     """The same job through `fastcall`, in the engine that the host uses."""
     engine = Engines().get(Limits().stack_bytes_max)
-    linked = wasmtime.Linker(engine.engine).instantiate_pre(wasmtime.Module(engine.engine, wasm))
-    engine_at, pre_at = fastcall.addresses(engine.engine, linked)
+    module = wasmtime.Module(engine.engine, wasm)
+    linked = fastcall.Linked(engine.engine, wasmtime.Linker(engine.engine).instantiate_pre(module))
 
     def one() -> bytes:
-        # `linked` is named here to outlive its address.
-        assert linked
-        with fastcall.Instance(engine_at, pre_at, memory_bytes_max=MEMORY_BYTES) as instance:
+        with fastcall.Instance(linked, memory_bytes_max=MEMORY_BYTES) as instance:
             instance.instantiate()
             memory = instance.memory()
             pointer = instance.call(b"alloc", len(data)) & 0xFFFFFFFF
