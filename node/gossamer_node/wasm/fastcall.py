@@ -190,23 +190,33 @@ class Memory:
             raise OutOfRange(pointer, length, size)
 
 
+class Linked:
+    """A module ready to be instantiated, and its engine: it keeps both alive for its addresses."""
+
+    __slots__ = ("_keep", "engine_at", "pre_at")
+
+    def __init__(self, engine: Engine, pre: InstancePre) -> None:
+        self._keep = (engine, pre)
+        self.engine_at = address(engine.ptr())
+        self.pre_at = address(pre.ptr())
+
+
 class Instance:
     """One fresh instance in a store of its own, to be used as a context manager.
 
     Raises `Trapped` from `instantiate` and `call`, and leaves the instance to be closed.
     """
 
-    __slots__ = ("_context", "_pre", "_store")
+    __slots__ = ("_context", "_linked", "_store")
 
-    def __init__(self, engine: int, pre: int, *, memory_bytes_max: int) -> None:
+    def __init__(self, linked: Linked, *, memory_bytes_max: int) -> None:
         """Make the store, with nothing run yet.
 
         Args:
-            engine, pre: addresses of wasmtime's engine and pre-instantiated module.
             memory_bytes_max: what the one memory may grow to.
         """
-        self._pre = pre
-        self._store = _store_new(engine, None, None)
+        self._linked = linked
+        self._store = _store_new(linked.engine_at, None, None)
         self._context = _store_context(self._store)
         _store_limiter(self._store, memory_bytes_max, _TABLE_ELEMENTS_MAX, 1, _TABLES_MAX, 1)
         _store_epoch_callback(self._store, _epoch_callback_at, None, None)
@@ -217,7 +227,9 @@ class Instance:
         """Link and initialise it; the start function runs, if there is one."""
         scratch = _scratch
         scratch.trap.value = None
-        error = _instantiate(self._pre, self._context, scratch.instance_at, scratch.trap_at)
+        error = _instantiate(
+            self._linked.pre_at, self._context, scratch.instance_at, scratch.trap_at
+        )
         if error or scratch.trap.value:
             _raise(error, scratch.trap.value)
 
@@ -381,8 +393,3 @@ class _CallerMemory:
         found = _caller_export_get(self._caller, b"memory", 6, ctypes.addressof(extern))
         assert found, "module checks that memory is exported"
         return Memory(_caller_context(self._caller), extern)
-
-
-def addresses(engine: Engine, pre: InstancePre) -> tuple[int, int]:
-    """What `Instance` takes. The objects must outlive the addresses."""
-    return address(engine.ptr()), address(pre.ptr())

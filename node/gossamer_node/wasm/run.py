@@ -148,6 +148,8 @@ class Run:
             if self.stopped is None:
                 with self.around.blocked():
                     event.wait(max(0.0, timeout_s))
+                if self.remaining_s() <= 0:
+                    self.interrupt(Stop.TIME)
             if self.stopped is not None:
                 raise Interrupted
             return event.is_set()
