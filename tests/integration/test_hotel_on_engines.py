@@ -22,8 +22,7 @@ from gossamer_node.engines.port import Effect, Engine, TopicRequest
 from gossamer_node.jobs import BpmnError, Completed, Job
 from gossamer_node.service import load
 from gossamer_node.service.grants import Grants
-from gossamer_node.wasm.host import WasmHost, Worker
-from gossamer_node.wasm.run import Detached
+from gossamer_node.wasm import Detached, WasmHost, Worker
 
 WAIT_MS = 1_000
 END_MS_MAX = 60_000
