@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_gateway.embedded import expressions, values
 from gossamer_gateway.embedded.expressions import Value, compile_expression
 from gossamer_gateway.errors import ExpressionRefused, StepFailed
-from hypothesis import given
-from hypothesis import strategies as st
 
 MEASURED: dict[str, Any] = json.loads(
     Path(__file__).with_name("expressions_camunda7.json").read_text()

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from gossamer_node.variables import JsonValue
-
 from gossamer_gateway.embedded.store import Store
 from gossamer_gateway.errors import BadRequest
+from gossamer_node.variables import JsonValue
 
 ROWS_MAX = 20_000
 """Rows of one answer, about 10 MB of JSON."""

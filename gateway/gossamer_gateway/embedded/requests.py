@@ -9,12 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gossamer_node.variables import JsonValue
-
 from gossamer_gateway.embedded.engine import TopicFetch
 from gossamer_gateway.embedded.queries import Query
 from gossamer_gateway.embedded.store import TaskFilter
 from gossamer_gateway.errors import BadRequest
+from gossamer_node.variables import JsonValue
 
 TOPICS_MAX = 200
 """Topics of one fetch."""
