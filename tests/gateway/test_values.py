@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gossamer_gateway.embedded.values import deserialized, read_variable, to_value
+from gossamer_gateway.embedded.values import answered, read_variable, to_value
 from gossamer_gateway.errors import BadRequest
 
 
@@ -30,7 +30,7 @@ def test_what_java_has_no_plain_type_for_becomes_an_object_in_json(value: Any) -
     wire = read_variable("v", {"value": value})
     assert wire["type"] == "Object"
     assert isinstance(wire["value"], str)
-    assert deserialized(wire)["value"] == value
+    assert answered(wire, deserialize=True)["value"] == value
     assert to_value(wire) == value
 
 
@@ -40,7 +40,7 @@ def test_what_java_has_no_plain_type_for_becomes_an_object_in_json(value: Any) -
         ("Long", 2**53 + 1),
         ("Short", -5),
         ("Double", 2.0),
-        ("Date", "2026-01-02T03:04:05.000+0100"),
+        ("Date", "2026-01-02T03:04:05.007+0000"),
         ("Bytes", "aGVsbG8="),
         ("File", "aGVsbG8="),
         ("Json", '{"a": 1}'),
@@ -64,6 +64,16 @@ def test_a_number_may_be_written_as_a_string_and_a_type_in_small_letters() -> No
     }
 
 
+def test_a_date_is_told_in_utc() -> None:
+    wire = read_variable("v", {"value": "2026-01-01T00:30:00.007+0100", "type": "Date"})
+    assert wire["value"] == "2025-12-31T23:30:00.007+0000"
+
+
+def test_a_file_is_answered_without_its_bytes() -> None:
+    wire: Any = {"value": "aGVsbG8=", "type": "File", "valueInfo": {"filename": "a.txt"}}
+    assert answered(read_variable("v", wire), deserialize=False) == {**wire, "value": None}
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -83,6 +93,15 @@ def test_a_number_may_be_written_as_a_string_and_a_type_in_small_letters() -> No
         {"value": 1, "type": "Nonsense"},
         {"value": 1, "type": 7},
         {"value": "x", "type": "Object"},
+        {
+            "value": "{",
+            "type": "Object",
+            "valueInfo": {
+                "objectTypeName": "java.util.Map",
+                "serializationDataFormat": "application/json",
+            },
+        },
+        {"value": "0001-01-01T00:00:00.000+0100", "type": "Date"},
         {"value": 1, "valueInfo": []},
         {"value": 1, "valueInfo": {"transient": True}},
         [],

@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from gossamer_gateway.embedded import dialect, queries
 from gossamer_gateway.embedded.committer import Committer
 from gossamer_gateway.embedded.engine import Engine
+from gossamer_gateway.embedded.model import Instance
 from gossamer_gateway.embedded.polls import Polls
 from gossamer_gateway.embedded.queries import Listing
 from gossamer_gateway.embedded.requests import (
@@ -31,7 +32,7 @@ from gossamer_gateway.embedded.requests import (
     parse_query,
 )
 from gossamer_gateway.embedded.store import Store
-from gossamer_gateway.embedded.values import read_variable, read_variables
+from gossamer_gateway.embedded.values import binary, read_variable, read_variables
 from gossamer_gateway.errors import (
     BadRequest,
     GatewayError,
@@ -218,6 +219,7 @@ class _Resources:
             ("GET", f"{instance}/variables", self._variables),
             ("POST", f"{instance}/variables", self._modify_variables),
             ("GET", variable, self._variable),
+            ("GET", f"{variable}/data", self._variable_bytes),
             ("PUT", variable, self._put_variable),
             ("DELETE", variable, self._delete_variable),
             ("POST", "/external-task/fetchAndLock", self._fetch),
@@ -346,6 +348,10 @@ class _Resources:
         found: dialect.Json = variables[name]
         return found
 
+    async def _variable_bytes(self, instance_id: str, name: str) -> Response:
+        instance = await self._submit(lambda _now: self._engine.running_instance(instance_id))
+        return _bytes_of(instance, name)
+
     async def _modify_variables(self, instance_id: str) -> tuple[str, int]:
         body = await _body()
         changes = read_variables(body.get("modifications"), "modifications")
@@ -472,16 +478,19 @@ class _Resources:
         return dialect.historic_instance_row(row)
 
     async def _variable_data(self, variable_id: str) -> Response:
-        """The bytes of a Bytes or File variable, which the list leaves out."""
         try:
             instance_id, name = dialect.variable_of(variable_id)
         except ValueError:
             instance_id, name = "", ""
         instance = await self._submit(lambda _now: self._desk.store.instance(instance_id))
-        wire = instance.variables.get(name) if instance else None
-        if wire is None or wire["type"] not in dialect.BINARY or wire["value"] is None:
-            raise UnknownInstance(f"Variable instance with id {variable_id} has no binary value")
-        return Response(base64.b64decode(str(wire["value"])), mimetype="application/octet-stream")
+        return _bytes_of(instance, name)
+
+
+def _bytes_of(instance: Instance | None, name: str) -> Response:
+    data = binary(instance.variables[name]) if instance and name in instance.variables else None
+    if data is None:
+        raise UnknownInstance(f"There is no variable '{name}' with a binary value")
+    return Response(data, mimetype="application/octet-stream")
 
 
 def _historic_variable(row: Mapping[str, Any]) -> dialect.Json:

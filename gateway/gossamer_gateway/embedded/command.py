@@ -1,93 +1,66 @@
-"""`gossamer engine`: an engine for people without Java, in one process and one file."""
+"""Run the embedded engine, for work without a Camunda.
+
+A BPMN engine in one process and one SQLite file, which speaks Camunda 7's REST dialect under
+/engine-rest: Gossamer's nodes and other external-task clients of Camunda 7 can use it. What it has
+answered survives a kill at any moment. When it serves, it prints one line of JSON with its url,
+data and pid. SIGTERM and Ctrl-C stop it in order.
+
+examples:
+  gossamer engine                             on 127.0.0.1:8070, kept in gossamer-engine.sqlite
+  gossamer engine --port 0 --url-file url     on a free port; its URL is written to the file
+  gossamer engine --host 0.0.0.0 --password-file secret
+                                              for other machines: every request needs the user
+                                              and password of its one line, user:password
+"""
 
 import argparse
 import json
 import os
 import stat
-import sys
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
 import trio
 
+from gossamer_gateway.embedded import server
 from gossamer_gateway.errors import InputError
-
-HELP = "run the embedded engine, which speaks Camunda 7's REST dialect"
-
-DESCRIPTION = """\
-Runs the embedded BPMN engine. It speaks Camunda 7's REST dialect under /engine-rest, so that
-Gossamer's nodes and other external-task clients of Camunda 7 can use it. Everything is kept in one
-SQLite file; what was answered survives a kill at any moment.
-
-When it serves, it prints one line of JSON: {"url": ..., "data": ..., "pid": ...}.
-"""
-
-EPILOG = """\
-examples:
-  gossamer engine                          on 127.0.0.1:8070, kept in ./gossamer-engine.db
-  gossamer engine --port 0 --url-file url  on a free port, whose URL is written to the file
-  gossamer engine --host 0.0.0.0 --password-file secret
-                                           for other machines; every request needs the user and
-                                           password of the file (one line, user:password)
-"""
 
 PORT_DEFAULT = 8070
 """Next to 8080, where a Camunda 7 usually is."""
-DATA_DEFAULT = Path("gossamer-engine.db")
+DATA_DEFAULT = Path("gossamer-engine.sqlite")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments to its parser."""
-    parser.description, parser.epilog = DESCRIPTION, EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Declares the arguments."""
     parser.add_argument(
-        "--data",
-        type=Path,
-        default=DATA_DEFAULT,
-        metavar="FILE",
+        "--data", type=Path, default=DATA_DEFAULT, metavar="FILE",
         help="the engine's file, made when it is missing (default: %(default)s)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; any but this machine's own needs "
-        "--password-file (default: %(default)s)",
-    )
+        "--host", default="127.0.0.1",
+        help="address to listen on; one that other machines can reach needs --password-file "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
-        "--port",
-        type=int,
-        default=PORT_DEFAULT,
+        "--port", type=int, default=PORT_DEFAULT,
         help="port to listen on, 0 for a free one (default: %(default)s)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--password-file",
-        type=Path,
-        metavar="FILE",
-        help="holds user:password for HTTP basic authentication, readable by its owner alone",
-    )
-    parser.add_argument("--url-file", type=Path, metavar="FILE",
-                        help="where to write the engine's URL when it serves")  # fmt: skip
+        "--password-file", type=Path, metavar="FILE",
+        help="holds user:password for HTTP basic authentication; readable by its owner alone",
+    )  # fmt: skip
+    parser.add_argument(
+        "--url-file", type=Path, metavar="FILE",
+        help="where to write the engine's URL when it serves",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until it is stopped. Returns the exit status: 0, or 2 for a wrong argument or file."""
-    try:
-        _serve(arguments)
-    except InputError as error:
-        print(f"gossamer engine: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+    """Serves until SIGTERM or SIGINT.
 
-
-def _serve(arguments: argparse.Namespace) -> None:
-    try:
-        from gossamer_gateway.embedded import server  # noqa: PLC0415 - an extra may be missing
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"The embedded engine needs {error.name}, which is not installed; "
-            "run: pip install 'gossamer[embedded]'"
-        ) from error
+    Raises: InputError for a file, address or password that can't be used; nothing was started.
+    """
     credentials = None
     if arguments.password_file is not None:
         credentials = _read_credentials(arguments.password_file)
@@ -100,6 +73,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         url = server.url_of(listener)
         ready = partial(_announce, url, arguments.data, arguments.url_file)
         trio.run(server.run, arguments.data, listener, credentials, ready)
+    return 0
 
 
 def _announce(url: str, data: Path, url_file: Path | None) -> None:
@@ -111,12 +85,10 @@ def _announce(url: str, data: Path, url_file: Path | None) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return False
+        return host == "localhost"
 
 
 def _read_credentials(path: Path) -> str:

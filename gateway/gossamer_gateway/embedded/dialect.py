@@ -11,7 +11,7 @@ from typing import Any
 
 from gossamer_gateway.embedded.engine import LockedTask
 from gossamer_gateway.embedded.model import Definition, Deployment, Instance, InstanceState
-from gossamer_gateway.embedded.values import Wire, Wires, deserialized
+from gossamer_gateway.embedded.values import BINARY, Wire, Wires, answered
 from gossamer_gateway.errors import ProcessRefused
 
 Json = dict[str, Any]
@@ -51,7 +51,7 @@ def parse_error(refused: ProcessRefused) -> Json:
 
 
 def variables(wires: Wires, *, deserialize: bool) -> Json:
-    return {name: deserialized(wire) if deserialize else wire for name, wire in wires.items()}
+    return {name: answered(wire, deserialize=deserialize) for name, wire in wires.items()}
 
 
 # --- definitions ---
@@ -291,14 +291,11 @@ def historic_activity_row(row: Mapping[str, Any]) -> Json:
     }
 
 
-BINARY = frozenset({"Bytes", "File"})
-"""Types whose value is left out of the history's lists, and read from `/data`."""
-
-
 def historic_variable(row: Mapping[str, Any], wire: Wire, *, deserialize: bool) -> Json:
-    shown = deserialized(wire) if deserialize else wire
+    """In the history's lists all binary values are left out; they are read from `/data`."""
+    shown = answered(wire, deserialize=deserialize)
     return {
-        **(shown if wire["type"] not in BINARY else {**wire, "value": None}),
+        **(shown if wire["type"] not in BINARY else {**shown, "value": None}),
         "id": variable_id(row["instance_id"], row["name"]),
         "name": row["name"],
         **_defined(row),

@@ -1,8 +1,9 @@
 """Typed variables: kept as Camunda writes them, `{"value", "type", "valueInfo"}`.
 
-What a client wrote comes back as it was (a Long stays a Long, a Date keeps its zone); only an
-expression sees a plain value (`to_value`). A variable without a type gets the one that Camunda 7
-gives it: a list or an object becomes an Object in its JSON form.
+What a client wrote comes back as it was: a Long stays a Long, an Object its serialised form, a
+Date the instant that it is, told in UTC. Only an expression sees a plain value (`to_value`). A
+variable without a type gets the one that Camunda 7 gives it: a list or an object becomes an Object
+in its JSON form. A File travels by reference: answers leave its bytes out.
 """
 
 import base64
@@ -11,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from gossamer_gateway.embedded.expressions import LONG_MAX, Opaque, Value
@@ -26,6 +27,8 @@ Wires: TypeAlias = "dict[str, Wire]"
 NAME_CHARS_MAX = 255
 """Camunda 7's column for a variable's name."""
 
+BINARY = frozenset({"Bytes", "File"})
+"""Types whose value is base64."""
 JSON_FORMAT = "application/json"
 NULL: Wire = {"type": "Null", "value": None, "valueInfo": {}}
 
@@ -67,20 +70,36 @@ def read_variable(name: str, plain: JsonValue) -> Wire:
     if value is not None:
         try:
             value = check(value)
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise BadRequest(
                 f"Variable '{name}': Cannot convert value {_shown(value)} of type '{kind}'"
             ) from None
     if kind == "Object" and not (isinstance(info, dict) and info.get("objectTypeName")):
         raise BadRequest(f"Variable '{name}' is an Object without valueInfo.objectTypeName")
-    return {"type": kind, "value": value, "valueInfo": info or {}}
+    wire: Wire = {"type": kind, "value": value, "valueInfo": info or {}}
+    if kind == "Object" and value is not None and _is_json(wire):
+        try:
+            _json(value)
+        except (ValueError, RecursionError):
+            raise BadRequest(f"Variable '{name}' is an Object whose value is not JSON") from None
+    return wire
 
 
-def deserialized(wire: Wire) -> Wire:
-    """The form that Camunda answers where `deserializeValues` is not false: Objects opened."""
-    if wire["type"] == "Object" and _is_json(wire) and isinstance(wire["value"], str):
+def answered(wire: Wire, *, deserialize: bool) -> Wire:
+    """A variable as it is answered: a File without its bytes, and an Object opened if asked for."""
+    if wire["type"] == "File":
+        return {**wire, "value": None}
+    opens = deserialize and wire["type"] == "Object" and _is_json(wire)
+    if opens and isinstance(wire["value"], str):
         return {**wire, "value": json.loads(wire["value"])}
     return wire
+
+
+def binary(wire: Wire) -> bytes | None:
+    """The bytes of a Bytes or File variable; None for any other, or null."""
+    if wire["type"] not in BINARY or wire["value"] is None:
+        return None
+    return base64.b64decode(str(wire["value"]))
 
 
 def to_value(wire: Wire) -> Value:
@@ -175,8 +194,8 @@ def _text(value: JsonValue) -> JsonValue:
 def _date(value: JsonValue) -> JsonValue:
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         raise ValueError
-    datetime.strptime(value, _DATE_FORMAT)
-    return value
+    moment = datetime.strptime(value, _DATE_FORMAT).astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}+0000"
 
 
 def _bytes(value: JsonValue) -> JsonValue:
