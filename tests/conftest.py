@@ -171,6 +171,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("NOT RUN", red=True, bold=True)
     for reason, count in Counter(_not_run).items():
-        terminalreporter.line(f"{count} tests NOT RUN: {reason}", red=True)
+        tests = "test" if count == 1 else "tests"
+        terminalreporter.line(f"{count} {tests} NOT RUN: {reason}", red=True)
     if os.environ.get("CI") == "true":
         terminalreporter.line("With CI=true that is a failure.", red=True)

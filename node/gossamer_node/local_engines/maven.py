@@ -1,8 +1,8 @@
 """Asks the `mvn` on PATH for exactly the files that a lock names.
 
-The dependency plugin's `copy` goal takes each file by its coordinate and resolves nothing, so no
-other version, repository or dependency can slip in. Repositories, mirrors and proxies are those
-of the user's own Maven settings. Files are not verified here: `cache.py` does that.
+The dependency plugin's `copy` goal takes each file by its coordinate, without its dependencies, so
+no version is chosen here. Repositories, mirrors and proxies are those of the user's own Maven
+settings. Where a file came from doesn't matter: `cache.py` compares its hash.
 """
 
 import re
@@ -28,8 +28,9 @@ _LINE_BYTES_MAX = 65_536
 _REASON_CHARACTERS_MAX = 400
 
 _ITEM_BEGINS = "Configured Artifact:"
-_TRANSFERRED = re.compile(r"Progress \(1\): .*?([0-9.]+)/([0-9.]+) [kMG]?B")
-"""What Maven writes to a terminal while it downloads: `Progress (1): 120/299 MB`."""
+_TRANSFERRED = re.compile(r"Progress \(1\): .*?([0-9.]+)/([1-9][0-9.]*) MB")
+"""What Maven writes while it downloads: `Progress (1): 120/299 MB`. What it gives in kB is a POM,
+or too small to be worth a step."""
 
 
 async def copy(
@@ -51,16 +52,16 @@ async def copy(
     """
     pom = directory / "pom.xml"
     pom.write_text(_pom(coordinates), encoding="utf-8")
-    done = 0
+    begun = 0  # at first Maven may have to download its plugin, which isn't counted
 
     def watch(line: str) -> None:
-        nonlocal done
+        nonlocal begun
         if _ITEM_BEGINS in line:
-            done += 1
-            on_fraction((done - 1) / len(coordinates))
-        elif match := _TRANSFERRED.search(line):
-            part = min(float(match[1]) / max(float(match[2]), 1.0), 1.0)
-            on_fraction((max(done - 1, 0) + part) / len(coordinates))
+            begun += 1
+            on_fraction((begun - 1) / len(coordinates))
+        elif begun and (match := _TRANSFERRED.search(line)):
+            part = min(float(match[1]) / float(match[2]), 1.0)
+            on_fraction((begun - 1 + part) / len(coordinates))
 
     goal = f"{DEPENDENCY_PLUGIN}:copy"
     await run(title, ["-f", str(pom), goal, f"-DoutputDirectory={directory}"], watch)

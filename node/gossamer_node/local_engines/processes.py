@@ -105,36 +105,36 @@ async def running(
         LocalEngineError: It ended, or wasn't well in time. Nothing of it runs any more; the
             message holds the end of its log, and the path of the whole.
     """
-    directory = Path(tempfile.mkdtemp(prefix=f"gossamer-{title.split(maxsplit=1)[0].lower()}-"))
-    data = directory / "data"
-    data.mkdir()
-    log_path = directory / "engine.log"
-    with log_path.open("wb") as log:
-        # Trio starts it in a thread and doesn't cancel that.
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-I", "-S", guard.__file__, str(data), *command(data)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={"LANG": "C.UTF-8"},
-            cwd=directory,  # where a JVM that crashes writes its report
-            start_new_session=True,
-        )
-    keep_log = False
-    try:
-        if problem := await _wait_healthy(process, healthy, deadline_s):
-            keep_log = True
+    with contextlib.ExitStack() as cleanup:
+        directory = Path(tempfile.mkdtemp(prefix=f"gossamer-{title.partition(' ')[0].lower()}-"))
+        cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
+        data = directory / "data"
+        data.mkdir()
+        log_path = directory / "engine.log"
+        with log_path.open("wb") as log:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-I", "-S", guard.__file__, str(data), *command(data)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={"LANG": "C.UTF-8"},
+                cwd=directory,  # where a JVM that crashes writes its report
+                start_new_session=True,
+            )
+        problem = ""
+        try:
+            problem = await _wait_healthy(process, healthy, deadline_s)
+            if not problem:
+                yield EngineProcess(title, process, log_path)
+        finally:
+            if problem or process.poll() is not None:  # or it ended by itself
+                cleanup.pop_all()
             await _stop(process)
+        if problem:
             raise LocalEngineError(
                 f"{title} did not start: {problem}; the end of its log ({log_path}):\n"
                 f"{_tail(log_path)}"
             )
-        yield EngineProcess(title, process, log_path)
-    finally:
-        keep_log = keep_log or process.poll() is not None  # it ended by itself
-        await _stop(process)
-        if not keep_log:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _wait_healthy(process: trio.Process, healthy: Healthy, deadline_s: float) -> str:

@@ -129,7 +129,7 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
     home = await provide(kit, progress) / f"camunda-zeebe-{ZEEBE_VERSION}"
     progress(f"starting {title}", None)
     rest, management, grpc, commands, internal = processes.free_ports(5)
-    url = f"http://127.0.0.1:{rest}"
+    url, management_url = f"http://127.0.0.1:{rest}", f"http://127.0.0.1:{management}"
 
     def command(data: Path) -> Sequence[str]:
         # StandaloneBroker ignores arguments: everything is a system property. Its gossip socket
@@ -153,14 +153,13 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
     async def healthy(client: httpx.AsyncClient) -> bool:
         answer = await client.get(f"{url}/v2/topology")
         broker = answer.json()["brokers"][0]
-        seen = [str(broker["version"]), str(broker["partitions"][0]["health"])]
-        return seen == [ZEEBE_VERSION, "healthy"]
+        # The management server comes up last.
+        management = await client.get(f"{management_url}/actuator/health")
+        return (
+            str(broker["version"]) == ZEEBE_VERSION
+            and str(broker["partitions"][0]["health"]) == "healthy"
+            and str(management.json()["status"]) == "UP"
+        )
 
     async with processes.running(title, command, healthy) as process:
-        yield RunningZeebe(
-            url,
-            f"127.0.0.1:{grpc}",
-            f"http://127.0.0.1:{management}",
-            ZEEBE_VERSION,
-            process,
-        )
+        yield RunningZeebe(url, f"127.0.0.1:{grpc}", management_url, ZEEBE_VERSION, process)
