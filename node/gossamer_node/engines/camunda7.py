@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from gossamer_node.engines.camunda7_variables import from_wire, to_wire
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.exchange import Answer
+from gossamer_node.engines.exchange import Answer, text
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
     WAIT_MS_MAX,
@@ -50,6 +50,9 @@ CONFLICT_ATTEMPTS_MAX = 5
 
 ROWS_PER_PAGE = 1_000
 """Rows of the history asked for at once."""
+
+ROWS_MAX = 1_000_000
+"""Rows of the history read for one listing: a bound on memory, not a promise of speed."""
 
 _TASK_UNKNOWN = "RestException"
 """Type of the 404 that means "no such task", where a wrong URL gives NotFoundException or HTML."""
@@ -157,19 +160,26 @@ class Camunda7:
         return wanted
 
     def _job(self, task: Mapping[str, Any], locks_ms: Mapping[str, int], worker_id: str) -> Job:
-        topic = task["topicName"]
+        topic, retries = task["topicName"], task["retries"]
         variables = from_wire(task["variables"])
         return Job(
-            JobRef(self.name, task["id"], topic, worker_id, task["retries"], variables.types),
+            JobRef(
+                self.name,
+                text(task["id"]),
+                topic,
+                worker_id,
+                None if retries is None else int(retries),
+                variables.types,
+            ),
             variables,
             locks_ms[topic],
-            process_id=task["processDefinitionKey"],
-            process_instance_key=task["processInstanceId"],
-            element_id=task["activityId"],
+            process_id=text(task["processDefinitionKey"]),
+            process_instance_key=text(task["processInstanceId"]),
+            element_id=text(task["activityId"]),
             business_key=task["businessKey"],
             tenant=task["tenantId"],
-            headers=task.get("extensionProperties") or {},
-            priority=task["priority"],
+            headers=dict(task.get("extensionProperties") or ()),
+            priority=int(task["priority"]),
         )
 
     async def extend(self, job: JobRef, lock_ms: int) -> Settlement:
@@ -268,9 +278,10 @@ class Camunda7:
         ]
         doing = f"deploy {', '.join(resources)}"
         answer = await self._rest.send("POST", "/deployment/create", form=form, files=files)
-        definitions = self._object(answer, doing).get("deployedProcessDefinitions") or {}
+        told = self._object(answer, doing)
         try:
-            return [definition["key"] for definition in definitions.values()]
+            definitions = told["deployedProcessDefinitions"] or {}
+            return [text(definition["key"]) for definition in definitions.values()]
         except (KeyError, TypeError, AttributeError) as error:
             raise self._rest.nonsense(doing) from error
 
@@ -356,9 +367,9 @@ class Camunda7:
         incidents = await self._rest.send(
             "GET", "/incident", query={"processDefinitionKeyIn": process_id}
         )
-        stuck = {entry.get("processInstanceId") for entry in self._list(incidents, doing)}
         ends: dict[str, list[str]] = {}
         try:
+            stuck = {entry["processInstanceId"] for entry in self._list(incidents, doing)}
             for definition in {entry["processDefinitionId"] for entry in entries}:
                 # There is no filter for the kind "some end event" nor for a set of instances.
                 for activity in await self._pages(
@@ -369,11 +380,11 @@ class Camunda7:
                 ):
                     if activity["activityType"].endswith("EndEvent") and not activity["canceled"]:
                         reached = ends.setdefault(activity["processInstanceId"], [])
-                        reached.append(activity["activityId"])
+                        reached.append(text(activity["activityId"]))
             return [
                 ProcessInstance(
-                    entry["id"],
-                    entry["processDefinitionKey"],
+                    text(entry["id"]),
+                    text(entry["processDefinitionKey"]),
                     entry["businessKey"],
                     _state(entry["state"], entry["id"] in stuck),
                     tuple(ends.get(entry["id"], ())),
@@ -389,7 +400,7 @@ class Camunda7:
         """All rows of a history query. `sort_by` must order them fully, or pages would overlap."""
         sorting = [{"sortBy": column, "sortOrder": "asc"} for column in sort_by]
         rows: list[dict[str, Any]] = []
-        while True:
+        while len(rows) < ROWS_MAX:
             query = {"firstResult": len(rows), "maxResults": ROWS_PER_PAGE}
             answer = await self._rest.send(
                 "POST", path, query=query, body={**body, "sorting": sorting}
@@ -398,6 +409,9 @@ class Camunda7:
             rows += page
             if len(page) < ROWS_PER_PAGE:
                 return rows
+        raise EngineRefused(
+            f"{self._rest.peer} did not {doing}: its history has more than {ROWS_MAX} rows of them."
+        )
 
     async def aclose(self) -> None:
         await self._polls.drain()
