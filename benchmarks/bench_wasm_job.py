@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 import wasmtime
+
 from gossamer_node.jobs import Completed, Job, JobRef
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
 from gossamer_node.variables import Variables

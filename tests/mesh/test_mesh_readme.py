@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 

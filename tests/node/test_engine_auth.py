@@ -7,6 +7,8 @@ from urllib.parse import parse_qs
 import pytest
 import trio
 import trio.testing
+from tests.node.http_peer import Request, answer, serve
+
 from gossamer_node.engines import auth as auth_module
 from gossamer_node.engines.config import (
     Auth,
@@ -19,8 +21,6 @@ from gossamer_node.engines.config import (
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import EngineRefused, EngineUnavailable
-
-from tests.node.http_peer import Request, answer, serve
 
 SECRET = "s3cr3t-of-mine"
 

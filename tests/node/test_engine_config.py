@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from gossamer_node.engines.config import EngineConfig, OAuth2Auth
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import InputError

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.node.http_peer import Request, answer, serve
+
 from gossamer_node.engines import exchange
 from gossamer_node.engines.config import EngineConfig, Kind
 from gossamer_node.engines.factory import open_engine
@@ -20,10 +24,6 @@ from gossamer_node.engines.port import Effect, Engine, Settlement, TopicRequest
 from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable, Unsupported
 from gossamer_node.jobs import BpmnError, Completed, Failed, JobRef
 from gossamer_node.variables import Variables
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from tests.node.http_peer import Request, answer, serve
 
 KINDS: list[Kind] = ["camunda7", "camunda8"]
 

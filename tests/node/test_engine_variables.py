@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TypeAlias
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_node.engines import camunda7_variables, camunda8_variables
 from gossamer_node.errors import EngineRefused
 from gossamer_node.variables import (
@@ -16,8 +19,6 @@ from gossamer_node.variables import (
     natural_type,
     type_name,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 Entry: TypeAlias = "tuple[JsonValue, TypeTag | None]"
 

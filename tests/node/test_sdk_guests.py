@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service import load
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
@@ -25,8 +28,6 @@ from gossamer_node.wasm import host as host_module
 from gossamer_node.wasm.envelope import decode_outcome, pack
 from gossamer_node.wasm.operations import Code, OperationError
 from gossamer_node.wasm.run import Operation
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK = ROOT / "sdk-wasm"

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wasmtime import wat2wasm
+
 from gossamer_node.jobs import Job, JobRef, Outcome
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from wasmtime import wat2wasm
 
 WAT = Path(__file__).parent / "wat"
 

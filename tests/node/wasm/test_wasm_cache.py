@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from wasmtime import Engine, Module, wat2wasm
+
 from gossamer_node.wasm import cache
 from gossamer_node.wasm.cache import ENTRIES_MAX, compile_module
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines, HostEngine
-from wasmtime import Engine, Module, wat2wasm
 
 WASM = bytes(wat2wasm('(module (func (export "f")))'))
 

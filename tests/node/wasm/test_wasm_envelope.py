@@ -6,6 +6,9 @@ from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
@@ -19,8 +22,6 @@ from gossamer_node.wasm.envelope import (
     read_job,
     unpack,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 VECTORS = Path(__file__).parents[3] / "sdk-wasm" / "vectors"
 OUTCOMES: list[dict[str, Any]] = json.loads((VECTORS / "outcomes.json").read_text())

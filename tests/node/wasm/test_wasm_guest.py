@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from gossamer_node.jobs import Completed, Failed, Outcome
 from gossamer_node.service.spec import Grant
 from gossamer_node.variables import Variables

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.variables import JsonValue, TypeTag, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.operations import Code, OperationError
 from gossamer_node.wasm.run import Run
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 Make = Callable[..., Job]
 Load = Callable[..., Worker]

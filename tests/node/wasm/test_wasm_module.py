@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wasmtime import wat2wasm
+
 from gossamer_node.errors import ServiceError
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import WasmHost, Worker
 from gossamer_node.wasm.module import MODULE_BYTES_MAX, Form
-from wasmtime import wat2wasm
 
 Load = Callable[..., Worker]
 

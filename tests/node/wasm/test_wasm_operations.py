@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
 from gossamer_node.jobs import Completed, Failed, Outcome
 from gossamer_node.service.spec import Grant
 from gossamer_node.wasm import Detached, Worker

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, Worker
