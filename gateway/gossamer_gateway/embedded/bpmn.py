@@ -516,7 +516,8 @@ class _Shape:
         try:
             TopologicalSorter(after).prepare()
         except CycleError as error:
-            circle = error.args[1]
+            circle = error.args[1]  # which of its members begins it is chance
+            first = next(node_id for node_id in nodes if node_id in circle)
             self._refuse(
-                self._places[circle[0]], f"lies on a circle without a task: {', '.join(circle)}"
+                self._places[first], f"lies on a circle without a task: {', '.join(circle)}"
             )
