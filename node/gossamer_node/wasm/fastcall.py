@@ -1,10 +1,10 @@
 """Prepared calls into the wasmtime library, for the handful that every job makes.
 
 Why: `wasmtime`'s own API reflects on types and enumerates exports at every call. A job in a fresh
-instance costs 130 µs through it and a tenth of that here (`benchmarks/bench_wasm_job.py` prints
-the ratio), with the same library and no code of ours in C. Compiling, linking and looking at
-modules stay with `wasmtime`'s API. Safety rules, which this module's callers need not know because
-they hold inside it:
+instance costs 125 µs through it and 14 to 19 here (`benchmarks/bench_wasm_job.py` prints both),
+with the same library and no code of ours in C. Compiling, linking and looking at modules stay with
+`wasmtime`'s API. Safety rules, which this module's callers need not know because they hold inside
+it:
 
 1. Nothing here checks types. `guest` calls only exports whose type `module` checked at load.
 2. A 32-bit value in a raw slot leaves its upper half undefined: every one read is masked.
