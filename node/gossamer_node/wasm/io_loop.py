@@ -150,7 +150,11 @@ class IoLoop:
 
     def _spawn(self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float) -> None:
         assert self._nursery is not None
-        # Into a nursery that was cancelled by `close` it may go: it then ends as it begins.
+        if self._closed:
+            # The nursery may be closed as well, and would answer with a crash of the loop.
+            call.done = True
+            call.event.set()
+            return
         self._nursery.start_soon(self._serve, call, function, timeout_s)
 
     async def _serve(

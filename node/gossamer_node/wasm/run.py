@@ -36,7 +36,11 @@ class JobContext(Protocol):
     """What a job may ask of whoever holds it. Called from worker threads."""
 
     def extend_lock(self, lock_ms: int) -> bool:
-        """Keep the engine's lock for `lock_ms` from now on; it may block. False: no longer ours."""
+        """Keep the engine's lock for `lock_ms` from now on. False: the job is no longer ours.
+
+        It may block; it is called on a thread of the host's I/O loop, so to reach another trio
+        loop it passes that loop's token to `trio.from_thread`.
+        """
 
     def log(self, level: int, line: str) -> None:
         """Take a line that the worker logged. Levels: 0 debug, 1 info, 2 warning, 3 error."""

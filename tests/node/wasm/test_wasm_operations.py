@@ -4,19 +4,25 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gossamer_node.jobs import Completed, Failed, Outcome
-from gossamer_node.service.spec import Grant
-from gossamer_node.wasm import Detached, Worker
-from gossamer_node.wasm.operations import Code
+from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
+from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
+from gossamer_node.wasm.run import Run, Surroundings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 Load = Callable[..., Worker]
-Run = Callable[..., Outcome]
+RunJob = Callable[..., Outcome]
 Ask = Callable[..., Any]
 
 
@@ -121,7 +127,7 @@ def junk_server() -> Iterator[Callable[[bytes], str]]:
 
 
 @pytest.fixture
-def ask(load: Load, run: Run) -> Ask:
+def ask(load: Load, run: RunJob) -> Ask:
     """Ask through a guest. Gives the reply, or (code, sentence)."""
 
     def make(
@@ -137,6 +143,32 @@ def ask(load: Load, run: Run) -> Ask:
         return outcome.variables.values["reply"]
 
     return make
+
+
+requests = st.binary() | st.dictionaries(
+    st.sampled_from(["url", "method", "headers", "body", "body_base64", "timeout_ms", "lock_ms"])
+    | st.just("name"),
+    st.text() | st.integers() | st.dictionaries(st.text(), st.text()) | st.none(),
+).map(lambda request: json.dumps(request).encode())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(op=st.sampled_from(sorted(OPERATIONS)), data=requests)
+def test_any_request_is_refused_in_words_where_nothing_is_granted(
+    op: str, data: bytes, wasm_host: WasmHost, spec: Callable[..., ServiceSpec], tmp_path: Path
+) -> None:
+    around = Surroundings(
+        spec(tmp_path / "m.wasm"),
+        Grant(),
+        Engines().get(STACK_BYTES_MIN),
+        wasm_host.io,
+        OPERATIONS,
+        contextlib.nullcontext,
+        is_command=False,
+    )
+    with pytest.raises(OperationError) as caught:
+        perform(op, data, Run(around, Detached(), deadline_s=time.monotonic() + 60))
+    assert caught.value.code in {Code.BAD_REQUEST, Code.DENIED, Code.TOO_LARGE}
 
 
 def test_an_unknown_operation(ask: Ask) -> None:
@@ -428,7 +460,7 @@ def test_a_silent_server_ends_with_the_requests_time(
 
 
 def test_a_silent_server_ends_with_the_jobs_time(
-    load: Load, run: Run, junk_server: Callable[..., str]
+    load: Load, run: RunJob, junk_server: Callable[..., str]
 ) -> None:
     origin = junk_server(b"", hang_up=False)
     worker = load(
