@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
-
-from gossamer_mesh.drivers import Member, Mesh, MeshConfig, open_mesh
+from gossamer_mesh.drivers import Member, Mesh, MeshConfig, open_mesh, streams
 from gossamer_mesh.drivers.certificates import Certificates
 from gossamer_mesh.drivers.config import Address, MemberEventKind
 from gossamer_mesh.drivers.streams import MESSAGE_BYTES_MAX, QUEUE_MESSAGES_MAX, VERSION
@@ -107,6 +106,8 @@ async def test_an_abrupt_end_is_a_death_and_a_goodbye_is_none() -> None:
             async with patience():
                 await leaves.leave()
                 await leaves.leave()
+                with pytest.raises(MisuseError, match="has left"):
+                    await leaves.join([stays.address])
         event = await stays.next_event()
         assert (event.kind, event.member.id) == ("left", leaves.node_id)
         assert [member.id for member in stays.members()] == [stays.node_id]
@@ -172,6 +173,17 @@ async def test_who_reads_slowly_slows_the_sender_down() -> None:
             assert sent < 64
             for _ in range(sent):
                 assert await other.receive() == (one.node_id, message)
+
+
+async def test_an_idle_stream_is_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "IDLE_S", 0.02)
+    async with meshes(2) as (one, other), patience():
+        for _ in range(2):
+            assert one.send_nowait(other.node_id, b"now and then")
+            assert await other.receive() == (one.node_id, b"now and then")
+            await until(other, "streams_incoming", 0, 0)
+            await until(one, "streams_outgoing", 0, 0)
+        assert one.statistics()["streams_opened"] == 2
 
 
 async def test_what_waits_for_a_dead_member_is_dropped() -> None:

@@ -1,5 +1,7 @@
 """The driver's queues, tags and bindings, each by itself."""
 
+from socket import AF_INET
+
 import pytest
 import trio
 import trio.testing
@@ -161,6 +163,6 @@ async def test_datagrams_are_read_up_to_a_number_and_a_length() -> None:
 
 
 async def test_names_become_addresses() -> None:
-    assert await resolve(("127.0.0.1", 5)) == [("127.0.0.1", 5)]
-    assert ("127.0.0.1", 5) in await resolve(("localhost", 5))
-    assert await resolve(("no-such-host.invalid", 5)) == []
+    assert await resolve(("127.0.0.1", 5), AF_INET) == [("127.0.0.1", 5)]
+    assert await resolve(("localhost", 5), AF_INET) == [("127.0.0.1", 5)]
+    assert await resolve(("no-such-host.invalid", 5), AF_INET) == []

@@ -279,6 +279,14 @@ def test_joining_asks_until_answered() -> None:
     assert asked == Config().join_attempts - 1
 
 
+def test_a_join_is_answered_from_whichever_address_its_host_has() -> None:
+    bench = Bench()
+    bench.swim.join([ELSEWHERE], bench.now_ms)
+    [(asked, _)] = bench.sent(SYNC)
+    bench.hear(A, claim(A), kind=STATE, target=US, sequence=asked.sequence)
+    assert bench.said() == ["joined aa", "JoinAnswered"]
+
+
 def test_joins_have_a_bound() -> None:
     bench = Bench()
     bench.swim.join([("10.1.0.1", port) for port in range(1, JOINS_MAX + 3)], bench.now_ms)
