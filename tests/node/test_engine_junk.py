@@ -220,8 +220,14 @@ async def test_overload_says_when_to_come_back(
         assert told.value.retry_after_ms == wait_ms
 
 
-async def test_commit_that_met_another_is_sent_again(nursery: trio.Nursery) -> None:
-    conflict = answer(500, {"type": "OptimisticLockingException", "message": "met", "code": 1})
+@pytest.mark.parametrize(
+    ("exception", "code"),
+    [("OptimisticLockingException", 1), ("ProcessEnginePersistenceException", 10_000)],
+)
+async def test_commit_that_met_another_is_sent_again(
+    nursery: trio.Nursery, exception: str, code: int
+) -> None:
+    conflict = answer(500, {"type": exception, "message": "met", "code": code})
     replies = [conflict, conflict, answer(204)]
     engine = engine_at(await serve(nursery, lambda _: replies.pop(0)), "camunda7")
     assert await engine.complete(JOB, Completed()) == Settlement(Effect.APPLIED)

@@ -124,7 +124,11 @@ async def _read(response: httpx.Response, peer: str) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    words = one_line(str(error)) or type(error).__name__
+    # Under trio a failed handshake has no words of its own; what it came from has.
+    told: BaseException | None = error
+    while told is not None and not str(told):
+        told = told.__cause__ or told.__context__
+    words = one_line(str(told or type(error).__name__))
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return f"{words}; name its authority as ca_file."
     return f"{words}; check that it runs and that the URL is right."
