@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
+
 from gossamer_mesh.drivers import Member, Mesh, MeshConfig, open_mesh, streams
 from gossamer_mesh.drivers.certificates import Certificates
 from gossamer_mesh.drivers.config import Address, MemberEventKind

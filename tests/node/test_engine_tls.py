@@ -12,11 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.node.http_peer import answer
+
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import EngineUnavailable
-
-from tests.node.http_peer import answer
 
 PROBED = answer(200, {"brokers": [], "gatewayVersion": "8.6.0"})
 

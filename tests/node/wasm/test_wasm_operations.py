@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gossamer_node.jobs import Completed, Failed, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
@@ -18,8 +20,6 @@ from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
 from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.run import Run, Surroundings
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 Load = Callable[..., Worker]
 RunJob = Callable[..., Outcome]
