@@ -24,7 +24,7 @@ _U32 = 0xFFFFFFFF
 DETAILS_CHARACTERS_MAX = 4_000
 """Of a guest's stack trace; Camunda 7 keeps more, an incident's reader needs less."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 _TRAPS = {
     TrapCode.STACK_OVERFLOW.value: "used up its stack of {stack}",

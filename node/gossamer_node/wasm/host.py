@@ -46,7 +46,7 @@ PROBE_MS_MAX = 5_000
 """For a new module to initialise and to say its ABI version, within the service's own limit."""
 
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 
 class WasmHost:

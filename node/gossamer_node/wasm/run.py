@@ -29,7 +29,7 @@ STDERR_TAIL_BYTES = 4_096
 
 _LEVEL_INFO, _LEVEL_MAX = 1, 3
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 
 class JobContext(Protocol):
