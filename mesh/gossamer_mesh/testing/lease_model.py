@@ -32,19 +32,18 @@ from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
 from gossamer_mesh.leases.messages import (
-    Grant,
     HandBack,
     Heartbeat,
     LeaseId,
     Offer,
     Refuse,
-    Settled,
     TopicTerms,
     from_plain,
 )
 from gossamer_mesh.leases.placement import rank
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_mesh.testing import lease_engine
+from gossamer_mesh.testing.lease_checks import Checks, InvariantBroken, name_of
 from gossamer_mesh.testing.lease_engine import EngineModel
 
 if TYPE_CHECKING:
@@ -57,12 +56,8 @@ NEWS_MS_MAX = 6_000
 QUIET_MS_MAX = 900_000
 """How long the mesh may take to finish after that: some lock cycles for each retry."""
 JOBS_PER_POLL_MAX = 4
-GRANTS_MAX = 3
-"""The first grant and two re-grants, as the design promises, whatever the configuration says."""
-
-
-class InvariantBroken(AssertionError):
-    """A run broke a rule. The message names the rule, the time and how to replay the run."""
+BYTES_MAX = 1_000
+"""Of payloads and outcomes on one holder."""
 
 
 @dataclass
@@ -72,30 +67,16 @@ class Process:
     member_id: str
     session: int
     holder: Holder
-    slots: int
+    checks: Checks
     claimers: dict[str, Claimer] = field(default_factory=dict)
     view: set[str] = field(default_factory=set)
-    running: set[LeaseId] = field(default_factory=set)
-    started: set[LeaseId] = field(default_factory=set)
+    running: dict[LeaseId, int] = field(default_factory=dict)
     polling: set[str] = field(default_factory=set)
-    settled: set[LeaseId] = field(default_factory=set)
-    offers: dict[tuple[str, str], "ShadowCredit"] = field(default_factory=dict)
-    grants: Counter[tuple[str, int]] = field(default_factory=Counter)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     alive: bool = True
     draining: bool = False
     paused: bool = False
     wake_ms: int | None = None
-
-
-@dataclass
-class ShadowCredit:
-    """Rule 2, counted apart from the claimer: one holder's newest offer, and grants after it."""
-
-    session: int
-    sequence: int = -1
-    slots_free: int = 0
-    outstanding: dict[int, int] = field(default_factory=dict)
 
 
 class LeaseModel:
@@ -114,7 +95,7 @@ class LeaseModel:
         self._now_ms = 0
         self._number = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._config = LeaseConfig()
+        self._config = LeaseConfig(outcomes_kept_max=6)
         self._datagrams = rng.random() < 0.3
         self._member_ids = [f"m{number}" for number in range(rng.randint(2, 4))]
         self._lock_ms = rng.choice([10_000, 30_000])
@@ -174,15 +155,24 @@ class LeaseModel:
             )
             self._at(rng.randrange(CHAOS_MS), trouble)
         self._at(CHAOS_MS + NEWS_MS_MAX, self._calm)
-        last_ms = CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
-        while self._now_ms < last_ms and not (self._now_ms > CHAOS_MS and self._is_quiet()):
-            self._now_ms, _, action = heappop(self._queue)
-            action()
-        if not self._is_quiet():
-            self._break(f"not quiet at the end: {self._leftovers()}")
+        try:
+            self._run_queue()
+        except InvariantBroken as broken:
+            raise InvariantBroken(
+                f"seed {self.seed} at {self._now_ms} ms: {broken}; "
+                f"replay: python -m gossamer_mesh.testing.lease_model {self.seed}"
+            ) from None
         for process in self._processes.values():
             for claimer in process.claimers.values():
                 self.counts.update(claimer.statistics())
+
+    def _run_queue(self) -> None:
+        last_ms = CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
+        while self._now_ms < CHAOS_MS or not self._is_quiet():
+            if self._now_ms > last_ms:
+                raise InvariantBroken(f"not quiet at the end: {self._leftovers()}")
+            self._now_ms, _, action = heappop(self._queue)
+            action()
 
     def _is_quiet(self) -> bool:
         return (
@@ -200,12 +190,6 @@ class LeaseModel:
             if counts["running"] or counts["unacknowledged"]:
                 left.append(f"{process.member_id} holds {counts}")
         return left
-
-    def _break(self, what: str) -> None:
-        raise InvariantBroken(
-            f"seed {self.seed} at {self._now_ms} ms: {what}; "
-            f"replay: python -m gossamer_mesh.testing.lease_model {self.seed}"
-        )
 
     def _say(self, text: str) -> None:
         if self._trace is not None:
@@ -231,14 +215,22 @@ class LeaseModel:
     def _start(self, member_id: str, view: set[str]) -> None:
         session = self._rng.randrange(1, 2**40)
         slots = self._rng.randint(1, 4)
-        holder = Holder(session, slots, 1_000, self._config)
-        process = Process(member_id, session, holder, slots)
+        config = self._config
+        holder = Holder(session, slots, BYTES_MAX, config)
+        checks = Checks(
+            member_id,
+            session,
+            slots,
+            BYTES_MAX,
+            config.outcomes_kept_max,
+            self._granted,
+            config.accept_ms,
+        )
+        process = Process(member_id, session, holder, checks)
         process.view = view | {member_id}
         for group, topics in sorted(self._groups.items()):
             # The first member serves all, so that each job has a holder in the end.
-            served = [
-                topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8
-            ]
+            served = [topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8]
             holder.serve(group, [self._terms[topic] for topic in served])
             if member_id in self._reach[group]:
                 process.claimers[group] = Claimer(group, member_id, session, self._config)
@@ -278,9 +270,9 @@ class LeaseModel:
             process.view.add(member_id)
         else:
             process.view.discard(member_id)
-            for group, claimer in process.claimers.items():
+            process.checks.note_member_lost(member_id)
+            for claimer in process.claimers.values():
                 claimer.handle_member_lost(member_id, self._now_ms)
-                process.offers.pop((group, member_id), None)
         self._view_changed(process)
 
     # --- trouble
@@ -393,7 +385,7 @@ class LeaseModel:
         self._view_changed(process)
 
     def _hand_back(self, process: Process) -> None:
-        for lease in sorted(process.running, key=repr):
+        for lease in list(process.running):
             process.holder.hand_back(lease)
         process.running.clear()
         for claimer in process.claimers.values():
@@ -443,7 +435,7 @@ class LeaseModel:
             for work in claimer.events():
                 self._call_engine(process, claimer, work)
             for to, message in claimer.messages_to_send():
-                self._check_claimer_says(process, claimer, to, message)
+                process.checks.check_claimer_message(claimer, to, message, now_ms)
                 self._send(process, to, message)
             if group not in process.polling and (credit := claimer.credit()):
                 self._poll(process, claimer, min(credit, JOBS_PER_POLL_MAX))
@@ -452,11 +444,10 @@ class LeaseModel:
                 due.append(timer_ms)
         for event in holder.events():
             self._handle_holder_event(process, event)
+        process.checks.check_bounds(process.running, holder.statistics())
         for to, message in holder.messages_to_send():
             if isinstance(message, Offer):
-                free = process.slots - len(process.running)
-                if not 0 <= message.slots_free <= free:
-                    self._break(f"{process.member_id} offers {message.slots_free} of {free} slots")
+                process.checks.check_offer(message, len(process.running))
             self._send(process, to, message)
         wake_ms = max(min(due), now_ms + 1)
         if process.wake_ms is None or wake_ms < process.wake_ms or process.wake_ms <= now_ms:
@@ -471,11 +462,8 @@ class LeaseModel:
     def _handle_holder_event(self, process: Process, event: Run | Cancel | Acknowledged) -> None:
         lease = event.lease
         if isinstance(event, Run):
-            if lease in process.started:
-                self._break(f"{process.member_id} runs {lease!r} a second time")
-            process.started.add(lease)
-            process.running.add(lease)
-            self._check_bounds(process)
+            process.checks.check_run(lease)
+            process.running[lease] = len(event.payload)
             self._say(f"{process.member_id} runs {lease!r}")
             self.counts["runs"] += 1
             if self._poison.get(lease.key, 0) > 0:
@@ -490,26 +478,17 @@ class LeaseModel:
         elif isinstance(event, Cancel):
             self._say(f"{process.member_id} cancels {lease!r}: {event.reason}")
             self.counts["cancelled"] += 1
-            process.running.discard(lease)
+            process.running.pop(lease, None)
         else:
             self._say(f"{process.member_id} is told {lease!r}: {event.result}")
             self.counts[f"told {event.result}"] += 1
 
     def _finish(self, process: Process, lease: LeaseId) -> None:
         if lease in process.running:
-            process.running.discard(lease)
+            del process.running[lease]
             verb = lease_engine.FAILED if self._rng.random() < 0.1 else lease_engine.COMPLETED
             self._say(f"{process.member_id} has {verb} {lease!r}")
-            process.holder.finish(lease, f"{verb}|{_name(lease)}".encode(), self._now_ms)
-            self._check_bounds(process)
-
-    def _check_bounds(self, process: Process) -> None:
-        counts = process.holder.statistics()
-        kept = counts["running"] + counts["unacknowledged"]
-        if len(process.running) > process.slots or counts["running"] != len(process.running):
-            self._break(f"{process.member_id} runs {len(process.running)} on {counts}")
-        if kept > self._config.outcomes_kept_max:
-            self._break(f"{process.member_id} keeps {counts}")
+            process.holder.finish(lease, f"{verb}|{name_of(lease)}".encode(), self._now_ms)
 
     # --- the network
 
@@ -542,8 +521,7 @@ class LeaseModel:
     def _deliver(self, sender: str, to: str, plain: list[object]) -> None:
         message = from_plain(plain)
         if message is None:
-            self._break(f"{sender} sent what nobody can read: {plain}")
-            return
+            raise InvariantBroken(f"{sender} sent what nobody can read: {plain}")
         process = self._processes[to]
         self._post(process, lambda: self._receive(process, sender, message))
 
@@ -554,52 +532,10 @@ class LeaseModel:
         if claimer is None:
             return
         if isinstance(message, (Offer, Heartbeat)):
-            self._note_state(process, sender, message)
+            process.checks.note_state(sender, message, self._now_ms)
         elif isinstance(message, (Refuse, HandBack)):
-            lease = message.lease
-            for one in claimer.leases():
-                if one.id == lease:
-                    process.grants[(group, one.activation)] -= 1
+            process.checks.note_back(claimer, message.lease)
         claimer.receive_message(sender, message, self._now_ms)
-
-    def _note_state(self, process: Process, sender: str, state: Offer | Heartbeat) -> None:
-        shadow = process.offers.get((state.group, sender))
-        if shadow is None or shadow.session != state.session:
-            shadow = process.offers[(state.group, sender)] = ShadowCredit(state.session)
-        if state.sequence <= shadow.sequence:
-            return
-        shadow.sequence = state.sequence
-        if isinstance(state, Offer):
-            shadow.slots_free = state.slots_free
-            seen = state.counter_seen if state.claimer_session == process.session else 0
-            lost_ms = self._now_ms - self._config.accept_ms
-            shadow.outstanding = {
-                counter: sent_ms
-                for counter, sent_ms in shadow.outstanding.items()
-                if counter > seen and sent_ms > lost_ms
-            }
-
-    def _check_claimer_says(
-        self, process: Process, claimer: Claimer, to: str, message: "Message"
-    ) -> None:
-        if isinstance(message, Settled):
-            if message.reason == "stale" and message.lease in process.settled:
-                self._break(f"{process.member_id} calls {message.lease!r} stale, having settled it")
-        elif isinstance(message, Grant):
-            lease = message.lease
-            self._say(f"{process.member_id} grants {lease!r} to {to}")
-            if lease in self._granted:
-                self._break(f"{lease!r} is granted a second time")
-            self._granted.add(lease)
-            shadow = process.offers[(claimer.group, to)]
-            shadow.outstanding[lease.counter] = self._now_ms
-            if len(shadow.outstanding) > shadow.slots_free:
-                self._break(f"{to} is granted {shadow.outstanding} but offered {shadow.slots_free}")
-            for one in claimer.leases():
-                if one.id == lease:
-                    process.grants[(claimer.group, one.activation)] += 1
-                    if process.grants[(claimer.group, one.activation)] > GRANTS_MAX:
-                        self._break(f"{lease!r} is granted more than {GRANTS_MAX} times")
 
     # --- the engine
 
@@ -632,7 +568,7 @@ class LeaseModel:
                     self._lock_ms,
                     lock_end_ms,
                     f"{key}|{process.member_id}".encode(),
-                    b"x" * 100,
+                    b"x" * self._rng.randrange(50, 600),
                     self._now_ms,
                 )
 
@@ -641,12 +577,7 @@ class LeaseModel:
     def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
         """A call takes its time, and may fail before or after the engine has acted."""
         if isinstance(work, Report):
-            if work.outcome is not None and work.outcome.decode().split("|")[1] != _name(
-                work.lease
-            ):
-                self._break(f"{work.lease!r} is reported with {work.outcome!r}")
-            if work.lease in process.settled:
-                self._break(f"{work.lease!r} is reported again after it was settled")
+            process.checks.check_report(work)
             if work.lease.claimer != process.member_id or work.lease.session != process.session:
                 self.counts["adopted"] += 1
             if work.outcome is None:
@@ -669,7 +600,7 @@ class LeaseModel:
                 claimer.handle_extended(work, ours, self._now_ms)
                 return
             if isinstance(work, Report) and result is not None:
-                process.settled.add(work.lease)
+                process.checks.note_settled(work.lease)
             claimer.handle_settled(work, result, self._now_ms)
 
         self._after(slow_ms, act)
@@ -684,14 +615,10 @@ class LeaseModel:
         completed = isinstance(work, Report) and (work.outcome or b"").startswith(b"completed")
         if not completed:
             return self._engine.fail(key, worker_id, self._backoff_ms, self._now_ms)
-        result = self._engine.complete(key, worker_id, _name(work.lease))
+        result = self._engine.complete(key, worker_id, name_of(work.lease))
         if self._engine.jobs[key].completions > 1:
-            self._break(f"{key} was completed twice")
+            raise InvariantBroken(f"{key} was completed twice")
         return result
-
-
-def _name(lease: LeaseId) -> str:
-    return "/".join(str(part) for part in lease.to_plain())
 
 
 def main(arguments: list[str]) -> int:
