@@ -6,7 +6,7 @@ raises `InvariantBroken` when it sees a rule broken; the rules are listed in `le
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from gossamer_mesh.leases.messages import Grant, Heartbeat, LeaseId, Offer, Settled
 from gossamer_mesh.leases.work import Report
@@ -67,6 +67,7 @@ class Checks:
         self._settled: set[LeaseId] = set()
         self._offers: dict[tuple[str, str], ShadowCredit] = {}
         self._grants: Counter[tuple[str, int]] = Counter()
+        self._newest: dict[tuple[str, str], LeaseId] = {}
 
     # --- the holder
 
@@ -133,12 +134,14 @@ class Checks:
 
     def check_report(self, report: Report) -> None:
         """Rules 1 and 6."""
-        if report.outcome is not None and not report.outcome.endswith(
-            name_of(report.lease).encode()
-        ):
-            self._break(f"reports {report.lease!r} with {report.outcome!r}")
-        if report.lease in self._settled:
-            self._break(f"reports {report.lease!r} again after it was settled")
+        lease = report.lease
+        if report.outcome is not None and not report.outcome.endswith(name_of(lease).encode()):
+            self._break(f"reports {lease!r} with {report.outcome!r}")
+        ours = lease.claimer == self._member_id and lease.session == self._session
+        if ours and self._newest[(lease.group, lease.key)] != lease:
+            self._break(f"reports {lease!r}, which it has granted to another since")
+        if lease in self._settled:
+            self._break(f"reports {lease!r} again after it was settled")
 
     def note_settled(self, lease: LeaseId) -> None:
         """The engine has answered a report."""
@@ -148,7 +151,10 @@ class Checks:
         if lease in self._granted:
             self._break(f"grants {lease!r} a second time")
         self._granted.add(lease)
-        shadow = self._offers[(claimer.group, to)]
+        self._newest[(lease.group, lease.key)] = lease
+        shadow = self._offers.get((claimer.group, to))
+        if shadow is None:
+            self._break(f"grants to {to}, which has offered nothing")
         shadow.outstanding[lease.counter] = now_ms
         if len(shadow.outstanding) > shadow.slots_free:
             sent = len(shadow.outstanding)
@@ -159,5 +165,5 @@ class Checks:
                 if self._grants[(claimer.group, one.activation)] > GRANTS_MAX:
                     self._break(f"grants {lease!r} more than {GRANTS_MAX} times")
 
-    def _break(self, what: str) -> None:
+    def _break(self, what: str) -> NoReturn:
         raise InvariantBroken(f"{self._member_id} {what}")
