@@ -8,11 +8,14 @@ done when it is completed, or when its retries are used up (an incident, for a p
 
 from dataclasses import dataclass
 
+from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
+
 COMPLETED = "completed"
 FAILED = "failed"
 GONE = "gone"
 NOT_OURS = "not ours"
 RELEASED = "released"
+EXTENDED = "extended"
 
 
 @dataclass
@@ -24,10 +27,7 @@ class EngineJob:
     retries: int
     free_at_ms: int = 0
     worker_id: str = ""
-    activations: int = 0
-    completions: int = 0
     done: bool = False
-    done_by: str = ""
 
 
 class EngineModel:
@@ -35,11 +35,13 @@ class EngineModel:
 
     Args:
         checks_worker_id: True as Camunda 7 does, False as Camunda 8 does.
+        backoff_ms: wait after a failure.
     """
 
-    def __init__(self, checks_worker_id: bool) -> None:
+    def __init__(self, checks_worker_id: bool, backoff_ms: int) -> None:
         self.jobs: dict[str, EngineJob] = {}
         self._checks_worker_id = checks_worker_id
+        self._backoff_ms = backoff_ms
 
     def add(self, key: str, topic: str, retries: int) -> None:
         """A process instance reaches a task."""
@@ -57,48 +59,29 @@ class EngineModel:
         for job in free:
             job.worker_id = worker_id
             job.free_at_ms = now_ms + lock_ms
-            job.activations += 1
         return free
 
-    def extend(self, key: str, worker_id: str, lock_ms: int, now_ms: int) -> bool:
-        """Renews a lock; False when it is not this worker's, or the job is done."""
-        job = self._find(key, worker_id)
-        if isinstance(job, str):
-            return False
-        job.free_at_ms = now_ms + lock_ms
-        return True
+    def call(self, work: EngineWork, now_ms: int) -> str:
+        """Does what a claimer asks, if the engine would. The receipt is `key|worker id`.
 
-    def release(self, key: str, worker_id: str, now_ms: int) -> str:
-        """Ends a lock at once."""
-        job = self._find(key, worker_id)
-        if isinstance(job, str):
-            return job
-        job.free_at_ms = now_ms
-        return RELEASED
-
-    def complete(self, key: str, worker_id: str, by: str) -> str:
-        """Takes an outcome; `by` says whose, for the invariants."""
-        job = self._find(key, worker_id)
-        if isinstance(job, str):
-            return job
-        job.completions += 1
-        job.done, job.done_by = True, by
-        return COMPLETED
-
-    def fail(self, key: str, worker_id: str, backoff_ms: int, now_ms: int) -> str:
-        """Takes a failure: one retry fewer, and free again after the back-off."""
-        job = self._find(key, worker_id)
-        if isinstance(job, str):
-            return job
-        job.retries -= 1
-        job.free_at_ms = now_ms + backoff_ms
-        job.done = job.retries == 0
-        return FAILED
-
-    def _find(self, key: str, worker_id: str) -> EngineJob | str:
+        An outcome begins with its verb; one that is None is the claimer's own report of a failure.
+        """
+        key, worker_id = work.receipt.decode().split("|")
         job = self.jobs[key]
         if job.done:
             return GONE
         if self._checks_worker_id and job.worker_id != worker_id:
             return NOT_OURS
-        return job
+        if isinstance(work, Extend):
+            job.free_at_ms = now_ms + work.lock_ms
+            return EXTENDED
+        if isinstance(work, Release):
+            job.free_at_ms = now_ms
+            return RELEASED
+        if isinstance(work, Report) and (work.outcome or b"").startswith(COMPLETED.encode()):
+            job.done = True
+            return COMPLETED
+        job.retries -= 1
+        job.free_at_ms = now_ms + self._backoff_ms
+        job.done = job.retries == 0
+        return FAILED

@@ -6,8 +6,9 @@ member that then acts on what it believed before, views of the membership that l
 engine calls without an answer. After the trouble the mesh is left alone until every job is done.
 `LeaseModel.run` raises `InvariantBroken`, with the seed in it, as soon as one of these fails:
 
-1. The engine takes one completion of a job at most, and each report carries the outcome of the very
-   lease that it names.
+1. Each report carries the outcome of the very lease that it names, and a claimer reports no lease
+   of its own but the last that it granted for the job. (That only one completion of a job counts
+   is then up to the engine.)
 2. A claimer has no more grants on their way to a holder than the holder's newest offer said, and no
    holder offers what it does not have.
 3. No holder runs or keeps more than its bounds.
@@ -32,20 +33,20 @@ from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
 from gossamer_mesh.leases.messages import (
-    Grant,
     HandBack,
     Heartbeat,
     LeaseId,
     Offer,
     Refuse,
-    Settled,
     TopicTerms,
     from_plain,
 )
 from gossamer_mesh.leases.placement import rank
-from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
+from gossamer_mesh.leases.work import EngineWork, Extend, Report
 from gossamer_mesh.testing import lease_engine
+from gossamer_mesh.testing.lease_checks import Checks, InvariantBroken, name_of
 from gossamer_mesh.testing.lease_engine import EngineModel
+from gossamer_mesh.testing.lease_network import LeaseNetwork
 
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
@@ -54,15 +55,11 @@ CHAOS_MS = 30_000
 """How long things go wrong."""
 NEWS_MS_MAX = 6_000
 """How late a member hears that another died or came."""
-QUIET_MS_MAX = 900_000
+QUIET_MS_MAX = 300_000
 """How long the mesh may take to finish after that: some lock cycles for each retry."""
 JOBS_PER_POLL_MAX = 4
-GRANTS_MAX = 3
-"""The first grant and two re-grants, as the design promises, whatever the configuration says."""
-
-
-class InvariantBroken(AssertionError):
-    """A run broke a rule. The message names the rule, the time and how to replay the run."""
+BYTES_MAX = 1_000
+"""Of payloads and outcomes on one holder."""
 
 
 @dataclass
@@ -72,30 +69,16 @@ class Process:
     member_id: str
     session: int
     holder: Holder
-    slots: int
+    checks: Checks
     claimers: dict[str, Claimer] = field(default_factory=dict)
     view: set[str] = field(default_factory=set)
-    running: set[LeaseId] = field(default_factory=set)
-    started: set[LeaseId] = field(default_factory=set)
+    running: dict[LeaseId, int] = field(default_factory=dict)
     polling: set[str] = field(default_factory=set)
-    settled: set[LeaseId] = field(default_factory=set)
-    offers: dict[tuple[str, str], "ShadowCredit"] = field(default_factory=dict)
-    grants: Counter[tuple[str, int]] = field(default_factory=Counter)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     alive: bool = True
     draining: bool = False
     paused: bool = False
     wake_ms: int | None = None
-
-
-@dataclass
-class ShadowCredit:
-    """Rule 2, counted apart from the claimer: one holder's newest offer, and grants after it."""
-
-    session: int
-    sequence: int = -1
-    slots_free: int = 0
-    outstanding: dict[int, int] = field(default_factory=dict)
 
 
 class LeaseModel:
@@ -114,13 +97,12 @@ class LeaseModel:
         self._now_ms = 0
         self._number = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._config = LeaseConfig()
-        self._datagrams = rng.random() < 0.3
+        self._config = LeaseConfig(outcomes_kept_max=6)
+        self._network = LeaseNetwork(rng, datagrams=rng.random() < 0.3)
         self._member_ids = [f"m{number}" for number in range(rng.randint(2, 4))]
         self._lock_ms = rng.choice([10_000, 30_000])
-        self._engine = EngineModel(checks_worker_id=rng.random() < 0.5)
+        self._engine = EngineModel(rng.random() < 0.5, rng.choice([0, 1_000]))
         self._engine_down_ms = 0
-        self._backoff_ms = rng.choice([0, 1_000])
         self._groups = {"e/a": ["a1", "a2"]}
         if rng.random() < 0.3:
             self._groups["e/b"] = ["b1"]
@@ -135,9 +117,6 @@ class LeaseModel:
             for topic in topics
         }
         self._processes: dict[str, Process] = {}
-        self._cut: set[tuple[str, str]] = set()
-        self._streams: Counter[tuple[str, str]] = Counter()
-        self._arrival_ms: dict[tuple[str, str], int] = {}
         self._terms_seen: Counter[str] = Counter()
         self._granted: set[LeaseId] = set()
         self._poison: dict[str, int] = {}
@@ -174,15 +153,24 @@ class LeaseModel:
             )
             self._at(rng.randrange(CHAOS_MS), trouble)
         self._at(CHAOS_MS + NEWS_MS_MAX, self._calm)
-        last_ms = CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
-        while self._now_ms < last_ms and not (self._now_ms > CHAOS_MS and self._is_quiet()):
-            self._now_ms, _, action = heappop(self._queue)
-            action()
-        if not self._is_quiet():
-            self._break(f"not quiet at the end: {self._leftovers()}")
+        try:
+            self._run_queue()
+        except InvariantBroken as broken:
+            raise InvariantBroken(
+                f"seed {self.seed} at {self._now_ms} ms: {broken}; "
+                f"replay: python -m gossamer_mesh.testing.lease_model {self.seed}"
+            ) from None
         for process in self._processes.values():
             for claimer in process.claimers.values():
                 self.counts.update(claimer.statistics())
+
+    def _run_queue(self) -> None:
+        last_ms = CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
+        while self._now_ms < CHAOS_MS or not self._is_quiet():
+            if self._now_ms > last_ms:
+                raise InvariantBroken(f"not quiet at the end: {self._leftovers()}")
+            self._now_ms, _, action = heappop(self._queue)
+            action()
 
     def _is_quiet(self) -> bool:
         return (
@@ -200,12 +188,6 @@ class LeaseModel:
             if counts["running"] or counts["unacknowledged"]:
                 left.append(f"{process.member_id} holds {counts}")
         return left
-
-    def _break(self, what: str) -> None:
-        raise InvariantBroken(
-            f"seed {self.seed} at {self._now_ms} ms: {what}; "
-            f"replay: python -m gossamer_mesh.testing.lease_model {self.seed}"
-        )
 
     def _say(self, text: str) -> None:
         if self._trace is not None:
@@ -231,8 +213,18 @@ class LeaseModel:
     def _start(self, member_id: str, view: set[str]) -> None:
         session = self._rng.randrange(1, 2**40)
         slots = self._rng.randint(1, 4)
-        holder = Holder(session, slots, 1_000, self._config)
-        process = Process(member_id, session, holder, slots)
+        config = self._config
+        holder = Holder(session, slots, BYTES_MAX, config)
+        checks = Checks(
+            member_id,
+            session,
+            slots,
+            BYTES_MAX,
+            config.outcomes_kept_max,
+            self._granted,
+            config.accept_ms,
+        )
+        process = Process(member_id, session, holder, checks)
         process.view = view | {member_id}
         for group, topics in sorted(self._groups.items()):
             # The first member serves all, so that each job has a holder in the end.
@@ -276,9 +268,9 @@ class LeaseModel:
             process.view.add(member_id)
         else:
             process.view.discard(member_id)
-            for group, claimer in process.claimers.items():
+            process.checks.note_member_lost(member_id)
+            for claimer in process.claimers.values():
                 claimer.handle_member_lost(member_id, self._now_ms)
-                process.offers.pop((group, member_id), None)
         self._view_changed(process)
 
     # --- trouble
@@ -348,9 +340,7 @@ class LeaseModel:
             or (not one_way and other in side and one not in side)
         }
         self._say(f"partition: {sorted(side)}{' one way' if one_way else ''}")
-        self._cut |= cut
-        for pair in cut:
-            self._streams[pair] += 1
+        self._network.cut(cut)
         if self._rng.random() < 0.7:
             for one, other in sorted(cut):
                 pause_ms = self._rng.randrange(1_000, NEWS_MS_MAX)
@@ -359,7 +349,7 @@ class LeaseModel:
 
     def _heal(self, cut: set[tuple[str, str]]) -> None:
         self._say("heal")
-        self._cut -= cut
+        self._network.heal(cut)
         for one, other in sorted(cut):
             pause_ms = self._rng.randrange(100, 3_000)
             self._after(pause_ms, partial(self._tell, other, one, True))
@@ -370,9 +360,10 @@ class LeaseModel:
 
     def _cut_streams(self, member_id: str) -> None:
         """What is under way to and from this member is lost."""
-        for other in self._member_ids:
-            self._streams[(member_id, other)] += 1
-            self._streams[(other, member_id)] += 1
+        self._network.break_streams(
+            {(member_id, other) for other in self._member_ids}
+            | {(other, member_id) for other in self._member_ids}
+        )
 
     def _stop_one(self) -> None:
         """A graceful stop: no more work, then what still runs is handed back, then gone."""
@@ -391,7 +382,7 @@ class LeaseModel:
         self._view_changed(process)
 
     def _hand_back(self, process: Process) -> None:
-        for lease in sorted(process.running, key=repr):
+        for lease in list(process.running):
             process.holder.hand_back(lease)
         process.running.clear()
         for claimer in process.claimers.values():
@@ -411,7 +402,7 @@ class LeaseModel:
     def _calm(self) -> None:
         """The end of all trouble: everybody is up, and knows everybody."""
         self._say("calm")
-        self._cut.clear()
+        self._network.heal()
         self._poison.clear()
         self._engine_down_ms = 0
         for member_id in self._member_ids:
@@ -441,7 +432,7 @@ class LeaseModel:
             for work in claimer.events():
                 self._call_engine(process, claimer, work)
             for to, message in claimer.messages_to_send():
-                self._check_claimer_says(process, claimer, to, message)
+                process.checks.check_claimer_message(claimer, to, message, now_ms)
                 self._send(process, to, message)
             if group not in process.polling and (credit := claimer.credit()):
                 self._poll(process, claimer, min(credit, JOBS_PER_POLL_MAX))
@@ -450,11 +441,10 @@ class LeaseModel:
                 due.append(timer_ms)
         for event in holder.events():
             self._handle_holder_event(process, event)
+        process.checks.check_bounds(process.running, holder.statistics())
         for to, message in holder.messages_to_send():
             if isinstance(message, Offer):
-                free = process.slots - len(process.running)
-                if not 0 <= message.slots_free <= free:
-                    self._break(f"{process.member_id} offers {message.slots_free} of {free} slots")
+                process.checks.check_offer(message, len(process.running))
             self._send(process, to, message)
         wake_ms = max(min(due), now_ms + 1)
         if process.wake_ms is None or wake_ms < process.wake_ms or process.wake_ms <= now_ms:
@@ -469,11 +459,8 @@ class LeaseModel:
     def _handle_holder_event(self, process: Process, event: Run | Cancel | Acknowledged) -> None:
         lease = event.lease
         if isinstance(event, Run):
-            if lease in process.started:
-                self._break(f"{process.member_id} runs {lease!r} a second time")
-            process.started.add(lease)
-            process.running.add(lease)
-            self._check_bounds(process)
+            process.checks.check_run(lease)
+            process.running[lease] = len(event.payload)
             self._say(f"{process.member_id} runs {lease!r}")
             self.counts["runs"] += 1
             if self._poison.get(lease.key, 0) > 0:
@@ -488,60 +475,33 @@ class LeaseModel:
         elif isinstance(event, Cancel):
             self._say(f"{process.member_id} cancels {lease!r}: {event.reason}")
             self.counts["cancelled"] += 1
-            process.running.discard(lease)
+            process.running.pop(lease, None)
         else:
             self._say(f"{process.member_id} is told {lease!r}: {event.result}")
             self.counts[f"told {event.result}"] += 1
 
     def _finish(self, process: Process, lease: LeaseId) -> None:
         if lease in process.running:
-            process.running.discard(lease)
+            del process.running[lease]
             verb = lease_engine.FAILED if self._rng.random() < 0.1 else lease_engine.COMPLETED
             self._say(f"{process.member_id} has {verb} {lease!r}")
-            process.holder.finish(lease, f"{verb}|{_name(lease)}".encode(), self._now_ms)
-            self._check_bounds(process)
-
-    def _check_bounds(self, process: Process) -> None:
-        counts = process.holder.statistics()
-        kept = counts["running"] + counts["unacknowledged"]
-        if len(process.running) > process.slots or counts["running"] != len(process.running):
-            self._break(f"{process.member_id} runs {len(process.running)} on {counts}")
-        if kept > self._config.outcomes_kept_max:
-            self._break(f"{process.member_id} keeps {counts}")
+            process.holder.finish(lease, f"{verb}|{name_of(lease)}".encode(), self._now_ms)
 
     # --- the network
 
     def _send(self, process: Process, to: str, message: "Message") -> None:
-        sender, plain = process.member_id, message.to_plain()
-        if to == sender:
-            self._after(0, lambda: self._deliver(sender, to, plain))
-            return
-        pair = (sender, to)
-        if pair in self._cut or to not in self._processes:
-            return
-        delay_ms = self._rng.randrange(1, 30)
-        if self._datagrams:
-            luck = self._rng.random()
-            copies = 0 if luck < 0.02 else 2 if luck > 0.95 else 1
-            for _ in range(copies):
-                late_ms = self._rng.randrange(500, 5_000) if self._rng.random() < 0.02 else 0
-                self._after(delay_ms + late_ms, lambda: self._deliver(sender, to, plain))
-            return
-        stream = self._streams[pair]
-        arrival_ms = max(self._now_ms + delay_ms, self._arrival_ms.get(pair, 0))
-        self._arrival_ms[pair] = arrival_ms
+        pair, plain = (process.member_id, to), message.to_plain()
+        stream, arrivals_ms = self._network.send(pair, self._now_ms)
+        for arrival_ms in arrivals_ms:
+            self._at(arrival_ms, lambda: self._deliver(pair, stream, plain))
 
-        def arrive() -> None:
-            if self._streams[pair] == stream:
-                self._deliver(sender, to, plain)
-
-        self._at(arrival_ms, arrive)
-
-    def _deliver(self, sender: str, to: str, plain: list[object]) -> None:
+    def _deliver(self, pair: tuple[str, str], stream: int, plain: list[object]) -> None:
+        if not self._network.arrives(pair, stream):
+            return
+        sender, to = pair
         message = from_plain(plain)
         if message is None:
-            self._break(f"{sender} sent what nobody can read: {plain}")
-            return
+            raise InvariantBroken(f"{sender} sent what nobody can read: {plain}")
         process = self._processes[to]
         self._post(process, lambda: self._receive(process, sender, message))
 
@@ -552,52 +512,10 @@ class LeaseModel:
         if claimer is None:
             return
         if isinstance(message, (Offer, Heartbeat)):
-            self._note_state(process, sender, message)
+            process.checks.note_state(sender, message, self._now_ms)
         elif isinstance(message, (Refuse, HandBack)):
-            lease = message.lease
-            for one in claimer.leases():
-                if one.id == lease:
-                    process.grants[(group, one.activation)] -= 1
+            process.checks.note_back(claimer, message.lease)
         claimer.receive_message(sender, message, self._now_ms)
-
-    def _note_state(self, process: Process, sender: str, state: Offer | Heartbeat) -> None:
-        shadow = process.offers.get((state.group, sender))
-        if shadow is None or shadow.session != state.session:
-            shadow = process.offers[(state.group, sender)] = ShadowCredit(state.session)
-        if state.sequence <= shadow.sequence:
-            return
-        shadow.sequence = state.sequence
-        if isinstance(state, Offer):
-            shadow.slots_free = state.slots_free
-            seen = state.counter_seen if state.claimer_session == process.session else 0
-            lost_ms = self._now_ms - self._config.accept_ms
-            shadow.outstanding = {
-                counter: sent_ms
-                for counter, sent_ms in shadow.outstanding.items()
-                if counter > seen and sent_ms > lost_ms
-            }
-
-    def _check_claimer_says(
-        self, process: Process, claimer: Claimer, to: str, message: "Message"
-    ) -> None:
-        if isinstance(message, Settled):
-            if message.reason == "stale" and message.lease in process.settled:
-                self._break(f"{process.member_id} calls {message.lease!r} stale, having settled it")
-        elif isinstance(message, Grant):
-            lease = message.lease
-            self._say(f"{process.member_id} grants {lease!r} to {to}")
-            if lease in self._granted:
-                self._break(f"{lease!r} is granted a second time")
-            self._granted.add(lease)
-            shadow = process.offers[(claimer.group, to)]
-            shadow.outstanding[lease.counter] = self._now_ms
-            if len(shadow.outstanding) > shadow.slots_free:
-                self._break(f"{to} is granted {shadow.outstanding} but offered {shadow.slots_free}")
-            for one in claimer.leases():
-                if one.id == lease:
-                    process.grants[(claimer.group, one.activation)] += 1
-                    if process.grants[(claimer.group, one.activation)] > GRANTS_MAX:
-                        self._break(f"{lease!r} is granted more than {GRANTS_MAX} times")
 
     # --- the engine
 
@@ -630,7 +548,7 @@ class LeaseModel:
                     self._lock_ms,
                     lock_end_ms,
                     f"{key}|{process.member_id}".encode(),
-                    b"x" * 100,
+                    b"x" * self._rng.randrange(50, 600),
                     self._now_ms,
                 )
 
@@ -639,12 +557,7 @@ class LeaseModel:
     def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
         """A call takes its time, and may fail before or after the engine has acted."""
         if isinstance(work, Report):
-            if work.outcome is not None and work.outcome.decode().split("|")[1] != _name(
-                work.lease
-            ):
-                self._break(f"{work.lease!r} is reported with {work.outcome!r}")
-            if work.lease in process.settled:
-                self._break(f"{work.lease!r} is reported again after it was settled")
+            process.checks.check_report(work)
             if work.lease.claimer != process.member_id or work.lease.session != process.session:
                 self.counts["adopted"] += 1
             if work.outcome is None:
@@ -654,7 +567,7 @@ class LeaseModel:
 
         def act() -> None:
             down = self._now_ms < self._engine_down_ms or luck < 0.05
-            result = None if down else self._effect(work)
+            result = None if down else self._engine.call(work, self._now_ms)
             heard = None if luck < 0.1 else result
             self._say(f"{process.member_id} {type(work).__name__} {work.lease!r}: {result} {heard}")
             self._after(
@@ -663,33 +576,14 @@ class LeaseModel:
 
         def answer(result: str | None) -> None:
             if isinstance(work, Extend):
-                ours = None if result is None else result != lease_engine.NOT_OURS
+                ours = None if result is None else result == lease_engine.EXTENDED
                 claimer.handle_extended(work, ours, self._now_ms)
                 return
             if isinstance(work, Report) and result is not None:
-                process.settled.add(work.lease)
+                process.checks.note_settled(work.lease)
             claimer.handle_settled(work, result, self._now_ms)
 
         self._after(slow_ms, act)
-
-    def _effect(self, work: EngineWork) -> str:
-        key, worker_id = work.receipt.decode().split("|")
-        if isinstance(work, Extend):
-            ours = self._engine.extend(key, worker_id, work.lock_ms, self._now_ms)
-            return "extended" if ours else lease_engine.NOT_OURS
-        if isinstance(work, Release):
-            return self._engine.release(key, worker_id, self._now_ms)
-        completed = isinstance(work, Report) and (work.outcome or b"").startswith(b"completed")
-        if not completed:
-            return self._engine.fail(key, worker_id, self._backoff_ms, self._now_ms)
-        result = self._engine.complete(key, worker_id, _name(work.lease))
-        if self._engine.jobs[key].completions > 1:
-            self._break(f"{key} was completed twice")
-        return result
-
-
-def _name(lease: LeaseId) -> str:
-    return "/".join(str(part) for part in lease.to_plain())
 
 
 def main(arguments: list[str]) -> int:
