@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.credit import HolderView
 from gossamer_mesh.leases.holder import Holder
