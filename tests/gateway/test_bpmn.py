@@ -148,7 +148,7 @@ REFUSED = [
     (
         gateway("x", "x-y") + gateway("y", "y-e") + flow("x", "y") + flow("x", "e", "${a}")
         + flow("y", "e") + flow("y", "x", "${b}"),
-        "y",
+        "x",
         "circle without a task",
     ),
 ]  # fmt: skip
