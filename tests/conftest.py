@@ -27,6 +27,10 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
+from tests.embedded_fixture import embedded_engine, embedded_url
+
+__all__ = ["embedded_engine", "embedded_url"]
+
 NOT_RUN = "NOT RUN: "
 """How the reason begins with which a test is skipped because this machine lacks something."""
 
