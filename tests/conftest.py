@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import pytest
 import trio
+from tests.embedded_fixture import embedded_engine, embedded_url
 
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines import (
@@ -26,8 +27,6 @@ from gossamer_node.local_engines import (
     start_camunda7,
     start_zeebe,
 )
-
-from tests.embedded_fixture import embedded_engine, embedded_url
 
 __all__ = ["embedded_engine", "embedded_url"]
 
