@@ -1,0 +1,137 @@
+"""The life of a lease as its claimer sees it: one table, and an illegal step raises.
+
+    activated ─▶ WAITING ──grant──▶ GRANTED ──accept──▶ HELD ──outcome──▶ REPORTING ──settle──▶ ∅
+                  ▲    │               │                 │ │                  ▲
+                  └────│──refuse, lose─┘◀──lose──────────┘ └─abandon─▶ ABANDONED
+                       └──release──▶ RELEASING ──settle──▶ ∅               └──settle──▶ ∅
+
+A lease leaves the table when it is settled; then only its tombstone answers repeated outcomes.
+"""
+
+from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.leases.messages import LeaseId
+
+WAITING = "waiting"
+"""Activated; no holder has it."""
+GRANTED = "granted"
+"""Sent to a holder that has not answered."""
+HELD = "held"
+"""A holder runs it."""
+ABANDONED = "abandoned"
+"""Its holder was lost and its service waits for the engine's lock to end."""
+REPORTING = "reporting"
+"""Its outcome is on the way to the engine."""
+RELEASING = "releasing"
+"""It is on the way back to the engine, unworked."""
+SETTLED = "settled"
+"""The engine has answered; nothing more can happen."""
+
+TRANSITIONS = {
+    (WAITING, "grant"): GRANTED,
+    (WAITING, "release"): RELEASING,
+    (WAITING, "give_up"): REPORTING,
+    (WAITING, "abandon"): ABANDONED,
+    (GRANTED, "accept"): HELD,
+    (GRANTED, "refuse"): WAITING,
+    (GRANTED, "lose"): WAITING,
+    (GRANTED, "outcome"): REPORTING,
+    (HELD, "accept"): HELD,
+    (HELD, "lose"): WAITING,
+    (HELD, "outcome"): REPORTING,
+    (ABANDONED, "accept"): HELD,
+    (ABANDONED, "outcome"): REPORTING,
+    (ABANDONED, "settle"): SETTLED,
+    (REPORTING, "settle"): SETTLED,
+    (RELEASING, "settle"): SETTLED,
+}
+"""(state, step) → next state."""
+
+
+class Lease:
+    """One activation in a claimer's table.
+
+    Attributes:
+        activation: (term, counter) of its first id; tells this activation from another.
+        id: changes with every grant: a new counter is a new epoch, and fences the old holder.
+        topic, receipt, payload: as activated. The payload goes when an outcome has come.
+        holder: member id while granted, held or abandoned, else None.
+        state: one of this module's states; change it by `step` alone.
+        since_ms: when the state was entered.
+        lock_ms: length of the engine's lock at each renewal.
+        lock_end_ms: when it ends, on this member's clock.
+        renew_at_ms: when to renew it.
+        renewing: a renewal is on its way.
+        regrants: how often it was taken from a lost holder.
+        on_lost: `regrant` or `wait`.
+        outcome: opaque, while reporting; None there means that the claimer gave up.
+        reason: why it was given up or released.
+        retry_at_ms: when to try the engine again, None while a call is under way.
+        tries: calls that the engine did not answer.
+    """
+
+    __slots__ = (
+        "activation",
+        "holder",
+        "id",
+        "lock_end_ms",
+        "lock_ms",
+        "on_lost",
+        "outcome",
+        "payload",
+        "reason",
+        "receipt",
+        "regrants",
+        "renew_at_ms",
+        "renewing",
+        "retry_at_ms",
+        "since_ms",
+        "state",
+        "topic",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        lease_id: LeaseId,
+        topic: str,
+        receipt: bytes,
+        payload: bytes,
+        lock_ms: int,
+        lock_end_ms: int,
+        on_lost: str,
+        now_ms: int,
+    ) -> None:
+        self.id = lease_id
+        self.activation = (lease_id.term, lease_id.counter)
+        self.topic = topic
+        self.receipt = receipt
+        self.payload = payload
+        self.lock_ms = lock_ms
+        self.lock_end_ms = lock_end_ms
+        self.on_lost = on_lost
+        self.holder: str | None = None
+        self.state = WAITING
+        self.since_ms = now_ms
+        self.renew_at_ms = lock_end_ms
+        self.renewing = False
+        self.regrants = 0
+        self.outcome: bytes | None = None
+        self.reason = ""
+        self.retry_at_ms: int | None = None
+        self.tries = 0
+
+    def may(self, step: str) -> bool:
+        """Whether the table allows this step now."""
+        return (self.state, step) in TRANSITIONS
+
+    def step(self, step: str, now_ms: int) -> None:
+        """Takes a step of the table.
+
+        Raises: MisuseError, the lease unchanged, when the table has no such step.
+        """
+        following = TRANSITIONS.get((self.state, step))
+        if following is None:
+            raise MisuseError(f"{self.id!r} cannot {step} while {self.state}")
+        if following != self.state:
+            self.since_ms = now_ms
+        self.state = following
