@@ -26,7 +26,7 @@ MISSING_METHODS = {
 }  # fmt: skip
 """Methods that MicroPython's types lack (measured on 1.25 and 1.27)."""
 
-ALLOWED_MODULES = ("binascii", "collections", "heapq", "struct")
+ALLOWED_MODULES = ("binascii", "collections", "hashlib", "heapq", "struct")
 """What a core may import besides its own package."""
 
 
