@@ -19,8 +19,9 @@ import trio
 
 from gossamer_hotel import bpmn_files
 from gossamer_hotel.demo.play import Progress, jobs_done, play, regrants
+from gossamer_hotel.demo.processes import open_nodes
 from gossamer_hotel.demo.show import Show, print_summary
-from gossamer_hotel.demo.stage import open_engine_process, open_nodes
+from gossamer_hotel.demo.stage import hotel_settings, open_engine_process
 from gossamer_hotel.demo.verdict import Verdict, judge
 from gossamer_hotel.effects import read_effects
 from gossamer_hotel.microservices import serve_microservices
@@ -89,7 +90,9 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
         engine = open_engine(config)
         await engine.deploy(bpmn_files("camunda8" if config.kind == "camunda8" else "camunda7"))
         async with (
-            open_nodes(arguments.nodes, config, origins, folder, report) as nodes,
+            open_nodes(
+                [hotel_settings(config, origins)] * arguments.nodes, folder, report
+            ) as nodes,
             trio.open_nursery() as stage,
         ):
             if not arguments.json:
