@@ -1,4 +1,4 @@
-"""A node that is asked to stop: it finishes or hands back, says goodbye, and keeps nothing locked."""
+"""A node that is asked to stop: it finishes or hands back, says goodbye, keeps nothing locked."""
 
 import os
 import signal
