@@ -89,8 +89,9 @@ def compile_worker(source: Path, module: Path) -> None:
 
 
 def _compile_c(source: Path, module: Path) -> None:
-    runtime = SDK / "c" / "job1.c"
-    _run([sys.executable, "-m", "ziglang", "cc", *C_FLAGS, runtime, source, "-o", module])
+    home = SDK / "c"
+    compiler = (sys.executable, "-m", "ziglang", "cc", *C_FLAGS, "-I", home)
+    _run([*compiler, home / "job1.c", source, "-o", module])
 
 
 def _compile_zig(source: Path, module: Path) -> None:

@@ -38,8 +38,9 @@ log = logs.get("leasing")
 PAYLOAD_BYTES_MAX = 64 * 2**20
 """Payload that this node holds at once; its holder offers no credit beyond."""
 
-ENGINE_CALLS_MAX = 32
-"""Calls at one engine at once, beside the polls: as many as its HTTP pool has connections."""
+ENGINE_CALLS_MAX = 8
+"""Calls at one engine at once, beside the polls. More gained nothing on either Camunda, and each
+connection costs the HTTP pool a look for every request (at 32 that was a third of a claimer)."""
 
 PROBE_MS = 5_000
 """How often an engine that does not answer is asked again whether it is there."""

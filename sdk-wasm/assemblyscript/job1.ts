@@ -30,20 +30,35 @@ declare function hostCall(op: usize, opLength: i32, input: usize, inputLength: i
 
 export enum Kind { Null, Bool, Int, Double, String, Array, Map }
 
-/** One JSON value. Reading never fails: a value of another kind answers the fallback. */
+const NO_MEMBERS: Value[] = [];
+const NO_NAMES: string[] = [];
+
+/** One JSON value. Reading never fails: a value of another kind answers the fallback. To put a
+ * member into a value that is no array or map traps. */
 export class Value {
   private integer: i64 = 0;
   private number: f64 = 0;
   /** Of a String; or of a Double, as it was written in JSON. */
   private text: string = "";
-  private members: Value[] = [];
-  private names: string[] = [];
+  private members: Value[] = NO_MEMBERS;
+  private names: string[] = NO_NAMES;
 
   private constructor(readonly kind: Kind) {}
 
   static null(): Value { return new Value(Kind.Null); }
-  static array(): Value { return new Value(Kind.Array); }
-  static map(): Value { return new Value(Kind.Map); }
+
+  static array(): Value {
+    const made = new Value(Kind.Array);
+    made.members = [];
+    return made;
+  }
+
+  static map(): Value {
+    const made = new Value(Kind.Map);
+    made.members = [];
+    made.names = [];
+    return made;
+  }
 
   static bool(value: bool): Value {
     const made = new Value(Kind.Bool);
@@ -117,12 +132,14 @@ export class Value {
 
   /** Appends to an array. Returns the array. */
   push(value: Value): Value {
+    if (this.kind != Kind.Array) unreachable();
     this.members.push(value);
     return this;
   }
 
   /** Appends to a map a name that it does not have. */
   addNamed(name: string, value: Value): void {
+    if (this.kind != Kind.Map) unreachable();
     this.names.push(name);
     this.members.push(value);
   }

@@ -44,6 +44,8 @@ class PathProcess:
 class Bench:
     """One engine under test, with the few steps that most tests take."""
 
+    name: str
+    """Which of the engines of conftest.py this is."""
     engine: Engine
     prefix: str = field(default_factory=lambda: f"conf{uuid.uuid4().hex[:10]}-")
 

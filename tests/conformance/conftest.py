@@ -17,17 +17,19 @@ ENGINES: list[tuple[str, Kind, str, list[pytest.MarkDecorator]]] = [
 
 @pytest.fixture(
     params=[
-        pytest.param((kind, fixture), id=name, marks=marks)
+        pytest.param((name, kind, fixture), id=name, marks=marks)
         for name, kind, fixture, marks in ENGINES
     ]
 )
 def engine_config(request: pytest.FixtureRequest) -> EngineConfig:
-    kind, url_fixture = request.param
+    _, kind, url_fixture = request.param
     return EngineConfig(name="bench", kind=kind, url=request.getfixturevalue(url_fixture))
 
 
 @pytest.fixture
-async def bench(engine_config: EngineConfig) -> AsyncIterator[Bench]:
+async def bench(
+    request: pytest.FixtureRequest, engine_config: EngineConfig
+) -> AsyncIterator[Bench]:
     engine = open_engine(engine_config)
-    yield Bench(engine)
+    yield Bench(request.node.callspec.params["engine_config"][0], engine)
     await engine.aclose()

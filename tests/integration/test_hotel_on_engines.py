@@ -22,8 +22,7 @@ from gossamer_node.engines.port import Effect, Engine, TopicRequest
 from gossamer_node.jobs import BpmnError, Completed, Job
 from gossamer_node.service import load
 from gossamer_node.service.grants import Grants
-from gossamer_node.wasm.host import WasmHost, Worker
-from gossamer_node.wasm.run import Detached
+from gossamer_node.wasm import Detached, WasmHost, Worker
 
 WAIT_MS = 1_000
 END_MS_MAX = 60_000
@@ -51,9 +50,11 @@ async def work_group(
         for job in jobs:
             worker = workers[job.ref.topic]
             outcome = await worker.run(job, deadline_ms=10_000, context=Detached())
-            assert isinstance(outcome, Completed | BpmnError), outcome
-            settle = engine.complete if isinstance(outcome, Completed) else engine.throw_error
-            settlement = await settle(job.ref, outcome)  # type: ignore[arg-type]
+            if isinstance(outcome, BpmnError):
+                settlement = await engine.throw_error(job.ref, outcome)
+            else:
+                assert isinstance(outcome, Completed), outcome
+                settlement = await engine.complete(job.ref, outcome)
             assert settlement.effect is Effect.APPLIED, settlement
             await settled.send(job)
 

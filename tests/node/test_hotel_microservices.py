@@ -1,5 +1,7 @@
 """The hotel's microservices: their answers, and that a repeated key has no second effect."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,7 +12,7 @@ import pytest
 import trio
 
 from gossamer_hotel.effects import Effects, read_effects, read_repeats
-from gossamer_hotel.microservices import SERVICES, serve_microservices
+from gossamer_hotel.microservices import SERVICES, main, serve_microservices
 from gossamer_hotel.rooms import ROOMS
 from gossamer_node.errors import InputError
 
@@ -166,11 +168,39 @@ async def test_a_port_in_use_or_a_bad_directory_is_one_sentence(tmp_path: Path) 
         with pytest.raises(InputError, match=f"room service cannot listen on port {taken}"):
             await serve_microservices(tmp_path / "other", ports={"room": taken})
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="choose another directory"):
-        await serve_microservices(tmp_path / "file")
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "room.sqlite").write_text("no database, and long enough to be read as one")
+    for unusable in ("file", "junk"):
+        with pytest.raises(InputError, match="choose another directory"):
+            await serve_microservices(tmp_path / unusable)
 
 
 async def test_every_service_gets_a_port_of_its_own(tmp_path: Path) -> None:
     async with hotel(tmp_path) as services:
         assert list(services.origins) == list(SERVICES)
         assert len(set(services.origins.values())) == len(SERVICES)
+
+
+@pytest.mark.processes
+async def test_the_services_run_as_a_program_until_they_are_told_to_stop(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "gossamer_hotel.microservices", "--data", str(tmp_path)]
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(partial(trio.run_process, program, stdout=subprocess.PIPE))
+        assert process.stdout is not None
+        said = b""
+        while said.count(b"\n") < len(SERVICES):
+            said += await process.stdout.receive_some()
+        origins = dict(line.split(": ") for line in said.decode().splitlines())
+        async with httpx.AsyncClient() as http:
+            services = Hotel(origins, http)
+            none = await services.get("client", "/api/client/search", email="a@example.com")
+            assert none.json() == {"found": False, "client_id": None}
+        process.terminate()
+
+
+def test_what_is_wrong_with_a_port_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("bar=1", "room=x", "room=65536"):
+        assert main(["--data", str(tmp_path), "--port", option]) == 2
+        assert capsys.readouterr().err.startswith(f"gossamer_hotel: --port {option} is not")

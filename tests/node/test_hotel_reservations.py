@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from gossamer_hotel.reservations import Ending, Reservation, make_reservations
+from gossamer_hotel.reservations import STAY_DAYS, Ending, Reservation, make_reservations
 from gossamer_hotel.rooms import CLOSED_ROOM_TYPE, ROOMS, nights
 from gossamer_node.variables import JsonValue
 
@@ -45,7 +45,7 @@ def test_the_hotel_has_a_room_for_every_good_one_whatever_their_order(count: int
     first = min(date.fromisoformat(night) for one in _good(count) for night in stay(one))
     touched: Counter[tuple[str, int]] = Counter()
     for one in _good(count):
-        pieces = {(date.fromisoformat(night) - first).days // 4 for night in stay(one)}
+        pieces = {(date.fromisoformat(night) - first).days // STAY_DAYS for night in stay(one)}
         assert len(pieces) == 1
         touched[str(of(one, "room_type")), pieces.pop()] += 1
     assert all(stays <= len(ROOMS[room_type]) for (room_type, _), stays in touched.items())

@@ -18,8 +18,7 @@ from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcom
 from gossamer_node.service import load
 from gossamer_node.service.grants import Grants
 from gossamer_node.variables import JsonValue, Variables
-from gossamer_node.wasm.host import WasmHost, Worker
-from gossamer_node.wasm.run import Detached
+from gossamer_node.wasm import Detached, WasmHost, Worker
 
 GOOD: dict[str, JsonValue] = {
     "reservation_id": "R-1",

@@ -6,6 +6,7 @@ The modules are built here by the pinned compilers and must be the committed one
 import json
 import math
 import runpy
+import shutil
 import struct
 import subprocess
 import sys
@@ -22,17 +23,17 @@ from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcom
 from gossamer_node.service import load
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
 from gossamer_node.variables import Variables
+from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm import host as host_module
-from gossamer_node.wasm import operations
 from gossamer_node.wasm.envelope import decode_outcome, pack
-from gossamer_node.wasm.host import WasmHost, Worker
 from gossamer_node.wasm.operations import Code, OperationError
-from gossamer_node.wasm.run import Detached, Run
+from gossamer_node.wasm.run import Operation
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK = ROOT / "sdk-wasm"
 BUILD = SDK / "build.py"
 VECTORS: list[dict[str, Any]] = json.loads((SDK / "vectors" / "worker.json").read_text())
+README = (SDK / "README.md").read_text()
 LANGUAGES = ("c", "assemblyscript")
 ENCODINGS = ("json", "msgpack")
 TIME_MS_MAX = 10_000
@@ -68,9 +69,34 @@ def exact(outcome: Outcome) -> str:
     return f"{type(outcome).__name__} {json.dumps(asdict(outcome), sort_keys=True)}"
 
 
+class Script(dict[str, Operation]):
+    """The test host of ABI.md §7: answers `calls` in their order, whatever they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[dict[str, Any]] = []
+
+    def get(self, name: str, default: object = None) -> Any:
+        return lambda request, run: self._answer(name, request)
+
+    def _answer(self, name: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        call = self.calls.pop(0)
+        assert (name, request) == (call["op"], call["request"])
+        if "code" in call:
+            raise OperationError(Code(call["code"]), call["message"])
+        reply: Mapping[str, Any] = call["reply"]
+        return reply
+
+
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WasmHost]:
-    with WasmHost(tmp_path_factory.mktemp("modules"), threads=1) as running:
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture(scope="module")
+def host(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WasmHost]:
+    modules = tmp_path_factory.mktemp("modules")
+    with WasmHost(modules, threads=1, operations=script) as running:
         yield running
 
 
@@ -110,6 +136,7 @@ def test_a_new_service_carries_the_sdk_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("case", VECTORS, ids=[case["name"] for case in VECTORS])
 def test_vector(
     host: WasmHost,
+    script: Script,
     monkeypatch: pytest.MonkeyPatch,
     case: dict[str, Any],
     encoding: Encoding,
@@ -118,9 +145,8 @@ def test_vector(
     expected = case["outcome"]
     time_ms = SPIN_MS if expected == "timeout" else TIME_MS_MAX
     worker = host.load_blocking(service(conformance(language), encoding, time_ms), Grant())
-    calls = list(case.get("calls", ()))
+    script.calls = list(case.get("calls", ()))
     lines: list[list[object]] = []
-    monkeypatch.setattr(operations, "OPERATIONS", Script(calls))
     # The vector's bytes as they stand: their order and their unknown keys are part of the test.
     monkeypatch.setattr(
         host_module,
@@ -134,26 +160,7 @@ def test_vector(
     else:
         assert exact(outcome) == exact(decode_outcome(json.dumps(expected).encode()))
     assert lines == case.get("logs", [])
-    assert not calls
-
-
-class Script(dict[str, Callable[[Mapping[str, Any], Run], Mapping[str, Any]]]):
-    """The test host of ABI.md §7: answers the vector's calls in their order."""
-
-    def __init__(self, calls: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self._calls = calls
-
-    def get(self, name: str, default: object = None) -> Any:
-        return lambda request, run: self._answer(name, request)
-
-    def _answer(self, name: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        call = self._calls.pop(0)
-        assert (name, request) == (call["op"], call["request"])
-        if "code" in call:
-            raise OperationError(Code(call["code"]), call["message"])
-        reply: Mapping[str, Any] = call["reply"]
-        return reply
+    assert not script.calls
 
 
 LONGS = st.integers(-(2**63), 2**63 - 1).filter(lambda value: abs(value) >= 2**53).map(str)
@@ -265,6 +272,35 @@ def bits(number: object) -> bytes:
     assert isinstance(number, float)
     assert math.isfinite(number)
     return struct.pack(">d", number)
+
+
+@pytest.mark.parametrize("suffix", ["c", "ts"])
+def test_the_worker_in_the_readme_compiles_and_works(
+    host: WasmHost,
+    script: Script,
+    compile_worker: Callable[[Path, Path], None],
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    source, module = tmp_path / f"worker.{suffix}", tmp_path / "worker.wasm"
+    source.write_text(README.split(f"```{suffix}\n")[1].partition("```")[0])
+    shutil.copy(SDK / "assemblyscript" / "job1.ts", tmp_path)
+    compile_worker(source, module)
+    worker = host.load_blocking(service(module, "json"), Grant())
+    missing = BpmnError("NO_STAY", "nights must be 1 or more")
+    assert work(worker, JOB) == missing
+    booking = {
+        "method": "POST",
+        "url": "http://booking/bookings",
+        "headers": {"idempotency-key": "1", "content-type": "application/json"},
+        "body": '{"nights":2}',
+    }
+    script.calls = [
+        {"op": "config.get", "request": {"name": "booking"}, "reply": {"value": "http://booking"}},
+        {"op": "http.fetch", "request": booking, "reply": {"status": 201, "body": '{"id":17}'}},
+    ]
+    job = Job(ref=REF, variables=Variables({"nights": 2}), lock_ms=1)
+    assert work(worker, job) == Completed(Variables({"booking_id": 17}))
 
 
 def test_a_wasi_command_works_without_an_sdk(host: WasmHost) -> None:

@@ -14,7 +14,7 @@ from gossamer_mesh.swim.events import LeaveDone, MemberEvent
 from gossamer_mesh.swim.state import DEPARTED, DIED
 from gossamer_mesh.testing.cluster import Cluster, Process
 
-SEEDS = range(int(os.environ.get("GOSSAMER_SIM_SEEDS", "24")))
+SEEDS = range(int(os.environ.get("GOSSAMER_SIM_SEEDS", "16")))
 
 STALL_MS_MAX = 6_000
 

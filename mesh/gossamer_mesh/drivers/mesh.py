@@ -31,7 +31,7 @@ from gossamer_mesh.drivers.queues import MemberEvents
 from gossamer_mesh.drivers.sockets import Datagrams, bind, outward_host, resolve
 from gossamer_mesh.drivers.streams import Streams
 from gossamer_mesh.drivers.tags import pack_tags, printable, unpack_tags
-from gossamer_mesh.errors import JoinError, ListenError
+from gossamer_mesh.errors import JoinError, ListenError, MisuseError
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import Seal
 from gossamer_mesh.swim import events
@@ -134,14 +134,18 @@ class Mesh:
                 nobody listens there; somebody does, but with another mesh key or mesh name;
                 datagrams do not pass although streams do. The node goes on alone and may be
                 asked again.
+            MisuseError: this node has left.
         """
+        if self._left.is_set():
+            raise MisuseError("this node has left the mesh; open a new one to join again.")
         wanted = sorted(set(addresses))
-        found = {place for each in wanted for place in await resolve(each)} - {self._address}
-        if not found:
-            if set(wanted) <= {self._address}:
-                return
+        resolved = {place for each in wanted for place in await self._resolve(each)}
+        if wanted and not resolved:
             names = ", ".join(host for host, _ in wanted)
             raise JoinError(f"{names} cannot be found; check the name or give an address.")
+        found = resolved - {self._address}
+        if not found:
+            return
         call = _JoinCall(found)
         self._joins.append(call)
         try:
@@ -229,12 +233,12 @@ class Mesh:
         known: set[Address] = set()
         while waiting:
             for seed in sorted(waiting):
-                places = set(await resolve(seed)) - {self._address}
-                if places or seed == self._address:
+                places = set(await self._resolve(seed))
+                if places:
                     waiting.discard(seed)
                     known |= places
                     self._swim.set_seeds(known)
-                    self._swim.join(sorted(places), _now_ms())
+                    self._swim.join(places - {self._address}, _now_ms())
                     self._pump()
             if waiting:
                 await trio.sleep(RESOLVE_INTERVAL_S)
@@ -300,6 +304,9 @@ class Mesh:
         )
         self._seen[member.id] = (member, shown)
         return shown
+
+    async def _resolve(self, address: Address) -> list[Address]:
+        return await resolve(address, self._datagrams.family)
 
     def _address_of(self, node_id: str) -> Address | None:
         member = self._swim.member(node_id)
@@ -375,7 +382,7 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
 
 async def _advertised(config: MeshConfig, bound: socket.socket) -> Address:
     if config.advertise is not None:
-        places = await resolve(config.advertise)
+        places = await resolve(config.advertise, bound.family)
         if not places:
             raise ListenError(
                 f"the advertised host {config.advertise[0]!r} has no address; name one that has."

@@ -26,6 +26,7 @@ class Datagrams:
 
     def __init__(self, bound: socket.socket) -> None:
         self._socket = bound
+        self.family = bound.family
         self.counts: Counter[str] = Counter()
 
     async def wait(self) -> None:
@@ -54,7 +55,7 @@ class Datagrams:
         """One datagram to an address in digits; what cannot be sent is counted."""
         try:
             # A name would be looked up by the system right here, and everything would wait for it.
-            socket.inet_pton(self._socket.family, address[0].partition("%")[0])
+            socket.inet_pton(self.family, address[0].partition("%")[0])
             self._socket.sendto(data, address)
             self.counts["datagrams_sent"] += 1
         except (OSError, ValueError):
@@ -114,10 +115,10 @@ def _bind_pair(family: int, host: str, port: int) -> tuple[socket.socket, socket
     return datagrams, streams
 
 
-async def resolve(address: Address) -> list[Address]:
-    """The addresses in digits behind a host name; none when it has none."""
+async def resolve(address: Address, family: int) -> list[Address]:
+    """The addresses in digits behind a host name that a socket of this family can reach."""
     try:
-        found = await trio.socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
+        found = await trio.socket.getaddrinfo(*address, family=family, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         return []
     return sorted({(str(each[4][0]), address[1]) for each in found})

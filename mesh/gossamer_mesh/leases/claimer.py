@@ -413,13 +413,17 @@ class Claimer:
         best_credit = 0
         for member_id in sorted(self._holders):
             holder = self._holders[member_id]
-            if one.topic in holder.topics and holder.credit() > best_credit:
+            if (
+                one.topic in holder.topics
+                and holder.credit() > best_credit
+                and holder.takes(len(one.payload))
+            ):
                 best, best_credit = member_id, holder.credit()
         if best is not None:
             self._grant_to(one, best, now_ms)
 
     def _grant_waiting(self, member_id: str, by_heartbeat: bool, now_ms: int) -> None:
-        """Spends one holder's new credit; nobody else has any, or nothing would wait.
+        """Spends one holder's new credit; nobody else has any that fits, or nothing would wait.
 
         A lease that seemed lost on this very holder waits for a heartbeat, which tells whether it
         was: an offer does not.
@@ -428,7 +432,11 @@ class Claimer:
         for one in list(self._waiting.values()):
             if holder.credit() == 0:
                 return
-            if one.topic in holder.topics and (by_heartbeat or one.holder != member_id):
+            if (
+                one.topic in holder.topics
+                and holder.takes(len(one.payload))
+                and (by_heartbeat or one.holder != member_id)
+            ):
                 self._grant_to(one, member_id, now_ms)
 
     def _grant_to(self, one: Lease, member_id: str, now_ms: int) -> None:

@@ -44,10 +44,14 @@ class HolderView:
         self._unseen_bytes = 0
 
     def credit(self) -> int:
-        """Jobs that it takes beyond what is on its way. The last may go over the bytes offered."""
+        """Jobs that it takes beyond what is on its way."""
         if self._unseen_bytes >= self._bytes_free:
             return 0
         return max(0, self._slots_free - len(self._unseen))
+
+    def takes(self, payload_bytes: int) -> bool:
+        """Whether there is credit, and room for a payload of this size."""
+        return self.credit() > 0 and self._unseen_bytes + payload_bytes <= self._bytes_free
 
     def offer(self, slots_free: int, bytes_free: int, counter_seen: int, lost_ms: int) -> None:
         """It offers anew, having seen our grants up to `counter_seen`.

@@ -121,7 +121,8 @@ class Holder:
         session: a number that another run of this process will not have.
         slots: jobs that may run at once.
         payload_bytes_max: bytes that the payloads of running jobs and the kept outcomes may take
-            together. A larger payload is taken all the same when there is nothing else.
+            together; at least as much as the largest payload that is let into the mesh, as nobody
+            else would take that either.
         config: bounds and intervals.
     """
 
@@ -313,7 +314,7 @@ class Holder:
             return f"no service here works on {grant.topic}"
         if self.slots_free() == 0:
             return "no free slot"
-        if self._bytes_held and self._bytes_held + len(grant.payload) > self._payload_bytes_max:
+        if self._bytes_held + len(grant.payload) > self._payload_bytes_max:
             return "no room for its payload"
         return ""
 

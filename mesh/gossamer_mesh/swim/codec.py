@@ -240,7 +240,7 @@ class Codec:
             return None
         kind, sender, sequence, target, place, blobs = fields[:6]
         if (
-            not _is_int(kind, PING, STATE)
+            not _is_int(kind, KINDS[0], KINDS[-1])
             or not _is_id(sender)
             or not _is_int(sequence, 0, SEQUENCE_MAX)
             or not (target == b"" or _is_id(target))

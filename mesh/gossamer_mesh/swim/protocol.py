@@ -177,7 +177,7 @@ class Swim:
             if self._leaving or (join is None and len(self._joins) >= JOINS_MAX):
                 self._tell(JoinUnanswered(address))
             else:
-                self._joins[address] = _Join(now_ms)
+                self._joins[address] = _Join(address, now_ms)
         self._run_joins()
 
     def set_seeds(self, addresses: "Iterable[Address]") -> None:
@@ -234,7 +234,7 @@ class Swim:
             # Another member had this address before, or a restart is not known yet.
             self._count("frames_misaddressed")
             return
-        join = self._joins.get(address) if frame.kind == STATE else None
+        join = self._join_answered_by(frame)
         for update in frame.updates:
             self._hear(update, frame, hand_on=join is None or not join.is_first)
         if frame.kind == PING:
@@ -245,9 +245,9 @@ class Swim:
             self._relay(frame, address)
         elif frame.kind == SYNC:
             self._send_table(STATE, address, frame.sender, frame.sequence)
-        elif join is not None and frame.sequence == join.sequence and not join.is_answered:
+        elif join is not None and not join.is_answered:
             join.is_answered = True
-            self._tell(JoinAnswered(address))
+            self._tell(JoinAnswered(join.address))
 
     def handle_timer(self, now_ms: int) -> None:
         """Does what is due. Call it when `get_timer` says so; early calls do nothing."""
@@ -534,6 +534,14 @@ class Swim:
             join.next_ms = self._now_ms + self._config.join_retry_ms
             self._outbox.ask_for_table(address, "", join.sequence)
 
+    def _join_answered_by(self, frame: Frame) -> "_Join | None":
+        """By its number: a host of several addresses may answer from another one than we asked."""
+        if frame.kind == STATE:
+            for address in sorted(self._joins):
+                if self._joins[address].sequence == frame.sequence:
+                    return self._joins[address]
+        return None
+
     def _run_leave(self) -> None:
         if not self._leaving or self._left:
             return
@@ -573,7 +581,8 @@ class Swim:
 class _Join:
     """One address that we asked for the mesh."""
 
-    def __init__(self, now_ms: int) -> None:
+    def __init__(self, address: "Address", now_ms: int) -> None:
+        self.address = address
         self.next_ms = now_ms
         self.attempts = 0
         self.sequence = 0

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from gossamer_node.engines.camunda7_variables import from_wire, to_wire
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.exchange import Answer
+from gossamer_node.engines.exchange import Answer, text
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
     WAIT_MS_MAX,
@@ -51,10 +51,17 @@ CONFLICT_ATTEMPTS_MAX = 5
 ROWS_PER_PAGE = 1_000
 """Rows of the history asked for at once."""
 
+ROWS_MAX = 1_000_000
+"""Rows of the history read for one listing: a bound on memory, not a promise of speed."""
+
 _TASK_UNKNOWN = "RestException"
 """Type of the 404 that means "no such task", where a wrong URL gives NotFoundException or HTML."""
 
 _CONFLICTS = frozenset(("OptimisticLockingException", "CrdbTransactionRetryException"))
+
+# Camunda 7's built-in exception codes (user guide, "Exception codes").
+_DEADLOCK = 10_000
+_COLUMN_TOO_SMALL = 10_002
 
 _STATES = {
     "ACTIVE": "active",
@@ -101,9 +108,11 @@ class Camunda7:
         return EngineInfo(product, version, await self._fingerprint())
 
     async def _fingerprint(self) -> str:
-        # The installation's id lives in the engine's database. Where it can't be read (an older
+        # The installation's id lives in the engine's database. Where it is not to be read (an older
         # engine, credentials without that right), the URL must do.
         answer = await self._rest.send("GET", "/telemetry/data")
+        if answer.status not in (200, 403, 404):
+            raise self._rest.error(answer, "tell its installation's id")
         installation = answer.json_object().get("installation") if answer.status == 200 else None
         identity = f"{installation or self._config.url}\n{self._tenant or ''}"
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
@@ -157,19 +166,26 @@ class Camunda7:
         return wanted
 
     def _job(self, task: Mapping[str, Any], locks_ms: Mapping[str, int], worker_id: str) -> Job:
-        topic = task["topicName"]
+        topic, retries = task["topicName"], task["retries"]
         variables = from_wire(task["variables"])
         return Job(
-            JobRef(self.name, task["id"], topic, worker_id, task["retries"], variables.types),
+            JobRef(
+                self.name,
+                text(task["id"]),
+                topic,
+                worker_id,
+                None if retries is None else int(retries),
+                variables.types,
+            ),
             variables,
             locks_ms[topic],
-            process_id=task["processDefinitionKey"],
-            process_instance_key=task["processInstanceId"],
-            element_id=task["activityId"],
+            process_id=text(task["processDefinitionKey"]),
+            process_instance_key=text(task["processInstanceId"]),
+            element_id=text(task["activityId"]),
             business_key=task["businessKey"],
             tenant=task["tenantId"],
-            headers=task.get("extensionProperties") or {},
-            priority=task["priority"],
+            headers=dict(task.get("extensionProperties") or ()),
+            priority=int(task["priority"]),
         )
 
     async def extend(self, job: JobRef, lock_ms: int) -> Settlement:
@@ -202,10 +218,7 @@ class Camunda7:
         if not outcome.code:
             # The engine's 500 for it could not be told from a next step that failed.
             raise EngineRefused(f"{self._rest.peer} takes no BPMN error without a code.")
-        body: dict[str, Any] = {
-            "workerId": job.worker_id,
-            "errorCode": outcome.code,
-        }
+        body: dict[str, Any] = {"workerId": job.worker_id, "errorCode": outcome.code}
         if outcome.message:  # An empty one is refused, with a 500.
             body["errorMessage"] = outcome.message
         if outcome.variables.values:
@@ -218,11 +231,12 @@ class Camunda7:
             answer = await self._rest.send("POST", f"{path}/{verb}", body=body)
             if answer.status == 204:
                 return Settlement(Effect.APPLIED)
-            exception = _exception_type(answer)
-            if exception not in _CONFLICTS:
+            conflict = _is_conflict(answer)
+            if not conflict:
                 break
         doing = f"take {verb} of job {job.key}"
-        if exception in _CONFLICTS:
+        exception = _exception_type(answer)
+        if conflict:
             raise EngineUnavailable(
                 f"{self._rest.peer} did not {doing}, {CONFLICT_ATTEMPTS_MAX} times: "
                 f"{answer.sentence()}",
@@ -231,19 +245,21 @@ class Camunda7:
         if answer.status == 404 and exception == _TASK_UNKNOWN:
             return Settlement(Effect.GONE, answer.sentence())
         if answer.status == 400:
-            return await self._after_400(job, verb, path, answer, doing)
+            return await self._after_400(job, verb, path, answer)
         if answer.status == 500 and exception and verb in ("complete", "bpmnError"):
-            message = answer.sentence()
-            failed = Failed(message, _retries_left(job), NEXT_STEP_BACKOFF_MS)
-            settled = await self.fail(job, failed)
-            if settled.effect is Effect.APPLIED:
-                return Settlement(Effect.APPLIED_AS_FAILURE, message)
-            return settled
-        raise self._error(answer, doing)
+            return await self._fail_for_next_step(job, answer)
+        raise self._rest.error(answer, doing)
 
-    async def _after_400(
-        self, job: JobRef, verb: str, path: str, answer: Answer, doing: str
-    ) -> Settlement:
+    async def _fail_for_next_step(self, job: JobRef, answer: Answer) -> Settlement:
+        message = answer.sentence()
+        if answer.json_object().get("code") == _COLUMN_TOO_SMALL:
+            message += " A text is too long for its column; Camunda 7's hold 4,000 characters."
+        settled = await self.fail(job, Failed(message, _retries_left(job), NEXT_STEP_BACKOFF_MS))
+        if settled.effect is Effect.APPLIED:
+            return Settlement(Effect.APPLIED_AS_FAILURE, message)
+        return settled
+
+    async def _after_400(self, job: JobRef, verb: str, path: str, answer: Answer) -> Settlement:
         """A wrong worker id and a wrong variable are both 400: the task itself tells them apart."""
         lost = Settlement(Effect.NOT_OURS, answer.sentence())
         if verb == "extendLock":
@@ -253,7 +269,7 @@ class Camunda7:
             return Settlement(Effect.GONE, answer.sentence())
         if task.status == 200 and task.json_object().get("workerId", "") != job.worker_id:
             return lost
-        raise self._error(answer, doing)
+        raise self._rest.error(answer, f"take {verb} of job {job.key}")
 
     async def deploy(self, resources: Mapping[str, bytes]) -> list[str]:
         form = {
@@ -268,9 +284,10 @@ class Camunda7:
         ]
         doing = f"deploy {', '.join(resources)}"
         answer = await self._rest.send("POST", "/deployment/create", form=form, files=files)
-        definitions = self._object(answer, doing).get("deployedProcessDefinitions") or {}
+        told = self._object(answer, doing)
         try:
-            return [definition["key"] for definition in definitions.values()]
+            definitions = told["deployedProcessDefinitions"] or {}
+            return [text(definition["key"]) for definition in definitions.values()]
         except (KeyError, TypeError, AttributeError) as error:
             raise self._rest.nonsense(doing) from error
 
@@ -284,12 +301,11 @@ class Camunda7:
         if business_key is not None:
             body["businessKey"] = business_key
         doing = f"start {process_id}"
-        key = self._object(await self._rest.send("POST", f"{path}/start", body=body), doing).get(
-            "id"
-        )
-        if not isinstance(key, str):
-            raise self._rest.nonsense(doing)
-        return key
+        told = self._object(await self._rest.send("POST", f"{path}/start", body=body), doing)
+        try:
+            return text(told["id"])
+        except (KeyError, TypeError) as error:
+            raise self._rest.nonsense(doing) from error
 
     async def start_and_wait(
         self, process_id: str, *, variables: Variables, wait_ms: int
@@ -304,7 +320,7 @@ class Camunda7:
         key = quote(instance_key, safe="")
         query = {"deserializeValues": "false"}
         running = await self._rest.send("GET", f"/process-instance/{key}/variables", query=query)
-        # An ended instance is 500 here, for Camunda 7 means an execution that is null.
+        # For an ended instance the answer is 500: its execution is null.
         if running.status == 200:
             wire = self._object(running, doing)
         else:
@@ -356,9 +372,9 @@ class Camunda7:
         incidents = await self._rest.send(
             "GET", "/incident", query={"processDefinitionKeyIn": process_id}
         )
-        stuck = {entry.get("processInstanceId") for entry in self._list(incidents, doing)}
         ends: dict[str, list[str]] = {}
         try:
+            stuck = {entry["processInstanceId"] for entry in self._list(incidents, doing)}
             for definition in {entry["processDefinitionId"] for entry in entries}:
                 # There is no filter for the kind "some end event" nor for a set of instances.
                 for activity in await self._pages(
@@ -369,11 +385,11 @@ class Camunda7:
                 ):
                     if activity["activityType"].endswith("EndEvent") and not activity["canceled"]:
                         reached = ends.setdefault(activity["processInstanceId"], [])
-                        reached.append(activity["activityId"])
+                        reached.append(text(activity["activityId"]))
             return [
                 ProcessInstance(
-                    entry["id"],
-                    entry["processDefinitionKey"],
+                    text(entry["id"]),
+                    text(entry["processDefinitionKey"]),
                     entry["businessKey"],
                     _state(entry["state"], entry["id"] in stuck),
                     tuple(ends.get(entry["id"], ())),
@@ -389,7 +405,7 @@ class Camunda7:
         """All rows of a history query. `sort_by` must order them fully, or pages would overlap."""
         sorting = [{"sortBy": column, "sortOrder": "asc"} for column in sort_by]
         rows: list[dict[str, Any]] = []
-        while True:
+        while len(rows) < ROWS_MAX:
             query = {"firstResult": len(rows), "maxResults": ROWS_PER_PAGE}
             answer = await self._rest.send(
                 "POST", path, query=query, body={**body, "sorting": sorting}
@@ -398,6 +414,9 @@ class Camunda7:
             rows += page
             if len(page) < ROWS_PER_PAGE:
                 return rows
+        raise EngineRefused(
+            f"{self._rest.peer} did not {doing}: its history has more than {ROWS_MAX} rows of them."
+        )
 
     async def aclose(self) -> None:
         await self._polls.drain()
@@ -436,6 +455,13 @@ def _exception_type(answer: Answer) -> str:
         return ""
     kind = answer.json_object().get("type")
     return kind if isinstance(kind, str) else ""
+
+
+def _is_conflict(answer: Answer) -> bool:
+    """Whether two commits met, so that the same call may do better when sent again."""
+    if answer.status != 500:
+        return False
+    return _exception_type(answer) in _CONFLICTS or answer.json_object().get("code") == _DEADLOCK
 
 
 def _state(historic: str, stuck: bool) -> str:

@@ -32,7 +32,7 @@ SHORT_MAX = 2**15 - 1
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
-_NOT_FINITE = frozenset(("NaN", "Infinity", "-Infinity"))
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 """How Jackson writes the doubles that JSON has no numbers for."""
 
 _PLAIN_TYPES = frozenset(("String", "Boolean", "Integer", "Null"))

@@ -17,7 +17,7 @@ import trio
 
 from gossamer_node.engines.camunda8_variables import from_json, to_json
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.exchange import Answer
+from gossamer_node.engines.exchange import Answer, text
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
     WAIT_MS_MAX,
@@ -120,17 +120,23 @@ class Camunda8:
 
     def _job(self, job: Mapping[str, Any], lock_ms: int, worker_id: str) -> Job:
         variables = from_json(job["variables"])
-        tenant = job["tenantId"]
-        key = job["jobKey"] if "jobKey" in job else job["key"]
+        tenant = text(job["tenantId"])
         return Job(
-            JobRef(self.name, str(key), job["type"], worker_id, job["retries"], variables.types),
+            JobRef(
+                self.name,
+                _key(job["jobKey"] if "jobKey" in job else job["key"]),
+                text(job["type"]),
+                worker_id,
+                int(job["retries"]),
+                variables.types,
+            ),
             variables,
             lock_ms,
-            process_id=job["processDefinitionId"],
-            process_instance_key=str(job["processInstanceKey"]),
-            element_id=job["elementId"],
+            process_id=text(job["processDefinitionId"]),
+            process_instance_key=_key(job["processInstanceKey"]),
+            element_id=text(job["elementId"]),
             tenant=None if tenant == "<default>" else tenant,
-            headers=job["customHeaders"],
+            headers=dict(job["customHeaders"]),
         )
 
     async def extend(self, job: JobRef, lock_ms: int) -> Settlement:
@@ -191,7 +197,7 @@ class Camunda8:
         )
         try:
             return [
-                deployed["processDefinition"]["processDefinitionId"]
+                text(deployed["processDefinition"]["processDefinitionId"])
                 for deployed in told["deployments"]
                 if deployed.get("processDefinition")
             ]
@@ -208,9 +214,10 @@ class Camunda8:
         doing = f"start {process_id}"
         body = self._start_body(process_id, variables)
         told = self._object(await self._rest.send("POST", "/process-instances", body=body), doing)
-        if "processInstanceKey" not in told:
-            raise self._rest.nonsense(doing)
-        return str(told["processInstanceKey"])
+        try:
+            return _key(told["processInstanceKey"])
+        except (KeyError, TypeError) as error:
+            raise self._rest.nonsense(doing) from error
 
     async def start_and_wait(
         self, process_id: str, *, variables: Variables, wait_ms: int
@@ -270,3 +277,8 @@ class Camunda8:
         if not isinstance(value, dict):
             raise self._rest.nonsense(doing)
         return value
+
+
+def _key(value: object) -> str:
+    # A number on 8.6, a string of digits from 8.8 on.
+    return str(value) if isinstance(value, int) else text(value)

@@ -56,6 +56,13 @@ class Answer:
         return one_line(self.body[: 4 * SENTENCE_CHARS_MAX].decode(errors="replace"))
 
 
+def text(value: object) -> str:
+    """A string that an answer must hold at this place. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"a {type(value).__name__} where a string belongs")
+    return value
+
+
 def one_line(text: str) -> str:
     """`text` without line breaks and control characters, at most SENTENCE_CHARS_MAX long."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -95,20 +102,33 @@ async def exchange(
 async def _read(response: httpx.Response, peer: str) -> bytes:
     chunks: list[bytes] = []
     left_bytes = ANSWER_BYTES_MAX
-    # Raw: a compressed bomb stays as small as it came. We ask for no compression.
-    async for chunk in response.aiter_raw():
-        left_bytes -= len(chunk)
-        if left_bytes < 0:
-            raise EngineUnavailable(
-                f"{peer} sent more than {ANSWER_BYTES_MAX} bytes in one answer; "
-                "fetch fewer jobs or fewer variables."
-            )
-        chunks.append(chunk)
+    try:
+        # Raw: a compressed bomb stays as small as it came. We ask for no compression.
+        async for chunk in response.aiter_raw():
+            left_bytes -= len(chunk)
+            if left_bytes >= 0:
+                chunks.append(chunk)
+            else:
+                # Not a break: httpx nests generators here, and one that is left before its end is
+                # nobody's to close under trio. Without its connection it ends by itself.
+                await response.extensions["network_stream"].aclose()
+    except httpx.HTTPError:
+        if left_bytes >= 0:
+            raise
+    if left_bytes < 0:
+        raise EngineUnavailable(
+            f"{peer} sent more than {ANSWER_BYTES_MAX} bytes in one answer; "
+            "fetch fewer jobs or fewer variables."
+        )
     return b"".join(chunks)
 
 
 def _reason(error: Exception) -> str:
-    words = one_line(str(error)) or type(error).__name__
+    # Under trio a failed handshake has no words of its own; what it came from has.
+    told: BaseException | None = error
+    while told is not None and not str(told):
+        told = told.__cause__ or told.__context__
+    words = one_line(str(told or type(error).__name__))
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return f"{words}; name its authority as ca_file."
     return f"{words}; check that it runs and that the URL is right."

@@ -92,13 +92,18 @@ class RestClient:
         renewed = False
         while True:
             header = await self._authorizer.header(self._client)
-            request = self._client.build_request(
-                method, path, content=content, data=form, files=files, params=query
-            )
-            if content is not None:
-                request.headers["content-type"] = "application/json"
+            headers = {} if content is None else {"content-type": "application/json"}
             if header is not None:
-                request.headers["authorization"] = header
+                headers["authorization"] = header
+            request = self._client.build_request(
+                method,
+                path,
+                content=content,
+                data=form,
+                files=files,
+                params=query,
+                headers=headers,
+            )
             answer = await exchange(self._client, request, within_ms=within_ms, peer=self.peer)
             if answer.status != 401 or renewed or not self._authorizer.give_up(header):
                 return answer

@@ -1,4 +1,12 @@
-"""`gossamer engines`: runs a real Camunda 7 and a real Zeebe here until it is told to stop."""
+"""Run a real Camunda 7 and a real Zeebe (Camunda 8) here, until Ctrl-C.
+
+They listen on free ports of 127.0.0.1, begin empty and keep nothing. The first start downloads
+them from Maven Central.
+
+examples:
+  gossamer engines                    both, for people
+  gossamer engines --zeebe --json     one line of JSON when Zeebe is well, for programs
+"""
 
 import argparse
 import json
@@ -13,23 +21,9 @@ from gossamer_node.local_engines.processes import EngineProcess
 from gossamer_node.local_engines.progress import printed
 from gossamer_node.local_engines.starting import start_camunda7, start_zeebe
 
-DESCRIPTION = """\
-Runs a real Camunda 7 and a real Zeebe (Camunda 8) on this machine until Ctrl-C. They listen on
-free ports of 127.0.0.1, begin empty and keep nothing. The first start downloads them.
-"""
-
-EPILOG = """\
-examples:
-  gossamer engines                    both, for people
-  gossamer engines --zeebe --json     one line of JSON when Zeebe is well, for programs
-"""
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--camunda7", action="store_true", help="Camunda 7 (default: both)")
     parser.add_argument("--zeebe", action="store_true", help="Zeebe (default: both)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON when all run")

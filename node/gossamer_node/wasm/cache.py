@@ -27,7 +27,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _ENTRY_BYTES_MAX = 512 * 2**20
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 
 def compile_module(engine: HostEngine, wasm: bytes, directory: Path) -> Module:

@@ -17,6 +17,7 @@ from wasmtime import Config, Engine
 from wasmtime import _ffi as ffi
 
 from gossamer_node.errors import ServiceError
+from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
 
 INSTANCES_MAX = 40
 """Live at once on one engine: the threads of the pool, and a few that run by themselves."""
@@ -34,8 +35,6 @@ _KEEP_RESIDENT_BYTES = 64 * 2**10
 _SLOT_BYTES = MEMORY_BYTES_LIMIT + 64 * 2**20
 """Address space of a slot with its guards."""
 
-_TABLE_ELEMENTS = 100_000
-_TABLES_PER_MODULE = 8
 _INSTANCE_BYTES_MAX = 4 * 2**20
 """Book-keeping of one instance; wasmtime's 1 MiB is short for 43,000 functions and more."""
 
@@ -105,9 +104,9 @@ def _use_pool(config: Config) -> None:
     for name, value in {
         "total_core_instances": INSTANCES_MAX,
         "total_memories": INSTANCES_MAX,
-        "total_tables": INSTANCES_MAX * _TABLES_PER_MODULE,
-        "max_tables_per_module": _TABLES_PER_MODULE,
-        "table_elements": _TABLE_ELEMENTS,
+        "total_tables": INSTANCES_MAX * TABLES_MAX,
+        "max_tables_per_module": TABLES_MAX,
+        "table_elements": TABLE_ELEMENTS_MAX,
         "max_core_instance_size": _INSTANCE_BYTES_MAX,
         "linear_memory_keep_resident": _KEEP_RESIDENT_BYTES,
         "table_keep_resident": _KEEP_RESIDENT_BYTES,

@@ -1,10 +1,10 @@
 """Prepared calls into the wasmtime library, for the handful that every job makes.
 
 Why: `wasmtime`'s own API reflects on types and enumerates exports at every call. A job in a fresh
-instance costs 130 µs through it and a tenth of that here (`benchmarks/bench_wasm_job.py` prints
-the ratio), with the same library and no code of ours in C. Compiling, linking and looking at
-modules stay with `wasmtime`'s API. Safety rules, which this module's callers need not know because
-they hold inside it:
+instance costs 125 µs through it and 14 to 19 here (`benchmarks/bench_wasm_job.py` prints both),
+with the same library and no code of ours in C. Compiling, linking and looking at modules stay with
+`wasmtime`'s API. Safety rules, which this module's callers need not know because they hold inside
+it:
 
 1. Nothing here checks types. `guest` calls only exports whose type `module` checked at load.
 2. A 32-bit value in a raw slot leaves its upper half undefined: every one read is masked.
@@ -20,6 +20,7 @@ they hold inside it:
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -87,9 +88,9 @@ _RAW_WORDS = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 8
 _CALL_VALUES_MAX = 2
 """`handle` takes two values; no export that we call has more parameters or results."""
 
-_TABLE_ELEMENTS_MAX = 100_000
+TABLE_ELEMENTS_MAX = 100_000
 """8 bytes each. Go's and RustPython's function tables have some 10,000."""
-_TABLES_MAX = 8
+TABLES_MAX = 8
 
 
 class Trapped(Exception):
@@ -190,25 +191,35 @@ class Memory:
             raise OutOfRange(pointer, length, size)
 
 
+class Linked:
+    """A module ready to be instantiated, and its engine: it keeps both alive for its addresses."""
+
+    __slots__ = ("_keep", "engine_at", "pre_at")
+
+    def __init__(self, engine: Engine, pre: InstancePre) -> None:
+        self._keep = (engine, pre)
+        self.engine_at = address(engine.ptr())
+        self.pre_at = address(pre.ptr())
+
+
 class Instance:
     """One fresh instance in a store of its own, to be used as a context manager.
 
     Raises `Trapped` from `instantiate` and `call`, and leaves the instance to be closed.
     """
 
-    __slots__ = ("_context", "_pre", "_store")
+    __slots__ = ("_context", "_linked", "_store")
 
-    def __init__(self, engine: int, pre: int, *, memory_bytes_max: int) -> None:
+    def __init__(self, linked: Linked, *, memory_bytes_max: int) -> None:
         """Make the store, with nothing run yet.
 
         Args:
-            engine, pre: addresses of wasmtime's engine and pre-instantiated module.
             memory_bytes_max: what the one memory may grow to.
         """
-        self._pre = pre
-        self._store = _store_new(engine, None, None)
+        self._linked = linked
+        self._store = _store_new(linked.engine_at, None, None)
         self._context = _store_context(self._store)
-        _store_limiter(self._store, memory_bytes_max, _TABLE_ELEMENTS_MAX, 1, _TABLES_MAX, 1)
+        _store_limiter(self._store, memory_bytes_max, TABLE_ELEMENTS_MAX, 1, TABLES_MAX, 1)
         _store_epoch_callback(self._store, _epoch_callback_at, None, None)
         # One tick: whoever increments the engine's epoch makes every guest on it ask `interrupted`.
         _set_epoch_deadline(self._context, 1)
@@ -217,7 +228,9 @@ class Instance:
         """Link and initialise it; the start function runs, if there is one."""
         scratch = _scratch
         scratch.trap.value = None
-        error = _instantiate(self._pre, self._context, scratch.instance_at, scratch.trap_at)
+        error = _instantiate(
+            self._linked.pre_at, self._context, scratch.instance_at, scratch.trap_at
+        )
         if error or scratch.trap.value:
             _raise(error, scratch.trap.value)
 
@@ -343,10 +356,9 @@ def define(
                 values[0] = (answer or 0) & result_mask
             return None
         except BaseException as failure:
-            try:
+            with suppress(BaseException):
                 on_failure(failure)
-            finally:
-                return _trap_new(b"stopped by the host", 19)  # type: ignore[no-any-return] # noqa: B012
+            return _trap_new(b"stopped by the host", 19)  # type: ignore[no-any-return]
 
     kept = _HOST_CALLBACK(callback)
     kind = FuncType(
@@ -381,8 +393,3 @@ class _CallerMemory:
         found = _caller_export_get(self._caller, b"memory", 6, ctypes.addressof(extern))
         assert found, "module checks that memory is exported"
         return Memory(_caller_context(self._caller), extern)
-
-
-def addresses(engine: Engine, pre: InstancePre) -> tuple[int, int]:
-    """What `Instance` takes. The objects must outlive the addresses."""
-    return address(engine.ptr()), address(pre.ptr())

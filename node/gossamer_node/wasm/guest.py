@@ -24,7 +24,7 @@ _U32 = 0xFFFFFFFF
 DETAILS_CHARACTERS_MAX = 4_000
 """Of a guest's stack trace; Camunda 7 keeps more, an incident's reader needs less."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 _TRAPS = {
     TrapCode.STACK_OVERFLOW.value: "used up its stack of {stack}",
@@ -87,9 +87,7 @@ class Guest:
         fastcall.interruption.asked = self._interrupted
         try:
             with Instance(
-                self._module.engine_at,
-                self._module.pre_at,
-                memory_bytes_max=run.around.spec.limits.memory_bytes_max,
+                self._module.linked, memory_bytes_max=run.around.spec.limits.memory_bytes_max
             ) as instance:
                 # After the store has its epoch deadline, so that no advance of the epoch is missed.
                 self._watchdog.add(run)

@@ -46,7 +46,7 @@ PROBE_MS_MAX = 5_000
 """For a new module to initialise and to say its ABI version, within the service's own limit."""
 
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 
 class WasmHost:
@@ -61,8 +61,8 @@ class WasmHost:
     ) -> None:
         """Args:
         cache_dir: for compiled modules; made when missing, and safe to delete.
-        threads: jobs that run at once, those that wait for I/O not counted; default: a thread for
-            each core.
+        threads: jobs that run at once, those that wait for I/O or take long not counted;
+            default: one for each core.
         operations: what workers may call; an SDK's tests put scripted ones here.
         """
         self.operations = operations
@@ -103,6 +103,8 @@ class WasmHost:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Here, in the loop, so that no `run` submits to threads that have gone.
+        self.closing = True
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.__exit__, kind, error, trace)
 
@@ -177,6 +179,8 @@ class Worker:
         the guest, whose effects outside may have happened.
         """
         host = self._host
+        if host.closing:
+            return _stopping()
         due_s = time.monotonic() + deadline_ms / 1000
         try:
             host.places.acquire_nowait()
@@ -210,7 +214,7 @@ class Worker:
             started: given the run before its guest begins, to interrupt it by.
         """
         if self._host.closing:
-            return Failed("The node stopped before the job began.")
+            return _stopping()
         now_s = time.monotonic()
         limit_ms = self.spec.limits.time_ms_max
         left_ms = int((due_s - now_s) * 1000)
@@ -242,6 +246,10 @@ class Worker:
                 f"The module {path} speaks version {major}.{minor} of the worker ABI, "
                 f"this node {job1.MAJOR}; build it with an SDK for job{job1.MAJOR}."
             )
+
+
+def _stopping() -> Failed:
+    return Failed("The node stopped before the job began.")
 
 
 class _Returns:

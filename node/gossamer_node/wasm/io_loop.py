@@ -49,13 +49,7 @@ class _Call:
 
 
 class IoLoop:
-    """Runs async functions for threads that wait. Starts with its first call.
-
-    Attributes:
-        http: the transport whose connections live in this loop; for use inside it only.
-    """
-
-    http: httpx.AsyncHTTPTransport
+    """Runs async functions for threads that wait. Starts with its first call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,6 +58,7 @@ class IoLoop:
         self._nursery: trio.Nursery | None = None
         self._in_flight = 0
         self._closed = False
+        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
 
     def call(self, function: Callable[[], Awaitable[T]], waiter: Waiter, timeout_s: float) -> T:
         """Run it in the loop and wait for its end.
@@ -89,6 +84,27 @@ class IoLoop:
             raise call.error
         result: T = call.result
         return result
+
+    def transport(self, scheme: str) -> httpx.AsyncHTTPTransport:
+        """The connections of this loop, for `http` or `https`; to be used inside it only."""
+        transport = self._transports.get(scheme)
+        if transport is None:
+            if scheme == "https":
+                # The system's authorities: a company's own is trusted where it is installed.
+                tls = ssl.create_default_context()
+            else:
+                # Reading them all takes long; without TLS, none is needed.
+                tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            transport = self._transports[scheme] = httpx.AsyncHTTPTransport(
+                verify=tls,
+                trust_env=False,
+                limits=httpx.Limits(
+                    max_connections=None,
+                    max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
+                    keepalive_expiry=_IDLE_S,
+                ),
+            )
+        return transport
 
     def close(self) -> None:
         """Cancel what is under way and end the thread."""
@@ -123,27 +139,22 @@ class IoLoop:
 
     async def _serve_all(self, ready: threading.Event) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self.http = httpx.AsyncHTTPTransport(
-            # The system's authorities, so that a company's own is trusted where it is installed.
-            verify=ssl.create_default_context(),
-            trust_env=False,
-            limits=httpx.Limits(
-                max_connections=None,
-                max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
-                keepalive_expiry=_IDLE_S,
-            ),
-        )
         try:
             async with trio.open_nursery() as self._nursery:
                 ready.set()
                 await trio.sleep(math.inf)
         finally:
             with trio.CancelScope(shield=True):
-                await self.http.aclose()
+                for transport in self._transports.values():
+                    await transport.aclose()
 
     def _spawn(self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float) -> None:
         assert self._nursery is not None
-        # Into a nursery that was cancelled by `close` it may go: it then ends as it begins.
+        if self._closed:
+            # The nursery may be closed as well, and would answer with a crash of the loop.
+            call.done = True
+            call.event.set()
+            return
         self._nursery.start_soon(self._serve, call, function, timeout_s)
 
     async def _serve(

@@ -51,7 +51,7 @@ class WorkerModule:
     Attributes:
         form: job1 module or WASI command.
         has_initialize: whether it exports `_initialize`.
-        engine_at, pre_at: what `fastcall.Instance` takes.
+        linked: what `fastcall.Instance` takes.
     """
 
     def __init__(self, path: Path, engine: HostEngine, module: Module, linker: Linker) -> None:
@@ -63,10 +63,7 @@ class WorkerModule:
         for wanted in module.imports:
             _check_import(path, wanted)
         self.memory_bytes_min = _memory_bytes(path, exports)
-        self._engine = engine
-        self._linker = linker
-        self._pre = linker.instantiate_pre(module)
-        self.engine_at, self.pre_at = fastcall.addresses(engine.engine, self._pre)
+        self.linked = fastcall.Linked(engine.engine, linker.instantiate_pre(module))
 
 
 def read_module(path: Path) -> bytes:

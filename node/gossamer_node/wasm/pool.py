@@ -1,80 +1,128 @@
 """The threads that WASM runs on.
 
 Work waits in one queue; a thread takes one piece at a time and goes on until the queue is empty,
-so a burst of short jobs pays for one wake-up and not for one each, and a long job never holds
-those behind it while another thread may run. As many threads run as there are cores to gain; a
-thread that waits in a host operation gives its place to another, within `THREADS_MAX`. Threads
-start when first needed.
+so a burst of short jobs pays for one wake-up and not for one each. As many threads have a *place*
+to run as there are cores to gain. Work that waits in a host operation, or that has run for
+`LONG_S` while others wait, gives its place to another thread, within `THREADS_MAX`: long jobs then
+share the cores by the system's scheduler, and short ones never stand behind them. Threads start
+when first needed.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 THREADS_MAX = 32
-"""Running and waiting ones together: how many jobs may wait for I/O at once."""
+"""With a place and without: how many jobs may run or wait for I/O at once."""
 
 THREAD_STACK_BYTES = 8 * 2**20
 """A guest's stack (`engine.STACK_BYTES_MAX`) is part of its thread's."""
+
+LONG_S = 0.02
+"""Short jobs take under a millisecond; a thread more for each of them would only cost switches."""
+
+
+class _Worker(threading.local):
+    """What a thread of the pool holds. `has_place` changes under the pool's lock."""
+
+    def __init__(self) -> None:
+        self.state = _State()
+
+
+class _State:
+    __slots__ = ("began_s", "has_place")
+
+    def __init__(self) -> None:
+        self.has_place = False
+        self.began_s: float | None = None
 
 
 class WorkerThreads:
     """Runs callables that never raise."""
 
-    def __init__(self, running_max: int) -> None:
-        """Args: running_max: threads that run at once, those that wait not counted."""
-        self._running_max = running_max
+    def __init__(self, places: int) -> None:
+        """Args: places: how many threads run at once, the long and the waiting not counted."""
+        self._places = places
+        self._taken = 0
         self._queue: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._threads: list[threading.Thread] = []
-        self._running = 0
+        self._states: list[_State] = []
+        self._own = _Worker()
         self._parked = 0
         self._permits = 0
+        self._crowded = threading.Event()
+        self._relief: threading.Thread | None = None
         self._closed = False
 
     def submit(self, work: Callable[[], None]) -> None:
         """Queue work; the caller bounds how much."""
         self._queue.append(work)
-        # Without the lock this may see one too many running: that thread looks at the queue once
+        # Without the lock this may see one too many taken: that thread looks at the queue once
         # more, under the lock, before it parks.
-        if self._running < self._running_max:
+        if self._taken < self._places:
             with self._changed:
                 self._start_one()
+        elif not self._crowded.is_set():
+            with self._changed:
+                self._watch_for_long_work()
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
         """Held by work while it only waits, so that other work may run in its place."""
+        state = self._own.state
         with self._changed:
-            self._running -= 1
-            if self._queue:
-                self._start_one()
+            self._give_place(state)
         try:
             yield
         finally:
+            # One more than there are places may run for a moment, until some work ends.
             with self._changed:
-                self._running += 1
+                self._take_place(state)
 
     def close(self) -> None:
         """Let the threads work off the queue, and wait for them."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            self._crowded.set()
         for thread in self._threads:
             thread.join()
+        if self._relief is not None:
+            self._relief.join()
+
+    def _give_place(self, state: _State) -> None:
+        if state.has_place:
+            state.has_place = False
+            self._taken -= 1
+            if self._queue:
+                self._start_one()
+
+    def _take_place(self, state: _State) -> None:
+        if not state.has_place:
+            state.has_place = True
+            self._taken += 1
 
     def _start_one(self) -> None:
-        if self._closed or self._running >= self._running_max:
+        if self._closed or self._taken >= self._places:
             return
         if self._parked:
             self._parked -= 1
             self._permits += 1
-            self._running += 1
+            self._taken += 1
             self._changed.notify()
         elif len(self._threads) < THREADS_MAX:
-            self._running += 1
+            self._taken += 1
+            state = _State()
+            state.has_place = True
+            self._states.append(state)
             thread = threading.Thread(
-                target=self._work, name=f"gossamer-wasm-{len(self._threads)}", daemon=True
+                target=self._work,
+                args=(state,),
+                name=f"gossamer-wasm-{len(self._threads)}",
+                daemon=True,
             )
             self._threads.append(thread)
             before = threading.stack_size(THREAD_STACK_BYTES)
@@ -83,31 +131,62 @@ class WorkerThreads:
             finally:
                 threading.stack_size(before)
 
-    def _work(self) -> None:
+    def _work(self, state: _State) -> None:
+        self._own.state = state
         while True:
-            if self._running <= self._running_max or self._closed:
+            if self._taken <= self._places or self._closed:
                 try:
                     work = self._queue.popleft()
                 except IndexError:
                     pass
                 else:
+                    state.began_s = time.monotonic()
                     work()
+                    state.began_s = None
+                    if not state.has_place:
+                        with self._changed:
+                            self._take_place(state)
                     continue
-            if not self._park():
+            if not self._park(state):
                 return
 
-    def _park(self) -> bool:
+    def _park(self, state: _State) -> bool:
         with self._changed:
-            # Before the queue is looked at: a `submit` that still saw this thread running has
+            # Before the queue is looked at: a `submit` that still saw this place taken has
             # queued its work by then.
-            self._running -= 1
-            if self._queue and (self._running < self._running_max or self._closed):
-                self._running += 1
+            state.has_place = False
+            self._taken -= 1
+            if self._queue and (self._taken < self._places or self._closed):
+                self._take_place(state)
                 return True
             self._parked += 1
             while not self._permits and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return False
+            # Whoever gave the permit has counted the place.
             self._permits -= 1
+            state.has_place = True
             return True
+
+    def _watch_for_long_work(self) -> None:
+        if self._relief is None and not self._closed:
+            self._relief = threading.Thread(
+                target=self._relieve, name="gossamer-wasm-relief", daemon=True
+            )
+            self._relief.start()
+        self._crowded.set()
+
+    def _relieve(self) -> None:
+        while True:
+            self._crowded.wait()
+            if self._closed:
+                return
+            time.sleep(LONG_S)
+            with self._changed:
+                long_s = time.monotonic() - LONG_S
+                for state in list(self._states):
+                    if state.began_s is not None and state.began_s <= long_s and self._queue:
+                        self._give_place(state)
+                if not self._queue and not self._closed:
+                    self._crowded.clear()

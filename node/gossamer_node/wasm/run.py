@@ -29,14 +29,18 @@ STDERR_TAIL_BYTES = 4_096
 
 _LEVEL_INFO, _LEVEL_MAX = 1, 3
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 
 class JobContext(Protocol):
     """What a job may ask of whoever holds it. Called from worker threads."""
 
     def extend_lock(self, lock_ms: int) -> bool:
-        """Keep the engine's lock for `lock_ms` from now on; it may block. False: no longer ours."""
+        """Keep the engine's lock for `lock_ms` from now on. False: the job is no longer ours.
+
+        It may block; it is called on a thread of the host's I/O loop, so to reach another trio
+        loop it passes that loop's token to `trio.from_thread`.
+        """
 
     def log(self, level: int, line: str) -> None:
         """Take a line that the worker logged. Levels: 0 debug, 1 info, 2 warning, 3 error."""
@@ -148,6 +152,8 @@ class Run:
             if self.stopped is None:
                 with self.around.blocked():
                     event.wait(max(0.0, timeout_s))
+                if self.remaining_s() <= 0:
+                    self.interrupt(Stop.TIME)
             if self.stopped is not None:
                 raise Interrupted
             return event.is_set()

@@ -1,5 +1,5 @@
 /* The conformance worker of ABI.md §7: what `vectors/worker.json` tests. */
-#include "../job1.h"
+#include "job1.h"
 
 static const job_value *variable(const job_input *job, job_text name) {
     return job_get(job->variables, name);

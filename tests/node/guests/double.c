@@ -1,5 +1,5 @@
 /* Answers the list `numbers` as it reads it: each number becomes a double and text again. */
-#include "../../../sdk-wasm/c/job1.h"
+#include "job1.h"
 
 const job_value *job_work(const job_input *job) {
     job_value *read = job_array(), *outputs = job_map();

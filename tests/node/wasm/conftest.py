@@ -14,7 +14,7 @@ from gossamer_node.wasm import Detached, WasmHost, Worker
 
 WAT = Path(__file__).parent / "wat"
 
-COMPLETED = "(i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const 16))"
+COMPLETED = "(i64.or (i64.shl (i64.const 128) (i64.const 32)) (i64.const 16))"
 
 PARTS: dict[str, dict[str, object]] = {
     "any": {
@@ -32,7 +32,8 @@ PARTS: dict[str, dict[str, object]] = {
 
 
 def escaped(text: str) -> str:
-    return "".join(f"\\{byte:02x}" for byte in text.encode())
+    plain = set(range(0x20, 0x7F)) - set(b'"\\')
+    return "".join(chr(byte) if byte in plain else f"\\{byte:02x}" for byte in text.encode())
 
 
 def assemble(name: str, **parts: object) -> bytes:
@@ -40,7 +41,7 @@ def assemble(name: str, **parts: object) -> bytes:
     text = (WAT / f"{name}.wat").read_text()
     if name == "caller":
         for key in ("op", "request"):
-            filled[f"{key}_len"] = len(str(filled[key]).encode())
+            filled.setdefault(f"{key}_len", len(str(filled[key]).encode()))
             filled[key] = escaped(str(filled[key]))
     return bytes(wat2wasm(text % filled if filled else text))
 

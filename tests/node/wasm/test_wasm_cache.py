@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from wasmtime import wat2wasm
+from wasmtime import Engine, Module, wat2wasm
 
 from gossamer_node.wasm import cache
 from gossamer_node.wasm.cache import ENTRIES_MAX, compile_module
@@ -30,12 +30,11 @@ def engine(engines: Engines) -> HostEngine:
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each compilation; the compiler is the real one."""
     counted: list[int] = []
-    real = cache.Module
 
-    class Counting(real):  # type: ignore[misc, valid-type]
-        def __init__(self, *arguments: object) -> None:
+    class Counting(Module):
+        def __init__(self, engine: Engine, wasm: str | bytes) -> None:
             counted.append(1)
-            super().__init__(*arguments)
+            super().__init__(engine, wasm)
 
     monkeypatch.setattr(cache, "Module", Counting)
     return counted

@@ -163,7 +163,7 @@ def test_each_job_gets_a_fresh_instance(load: Load, run: Run) -> None:
         "any",
         handle="(if (i32.load (i32.const 512)) (then unreachable))"
         "(i32.store (i32.const 512) (i32.const 1))"
-        "(i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const 16))",
+        "(i64.or (i64.shl (i64.const 128) (i64.const 32)) (i64.const 16))",
     )
     assert [run(worker), run(worker)] == [Completed(Variables())] * 2
 
@@ -176,7 +176,7 @@ def test_log_lines_are_bounded_and_levels_are_four(load: Load, run: Run) -> None
         handle="(loop $more (call $log (local.get $i) (i32.const 16) (i32.const 8000))"
         "(local.set $i (i32.add (local.get $i) (i32.const 1)))"
         "(br_if $more (i32.lt_u (local.get $i) (i32.const 200))))"
-        "(i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const 16))",
+        "(i64.or (i64.shl (i64.const 128) (i64.const 32)) (i64.const 16))",
     )
     context = Detached(lambda level, line: lines.append((level, line)))
     assert isinstance(run(worker, context=context), Completed)
@@ -193,7 +193,7 @@ def test_a_context_that_fails_costs_no_job(load: Load, run: Run) -> None:
         "any",
         imports='(import "job1" "log" (func $log (param i32 i32 i32)))',
         handle="(call $log (i32.const 1) (i32.const 16) (i32.const 4))"
-        "(i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const 16))",
+        "(i64.or (i64.shl (i64.const 128) (i64.const 32)) (i64.const 16))",
     )
     assert isinstance(run(worker, context=Detached(broken)), Completed)
 
@@ -206,6 +206,6 @@ def test_now_and_random(load: Load, run: Run) -> None:
         handle="(call $random (i32.const 512) (i32.const 16))"
         "(if (i64.eq (i64.load (i32.const 512)) (i64.load (i32.const 520))) (then unreachable))"
         "(if (i64.lt_s (call $now) (i64.const 1700000000000)) (then unreachable))"
-        "(i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const 16))",
+        "(i64.or (i64.shl (i64.const 128) (i64.const 32)) (i64.const 16))",
     )
     assert isinstance(run(worker), Completed)

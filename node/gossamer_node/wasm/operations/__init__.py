@@ -24,7 +24,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "job.extend_lock": extend_lock,
 }
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gossamer.wasm")
 
 
 def perform(name: str, request: bytes, run: Run) -> bytes:

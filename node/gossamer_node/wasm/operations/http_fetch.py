@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from gossamer_node.wasm.io_loop import Busy
+from gossamer_node.wasm.io_loop import Busy, IoLoop
 from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
 from gossamer_node.wasm.run import Run
 
@@ -59,7 +59,7 @@ def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
     io = run.around.io
 
     async def fetch() -> Mapping[str, Any]:
-        return await _fetch(io.http, asked, granted, redirects=grant.redirects)
+        return await _fetch(io, asked, granted, redirects=grant.redirects)
 
     try:
         return io.call(fetch, run, timeout_s)
@@ -158,7 +158,7 @@ def _where(url: httpx.URL) -> str:
 
 
 async def _fetch(
-    transport: httpx.AsyncHTTPTransport,
+    io: IoLoop,
     request: httpx.Request,
     granted: frozenset[str | None],
     *,
@@ -166,7 +166,7 @@ async def _fetch(
 ) -> Mapping[str, Any]:
     for _ in range(REDIRECTS_MAX + 1):
         try:
-            response = await transport.handle_async_request(request)
+            response = await io.transport(request.url.scheme).handle_async_request(request)
         except Exception as error:
             raise OperationError(
                 Code.UNAVAILABLE,
@@ -194,6 +194,10 @@ def _redirected(
         raise OperationError(
             Code.UNAVAILABLE, f"{_where(request.url)} redirects to what is no URL."
         ) from None
+    if origin_of(url) is None:
+        raise OperationError(
+            Code.DENIED, f"{_where(request.url)} redirects to what is no http or https URL."
+        )
     _check_granted(url, granted)
     method, content = request.method, request.content
     headers = [(name, value) for name, value in request.headers.items() if name not in _OURS]
@@ -210,19 +214,22 @@ async def _reply(request: httpx.Request, response: httpx.Response) -> Mapping[st
     body = bytearray()
     try:
         async for chunk in response.aiter_raw():
-            body += chunk
+            if len(body) <= BODY_BYTES_MAX:
+                body += chunk
             if len(body) > BODY_BYTES_MAX:
-                raise OperationError(
-                    Code.TOO_LARGE,
-                    f"{_where(request.url)} answered more than {BODY_BYTES_MAX} bytes.",
-                )
-    except OperationError:
-        raise
+                # And on, into the error that this makes: it ends the generators that httpx has
+                # nested, which a break would leave to the garbage collector.
+                await response.aclose()
     except Exception as error:
+        if len(body) <= BODY_BYTES_MAX:
+            raise OperationError(
+                Code.UNAVAILABLE,
+                f"{_where(request.url)} broke off its answer: {error or type(error).__name__}.",
+            ) from None
+    if len(body) > BODY_BYTES_MAX:
         raise OperationError(
-            Code.UNAVAILABLE,
-            f"{_where(request.url)} broke off its answer: {error or type(error).__name__}.",
-        ) from None
+            Code.TOO_LARGE, f"{_where(request.url)} answered more than {BODY_BYTES_MAX} bytes."
+        )
     reply: dict[str, Any] = {
         "status": response.status_code,
         # httpx joins the values of a repeated header; bytes that are no text become something.

@@ -35,8 +35,9 @@ SERVICES = ("booking", "room", "restaurant", "client")
 BODY_BYTES_MAX = 64 * 2**10
 """Largest request; a reservation has a few hundred bytes."""
 
-STOP_MS = 1_000
-"""How long requests in flight may take to finish when the services stop."""
+KEEP_ALIVE_S = 60.0
+"""Longer than HTTP clients keep an idle connection, so that they close it and no request meets a
+connection that is just being closed."""
 
 SCHEMAS = {
     "booking": """
@@ -75,15 +76,14 @@ async def serve_microservices(
         task_status: told the origin of each service, `{"booking": "http://127.0.0.1:5001", …}`,
             when all of them answer.
 
-    Raises: InputError if the directory or a port cannot be used; nothing is served then.
+    Raises:
+        InputError: the directory or a port cannot be used; nothing is served then.
     """
     with ExitStack() as stack:
         listeners = {}
         for name in SERVICES:
             listeners[name] = stack.enter_context(_listen(name, (ports or {}).get(name, 0)))
-        stores = _open_stores(data_dir)
-        for store in stores.values():
-            stack.callback(store.close)
+        stores = _open_stores(data_dir, stack)
         origins = {
             name: f"http://127.0.0.1:{listener.getsockname()[1]}"
             for name, listener in listeners.items()
@@ -93,20 +93,24 @@ async def serve_microservices(
                 config = Config()
                 config.bind = [f"fd://{listeners[name].detach()}"]
                 config.errorlog = None
-                config.graceful_timeout = STOP_MS / 1000
+                config.keep_alive_timeout = KEEP_ALIVE_S
                 await nursery.start(partial(serve, make(stores[name]), config))
             task_status.started(origins)
 
 
-def _open_stores(data_dir: Path) -> dict[str, Store]:
+def _open_stores(data_dir: Path, stack: ExitStack) -> dict[str, Store]:
+    stores = {}
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        return {name: Store(data_dir / f"{name}.sqlite", SCHEMAS[name]) for name in SERVICES}
+        for name in SERVICES:
+            stores[name] = Store(data_dir / f"{name}.sqlite", SCHEMAS[name])
+            stack.callback(stores[name].close)
     except (OSError, sqlite3.Error) as error:
         raise InputError(
             f"the hotel's databases cannot be opened in {data_dir}: {error}; "
             "choose another directory."
         ) from error
+    return stores
 
 
 def _listen(name: str, port: int) -> socket.socket:
@@ -149,7 +153,7 @@ def room_application(store: Store) -> QuartTrio:
         wanted = _named(request.args, "room_type", "check_in", "check_out")
         stay = _nights(wanted["check_in"], wanted["check_out"])
         room = await store.read(
-            lambda database: rooms.free_room(database, str(wanted["room_type"]), stay)
+            lambda database: rooms.free_room(database, wanted["room_type"], stay)
         )
         return _answer(Reply(200, {"available": room is not None, "room_id": room}))
 
@@ -179,7 +183,7 @@ def restaurant_application(store: Store) -> QuartTrio:
     async def reserve() -> Response:
         wanted = await _body("reservation_id", "day", "guests")
         _date(wanted["day"])
-        if not wanted["guests"].isdigit() or int(wanted["guests"]) < 1:
+        if not wanted["guests"].isdecimal() or int(wanted["guests"]) < 1:
             raise Refused(400, f"guests must be a number from 1, not {wanted['guests']!r}")
 
         def effect(database: sqlite3.Connection) -> Reply:
@@ -321,7 +325,7 @@ def _ports(options: Sequence[str]) -> dict[str, int]:
     ports = {}
     for option in options:
         name, _, port = option.partition("=")
-        if name not in SERVICES or not port.isdigit() or int(port) >= 2**16:
+        if name not in SERVICES or not port.isdecimal() or int(port) >= 2**16:
             raise InputError(
                 f"--port {option} is not SERVICE=PORT; "
                 f"a service is one of {', '.join(SERVICES)}, a port a number below 65536."

@@ -56,9 +56,13 @@ class Store:
     def __init__(self, path: Path, schema: str) -> None:
         """Opens the file, creates what is missing. Raises: sqlite3.Error if it is no database."""
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.executescript(REPLIES_SCHEMA + schema)
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.executescript(REPLIES_SCHEMA + schema)
+        except sqlite3.Error:
+            self._database.close()
+            raise
         self._one_thread = trio.CapacityLimiter(1)
 
     def close(self) -> None:
@@ -76,8 +80,9 @@ class Store:
     ) -> Reply:
         """Runs `effect` in a transaction with its reply, unless `key` has one already.
 
-        Raises: Refused for a key that is missing, too long, or was used for another request;
-            what `effect` raises. Nothing is written then.
+        Raises:
+            Refused: the key is missing, too long, or was used for another request. Nothing is
+                written then, nor when `effect` raises.
         """
         if not 0 < len(key) <= KEY_CHARACTERS_MAX:
             raise Refused(400, f"send an Idempotency-Key of 1 to {KEY_CHARACTERS_MAX} characters")

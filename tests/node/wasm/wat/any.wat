@@ -2,7 +2,7 @@
 (module
   %(imports)s
   (memory (export "memory") %(pages)d)
-  (data (i32.const 16) "{\"completed\":{}}")
+  (data (i32.const 128) "{\"completed\":{}}")
   (func (export "job_abi") (result i32) (i32.const %(abi)d))
   (func (export "alloc") (param $len i32) (result i32) %(alloc)s)
   (func (export "handle") (param $ptr i32) (param $len i32) (result i64)

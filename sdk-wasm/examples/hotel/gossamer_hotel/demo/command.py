@@ -13,19 +13,22 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from gossamer_hotel import bpmn_files
 from gossamer_hotel.demo.play import Progress, jobs_done, play, regrants
-from gossamer_hotel.demo.processes import open_nodes
+from gossamer_hotel.demo.processes import Node, open_nodes
 from gossamer_hotel.demo.show import Show, print_summary
 from gossamer_hotel.demo.stage import hotel_settings, open_engine_process
 from gossamer_hotel.demo.verdict import Verdict, judge
 from gossamer_hotel.effects import read_effects
 from gossamer_hotel.microservices import serve_microservices
 from gossamer_hotel.reservations import make_reservations
+from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import InputError
 from gossamer_node.local_engines.progress import Progress as Report
@@ -82,33 +85,60 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
     report: Report = silent if arguments.json else printed()
     reservations = make_reservations(arguments.reservations, secrets.randbelow(1_000_000))
     progress = Progress(len(reservations))
-    async with (
-        trio.open_nursery() as nursery,
-        open_engine_process(arguments.engine, arguments.url, folder, report) as config,
-    ):
+    played = trio.Event()
+    async with trio.open_nursery() as nursery:
+        config = await nursery.start(_hold_engine, arguments, folder, report, played)
         origins = await nursery.start(serve_microservices, folder / "hotel")
         engine = open_engine(config)
         await engine.deploy(bpmn_files("camunda8" if config.kind == "camunda8" else "camunda7"))
-        async with (
-            open_nodes(
-                [hotel_settings(config, origins)] * arguments.nodes, folder, report
-            ) as nodes,
-            trio.open_nursery() as stage,
-        ):
-            if not arguments.json:
-                title = f"Hotel reservations on {arguments.engine}, {len(nodes)} nodes"
-                stage.start_soon(Show(title, nodes, progress, sys.stdout).run)
-            await play(engine, nodes, reservations, progress, kill=arguments.kill)
-            seconds = trio.current_time() - progress.began_ms / 1_000
-            stage.cancel_scope.cancel()
+        settings = [hotel_settings(config, origins)] * arguments.nodes
+        async with open_nodes(settings, folder, report) as nodes:
+            async with trio.open_nursery() as stage:
+                if not arguments.json:
+                    title = f"Hotel reservations on {arguments.engine}, {len(nodes)} nodes"
+                    stage.start_soon(Show(title, nodes, progress, sys.stdout).run)
+                await play(engine, nodes, reservations, progress, kill=arguments.kill)
+                seconds = trio.current_time() - progress.began_ms / 1_000
+                stage.cancel_scope.cancel()
+            verdict = judge(reservations, progress.endings, read_effects(folder / "hotel"))
+            result = _result(arguments.engine, nodes, progress, verdict, seconds)
+            good = _is_good(result, len(reservations), arguments.kill)
+            if arguments.json:
+                print(json.dumps(result), flush=True)
+                for one in verdict.complaints:
+                    print(one, file=sys.stderr)
+            else:
+                print_summary(result, verdict.complaints, good)
+            report("stopping", None)
+            # Nodes never cut a poll off; one whose engine stops has nothing left to wait for.
+            played.set()
         await engine.aclose()
         nursery.cancel_scope.cancel()
-    verdict = judge(reservations, progress.endings, read_effects(folder / "hotel"))
+    return good
+
+
+async def _hold_engine(
+    arguments: argparse.Namespace,
+    folder: Path,
+    report: Report,
+    played: trio.Event,
+    *,
+    task_status: trio.TaskStatus[EngineConfig],
+) -> None:
+    """Keeps the engine until the play is over."""
+    async with open_engine_process(arguments.engine, arguments.url, folder, report) as config:
+        task_status.started(config)
+        await played.wait()
+
+
+def _result(
+    engine: str, nodes: Sequence[Node], progress: Progress, verdict: Verdict, seconds: float
+) -> dict[str, Any]:
+    """What `--json` prints."""
     killed = 1 if progress.victim else 0
-    recovered = regrants(nodes) - progress.regrants_before if killed else 0
     jobs = sum(jobs_done(one) for one in nodes)
-    result = {
-        "engine": arguments.engine,
+    return {
+        "engine": engine,
         "nodes": len(nodes),
         "started": progress.started,
         "completed": verdict.completed,
@@ -117,21 +147,17 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
         "lost": verdict.lost,
         "effective_twice": verdict.effective_twice,
         "nodes_killed": killed,
-        "recovered_leases": recovered,
+        "recovered_leases": regrants(nodes) - progress.regrants_before if killed else 0,
         "seconds": round(seconds, 1),
         "jobs_per_second": round(jobs / seconds, 1),
     }
-    good = _is_good(verdict, len(reservations), progress.started) and (
-        not arguments.kill or (killed == 1 and recovered >= 1)
+
+
+def _is_good(result: Mapping[str, Any], wanted: int, kill: bool) -> bool:
+    recovered = result["nodes_killed"] == 1 and result["recovered_leases"] >= 1
+    return (
+        result["started"] == wanted
+        and result["lost"] == 0
+        and result["effective_twice"] == 0
+        and (recovered or not kill)
     )
-    if arguments.json:
-        print(json.dumps(result))
-        for one in verdict.complaints:
-            print(one, file=sys.stderr)
-    else:
-        print_summary(result, verdict.complaints, good)
-    return good
-
-
-def _is_good(verdict: Verdict, wanted: int, started: int) -> bool:
-    return started == wanted and verdict.lost == 0 and verdict.effective_twice == 0

@@ -25,6 +25,9 @@ STARTS_MAX = 16
 LOOK_MS = 250
 """Between two looks at the engine and at the nodes."""
 
+LOOK_PAUSE = 5
+"""Pause after a look at the engine, as a multiple of how long it took."""
+
 FROZEN_LOOK_MS = 100
 """Between two looks at a frozen node's leases: what it had sent before arrives in far less."""
 
@@ -81,7 +84,8 @@ async def play(
             for one in reservations:
                 starts.start_soon(_start, engine, one, progress, limiter, awaits)
             if not awaits:
-                starts.start_soon(_watch_instances, engine, progress)
+                ids = {one.reservation_id for one in reservations}
+                starts.start_soon(_watch_instances, engine, ids, progress)
         nursery.cancel_scope.cancel()
     for node in nodes:
         if not node.killed:
@@ -112,19 +116,25 @@ async def _start(
         progress.endings[one.reservation_id] = status if isinstance(status, str) else None
 
 
-async def _watch_instances(engine: Engine, progress: Progress) -> None:
-    """Asks the engine's history until every reservation has ended or nothing moves."""
+async def _watch_instances(engine: Engine, ids: set[str], progress: Progress) -> None:
+    """Asks the engine's history until every reservation has ended or nothing moves.
+
+    An engine that ran before may know other instances of the process; they are none of ours.
+    """
     moved_s = trio.current_time()
     while trio.current_time() - moved_s < STILL_MS_MAX / 1_000:
         ended_before = progress.ended
+        looked_s = trio.current_time()
         for instance in await engine.list_instances(PROCESS_ID):
-            if instance.business_key is not None:
+            if instance.business_key in ids:
                 progress.endings[instance.business_key] = _ending(instance.end_element_ids)
         if progress.started == progress.total == progress.ended:
             return
         if progress.ended > ended_before:
             moved_s = trio.current_time()
-        await trio.sleep(LOOK_MS / 1_000)
+        # A long history takes the engine a while to list; looking is not to slow down the play.
+        took_s = trio.current_time() - looked_s
+        await trio.sleep(max(LOOK_MS / 1_000, took_s * LOOK_PAUSE))
 
 
 def _ending(end_element_ids: tuple[str, ...] | None) -> str | None:

@@ -2,7 +2,7 @@
  *
  * The microservices are where this node's configuration says. Whatever changes something there
  * carries the job's key, so a second try of the same job has no second effect. */
-#include "../../../../c/job1.h"
+#include "job1.h"
 
 static job_text variable(const job_input *job, job_text name) {
     return job_text_of(job_get(job->variables, name));

@@ -1,5 +1,5 @@
 /* validate-input: the reservation is complete and makes sense, or TASK_ERROR. */
-#include "../../../../c/job1.h"
+#include "job1.h"
 
 #define NIGHTS_MAX 30
 #define GUESTS_MAX 8

@@ -1,0 +1,418 @@
+"""One core on a bench: single datagrams in, what it says and sends out."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossamer_mesh.packing import pack, unpack
+from gossamer_mesh.swim.codec import (
+    ACK,
+    GOSSIP,
+    INCARNATION_MAX,
+    PING,
+    PING_REQUEST,
+    STATE,
+    SYNC,
+    Codec,
+    Frame,
+    Profile,
+    Update,
+)
+from gossamer_mesh.swim.config import Config
+from gossamer_mesh.swim.events import MemberEvent
+from gossamer_mesh.swim.protocol import JOINS_MAX, Swim
+from gossamer_mesh.swim.rng import Rng
+from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT
+
+US = "00" * 16
+A = "aa" * 16
+B = "bb" * 16
+C = "cc" * 16
+ADDRESSES = {A: ("10.0.0.1", 1), B: ("10.0.0.2", 2), C: ("10.0.0.3", 3)}
+ELSEWHERE = ("10.9.9.9", 9)
+
+CODEC = Codec(pack, unpack)
+
+
+class Bench:
+    """A core whose peers are the test."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.now_ms = 1_000
+        self.swim = Swim(
+            config=config or Config(),
+            codec=Codec(pack, unpack),
+            rng=Rng(1),
+            node_id=US,
+            incarnation=10,
+            profile=Profile("10.0.0.9", 7946, "us", b"", 77),
+            now_ms=self.now_ms,
+        )
+
+    def hear(
+        self, sender: str, *updates: Update, kind: int = GOSSIP, target: str = "", sequence: int = 0
+    ) -> None:
+        data = CODEC.encode(
+            kind,
+            sender,
+            sequence,
+            target=target,
+            address=None,
+            updates=[each.encoded for each in updates],
+        )
+        self.swim.receive_datagram(data, ADDRESSES[sender], self.now_ms)
+
+    def sent(self, kind: int | None = None) -> list[tuple[Frame, tuple[str, int]]]:
+        frames = []
+        for data, address in self.swim.datagrams_to_send():
+            frame = CODEC.decode(data)
+            assert frame is not None
+            if kind is None or frame.kind == kind:
+                frames.append((frame, address))
+        return frames
+
+    def said(self) -> list[str]:
+        """Kinds of member events since last asked, with the first letters of the id."""
+        kinds = []
+        while (event := self.swim.next_event()) is not None:
+            if isinstance(event, MemberEvent):
+                kinds.append(f"{event.kind} {event.member.id[:2]}")
+            else:
+                kinds.append(type(event).__name__)
+        return kinds
+
+    def advance(self, until_ms: int) -> None:
+        """Runs the timers on time, one after the other."""
+        while (timer_ms := self.swim.get_timer()) is not None and timer_ms <= until_ms:
+            self.now_ms = max(self.now_ms, timer_ms)
+            self.swim.handle_timer(self.now_ms)
+        self.now_ms = until_ms
+
+    def state_of(self, id: str) -> int | None:
+        member = self.swim.member(id)
+        return None if member is None else member.state
+
+
+def claim(id: str, incarnation: int = 1, *, tags: bytes = b"", session: int = 1) -> Update:
+    host, port = ADDRESSES.get(id, ELSEWHERE)
+    return CODEC.claim(id, incarnation, Profile(host, port, id[:2], tags, session))
+
+
+def test_a_claim_makes_a_member_and_goes_on_to_the_others() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A))
+    assert bench.said() == ["joined aa"]
+    assert [member.id for member in bench.swim.present()] == [US, A]
+    bench.hear(A, claim(B))
+    bench.advance(bench.now_ms + 50)
+    told = {update.id for frame, _ in bench.sent(GOSSIP) for update in frame.updates}
+    assert B in told
+
+
+def test_a_ping_is_answered_to_where_it_came_from() -> None:
+    bench = Bench()
+    bench.hear(A, kind=PING, target=US, sequence=5)
+    [(frame, address)] = bench.sent()
+    assert (frame.kind, frame.sequence, frame.target, address) == (ACK, 5, US, ADDRESSES[A])
+
+
+def test_a_ping_for_somebody_else_is_not_answered() -> None:
+    bench = Bench()
+    bench.hear(A, kind=PING, target=B, sequence=5)
+    assert bench.sent() == []
+    assert bench.swim.statistics()["frames_misaddressed"] == 1
+
+
+def test_a_silent_member_is_asked_through_others_then_suspected_then_dead() -> None:
+    bench = Bench(Config(sync_interval_ms=60_000))
+    bench.hear(A, claim(A))
+    bench.hear(A, claim(B))
+    bench.said()
+    asked = False
+    while bench.state_of(A) != DEAD:
+        bench.advance(bench.now_ms + 10)
+        for frame, _ in bench.sent():
+            if frame.kind == PING and frame.target == B:
+                bench.hear(B, kind=ACK, target=B, sequence=frame.sequence)
+            asked = asked or (frame.kind == PING_REQUEST and frame.target == A)
+        assert bench.now_ms < 10_000
+    assert asked
+    assert bench.said() == ["suspected aa", "died aa"]
+    assert bench.state_of(B) == ALIVE
+
+
+def test_an_indirect_answer_saves_a_member() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A))
+    bench.hear(A, claim(B))
+    bench.said()
+    for _ in range(500):
+        bench.advance(bench.now_ms + 10)
+        for frame, _ in bench.sent():
+            if frame.kind == PING and frame.target == B:
+                bench.hear(B, kind=ACK, target=B, sequence=frame.sequence)
+            elif frame.kind == PING_REQUEST:
+                bench.hear(B, kind=ACK, target=A, sequence=frame.sequence)
+    assert bench.said() == []
+    assert bench.swim.statistics()["probes"] >= 9
+
+
+def test_we_ping_for_others_and_hand_the_answer_back() -> None:
+    bench = Bench()
+    data = CODEC.encode(PING_REQUEST, A, 40, target=B, address=ADDRESSES[B], updates=[])
+    bench.swim.receive_datagram(data, ADDRESSES[A], bench.now_ms)
+    [(ping, address)] = bench.sent()
+    assert (ping.kind, ping.target, address) == (PING, B, ADDRESSES[B])
+    bench.hear(B, kind=ACK, target=B, sequence=ping.sequence)
+    [(ack, address)] = bench.sent()
+    assert (ack.kind, ack.target, ack.sequence, address) == (ACK, B, 40, ADDRESSES[A])
+
+
+def test_bad_words_on_ourselves_are_refuted() -> None:
+    for state in (SUSPECT, DEAD, LEFT):
+        bench = Bench()
+        bench.hear(A, claim(A), CODEC.verdict(state, US, 10, A))
+        assert bench.swim.own.incarnation == 11
+        bench.advance(bench.now_ms)
+        words = [word for frame, _ in bench.sent() for word in frame.updates if word.id == US]
+        assert words[0].incarnation == 11
+        assert words[0].state == ALIVE
+
+
+def test_old_words_on_ourselves_are_left_alone() -> None:
+    bench = Bench()
+    bench.hear(A, CODEC.verdict(DEAD, US, 9, A), claim(US, 9, session=1))
+    assert bench.swim.own.incarnation == 10
+
+
+def test_an_earlier_process_of_ours_is_overruled() -> None:
+    bench = Bench()
+    bench.hear(A, claim(US, 500, session=1))
+    assert bench.swim.own.incarnation == 501
+
+
+def test_incarnations_stop_at_their_bound() -> None:
+    bench = Bench()
+    bench.hear(A, CODEC.verdict(DEAD, US, INCARNATION_MAX, A))
+    assert bench.swim.own.incarnation == INCARNATION_MAX
+
+
+def test_a_suspect_that_objects_is_cleared() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B))
+    bench.hear(A, CODEC.verdict(SUSPECT, B, 1, A))
+    bench.hear(A, claim(B, 1))
+    assert bench.state_of(B) == SUSPECT
+    bench.hear(A, claim(B, 2))
+    assert bench.said() == ["joined aa", "joined bb", "suspected bb", "cleared bb"]
+    assert bench.swim.statistics()["suspicions"] == 0
+
+
+def test_changes_are_told_and_mere_refutations_are_not() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A, 1))
+    bench.hear(A, claim(A, 2))
+    bench.hear(A, claim(A, 3, tags=b"new"))
+    assert bench.said() == ["joined aa", "changed aa"]
+
+
+def test_a_new_process_under_an_old_id_ends_the_old_life() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A, 1, session=1))
+    bench.hear(A, claim(A, 2, session=2))
+    assert bench.said() == ["joined aa", "died aa", "joined aa"]
+
+
+def test_a_death_in_a_table_is_a_suspicion_and_one_by_gossip_a_death() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B), claim(C))
+    bench.hear(A, CODEC.verdict(DEAD, B, 1, A), kind=STATE, target=US)
+    bench.hear(A, CODEC.verdict(DEAD, C, 1, A))
+    assert (bench.state_of(B), bench.state_of(C)) == (SUSPECT, DEAD)
+
+
+def test_who_is_held_dead_and_spoken_of_as_alive_is_asked_with_the_verdict() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B))
+    bench.hear(A, CODEC.verdict(DEAD, B, 1, A))
+    bench.sent()
+    bench.hear(A, claim(B, 1))
+    bench.hear(A, claim(B, 1))
+    pings = [(frame, to) for frame, to in bench.sent(PING) if frame.target == B]
+    assert len(pings) == 1
+    frame, address = pings[0]
+    assert address == ADDRESSES[B]
+    assert (frame.updates[0].id, frame.updates[0].state) == (B, DEAD)
+
+
+def test_what_says_nothing_of_anyone_known_is_ignored() -> None:
+    bench = Bench()
+    bench.hear(A, CODEC.verdict(DEAD, B, 1, A), CODEC.verdict(SUSPECT, C, 1, A))
+    assert bench.said() == []
+    assert bench.swim.statistics()["updates_ignored"] == 2
+
+
+def test_a_join_is_answered_with_the_whole_table() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B))
+    bench.sent()
+    bench.hear(C, claim(C), kind=SYNC, sequence=9)
+    [(frame, address)] = bench.sent(STATE)
+    assert (address, frame.sequence) == (ADDRESSES[C], 9)
+    assert {update.id for update in frame.updates} == {US, A, B, C}
+
+
+def test_joining_asks_until_answered() -> None:
+    bench = Bench()
+    bench.swim.join([ADDRESSES[A], ADDRESSES[B]], bench.now_ms)
+    [(first, _), _] = bench.sent(SYNC)
+    assert first.updates[0].id == US
+    bench.hear(A, claim(A), claim(C), kind=STATE, target=US, sequence=first.sequence)
+    assert bench.said() == ["joined aa", "joined cc", "JoinAnswered"]
+    # What the mesh told a newcomer, the mesh knows: it is not repeated to it.
+    bench.advance(bench.now_ms + 100)
+    assert bench.sent(GOSSIP) == []
+    asked = 0
+    while "JoinUnanswered" not in bench.said():
+        bench.advance(bench.now_ms + 100)
+        asked += [to for _, to in bench.sent(SYNC)].count(ADDRESSES[B])
+        assert bench.now_ms < 10_000
+    assert asked == Config().join_attempts - 1
+
+
+def test_a_join_is_answered_from_whichever_address_its_host_has() -> None:
+    bench = Bench()
+    bench.swim.join([ELSEWHERE], bench.now_ms)
+    [(asked, _)] = bench.sent(SYNC)
+    bench.hear(A, claim(A), kind=STATE, target=US, sequence=asked.sequence)
+    assert bench.said() == ["joined aa", "JoinAnswered"]
+
+
+def test_joins_have_a_bound() -> None:
+    bench = Bench()
+    bench.swim.join([("10.1.0.1", port) for port in range(1, JOINS_MAX + 3)], bench.now_ms)
+    assert bench.said() == ["JoinUnanswered"] * 2
+
+
+def test_leaving_is_told_to_members_and_to_whom_we_asked() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A))
+    bench.swim.join([ELSEWHERE], bench.now_ms)
+    bench.sent()
+    bench.said()
+    bench.swim.leave(bench.now_ms)
+    told = {
+        to for frame, to in bench.sent() if [each.state for each in frame.updates][:1] == [LEFT]
+    }
+    assert told == {ADDRESSES[A], ELSEWHERE}
+    bench.advance(bench.now_ms + 3_000)
+    assert bench.said() == ["JoinUnanswered", "LeaveDone"]
+    assert bench.swim.get_timer() is None
+    bench.swim.leave(bench.now_ms)
+    bench.swim.join([ELSEWHERE], bench.now_ms)
+    assert bench.said() == ["JoinUnanswered"]
+
+
+def test_tags_spread_under_the_next_incarnation_and_repeating_them_costs_nothing() -> None:
+    bench = Bench()
+    bench.swim.set_tags(b"new", bench.now_ms)
+    bench.swim.set_tags(b"new", bench.now_ms)
+    assert bench.swim.own.incarnation == 11
+    assert bench.swim.own.profile.tags == b"new"
+
+
+def test_our_own_stall_puts_deadlines_off() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B))
+    bench.hear(A, CODEC.verdict(SUSPECT, B, 1, A))
+    bench.now_ms += 30_000
+    bench.swim.handle_timer(bench.now_ms)
+    assert bench.swim.statistics()["stalls"] == 1
+    assert bench.state_of(B) == SUSPECT
+
+
+def test_an_idle_timer_is_never_in_the_past_after_it_was_handled() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B))
+    for _ in range(2_000):
+        timer_ms = bench.swim.get_timer()
+        assert timer_ms is not None
+        bench.now_ms = max(bench.now_ms, timer_ms)
+        bench.swim.handle_timer(bench.now_ms)
+        after_ms = bench.swim.get_timer()
+        assert after_ms is not None
+        assert after_ms > bench.now_ms
+        bench.sent()
+        bench.said()
+
+
+def test_tables_are_bounded() -> None:
+    bench = Bench(Config(members_max=5, gone_max=2, broadcasts_max=16, events_max=16))
+    for number in range(1, 40):
+        id = f"{number:032x}"
+        bench.hear(A, claim(id))
+        if number % 5:
+            bench.hear(A, CODEC.verdict(DEAD, id, 1, A))
+    statistics = bench.swim.statistics()
+    assert statistics["members_present"] == 5
+    assert statistics["members_gone"] == 2
+    assert statistics["members_refused"] > 0
+    assert statistics["broadcasts_waiting"] <= 16
+    assert len(bench.said()) == 16
+
+
+ids = st.sampled_from([US, A, B, C])
+incarnations = st.integers(0, 12) | st.just(INCARNATION_MAX)
+updates = st.one_of(
+    st.builds(
+        lambda state, id, incarnation, by: CODEC.verdict(state, id, incarnation, by).encoded,
+        st.sampled_from([SUSPECT, DEAD, LEFT]),
+        ids,
+        incarnations,
+        ids,
+    ),
+    st.builds(
+        lambda id, incarnation, session: claim(id, incarnation, session=session).encoded,
+        ids,
+        incarnations,
+        st.integers(0, 2),
+    ),
+    st.binary(max_size=40),
+)
+frames = st.builds(
+    lambda kind, sender, sequence, target, words: CODEC.encode(
+        kind, sender, sequence, target=target, address=ADDRESSES[A], updates=words
+    ),
+    st.integers(0, 7),
+    ids,
+    st.integers(0, 3),
+    ids | st.just(""),
+    st.lists(updates, max_size=6),
+)
+mutated = st.builds(
+    lambda data, at, byte: data[: at % len(data)] + bytes((byte,)) + data[at % len(data) + 1 :],
+    frames,
+    st.integers(0, 10_000),
+    st.integers(0, 255),
+)
+happenings = st.tuples(frames | mutated | st.binary(max_size=60), st.integers(0, 3_000))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(happenings, max_size=25), st.integers(0, 20))
+def test_nothing_that_arrives_raises_or_breaks_a_bound(
+    happening: list[tuple[bytes, int]], leave_at: int
+) -> None:
+    bench = Bench(Config(broadcasts_max=16, events_max=16, datagrams_max=16, gone_max=2))
+    for index, (data, later_ms) in enumerate(happening):
+        own = bench.swim.own.incarnation
+        bench.swim.receive_datagram(data, ELSEWHERE, bench.now_ms)
+        assert bench.swim.own.incarnation >= own
+        bench.advance(bench.now_ms + later_ms)
+        if index == leave_at:
+            bench.swim.leave(bench.now_ms)
+        assert len(bench.sent()) <= 16
+        assert len(bench.said()) <= 16
+        statistics = bench.swim.statistics()
+        assert statistics["broadcasts_waiting"] <= 16
+        assert statistics["members_gone"] <= 3
+        assert statistics["suspicions"] <= statistics["members_present"]
