@@ -355,7 +355,11 @@ class Leasing:
     # --- the pump
 
     def _pump(self, *, touch: bool = True) -> None:
-        """Moves what the machines put out, until they have nothing more to say for now."""
+        """Moves what the machines put out, until they have nothing more to say for now.
+
+        Then whoever waits for a change looks again: if anything moved (in a mesh of one node
+        everything does here), or if the caller has changed something (`touch`).
+        """
         moved = True
         while moved:
             moved = False
@@ -371,6 +375,7 @@ class Leasing:
             while self._local:
                 self._receive(self._mesh.node_id, self._local.popleft())
             moved = self._start_work() or moved
+            touch = touch or moved
         if touch:
             self._touched.set()
             self._touched = trio.Event()
