@@ -21,8 +21,9 @@ import trio
 
 from gossamer_hotel import bpmn_files
 from gossamer_hotel.demo.play import Progress, jobs_done, play, regrants
+from gossamer_hotel.demo.processes import Node, open_nodes
 from gossamer_hotel.demo.show import Show, print_summary
-from gossamer_hotel.demo.stage import Node, open_engine_process, open_nodes
+from gossamer_hotel.demo.stage import hotel_settings, open_engine_process
 from gossamer_hotel.demo.verdict import Verdict, judge
 from gossamer_hotel.effects import read_effects
 from gossamer_hotel.microservices import serve_microservices
@@ -90,7 +91,8 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
         origins = await nursery.start(serve_microservices, folder / "hotel")
         engine = open_engine(config)
         await engine.deploy(bpmn_files("camunda8" if config.kind == "camunda8" else "camunda7"))
-        async with open_nodes(arguments.nodes, config, origins, folder, report) as nodes:
+        settings = [hotel_settings(config, origins)] * arguments.nodes
+        async with open_nodes(settings, folder, report) as nodes:
             async with trio.open_nursery() as stage:
                 if not arguments.json:
                     title = f"Hotel reservations on {arguments.engine}, {len(nodes)} nodes"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from gossamer_hotel import PROCESS_ID
-from gossamer_hotel.demo.stage import Node
+from gossamer_hotel.demo.processes import Node
 from gossamer_hotel.reservations import Reservation
 from gossamer_node.engines.port import Capability, Engine
 from gossamer_node.errors import EngineError

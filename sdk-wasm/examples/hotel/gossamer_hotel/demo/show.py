@@ -9,7 +9,7 @@ from typing import TextIO
 import trio
 
 from gossamer_hotel.demo.play import Progress, jobs_done
-from gossamer_hotel.demo.stage import Node
+from gossamer_hotel.demo.processes import Node
 
 FRAME_MS = 200
 PLAIN_MS = 2_000

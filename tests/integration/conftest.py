@@ -1,0 +1,75 @@
+"""The engines that the tests of the spine run on, their worker, and the server that it reaches."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from tests.integration.server import Server
+
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.engines.factory import open_engine
+from gossamer_node.engines.port import Engine
+
+SDK = Path(__file__).parents[2] / "sdk-wasm" / "c"
+GUESTS = Path(__file__).parent / "guests"
+
+C_FLAGS = "-target wasm32-freestanding -std=c11 -Oz -nostdlib -Wl,--no-entry -Wl,--strip-all"
+
+
+@pytest.fixture
+def camunda7_config(camunda7_url: str) -> EngineConfig:
+    return EngineConfig("seven", "camunda7", camunda7_url)
+
+
+@pytest.fixture
+def zeebe_config(zeebe_url: str) -> EngineConfig:
+    return EngineConfig("eight", "camunda8", zeebe_url)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("camunda7_config", id="camunda7", marks=pytest.mark.camunda7),
+        pytest.param("zeebe_config", id="zeebe", marks=pytest.mark.zeebe),
+    ]
+)
+def engine_config(request: pytest.FixtureRequest) -> EngineConfig:
+    """Each engine in turn."""
+    config: EngineConfig = request.getfixturevalue(request.param)
+    return config
+
+
+@pytest.fixture
+async def engine(engine_config: EngineConfig) -> AsyncIterator[Engine]:
+    opened = open_engine(engine_config)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def server(nursery: trio.Nursery) -> Server:
+    running = Server()
+    await nursery.start(running.run)
+    return running
+
+
+@pytest.fixture(scope="session")
+def telling(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The module of guests/telling.c."""
+    module = tmp_path_factory.mktemp("guests") / "telling.wasm"
+    compiler = [sys.executable, "-m", "ziglang", "cc", *C_FLAGS.split()]
+    sources = [SDK / "job1.c", GUESTS / "telling.c"]
+    subprocess.run([*compiler, "-I", SDK, *sources, "-o", module], check=True)
+    return module.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def at_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Processes of a test keep what they keep away from the person's own folders."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    yield

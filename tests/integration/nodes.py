@@ -1,0 +1,199 @@
+"""What the tests of the spine stand on: meshes of node processes, and processes on an engine.
+
+The nodes run as the demonstration's do. Each test has processes and topics of its own, so that
+tests share an engine without meeting. Conditions are looked at again and again, for `PATIENCE_S`.
+"""
+
+import json
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+import yaml
+
+from gossamer_hotel.demo.processes import Node
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.engines.port import Capability, Engine
+from gossamer_node.variables import Variables
+
+PATIENCE_S = 120.0
+"""How long a test waits for what must happen, before it fails. Nothing is measured by it."""
+
+LOOK_S = 0.1
+"""Between two looks."""
+
+T = TypeVar("T")
+
+
+async def until(look: Callable[[], Awaitable[T | None]]) -> T:
+    """Looks until there is something to see; returns it."""
+    with trio.fail_after(PATIENCE_S):
+        while not (seen := await look()):  # noqa: ASYNC110 - what happens is in other processes
+            await trio.sleep(LOOK_S)
+    return seen
+
+
+# --- nodes
+
+
+def write_service(
+    folder: Path, module: bytes, topics: Sequence[str], *, lock: str = "5m", **fields: Any
+) -> Path:
+    """A service that may reach the test's server, as `{server}`, and works on topics."""
+    folder.mkdir()
+    (folder / "worker.wasm").write_bytes(module)
+    service = {
+        "name": folder.name,
+        "version": "1.0.0",
+        "module": "worker.wasm",
+        "topics": [{"name": one, "lock": lock} for one in topics],
+        "limits": {"time": "5m"},
+        "capabilities": {"http": ["{server}"]},
+        **fields,
+    }
+    (folder / "service.yaml").write_text(yaml.safe_dump(service))
+    return folder
+
+
+def reaches(*engines: EngineConfig) -> dict[str, Any]:
+    """A node's settings: the engines that it reaches."""
+    return {"engines": [{"name": one.name, "kind": one.kind, "url": one.url} for one in engines]}
+
+
+def works(service: Path, server: str) -> dict[str, Any]:
+    """A node's settings: the service that it runs, and where that finds the test's server."""
+    return {
+        "services": [str(service)],
+        "grants": {service.name: {"origins": {"server": server}}},
+        "slots": 8,
+    }
+
+
+async def agreed(nodes: Sequence[Node], engine: str) -> Node:
+    """Waits until all nodes that live see each other and one claimer; returns it."""
+    alive = [one for one in nodes if not one.killed]
+
+    async def look() -> Node | None:
+        for one in alive:
+            if not await one.look():
+                return None
+        named = {_claimer_id(one, engine) for one in alive}
+        if len(named) > 1 or any(len(one.status["members"]) != len(alive) for one in alive):
+            return None
+        return next((one for one in alive if one.status["node"]["id"] in named), None)
+
+    return await until(look)
+
+
+def _claimer_id(node: Node, engine: str) -> str | None:
+    for one in node.status["claimers"]:
+        if one["engine"] == engine:
+            return str(one["id"])
+    return None
+
+
+async def kill(node: Node) -> None:
+    """Ends a node as a power cut would."""
+    os.kill(node.pid, signal.SIGKILL)
+    node.killed = True
+    await node.process.wait()
+
+
+async def stop(node: Node) -> int:
+    """Asks a node to stop; returns its exit status when it has."""
+    os.kill(node.pid, signal.SIGTERM)
+    node.killed = True
+    with trio.fail_after(PATIENCE_S):
+        return await node.process.wait()
+
+
+def records(node: Node) -> list[dict[str, Any]]:
+    """What the node has logged so far."""
+    lines = (node.folder / "log").read_text().splitlines(keepends=True)
+    return [json.loads(one) for one in lines if one.endswith("\n")]
+
+
+# --- processes
+
+
+async def deploy(engine: Engine, topics: Sequence[str]) -> str:
+    """Deploys a process of one task a topic, in a row. Returns its id."""
+    process_id = f"spine-{uuid.uuid4().hex[:10]}"
+    content = bpmn(engine.kind, process_id, topics).encode()
+    assert await engine.deploy({f"{process_id}.bpmn": content}) == [process_id]
+    return process_id
+
+
+def new_topic() -> str:
+    """A topic that no other test has."""
+    return f"topic-{uuid.uuid4().hex[:10]}"
+
+
+@asynccontextmanager
+async def instances(engine: Engine, process_id: str, count: int) -> AsyncIterator[None]:
+    """Starts instances. The block ends when the engine says that each has completed."""
+    with trio.fail_after(PATIENCE_S * 2):
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(_complete, engine, process_id)
+            yield
+
+
+async def _complete(engine: Engine, process_id: str) -> None:
+    if Capability.LIST_INSTANCES not in engine.capabilities:
+        wait_ms = round(PATIENCE_S * 1_000)
+        ended = await engine.start_and_wait(process_id, variables=Variables(), wait_ms=wait_ms)
+        assert ended is not None
+        return
+    key = await engine.start(process_id, variables=Variables())
+
+    async def look() -> bool:
+        found = await engine.list_instances(process_id)
+        return any(one.key == key and one.state == "completed" for one in found)
+
+    await until(look)
+
+
+def bpmn(kind: str, process_id: str, topics: Sequence[str]) -> str:
+    """A process of external tasks in a row, in an engine's dialect."""
+    attributes, task = _DIALECTS[kind]
+    steps = ["start", *(f"task-{number}" for number in range(len(topics))), "end"]
+    tasks = (
+        task.format(id=one, topic=topic) for one, topic in zip(steps[1:], topics, strict=False)
+    )
+    flows = (
+        f'<sequenceFlow id="after-{source}" sourceRef="{source}" targetRef="{target}"/>'
+        for source, target in pairwise(steps)
+    )
+    return f"""<?xml version="1.0" encoding="UTF-8"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
+    xmlns:camunda="http://camunda.org/schema/1.0/bpmn"
+    xmlns:zeebe="http://camunda.org/schema/zeebe/1.0"
+    id="definitions" targetNamespace="http://gossamer/spine">
+  <process id="{process_id}" isExecutable="true" {attributes}>
+    <startEvent id="start"/>
+    {"".join(tasks)}
+    <endEvent id="end"/>
+    {"".join(flows)}
+  </process>
+</definitions>"""
+
+
+_DIALECTS: Mapping[str, tuple[str, str]] = {
+    "camunda7": (
+        'camunda:historyTimeToLive="P1D"',
+        '<serviceTask id="{id}" camunda:type="external" camunda:topic="{topic}"/>',
+    ),
+    "camunda8": (
+        "",
+        '<serviceTask id="{id}"><extensionElements><zeebe:taskDefinition type="{topic}"/>'
+        "</extensionElements></serviceTask>",
+    ),
+}
+"""Attributes of the process, and a task."""

@@ -1,0 +1,127 @@
+"""Nodes that die with jobs in their hands, on real engines: nothing is lost or done twice."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.integration.nodes import (
+    PATIENCE_S,
+    agreed,
+    deploy,
+    instances,
+    kill,
+    new_topic,
+    reaches,
+    until,
+    works,
+    write_service,
+)
+from tests.integration.server import Server
+
+from gossamer_hotel.demo.processes import Node, open_nodes
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.engines.port import Engine
+from gossamer_node.local_engines.progress import silent
+
+pytestmark = pytest.mark.processes
+
+JOBS = 6
+
+
+async def leases_held(claimer: Node, count: int) -> Counter[str]:
+    """Waits until so many leases are held; returns how many by which node."""
+
+    async def look() -> Counter[str] | None:
+        await claimer.look()
+        held = Counter(one["holder"] for one in claimer.status["leases"] if one["state"] == "held")
+        return held if held.total() == count else None
+
+    return await until(look)
+
+
+def claimed(node: Node) -> dict[str, int]:
+    """Counts of the node's one claimer, as of the last look."""
+    (counts,) = node.status["claimed"].values()
+    return dict(counts)
+
+
+async def asked(server: Server, times: int) -> None:
+    """Waits until the workers have asked so often."""
+
+    async def look() -> bool:
+        return server.asked.total() >= times
+
+    await until(look)
+
+
+async def test_a_lost_holders_jobs_run_elsewhere_long_before_their_locks_end(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    lock_s = 300
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock=f"{lock_s}s")
+    settings = reaches(engine_config) | works(service, server.origin)
+    async with open_nodes([settings] * 3, tmp_path, silent) as nodes:
+        claimer = await agreed(nodes, engine_config.name)
+        process_id = await deploy(engine, [topic])
+        async with instances(engine, process_id, JOBS):
+            await asked(server, JOBS)
+            held = await leases_held(claimer, JOBS)
+            victim = next(one for one in nodes if one is not claimer and held[one.name])
+            await kill(victim)
+            await asked(server, JOBS + held[victim.name])
+            await leases_held(claimer, JOBS)
+            server.answer()
+        await claimer.look()
+    # Else the locks may have ended by themselves meanwhile.
+    assert lock_s > 2 * PATIENCE_S
+    assert claimed(claimer)["regranted"] == held[victim.name]
+    assert len(server.effects) == JOBS
+    assert sorted(server.asked.values()) == sorted(
+        [1] * (JOBS - held[victim.name]) + [2] * held[victim.name]
+    )
+
+
+async def test_a_lost_claimers_jobs_come_back_when_their_locks_end(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock="5s")
+    settings = reaches(engine_config) | works(service, server.origin)
+    async with open_nodes([settings] * 2, tmp_path, silent) as nodes:
+        claimer = await agreed(nodes, engine_config.name)
+        process_id = await deploy(engine, [topic])
+        async with instances(engine, process_id, JOBS):
+            await asked(server, JOBS)
+            held = await leases_held(claimer, JOBS)
+            assert held[claimer.name]
+            await kill(claimer)
+            assert await agreed(nodes, engine_config.name) is not claimer
+            server.answer()
+    assert len(server.effects) == len(server.asked) == JOBS
+    assert server.asked.total() >= JOBS + held[claimer.name]
+
+
+async def test_outcomes_of_a_lost_claimers_leases_are_taken_by_the_next(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock="5m")
+    claims, holds = reaches(engine_config), works(service, server.origin)
+    async with open_nodes([claims, claims, holds], tmp_path, silent) as nodes:
+        claimer = await agreed(nodes, engine_config.name)
+        process_id = await deploy(engine, [topic])
+        async with instances(engine, process_id, JOBS):
+            await asked(server, JOBS)
+            await leases_held(claimer, JOBS)
+            await kill(claimer)
+            successor = await agreed(nodes, engine_config.name)
+            server.answer()
+
+        async def settled() -> bool:
+            await successor.look()
+            return claimed(successor)["settled"] == JOBS
+
+        await until(settled)
+    assert claimed(successor)["activated"] == 0
+    assert len(server.effects) == server.asked.total() == JOBS

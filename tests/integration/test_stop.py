@@ -1,0 +1,124 @@
+"""A node that is asked to stop: it finishes or hands back, says goodbye, keeps nothing locked."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.integration.nodes import (
+    PATIENCE_S,
+    agreed,
+    deploy,
+    instances,
+    new_topic,
+    reaches,
+    records,
+    stop,
+    until,
+    works,
+    write_service,
+)
+from tests.integration.server import Server
+
+from gossamer_hotel.demo.processes import Node, open_nodes
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.engines.port import WAIT_MS_MAX, Engine, TopicRequest
+from gossamer_node.jobs import Job
+from gossamer_node.local_engines.progress import silent
+from gossamer_node.variables import Variables
+
+pytestmark = pytest.mark.processes
+
+LOCK_S = 300
+"""Of the services here. No test lasts as long, so a job that is seen again was given back."""
+
+assert LOCK_S > 2 * PATIENCE_S
+
+
+async def logged(node: Node, message: str) -> None:
+    async def look() -> bool:
+        return any(one["msg"].startswith(message) for one in records(node))
+
+    await until(look)
+
+
+async def stranger_gets(engine: Engine, topic: str) -> Job:
+    """What another client of the engine gets to work on."""
+
+    async def look() -> Job | None:
+        jobs = await engine.activate(
+            [TopicRequest(topic)], jobs_max=1, wait_ms=WAIT_MS_MAX, worker_id="stranger"
+        )
+        return jobs[0] if jobs else None
+
+    return await until(look)
+
+
+async def test_a_stopping_node_finishes_its_job_and_leaves(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock=f"{LOCK_S}s")
+    settings = [reaches(engine_config), works(service, server.origin)]
+    async with open_nodes(settings, tmp_path, silent) as nodes:
+        claimer, holder = nodes
+        assert await agreed(nodes, engine_config.name) is claimer
+        process_id = await deploy(engine, [topic])
+        async with instances(engine, process_id, 1):
+
+            async def running() -> bool:
+                return await holder.look() and holder.status["holding"]["running"] == 1
+
+            await until(running)
+            os.kill(holder.pid, signal.SIGTERM)
+            await logged(holder, "stopping")
+            server.answer()
+            assert await holder.process.wait() == 0
+        await agreed([claimer], engine_config.name)
+        changes = [one["change"] for one in records(claimer) if one["msg"] == "member"]
+    assert changes[-1] == "left"
+    assert "died" not in changes
+    assert server.asked.total() == 1
+
+
+async def test_a_stopping_node_gives_back_what_it_has_not_finished(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock=f"{LOCK_S}s")
+    settings = reaches(engine_config) | works(service, server.origin)
+    async with open_nodes([settings], tmp_path, silent) as nodes:
+        (node,) = nodes
+        await agreed(nodes, engine_config.name)
+        await engine.start(await deploy(engine, [topic]), variables=Variables())
+
+        async def asked() -> bool:
+            return server.asked.total() == 1
+
+        await until(asked)
+        assert await stop(node) == 0
+        (key,) = server.asked
+        assert (await stranger_gets(engine, topic)).ref.key == key
+
+
+async def test_a_job_that_comes_while_the_node_stops_is_given_back(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock=f"{LOCK_S}s")
+    settings = reaches(engine_config) | works(service, server.origin)
+    async with open_nodes([settings], tmp_path, silent) as nodes:
+        (node,) = nodes
+        await agreed(nodes, engine_config.name)
+        process_id = await deploy(engine, [topic])
+
+        async def polls() -> bool:
+            return await node.look() and node.status["engines"][0]["polls"] > 0
+
+        await until(polls)
+        os.kill(node.pid, signal.SIGTERM)
+        await logged(node, "stopping")
+        await engine.start(process_id, variables=Variables())
+        assert await node.process.wait() == 0
+        await stranger_gets(engine, topic)
+    assert not server.asked
