@@ -483,7 +483,7 @@ def test_outcome_of_an_old_id_is_stale(bench: Bench) -> None:
 def test_unanswered_report_is_repeated_with_pauses(bench: Bench) -> None:
     bench.join("h1", 1)
     bench.outcome("h1", bench.held())
-    reported_ms = []
+    reported_ms: list[int] = []
     while len(reported_ms) < 9:
         for work in bench.claimer.events():
             if isinstance(work, Extend):

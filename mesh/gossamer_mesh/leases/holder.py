@@ -256,8 +256,10 @@ class Holder:
         """When `handle_timer` is next due: 0 for at once."""
         if self._credit_changed:
             return 0
-        repeats = [one.repeat_at_ms for one in self._finished.values()]
-        return min([self._heartbeat_at_ms, *repeats])
+        due_ms = self._heartbeat_at_ms
+        for held in self._finished.values():
+            due_ms = min(due_ms, held.repeat_at_ms)
+        return due_ms
 
     # --- output
 
