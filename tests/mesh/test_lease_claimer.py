@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import pytest
+
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.claimer import Claimer

@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 import pytest
+
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run

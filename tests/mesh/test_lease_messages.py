@@ -4,6 +4,9 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gossamer_mesh.leases.messages import (
     HOLDINGS_MAX,
     NAME_LENGTH_MAX,
@@ -22,8 +25,6 @@ from gossamer_mesh.leases.messages import (
     TopicTerms,
     from_plain,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 LEASE = LeaseId("e/a", "j1", "m1", 2**40, 3, 17)
 TOPIC = TopicTerms("book", 30_000, ["guest", "room"], "wait", 5, 250)

@@ -2,9 +2,10 @@
 
 from collections import Counter
 
-from gossamer_mesh.leases.placement import rank
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gossamer_mesh.leases.placement import rank
 
 MEMBERS = st.lists(st.text(max_size=8), min_size=1, max_size=8, unique=True)
 

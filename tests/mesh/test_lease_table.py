@@ -1,6 +1,7 @@
 """The life of a lease: each pair of state and step, legal or not."""
 
 import pytest
+
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.lease import TRANSITIONS, Lease

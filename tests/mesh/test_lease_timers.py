@@ -1,8 +1,9 @@
 """Due times by name, against a plain dictionary."""
 
-from gossamer_mesh.leases.timers import Timers
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gossamer_mesh.leases.timers import Timers
 
 NAMES = st.sampled_from([("lease", "a"), ("lease", "b"), ("holder", "a")])
 STEPS = st.lists(st.tuples(NAMES, st.none() | st.integers(0, 30)) | st.integers(0, 30))
