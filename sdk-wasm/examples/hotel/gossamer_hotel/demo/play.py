@@ -35,8 +35,11 @@ STILL_MS_MAX = 90_000
 """Without any reservation ending for so long, the rest is lost. Longer than an engine's lock
 (30 s), a new claimer and two more tries together."""
 
-KILL_AFTER = 0.2
-"""Share of the reservations that has ended when the victim is chosen."""
+KILL_LOOK_MS = 10
+"""Between two looks for a victim: a job is in a node's hands for as little as that."""
+
+KILL_AFTER_JOBS = 1
+"""Jobs done for each reservation when the victim is chosen; most reservations have five or six."""
 
 
 @dataclass(slots=True)
@@ -154,11 +157,11 @@ async def _watch_nodes(nodes: Sequence[Node]) -> None:
 
 async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
     while progress.victim is None:
-        await trio.sleep(FROZEN_LOOK_MS / 1_000 / 4)
-        if progress.ended < KILL_AFTER * progress.total:
-            continue
+        await trio.sleep(KILL_LOOK_MS / 1_000)
+        for node in nodes:
+            await node.look()
         claimer = next((one for one in nodes if _claims(one)), None)
-        if claimer is None or not await claimer.look():
+        if claimer is None or sum(map(jobs_done, nodes)) < KILL_AFTER_JOBS * progress.total:
             continue
         held = _held(claimer)
         for node in nodes:
