@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.messages import (

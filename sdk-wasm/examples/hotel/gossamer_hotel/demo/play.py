@@ -190,8 +190,9 @@ def _claims(node: Node) -> bool:
 
 
 def _asks(node: Node) -> bool:
-    """Whether an answer of the engine may be on its way to the node."""
-    return _claims(node) or any(one["polls_open"] for one in node.status.get("engines", ()))
+    """Whether the node has jobs from the engine, or may get some any moment."""
+    polls = any(one["polls_open"] for one in node.status.get("engines", ()))
+    return _claims(node) or polls or bool(node.status.get("leases"))
 
 
 def _held(claimer: Node) -> dict[str, int]:
