@@ -5,7 +5,7 @@ from gossamer_mesh.leases.tombstones import Tombstones
 
 
 def lease(counter: int) -> LeaseId:
-    return LeaseId("e/all", "j", "c", 1, counter)
+    return LeaseId("e/all", "j", "c", 1, 1, counter)
 
 
 def test_the_oldest_is_forgotten_first() -> None:

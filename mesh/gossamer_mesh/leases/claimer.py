@@ -40,7 +40,7 @@ from gossamer_mesh.leases.messages import (
 )
 from gossamer_mesh.leases.timers import Timers
 from gossamer_mesh.leases.tombstones import Tombstones
-from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
+from gossamer_mesh.leases.work import NO_ROOM, EngineWork, Extend, Release, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,10 +49,6 @@ if TYPE_CHECKING:
 _HOLDER = "holder"
 _LEASE = "lease"
 """What a timer is for."""
-
-
-NO_ROOM = "no node had room for it"
-"""Why a job goes back to the engine unworked."""
 
 
 class Claimer:
