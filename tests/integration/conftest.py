@@ -9,9 +9,11 @@ import pytest
 import trio
 from tests.integration.server import Server
 
+from gossamer_hotel.demo.stage import open_engine_process
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
+from gossamer_node.local_engines.progress import silent
 
 SDK = Path(__file__).parents[2] / "sdk-wasm" / "c"
 GUESTS = Path(__file__).parent / "guests"
@@ -29,8 +31,16 @@ def zeebe_config(zeebe_url: str) -> EngineConfig:
     return EngineConfig("eight", "camunda8", zeebe_url)
 
 
+@pytest.fixture
+async def embedded_config(tmp_path: Path) -> AsyncIterator[EngineConfig]:
+    """The engine that comes with Gossamer, one for each test."""
+    async with open_engine_process("embedded", None, tmp_path, silent) as config:
+        yield config
+
+
 @pytest.fixture(
     params=[
+        pytest.param("embedded_config", id="embedded"),
         pytest.param("camunda7_config", id="camunda7", marks=pytest.mark.camunda7),
         pytest.param("zeebe_config", id="zeebe", marks=pytest.mark.zeebe),
     ]
