@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import pytest
 import trio
+from tests.embedded_fixture import embedded_engine, embedded_url
 
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines import (
@@ -26,6 +27,8 @@ from gossamer_node.local_engines import (
     start_camunda7,
     start_zeebe,
 )
+
+__all__ = ["embedded_engine", "embedded_url"]
 
 NOT_RUN = "NOT RUN: "
 """How the reason begins with which a test is skipped because this machine lacks something."""

@@ -307,6 +307,14 @@ class Leasing:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
                 outcome = await self._executor.run(job, _Context(self, run.lease, job))
+                log.info(
+                    "worked",
+                    job=job.ref.key,
+                    topic=job.ref.topic,
+                    engine=job.ref.engine,
+                    epoch=f"{run.lease.term}.{run.lease.counter}",
+                    outcome=type(outcome).__name__.lower(),
+                )
         del self._runs[run.lease]
         if not scope.cancelled_caught:
             self._finish(run.lease, outcome)

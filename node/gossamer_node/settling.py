@@ -141,6 +141,6 @@ def _log(ref: JobRef, outcome: Outcome, settlement: Settlement, work: Report) ->
     if isinstance(outcome, Failed):
         log.warning("failed", message=outcome.message, **said)
     elif settlement.effect is Effect.APPLIED:
-        log.debug("settled", **said)
+        log.info("settled", **said)
     else:
         log.warning("settled otherwise", **said)

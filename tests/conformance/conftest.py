@@ -11,6 +11,7 @@ from gossamer_node.engines.factory import open_engine
 ENGINES: list[tuple[str, Kind, str, list[pytest.MarkDecorator]]] = [
     ("camunda7", "camunda7", "camunda7_url", [pytest.mark.camunda7]),
     ("camunda8", "camunda8", "zeebe_url", [pytest.mark.zeebe]),
+    ("embedded", "camunda7", "embedded_url", []),
 ]
 """Name, dialect, fixture with its URL, marks. One line more puts an engine under the suite."""
 

@@ -315,4 +315,5 @@ async def test_awaited_result(bench: Bench) -> None:
             await start_and_wait(path.process_id, variables=Variables(), wait_ms=1)
     else:
         assert await start_and_wait(path.process_id, variables=Variables(), wait_ms=1) is None
-        assert len(await bench.poll(path.work)) == 1
+        await bench.finish(path.work)
+        await bench.finish(path.after)

@@ -354,6 +354,9 @@ async def test_awaited_instance_gives_its_variables(bench: Bench) -> None:
     assert results == [Variables({"a": 1, "long": str(LONG)}, {"long": "Long"})]
     await run(1)
     assert results[1:] == [None]
+    # Or the engine, when it is stopped, waits for this result.
+    await bench.finish(path.work)
+    await bench.finish(path.after)
 
 
 async def test_instances_and_their_variables_are_read_back(bench: Bench) -> None:

@@ -397,7 +397,7 @@ mutated = st.builds(
 happenings = st.tuples(frames | mutated | st.binary(max_size=60), st.integers(0, 3_000))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(happenings, max_size=25), st.integers(0, 20))
 def test_nothing_that_arrives_raises_or_breaks_a_bound(
     happening: list[tuple[bytes, int]], leave_at: int

@@ -197,7 +197,6 @@ HISTORIC_ACTIVITIES = Listing(
     {
         "activityInstanceId": (Kind.TEXT, "a.id = ?"),
         "processInstanceId": (Kind.TEXT, "i.id = ?"),
-        "processInstanceIdIn": (Kind.TEXTS, "i.id IN (?)"),
         "activityId": (Kind.TEXT, "a.node_id = ?"),
         "activityName": (Kind.TEXT, "a.name = ?"),
         "activityType": (Kind.TEXT, "a.type = ?"),

@@ -19,7 +19,7 @@ from hypercorn.trio import serve
 
 from gossamer_gateway.embedded.api import Desk, create_app
 from gossamer_gateway.embedded.committer import Committer
-from gossamer_gateway.embedded.draining import answer_when_read
+from gossamer_gateway.embedded.draining import Draining
 from gossamer_gateway.embedded.engine import Engine
 from gossamer_gateway.embedded.polls import Polls
 from gossamer_gateway.embedded.store import Store
@@ -32,6 +32,8 @@ KEEP_ALIVE_S = 75.0
 closing connection."""
 STOP_S = 3.0
 """How long requests at hand may take when the engine stops."""
+CLOSE_S = 0.1
+"""How long the last answers may take to leave; idle connections are then closed."""
 REQUESTS_PER_CONNECTION_MAX = 10**9
 """Hypercorn's default of 1,000 stalls HTTP/2 connections that have reached it (measured)."""
 
@@ -51,10 +53,12 @@ def new_id(time_ms: int) -> str:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises: InputError when the address can't be had."""
+    if not 0 <= port < 2**16:
+        raise InputError(f"{port} is no port; name one below {2**16} with --port, or 0 for any.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(
             f"The engine can't listen on {host}:{port}: {error}; "
             "name another with --port or --host."
@@ -98,18 +102,21 @@ async def _serve(desk: Desk, listener: socket.socket, ready: Callable[[], None])
     config.loglevel = "WARNING"
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX
-    config.graceful_timeout = STOP_S
+    config.graceful_timeout = CLOSE_S
     config.include_server_header = False
+
+    app = Draining(create_app(desk))
 
     async def stop_wanted() -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             await anext(signals)
         desk.polls.stop()
+        with trio.move_on_after(STOP_S):
+            await app.wait_idle()
 
     async with trio.open_nursery() as background:
         background.start_soon(desk.committer.run)
         async with trio.open_nursery() as serving:
-            app = answer_when_read(create_app(desk))
             await serving.start(
                 partial(serve, app, config, shutdown_trigger=stop_wanted, mode="asgi")
             )

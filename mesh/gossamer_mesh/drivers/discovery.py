@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 from zeroconf import (
@@ -26,11 +27,12 @@ from gossamer_mesh.drivers.config import Address
 SERVICE_TYPE = "_gossamer._udp.local."
 """RFC 6763 §7: at most 15 characters of name."""
 
-ANSWER_TIMEOUT_MS = 3_000
-"""For the address behind an announced name (zeroconf's own default)."""
+ANSWER_TIMEOUT_MS = 1_000
+"""For the address behind an announced name; it mostly comes with the announcement. Stopping waits
+for a lookup that runs: closed under it, zeroconf ends its thread with an error nobody can catch."""
 
-STOP_TIMEOUT_S = 3.0
-"""For the goodbye on the network, three datagrams some 100 ms apart."""
+STOP_TIMEOUT_S = 5.0
+"""For a running lookup and the goodbye on the network, three datagrams some 100 ms apart."""
 
 _log = logging.getLogger("gossamer.mesh")
 
@@ -54,17 +56,19 @@ async def discover(
     """
     token = trio.lowlevel.current_trio_token()
     zeroconf: Zeroconf | None = None
+    browser: ServiceBrowser | None = None
 
     def start() -> None:
-        nonlocal zeroconf
+        nonlocal zeroconf, browser
         zeroconf = Zeroconf(interfaces=_interfaces(bound_host))
         zeroconf.register_service(_announcement(mesh_name, node_id, address))
         listener = _Listener(mesh_name, node_id, lambda each: token.run_sync_soon(found, each))
-        ServiceBrowser(zeroconf, SERVICE_TYPE, listener)
+        browser = ServiceBrowser(zeroconf, SERVICE_TYPE, listener)
 
     def stop() -> None:
+        if browser is not None:
+            browser.cancel()
         if zeroconf is not None:
-            zeroconf.unregister_all_services()
             zeroconf.close()
 
     try:
@@ -89,13 +93,18 @@ class _Listener(ServiceListener):
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         if name == self._own:
             return
-        info = zc.get_service_info(type_, name, ANSWER_TIMEOUT_MS)
+        try:
+            info = zc.get_service_info(type_, name, ANSWER_TIMEOUT_MS)
+        except Error as error:  # its own loop was too busy
+            _log.debug("the address of %s was not found: %s", name, error)
+            return
         if info is None or info.port is None:
             return
         if info.properties.get(b"mesh") != self._mesh_name.encode():
             return
         for host in info.parsed_addresses():
-            self._tell((host, info.port))
+            with suppress(trio.RunFinishedError):
+                self._tell((host, info.port))
 
     def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         self.add_service(zc, type_, name)
