@@ -35,8 +35,9 @@ STILL_MS_MAX = 90_000
 """Without any reservation ending for so long, the rest is lost. Longer than an engine's lock
 (30 s), a new claimer and two more tries together."""
 
-KILL_AFTER = 0.2
-"""Share of the reservations that has ended when the victim is chosen."""
+KILL_AFTER_JOBS = 1
+"""Settled jobs for each reservation when the victim is chosen. Most reservations have five or six,
+and all move on together, so none may have ended by then and most are in the middle."""
 
 
 @dataclass(slots=True)
@@ -155,18 +156,15 @@ async def _watch_nodes(nodes: Sequence[Node]) -> None:
 async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
     while progress.victim is None:
         await trio.sleep(FROZEN_LOOK_MS / 1_000 / 4)
-        if progress.ended < KILL_AFTER * progress.total:
-            continue
         claimer = next((one for one in nodes if _claims(one)), None)
-        if claimer is not None and await claimer.look():
-            held = _held(claimer)
-            for node in nodes:
-                if (
-                    node is not claimer
-                    and held.get(node.name)
-                    and await _try(node, claimer, progress)
-                ):
-                    return
+        if claimer is None or not await claimer.look():
+            continue
+        if _counted([claimer], "settled") < KILL_AFTER_JOBS * progress.total:
+            continue
+        held = _held(claimer)
+        for node in nodes:
+            if node is not claimer and held.get(node.name) and await _try(node, claimer, progress):
+                return
 
 
 async def _try(node: Node, claimer: Node, progress: Progress) -> bool:
@@ -200,8 +198,13 @@ def _held(claimer: Node) -> dict[str, int]:
 
 def regrants(nodes: Sequence[Node]) -> int:
     """Leases that were taken from a lost holder and granted to another, over all claimers."""
+    return _counted(nodes, "regranted")
+
+
+def _counted(nodes: Sequence[Node], what: str) -> int:
+    """What the claimers on these nodes have counted, as of the last look."""
     return sum(
-        counts["regranted"]
+        counts[what]
         for node in nodes
         if not node.killed
         for counts in node.status["claimed"].values()
