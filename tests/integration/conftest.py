@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.integration.nodes import ENGINES
 from tests.integration.server import Server
 
 from gossamer_hotel.demo.stage import open_engine_process
@@ -38,13 +39,7 @@ async def embedded_config(tmp_path: Path) -> AsyncIterator[EngineConfig]:
         yield config
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("embedded_config", id="embedded"),
-        pytest.param("camunda7_config", id="camunda7", marks=pytest.mark.camunda7),
-        pytest.param("zeebe_config", id="zeebe", marks=pytest.mark.zeebe),
-    ]
-)
+@pytest.fixture(params=ENGINES)
 def engine_config(request: pytest.FixtureRequest) -> EngineConfig:
     """Each engine in turn."""
     config: EngineConfig = request.getfixturevalue(request.param)
