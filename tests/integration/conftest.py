@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -71,10 +71,10 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def at_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Processes of a test keep what they keep away from the person's own folders."""
+def at_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What processes of a test leave, they leave in the session's folder."""
     home = tmp_path_factory.getbasetemp() / "home"
-    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
-    yield
+    for variable, name in (("XDG_STATE_HOME", "state"), ("TMPDIR", "tmp")):
+        folder = home / name
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv(variable, str(folder))

@@ -23,12 +23,6 @@ async def demo(engine: Sequence[str], *arguments: str) -> dict[str, Any]:
     return result
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a run that went wrong leaves its logs."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("demo")))
-
-
 @pytest.fixture
 def engine_arguments(engine_config: EngineConfig) -> list[str]:
     if engine_config.name == "embedded":
