@@ -88,7 +88,8 @@ def works(service: Path, server: str) -> dict[str, Any]:
 
 
 async def agreed(nodes: Sequence[Node], engine: str) -> Node:
-    """Waits until all nodes that live see each other and one claimer; returns it."""
+    """Waits until all nodes that live see each other and one claimer, and nobody else has a poll
+    open from when it claimed; returns that claimer."""
     alive = [one for one in nodes if not one.killed]
 
     async def look() -> Node | None:
@@ -98,7 +99,10 @@ async def agreed(nodes: Sequence[Node], engine: str) -> Node:
         named = {_claimer_id(one, engine) for one in alive}
         if len(named) > 1 or any(len(one.status["members"]) != len(alive) for one in alive):
             return None
-        return next((one for one in alive if one.status["node"]["id"] in named), None)
+        claimer = next((one for one in alive if one.status["node"]["id"] in named), None)
+        if any(_polls(one, engine) for one in alive if one is not claimer):
+            return None
+        return claimer
 
     return await until(look)
 
@@ -108,6 +112,10 @@ def _claimer_id(node: Node, engine: str) -> str | None:
         if one["engine"] == engine:
             return str(one["id"])
     return None
+
+
+def _polls(node: Node, engine: str) -> int:
+    return sum(one["polls_open"] for one in node.status["engines"] if one["name"] == engine)
 
 
 async def kill(node: Node) -> None:

@@ -266,6 +266,7 @@ class Leasing:
         """Jobs that a poll brought; their locks began after the poll did."""
         claimer = self._claimers[group]
         for job in jobs:
+            log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
             claimer.handle_activated(
                 job.ref.key,
                 job.ref.topic,
@@ -345,6 +346,10 @@ class Leasing:
             for machine in machines:
                 for member_id, message in machine.messages_to_send():
                     moved = True
+                    if isinstance(message, wire.Grant):
+                        lease = message.lease
+                        epoch = f"{lease.term}.{lease.counter}"
+                        log.debug("granted", job=lease.key, epoch=epoch, holder=member_id)
                     if member_id == self._mesh.node_id:
                         self._local.append(message)
                     else:
@@ -406,6 +411,7 @@ class Leasing:
                     "reachable": name in self._infos and not self._unreachable[name].is_set(),
                     "product": self._infos[name].product if name in self._infos else None,
                     "version": self._infos[name].version if name in self._infos else None,
+                    "polls_open": self._loops[electing.group_of(name)].polls_open(),
                     "polls": self._loops[electing.group_of(name)].counts.polls,
                     "jobs_activated": self._loops[electing.group_of(name)].counts.jobs,
                 }
