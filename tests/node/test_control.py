@@ -38,9 +38,9 @@ async def test_junk_and_a_hasty_client_do_not_end_it(tmp_path: Path) -> None:
 
 
 def test_two_nodes_cannot_share_a_folder(tmp_path: Path) -> None:
-    with hold_folder(tmp_path):
-        with pytest.raises(InputError, match="a node already runs in"), hold_folder(tmp_path):
-            pass
+    sentence = "a node already runs in"
+    with hold_folder(tmp_path), pytest.raises(InputError, match=sentence), hold_folder(tmp_path):
+        pass
     with hold_folder(tmp_path):
         pass
 
