@@ -92,8 +92,6 @@ class StepFailed(GatewayError):
 class StorageFailed(GatewayError):
     """The engine's file could not be written or read; nothing of the request was kept."""
 
-    exit_status = 1
-
 
 class Overloaded(GatewayError):
     """A bound was reached; the same request may be tried again later."""

@@ -25,11 +25,11 @@ from gossamer_node.control import serve_control
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
-from gossamer_node.executing import Executor
-from gossamer_node.leasing import Leasing
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.executing import Executor
+from gossamer_node.work.leasing import Leasing
 
 log = logs.get("node")
 

@@ -21,6 +21,7 @@ from tests.gateway.bpmn_text import (
 )
 from tests.gateway.world import LOCK_MS, World, plain, variables
 
+from gossamer_gateway.embedded import engine as engine_module
 from gossamer_gateway.embedded import flow as flow_module
 from gossamer_gateway.embedded import queries, walk
 from gossamer_gateway.embedded.engine import TopicFetch
@@ -443,6 +444,17 @@ def test_a_senseless_failure_is_refused(world: World, retries: int, retry_ms: in
     with pytest.raises(BadRequest):
         world.fail(task_id, retries=retries, retry_ms=retry_ms)
     assert world.engine.task(task_id).retries is None
+
+
+def test_a_fetch_hands_out_no_more_than_can_be_carried(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FETCH_BYTES_MAX", 2_500)
+    world.deploy(p=one_task())
+    for _ in range(3):
+        world.start(text="x" * 1_000)
+    world.start(text="x" * 9_000)
+    assert [len(world.fetch("t")) for _ in range(4)] == [2, 1, 1, 0]
 
 
 def test_a_fetch_may_want_some_tasks_only(world: World) -> None:

@@ -4,6 +4,7 @@ answered is lost, and nothing is half there.
 `GOSSAMER_RECOVERY_SEED` repeats a run; a failing test's message holds its seed.
 """
 
+import gc
 import os
 import random
 import secrets
@@ -24,10 +25,10 @@ from gossamer_gateway.errors import InputError
 
 pytestmark = pytest.mark.processes
 
-KILLS = 4
+KILLS = 5
 CLIENTS = 12
-SECONDS_BETWEEN_KILLS = (0.3, 1.2)
-COMMITS_MIN = 1_000
+ANSWERS_BETWEEN_KILLS = (20, 400)
+"""Each is a commit, or part of one that it shares."""
 
 PROCESS = bpmn(
     start(), task("a"), call("c", "C", '<camunda:in variables="all"/>',
@@ -45,13 +46,12 @@ class Acknowledged:
     Attributes:
         started: instance ids by business key.
         done: topics that were completed, by business key.
-        unsure: (business key, topic) of completions that were never answered.
+        answers: counts them.
     """
 
     started: dict[str, str] = field(default_factory=dict)
     done: dict[str, set[str]] = field(default_factory=dict)
-    unsure: set[tuple[str, str]] = field(default_factory=set)
-    answers: int = 0
+    answers: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(0))
 
 
 async def client(
@@ -65,13 +65,13 @@ async def client(
             body = {"businessKey": key, "variables": {"key": {"value": key}}}
             answer = await post(http, "/process-definition/key/P/start", body)
             known.started[key] = answer.json()["id"]
-            known.answers += 1
+            known.answers.release()
         answer = await post(
             http, "/external-task/fetchAndLock",
             {"workerId": worker, "maxTasks": 3,
              "topics": [{"topicName": topic, "lockDuration": 1_000} for topic in TOPICS]},
         )  # fmt: skip
-        known.answers += 1
+        known.answers.release()
         for locked in answer.json():
             key, topic = locked["variables"]["key"]["value"], locked["topicName"]
             for before in TOPICS[: TOPICS.index(topic)]:
@@ -80,14 +80,12 @@ async def client(
                 "workerId": worker,
                 "variables": {f"by_{topic}": {"value": f"{topic} of {key}"}},
             }
-            known.unsure.add((key, topic))
             answer = await http.post(f"/external-task/{locked['id']}/complete", json=body)
             # A lock of one second may have gone to another in the meantime.
             assert answer.status_code in (204, 400, 404), answer.text
             if answer.status_code == 204:
                 known.done.setdefault(key, set()).add(topic)
-                known.unsure.discard((key, topic))
-                known.answers += 1
+                known.answers.release()
 
 
 def open_http(url: str) -> httpx.AsyncClient:
@@ -111,7 +109,8 @@ async def work_until_killed(
     async with open_http(url) as http, trio.open_nursery() as clients:
         for number in range(CLIENTS):
             clients.start_soon(until_it_is_gone, number, http)
-        await trio.sleep(seed.uniform(*SECONDS_BETWEEN_KILLS))
+        for _ in range(seed.randint(*ANSWERS_BETWEEN_KILLS)):
+            await known.answers.acquire()
         await trio.to_thread.run_sync(engine.kill)
 
 
@@ -168,6 +167,8 @@ async def drain(url: str, hint: str) -> None:
                 assert answer.status_code == 204, (hint, answer.text)
 
 
+# httpx leaves the generator of a body unfinished when its connection breaks in the middle of it.
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning")
 async def test_kills_at_any_moment_lose_nothing_that_was_answered(
     embedded_engine: EmbeddedEngine,
 ) -> None:
@@ -182,10 +183,8 @@ async def test_kills_at_any_moment_lose_nothing_that_was_answered(
             "/deployment/create", files={name: (name, data) for name, data in files.items()}
         )
     assert deployed.status_code == 200, deployed.text
-    kills = 0
-    while kills < KILLS or known.answers < COMMITS_MIN:
+    for _ in range(KILLS):
         await work_until_killed(embedded_engine, url, known, seed)
-        kills += 1
         check(embedded_engine.data, known, hint)
         url = embedded_engine.start()
     await drain(url, hint)
@@ -196,6 +195,7 @@ async def test_kills_at_any_moment_lose_nothing_that_was_answered(
     file.close()
     assert states == [("COMPLETED",)], hint
     assert embedded_engine.log() == "", hint
+    gc.collect()  # so that what httpx left is found here, and not in another test
 
 
 def test_one_file_has_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +203,7 @@ def test_one_file_has_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     first = Store(tmp_path / "engine.sqlite")
     with pytest.raises(InputError, match="another process has it open"):
         Store(tmp_path / "engine.sqlite")
+    assert (tmp_path / "engine.sqlite").stat().st_mode & 0o077 == 0
     first.close()
     Store(tmp_path / "engine.sqlite").close()
 

@@ -93,7 +93,7 @@ async def agreed(nodes: Sequence[Node], engine: str) -> Node:
 
 def _claimer_id(node: Node, engine: str) -> str | None:
     for one in node.status["claimers"]:
-        if one["group"].split("/")[0] == engine:
+        if one["engine"] == engine:
             return str(one["id"])
     return None
 

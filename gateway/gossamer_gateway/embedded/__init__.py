@@ -1,6 +1,9 @@
 """The embedded engine: a small BPMN engine that speaks Camunda 7's REST dialect, in one process.
 
-`command` is `gossamer engine`; `api` the dialect over HTTP; `engine` decides; `flow` asks
-SpiffWorkflow where a token goes; `bpmn` reads models and refuses what is not run; `store` keeps
-everything in one SQLite file, `committer` many requests in one transaction.
+`command` is `gossamer engine`, `server` its process. From outside to inside: `draining` and `api`
+take requests (`requests` reads them, `dialect` writes the answers); `polls` lets workers wait;
+`committer` puts many commands into one transaction; `engine` decides, `walk` moves tokens, `flow`
+asks SpiffWorkflow which way, `definitions` keeps models that `bpmn` has read or refused, with
+`expressions` for their conditions and `values` for variables; `store` is the SQLite file, `queries`
+its lists.
 """

@@ -30,6 +30,8 @@ from gossamer_gateway.errors import (
 
 LOCK_MS_MAX = 10 * 365 * 24 * 3_600_000
 """Ten years: no lock is meant to be longer, and no date is written past the year 9999."""
+FETCH_BYTES_MAX = 16 * 2**20
+"""Variables handed out by one fetch; tasks beyond it wait for the next. One task always goes."""
 MESSAGE_CHARS_MAX = 666
 """Camunda 7 cuts an error message to its column's 4000 bytes, 666 characters."""
 
@@ -143,9 +145,13 @@ class Engine:
         for fetch in topics:
             for place in self._store.free_tasks(fetch.topic, now_ms, tasks_max, fetch.wanted):
                 found.setdefault(place, fetch)
-        locked = []
+        locked: list[LockedTask] = []
+        size = 0
         for place in sorted(found)[:tasks_max]:
             fetch, task = found[place], self._store.task_at(place)
+            size += self._store.variables_bytes(task.instance_id)
+            if locked and size > FETCH_BYTES_MAX:
+                break
             instance = self._store.instance(task.instance_id)
             assert instance is not None
             task.worker_id, task.lock_until_ms = worker_id, now_ms + fetch.lock_ms

@@ -7,12 +7,13 @@ locked in that very moment is freed again (Camunda 7 leaves it locked for nobody
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import trio
 
 from gossamer_gateway.embedded.committer import Committer
 from gossamer_gateway.embedded.engine import Engine, LockedTask, TopicFetch
-from gossamer_gateway.errors import Overloaded
+from gossamer_gateway.errors import Overloaded, UnknownTask
 
 ASLEEP_MAX = 200
 """Polls that may wait at once; Camunda 7's queue for them holds as many."""
@@ -106,7 +107,9 @@ class Polls:
     async def _give_back(self, locked: Sequence[LockedTask]) -> None:
         def unlock(_now_ms: int) -> None:
             for entry in locked:
-                self._engine.unlock(entry.task.id)
+                with suppress(UnknownTask):
+                    if self._engine.task(entry.task.id) == entry.task:  # else it has moved on
+                        self._engine.unlock(entry.task.id)
 
         if locked:
             await self._committer.submit(unlock)

@@ -123,18 +123,30 @@ class Store:
         """
         self._path = path
         try:
+            if path is not None:
+                path.touch(mode=0o600)  # what is in it is its owner's affair
             self.connection = sqlite3.connect(
                 ":memory:" if path is None else path,
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=LOCKED_WAIT_S,
             )
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
             self._prepare()
         except sqlite3.Error as error:
-            reason = "another process has it open" if "locked" in str(error) else str(error)
-            raise InputError(
-                f"The engine's file {path} can't be used: {reason}; name another with --data."
-            ) from error
+            self.close()
+            raise self._unusable(error) from error
+        except InputError:
+            self.close()
+            raise
+
+    def _unusable(self, error: Exception) -> InputError:
+        reason = "another process has it open" if "locked" in str(error) else str(error)
+        return InputError(
+            f"The engine's file {self._path} can't be used: {reason}; name another with --data."
+        )
 
     def _prepare(self) -> None:
         execute = self.connection.execute
@@ -255,6 +267,13 @@ class Store:
             (instance_id,),
         ).fetchone()
         return read_instance(row) if row else None
+
+    def variables_bytes(self, instance_id: str) -> int:
+        """How much the variables of an instance take."""
+        (size,) = self.connection.execute(
+            "SELECT length(variables) FROM instance WHERE id = ?", (instance_id,)
+        ).fetchone()
+        return int(size)
 
     def called_by(self, instance_id: str) -> list[str]:
         """Ids of the running instances that an instance has called."""

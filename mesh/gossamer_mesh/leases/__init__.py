@@ -7,5 +7,5 @@ offers its free slots, runs what it is granted, and keeps each outcome until it 
 
 Rules of this package, as of `swim`: no clock, no socket, no `random`; `now_ms` comes in, messages
 and events go out. A lost or repeated message costs time, never a job: every message is
-idempotent, and what matters is sent again until it is answered.
+idempotent, and what matters is sent again until it is answered. `mesh/LEASES.md` has the protocol.
 """

@@ -45,7 +45,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
 
-
 _HOLDER = "holder"
 _LEASE = "lease"
 """What a timer is for."""
@@ -78,10 +77,9 @@ class Claimer:
         self._timers = Timers()
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
-        self._counts = {
-            name: 0
-            for name in ("activated", "granted", "regranted", "settled", "released", "stale")
-        }
+        self._counts = dict.fromkeys(
+            ("activated", "granted", "regranted", "settled", "released", "stale"), 0
+        )
 
     # --- commands
 

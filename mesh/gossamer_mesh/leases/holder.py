@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
 
 
+PEERS_KEPT_MAX = 1_024
+"""Claimers whose newest grant is remembered; beyond, only those of living members. A member that
+was called dead by mistake would otherwise have its late grants taken a second time."""
+
+
 class Run:
     """Start a worker on `payload`; end by `finish` or `hand_back`."""
 
@@ -177,7 +182,8 @@ class Holder:
     def set_members(self, member_ids: "set[str]") -> None:
         """Says who is alive, this member included: outcomes go to nobody else."""
         self._members = set(member_ids)
-        self._peers = {key: peer for key, peer in self._peers.items() if key[0] in member_ids}
+        if len(self._peers) > PEERS_KEPT_MAX:
+            self._peers = {key: peer for key, peer in self._peers.items() if key[0] in member_ids}
         self._reroute()
 
     def finish(self, lease: LeaseId, outcome: bytes, now_ms: int) -> None:
@@ -251,8 +257,10 @@ class Holder:
         """When `handle_timer` is next due: 0 for at once."""
         if self._credit_changed:
             return 0
-        repeats = [one.repeat_at_ms for one in self._finished.values()]
-        return min([self._heartbeat_at_ms, *repeats])
+        due_ms = self._heartbeat_at_ms
+        for held in self._finished.values():
+            due_ms = min(due_ms, held.repeat_at_ms)
+        return due_ms
 
     # --- output
 

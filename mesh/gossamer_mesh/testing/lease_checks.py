@@ -13,6 +13,7 @@ from gossamer_mesh.leases.work import Report
 
 if TYPE_CHECKING:
     from gossamer_mesh.leases.claimer import Claimer
+    from gossamer_mesh.leases.config import LeaseConfig
     from gossamer_mesh.leases.messages import Message
 
 GRANTS_MAX = 3
@@ -33,6 +34,7 @@ class ShadowCredit:
     """One holder's newest offer to one claimer, and the grants that it did not know of."""
 
     session: int
+    heard_ms: int
     sequence: int = -1
     slots_free: int = 0
     outstanding: dict[int, int] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class Checks:
 
     Args:
         granted: ids that were ever granted, by anybody.
-        accept_ms: after which a grant without an answer is lost.
+        config: of the claimers and the holder.
     """
 
     def __init__(
@@ -52,17 +54,15 @@ class Checks:
         session: int,
         slots: int,
         bytes_max: int,
-        kept_max: int,
         granted: set[LeaseId],
-        accept_ms: int,
+        config: "LeaseConfig",
     ) -> None:
         self._member_id = member_id
         self._session = session
         self._slots = slots
         self._bytes_max = bytes_max
-        self._kept_max = kept_max
         self._granted = granted
-        self._accept_ms = accept_ms
+        self._config = config
         self._started: set[LeaseId] = set()
         self._settled: set[LeaseId] = set()
         self._offers: dict[tuple[str, str], ShadowCredit] = {}
@@ -89,26 +89,33 @@ class Checks:
             self._break(f"runs {len(running)} on {self._slots} slots, and says {statistics}")
         if sum(running.values()) > self._bytes_max:
             self._break(f"holds {running} bytes of at most {self._bytes_max}")
-        if statistics["running"] + statistics["unacknowledged"] > self._kept_max:
-            self._break(f"keeps {statistics} of at most {self._kept_max}")
+        if statistics["running"] + statistics["unacknowledged"] > self._config.outcomes_kept_max:
+            self._break(f"keeps {statistics} of at most {self._config.outcomes_kept_max}")
 
     # --- the claimer
 
     def note_state(self, sender: str, state: Offer | Heartbeat, now_ms: int) -> None:
         """Keeps what a claimer is told of a holder's credit."""
         shadow = self._offers.get((state.group, sender))
-        if shadow is None or shadow.session != state.session:
-            shadow = self._offers[(state.group, sender)] = ShadowCredit(state.session)
+        if (
+            shadow is None
+            or shadow.session != state.session
+            # A holder that was silent for so long was lost: its account begins anew.
+            or now_ms - shadow.heard_ms >= self._config.silence_ms
+        ):
+            shadow = ShadowCredit(state.session, now_ms)
+            self._offers[(state.group, sender)] = shadow
         if state.sequence <= shadow.sequence:
             return
         shadow.sequence = state.sequence
+        shadow.heard_ms = now_ms
         if isinstance(state, Offer):
             shadow.slots_free = state.slots_free
             seen = state.counter_seen if state.claimer_session == self._session else 0
             shadow.outstanding = {
                 counter: sent_ms
                 for counter, sent_ms in shadow.outstanding.items()
-                if counter > seen and sent_ms > now_ms - self._accept_ms
+                if counter > seen and sent_ms > now_ms - self._config.accept_ms
             }
 
     def note_member_lost(self, member_id: str) -> None:

@@ -215,15 +215,7 @@ class LeaseModel:
         slots = self._rng.randint(1, 4)
         config = self._config
         holder = Holder(session, slots, BYTES_MAX, config)
-        checks = Checks(
-            member_id,
-            session,
-            slots,
-            BYTES_MAX,
-            config.outcomes_kept_max,
-            self._granted,
-            config.accept_ms,
-        )
+        checks = Checks(member_id, session, slots, BYTES_MAX, self._granted, config)
         process = Process(member_id, session, holder, checks)
         process.view = view | {member_id}
         for group, topics in sorted(self._groups.items()):

@@ -68,7 +68,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
-    claimers = {one["group"].split("/")[0]: one["member"] for one in status["claimers"]}
+    claimers = {one["engine"]: one["member"] for one in status["claimers"]}
     yield ""
     yield from _table(
         ("MEMBER", "ID", "ADDRESS", "STATE", "CLAIMS FROM"),

@@ -1,9 +1,9 @@
 """Runs the reservations, watches them end, and on request ends a node in the middle.
 
-The victim is a node that is seen to hold work and does not claim (a claimer's death costs the
-engine's lock time until its successor takes over, which is another play). It is frozen first: what
-the claimer still lists as held by a frozen node is held for certain, and then it is killed with
-SIGKILL. So "killed with jobs in hand" is something that was seen, not hoped for.
+The victim is a node that is seen to hold work and that neither claims nor has a poll open from
+when it did: a claimer's death costs the engine's lock time, which is another play. It is frozen
+first: what the claimer still lists as held by a frozen node is held for certain, and then it is
+killed with SIGKILL. So "killed with jobs in hand" is something that was seen, not hoped for.
 """
 
 import os
@@ -158,15 +158,12 @@ async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
         if progress.ended < KILL_AFTER * progress.total:
             continue
         claimer = next((one for one in nodes if _claims(one)), None)
-        if claimer is not None and await claimer.look():
-            held = _held(claimer)
-            for node in nodes:
-                if (
-                    node is not claimer
-                    and held.get(node.name)
-                    and await _try(node, claimer, progress)
-                ):
-                    return
+        if claimer is None or not await claimer.look():
+            continue
+        held = _held(claimer)
+        for node in nodes:
+            if held.get(node.name) and not _asks(node) and await _try(node, claimer, progress):
+                return
 
 
 async def _try(node: Node, claimer: Node, progress: Progress) -> bool:
@@ -187,6 +184,11 @@ async def _try(node: Node, claimer: Node, progress: Progress) -> bool:
 
 def _claims(node: Node) -> bool:
     return any(one["id"] == node.status["node"]["id"] for one in node.status.get("claimers", ()))
+
+
+def _asks(node: Node) -> bool:
+    """Whether an answer of the engine may be on its way to the node."""
+    return _claims(node) or any(one["polls_open"] for one in node.status.get("engines", ()))
 
 
 def _held(claimer: Node) -> dict[str, int]:

@@ -6,8 +6,7 @@ What goes in: messages from the mesh, membership, activated jobs, outcomes, time
 messages, calls to engines, workers to start. Messages to this very member take the short way
 around the mesh and are otherwise treated alike.
 
-Who claims is worked out by each member for itself, from what the members say of themselves:
-`engines` (name → fingerprint) and `claims` (group → term), in their tags.
+Who claims is for `electing` to say, at every change of the mesh or of an engine's reach.
 """
 
 import secrets
@@ -23,15 +22,15 @@ from gossamer_mesh.leases import messages as wire
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
-from gossamer_mesh.leases.placement import rank
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
-from gossamer_node import logs, settling
-from gossamer_node.claiming import ClaimLoop, now_ms
+from gossamer_node import logs
 from gossamer_node.engines.port import Engine, EngineInfo
 from gossamer_node.errors import EngineError
-from gossamer_node.executing import Executor
-from gossamer_node.job_wire import pack_outcome, pack_payload, pack_receipt, unpack_job
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.work import electing, settling
+from gossamer_node.work.claiming import ClaimLoop, now_ms
+from gossamer_node.work.executing import Executor
+from gossamer_node.work.wire import pack_outcome, pack_payload, pack_receipt, unpack_job
 
 log = logs.get("leasing")
 
@@ -45,9 +44,6 @@ connection costs the HTTP pool a look for every request (at 32 that was a third 
 PROBE_MS = 5_000
 """How often an engine that does not answer is asked again whether it is there."""
 
-GROUP = "all"
-"""The one claim group of an engine."""
-
 
 class Leasing:
     """This member's claimers and holder.
@@ -59,6 +55,8 @@ class Leasing:
         slots: jobs that may be here at once.
         claims: whether this node may claim at all.
         config: bounds and intervals of leases.
+
+    Raises: InputError for more engines than a member can announce.
     """
 
     def __init__(
@@ -71,6 +69,7 @@ class Leasing:
         claims: bool,
         config: LeaseConfig | None = None,
     ) -> None:
+        electing.refuse_too_many(list(engines))
         self._mesh = mesh
         self._engines = engines
         self._executor = executor
@@ -90,7 +89,7 @@ class Leasing:
         self._stopping = False
         self._nursery: trio.Nursery | None = None
         for name, engine in engines.items():
-            group = f"{name}/{GROUP}"
+            group = electing.group_of(name)
             claimer = Claimer(group, mesh.node_id, self._session, self._config)
             self._claimers[group] = claimer
             self._loops[group] = ClaimLoop(
@@ -218,69 +217,48 @@ class Leasing:
         self._review()
 
     def _review(self) -> None:
-        """Works out, from what every member says, who claims for each group."""
+        """Works out who claims, and tells the machines and the mesh."""
         members = self._mesh.members()
+        reachable = self._reachable(members)
+        claimers = electing.claimers(members, self._mesh.node_id, reachable)
         self._holder.set_members({one.id for one in members} | {self._mesh.node_id})
-        groups = {name for one in members for name in _engines(one)} | set(self._engines)
-        for name in sorted(groups):
-            group = f"{name}/{GROUP}"
-            candidates = [
-                one.id for one in members if one.id != self._mesh.node_id and name in _engines(one)
-            ]
-            if self._reaches(name, members):
-                candidates.append(self._mesh.node_id)
-            first = rank(group, candidates)[0] if candidates else None
-            if first is not None and self._claimer_of.get(group) != first:
-                self._claimer_of[group] = first
+        for name in sorted({*claimers, *self._claimer_of, *self._engines}):
+            group, first = electing.group_of(name), claimers.get(name)
+            if self._claimer_of.get(name) != first:
                 log.info("claimer", engine=name, member=first)
-            elif first is None:
-                self._claimer_of.pop(group, None)
             self._holder.serve(group, self._executor.topics(name))
             self._holder.set_claimer(group, first)
-            claimer = self._claimers.get(group)
-            if claimer is not None:
-                term_seen_max = max((_term(one, group) for one in members), default=0)
-                claimer.elect(first == self._mesh.node_id, term_seen_max)
-        self._announce(members)
+            if group in self._claimers:
+                self._claimers[group].elect(
+                    first == self._mesh.node_id, electing.term_seen_max(members, group)
+                )
+        self._claimer_of = claimers
+        terms = {group: one.term for group, one in self._claimers.items() if one.elected}
+        self._mesh.set_tags(electing.tags(reachable, terms))
         self._pump()
 
-    def _reaches(self, name: str, members: list[Member]) -> bool:
-        """Whether this member may claim at the engine: it answers, and it is the mesh's own.
+    def _reachable(self, members: list[Member]) -> dict[str, str]:
+        """Fingerprints of the engines that this member may claim from now.
 
         One name must mean one engine: where others have announced another fingerprint before us,
         ours stays out, and a person is told.
         """
-        info = self._infos.get(name)
-        if info is None or self._stopping or not self._may_claim or name not in self._engines:
-            return False
-        if self._unreachable[name].is_set():
-            return False
-        for one in members:
-            theirs = _engines(one).get(name)
-            if one.id != self._mesh.node_id and theirs not in (None, info.fingerprint):
+        if self._stopping or not self._may_claim:
+            return {}
+        reachable = {}
+        for name, info in sorted(self._infos.items()):
+            if self._unreachable[name].is_set():
+                continue
+            other = electing.namesake(members, self._mesh.node_id, name, info.fingerprint)
+            if other is None:
+                reachable[name] = info.fingerprint
+            else:
                 log.error(
-                    f"engine {name} is another engine on node {one.name}: this node does not claim "
-                    "from it; give the two engines different names",
+                    f"engine {name} is another engine on node {other.name}: this node does not "
+                    "claim from it; give the two engines different names",
                     engine=name,
                 )
-                return False
-        return True
-
-    def _announce(self, members: list[Member]) -> None:
-        self._mesh.set_tags(
-            {
-                "engines": {
-                    name: info.fingerprint
-                    for name, info in sorted(self._infos.items())
-                    if self._reaches(name, members)
-                },
-                "claims": {
-                    group: claimer.term
-                    for group, claimer in sorted(self._claimers.items())
-                    if claimer.elected
-                },
-            }
-        )
+        return reachable
 
     # --- jobs in, outcomes out
 
@@ -288,6 +266,7 @@ class Leasing:
         """Jobs that a poll brought; their locks began after the poll did."""
         claimer = self._claimers[group]
         for job in jobs:
+            log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
             claimer.handle_activated(
                 job.ref.key,
                 job.ref.topic,
@@ -332,7 +311,7 @@ class Leasing:
         self._pump()
 
     async def _work_at_engine(self, claimer: Claimer, work: EngineWork) -> None:
-        name = claimer.group.removesuffix(f"/{GROUP}")
+        name = electing.engine_of(claimer.group)
         engine = self._engines[name]
         async with self._limits[name]:
             if isinstance(work, Extend):
@@ -367,6 +346,10 @@ class Leasing:
             for machine in machines:
                 for member_id, message in machine.messages_to_send():
                     moved = True
+                    if isinstance(message, wire.Grant):
+                        lease = message.lease
+                        epoch = f"{lease.term}.{lease.counter}"
+                        log.debug("granted", job=lease.key, epoch=epoch, holder=member_id)
                     if member_id == self._mesh.node_id:
                         self._local.append(message)
                     else:
@@ -428,14 +411,15 @@ class Leasing:
                     "reachable": name in self._infos and not self._unreachable[name].is_set(),
                     "product": self._infos[name].product if name in self._infos else None,
                     "version": self._infos[name].version if name in self._infos else None,
-                    "polls": self._loops[f"{name}/{GROUP}"].counts.polls,
-                    "jobs_activated": self._loops[f"{name}/{GROUP}"].counts.jobs,
+                    "polls_open": self._loops[electing.group_of(name)].polls_open(),
+                    "polls": self._loops[electing.group_of(name)].counts.polls,
+                    "jobs_activated": self._loops[electing.group_of(name)].counts.jobs,
                 }
                 for name, engine in sorted(self._engines.items())
             ],
             "claimers": [
-                {"group": group, "id": member_id, "member": names.get(member_id, member_id)}
-                for group, member_id in sorted(self._claimer_of.items())
+                {"engine": name, "id": member_id, "member": names.get(member_id, member_id)}
+                for name, member_id in sorted(self._claimer_of.items())
             ],
             "leases": [
                 {
@@ -479,18 +463,6 @@ class _Context:
         ref = self._job.ref
         write = (log.debug, log.info, log.warning, log.error)[level]
         write(line, job=ref.key, topic=ref.topic, engine=ref.engine)
-
-
-def _engines(member: Member) -> Mapping[str, object]:
-    """The engines that a member reaches, as it says; nothing when its tags are of another form."""
-    engines = member.tags.get("engines")
-    return engines if isinstance(engines, dict) else {}
-
-
-def _term(member: Member, group: str) -> int:
-    claims = member.tags.get("claims")
-    term = claims.get(group) if isinstance(claims, dict) else None
-    return term if isinstance(term, int) else 0
 
 
 def _unpack(data: bytes) -> "wire.Message | None":

@@ -13,8 +13,8 @@ from gossamer_mesh.leases.work import Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Effect, Engine, Settlement
 from gossamer_node.errors import EngineError, EngineUnavailable
-from gossamer_node.job_wire import unpack_outcome, unpack_receipt
 from gossamer_node.jobs import BpmnError, Completed, Failed, JobRef, Outcome
+from gossamer_node.work.wire import unpack_outcome, unpack_receipt
 
 log = logs.get("settling")
 

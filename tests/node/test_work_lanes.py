@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer_node.claiming import JOBS_PER_POLL_MAX, Lane
+from gossamer_node.work.claiming import JOBS_PER_POLL_MAX, Lane
 
 
 def test_a_full_poll_doubles_the_window_and_an_empty_one_closes_it() -> None:

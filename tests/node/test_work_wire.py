@@ -4,7 +4,9 @@ import msgpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer_node.job_wire import (
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
+from gossamer_node.variables import JsonValue, TypeTag, Variables
+from gossamer_node.work.wire import (
     pack_outcome,
     pack_payload,
     pack_receipt,
@@ -12,8 +14,6 @@ from gossamer_node.job_wire import (
     unpack_outcome,
     unpack_receipt,
 )
-from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
-from gossamer_node.variables import JsonValue, TypeTag, Variables
 
 JSON = st.recursive(
     st.none()

@@ -8,7 +8,9 @@ single topic a call (Camunda 8) has a lane for each. Rules:
 2. A lane's window starts at one and doubles while polls come back full; an empty poll closes it to
    one again. So an idle topic ties up one credit, and a busy one gets the rest in a few polls.
 3. A poll is never cancelled half way: a lane is told to stop, and ends when its poll has.
-4. An engine that does not answer is asked again with growing pauses, up to `PAUSE_MS_MAX`.
+4. A poll waits no longer than this member has claimed: while a mesh starts, and the claim passes
+   from node to node, nobody is left with a long poll that brings jobs which another should have.
+5. An engine that does not answer is asked again with growing pauses, up to `PAUSE_MS_MAX`.
 """
 
 import math
@@ -32,6 +34,9 @@ PAUSE_MS_MAX = 5_000
 JOBS_PER_POLL_MAX = 256
 """More in one answer only delays the first of them; both Camundas answer this many in well under
 a second."""
+
+WAIT_MS_MIN = 250
+"""The first poll of a new claimer."""
 
 FAILURES_BEFORE_UNREACHABLE = 3
 """Failed polls in a row before this member says that it cannot reach the engine, so that another
@@ -89,6 +94,7 @@ class ClaimLoop:
         self._set_reachable = set_reachable
         self._lanes: dict[str, Lane] = {}
         self._failed_polls = 0
+        self._elected_ms: int | None = None
         self._changed = trio.Event()
         self._stopping = False
         self.counts = ClaimCounts()
@@ -102,6 +108,10 @@ class ClaimLoop:
         """Starts no further poll; `run` returns when those under way have ended."""
         self._stopping = True
         self.wake()
+
+    def polls_open(self) -> int:
+        """Polls under way; each may still bring jobs."""
+        return sum(1 for one in self._lanes.values() if one.promised_jobs)
 
     async def run(self) -> None:
         """Runs lanes for the topics that the mesh serves, until `stop`."""
@@ -119,7 +129,12 @@ class ClaimLoop:
 
     def _wanted_lanes(self) -> list[str]:
         """Lanes by name: the topic, or the empty name for the whole group."""
-        topics = self._claimer.topics() if self._claimer.elected else []
+        if not self._claimer.elected:
+            self._elected_ms = None
+            return []
+        if self._elected_ms is None:
+            self._elected_ms = now_ms()
+        topics = self._claimer.topics()
         if not topics:
             return []
         if self._engine.topics_per_activation_max is None:
@@ -168,10 +183,12 @@ class ClaimLoop:
             for one in topics
         ]
         started_ms = now_ms()
+        elected_for_ms = 0 if self._elected_ms is None else started_ms - self._elected_ms
+        wait_ms = min(WAIT_MS_MAX, max(WAIT_MS_MIN, elected_for_ms))
         self.counts.polls += 1
         try:
             jobs = await self._engine.activate(
-                requests, jobs_max=jobs_max, wait_ms=WAIT_MS_MAX, worker_id=self._worker_id
+                requests, jobs_max=jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
             )
         except EngineError as error:
             await self._pause(error)

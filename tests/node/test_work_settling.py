@@ -4,7 +4,7 @@ import pytest
 
 from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node.jobs import Failed, JobRef
-from gossamer_node.settling import RETRIES_DEFAULT, counted, with_numbers
+from gossamer_node.work.settling import RETRIES_DEFAULT, counted, with_numbers
 
 TERMS = TopicTerms("t", 30_000, retries=5, backoff_ms=700)
 

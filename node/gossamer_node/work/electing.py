@@ -1,0 +1,105 @@
+"""Who claims from an engine: worked out by each member for itself, from what all say of themselves.
+
+A member's tags hold `engines` (the names that it reaches and may claim from, with each engine's
+fingerprint) and `claims` (the groups that it claims for, with its term). All members that see the
+same tags name the same claimer without a word; while views differ, two may claim, and the engine's
+locks keep their jobs apart. Pure functions; a tag of another form counts as not said.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gossamer_mesh.drivers import Member, Plain
+from gossamer_mesh.drivers.tags import pack_tags
+from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.leases.placement import rank
+from gossamer_node.errors import InputError
+
+_GROUP = "all"
+"""An engine has one claim group as yet: every topic that the mesh serves there."""
+
+
+FINGERPRINT_CHARS = 8
+"""Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
+
+
+def group_of(engine: str) -> str:
+    """The claim group of an engine."""
+    return f"{engine}/{_GROUP}"
+
+
+def engine_of(group: str) -> str:
+    """The engine of a claim group."""
+    return group.rpartition("/")[0]
+
+
+def tags(engines: Mapping[str, str], claims: Mapping[str, int]) -> dict[str, Plain]:
+    """What a member says of itself.
+
+    Args:
+        engines: fingerprints by name, of the engines that it may claim from now.
+        claims: its terms, by the group that it claims for.
+    """
+    return {
+        "engines": {name: one[:FINGERPRINT_CHARS] for name, one in engines.items()},
+        "claims": {**claims},
+    }
+
+
+def refuse_too_many(engines: Sequence[str]) -> None:
+    """Sees at a node's start whether its tags will always have room for its engines.
+
+    Raises: InputError when they have not.
+    """
+    try:
+        pack_tags(
+            tags(
+                dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
+                {group_of(name): 2**32 for name in engines},
+            )
+        )
+    except MisuseError:
+        raise InputError(
+            f"{len(engines)} engines are more than one node can announce to its mesh; give it "
+            "fewer or shorter names, and the rest to other nodes."
+        ) from None
+
+
+def claimers(
+    members: Sequence[Member], node_id: str, reachable: Mapping[str, str]
+) -> dict[str, str]:
+    """The claimer of each engine that anybody reaches, by the engine's name.
+
+    Args:
+        members: everybody who is there, this member included.
+        node_id: this member.
+        reachable: fingerprints of the engines that this member may claim from now. It knows that
+            before its own tags say so, and better.
+    """
+    reaching: dict[str, list[str]] = {name: [node_id] for name in reachable}
+    for member in members:
+        if member.id != node_id:
+            for name in engines_of(member):
+                reaching.setdefault(name, []).append(member.id)
+    return {name: rank(group_of(name), ids)[0] for name, ids in reaching.items()}
+
+
+def namesake(members: Sequence[Member], node_id: str, name: str, fingerprint: str) -> Member | None:
+    """A member that means another engine by the same name, if there is one."""
+    for member in members:
+        theirs = engines_of(member).get(name)
+        if member.id != node_id and theirs not in (None, fingerprint[:FINGERPRINT_CHARS]):
+            return member
+    return None
+
+
+def engines_of(member: Member) -> dict[str, Plain]:
+    """What a member reaches, as it says."""
+    engines = member.tags.get("engines")
+    return engines if isinstance(engines, dict) else {}
+
+
+def term_seen_max(members: Sequence[Member], group: str) -> int:
+    """The highest term that any member claims a group with; 0 when nobody does."""
+    claims = [member.tags.get("claims") for member in members]
+    terms = [one.get(group) for one in claims if isinstance(one, dict)]
+    return max((one for one in terms if isinstance(one, int)), default=0)

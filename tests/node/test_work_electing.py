@@ -1,0 +1,77 @@
+"""Who claims: every member comes to the same answer, and one name means one engine."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossamer_mesh.drivers import Member, Plain
+from gossamer_node.errors import InputError
+from gossamer_node.work.electing import (
+    claimers,
+    engine_of,
+    group_of,
+    namesake,
+    refuse_too_many,
+    tags,
+    term_seen_max,
+)
+
+IDS = ["a" * 32, "b" * 32, "c" * 32]
+
+
+def member(node_id: str, said: dict[str, Plain]) -> Member:
+    return Member(node_id, node_id[0], ("127.0.0.1", 1), "alive", said, 1, 1)
+
+
+@given(st.dictionaries(st.sampled_from(IDS), st.sets(st.sampled_from(["x", "y"])), min_size=1))
+def test_all_who_see_the_same_name_the_same(reach: dict[str, set[str]]) -> None:
+    members = [member(one, tags(dict.fromkeys(names, "f"), {})) for one, names in reach.items()]
+    views = [claimers(members, one, dict.fromkeys(reach[one], "f")) for one in reach]
+    assert all(view == views[0] for view in views)
+    assert set(views[0]) == set().union(*reach.values())
+    assert all(name in reach[first] for name, first in views[0].items())
+
+
+def test_a_member_knows_its_own_reach_before_its_tags_say_so() -> None:
+    alone = [member(IDS[0], {})]
+    assert claimers(alone, IDS[0], {"x": "f"}) == {"x": IDS[0]}
+    assert claimers([member(IDS[0], tags({"x": "f"}, {}))], IDS[0], {}) == {}
+
+
+def test_the_claimers_of_several_engines_are_spread() -> None:
+    names = [f"engine-{number}" for number in range(100)]
+    said = tags(dict.fromkeys(names, "f"), {})
+    found = claimers([member(one, said) for one in IDS], IDS[0], dict.fromkeys(names, "f"))
+    assert set(found.values()) == set(IDS)
+
+
+def test_one_name_means_one_engine() -> None:
+    members = [member(one, tags({"x": "0123456789"}, {})) for one in IDS]
+    assert namesake(members, IDS[0], "x", "0123456789") is None
+    assert namesake(members, IDS[0], "x", "9876543210") in members[1:]
+    assert namesake(members, IDS[0], "y", "9876543210") is None
+
+
+@pytest.mark.parametrize("junk", [None, 3, "x", [1], {"x": None}, {"x": "f"}])
+def test_tags_of_another_form_say_nothing(junk: Plain) -> None:
+    odd = member(IDS[1], {"engines": junk, "claims": junk})
+    assert set(claimers([odd], IDS[0], {})) <= {"x"}
+    assert term_seen_max([odd], "x") == 0
+
+
+def test_the_highest_term_counts() -> None:
+    members = [
+        member(one, tags({}, {"x/all": term})) for one, term in zip(IDS, (4, 9, 2), strict=True)
+    ]
+    assert term_seen_max(members, "x/all") == 9
+    assert term_seen_max(members, "y/all") == 0
+
+
+def test_a_group_is_named_for_its_engine() -> None:
+    assert engine_of(group_of("a/b")) == "a/b"
+
+
+def test_more_engines_than_a_member_can_announce_are_refused_at_the_start() -> None:
+    refuse_too_many(["camunda7", "camunda8", "embedded"])
+    with pytest.raises(InputError, match="200 engines are more than one node can announce"):
+        refuse_too_many([f"engine-{number}" for number in range(200)])
