@@ -5,7 +5,7 @@ RUN = .venv/bin
 .PHONY: demo test check engines setup clean
 
 demo: ## set up what it needs and run the main job
-	@$(PYTHON) tools/bootstrap.py demo
+	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
 	@$(RUN)/gossamer demo $(ARGS)
 
 test: ## set up what it needs and pass all the tests, with the real engines

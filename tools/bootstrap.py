@@ -2,7 +2,8 @@
 
 Runs on a bare python3 with the standard library alone. It says what it is doing, does nothing
 when nothing changed (a stamp holds the hash of pyproject.toml), and ends in one sentence that
-names the next step when it cannot go on.
+names the next step when it cannot go on. After `demo` come the demonstration's own arguments,
+for it needs more when it is to start a Camunda.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {"engines": ("mvn",), "test": ("mvn", "no
 
 
 def main() -> int:
-    target = sys.argv[1] if len(sys.argv) == 2 else ""
+    target, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if target not in EXTRAS:
         return fail(f"bootstrap: unknown target {target!r}; one of {', '.join(EXTRAS)}.")
     if sys.version_info < (3, 11):
@@ -37,7 +38,20 @@ def main() -> int:
             f"Gossamer needs Python 3.11 or newer, this is {sys.version.split()[0]}; "
             "run make with PYTHON=python3.11."
         )
-    return debian(target) or environment(target)
+    targets = [target]
+    if target == "demo" and starts_a_camunda(arguments):
+        targets.append("engines")
+    for one in targets:
+        status = debian(one) or environment(one)
+        if status:
+            return status
+    return 0
+
+
+def starts_a_camunda(arguments: list[str]) -> bool:
+    """Whether the demonstration, with these arguments, starts an engine that needs Java."""
+    has_url = any(one.startswith("--url") for one in arguments)
+    return not has_url and any("camunda" in one for one in arguments)
 
 
 def environment(target: str) -> int:
