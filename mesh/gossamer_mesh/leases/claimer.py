@@ -158,9 +158,9 @@ class Claimer:
             self._release(new, NO_ROOM, now_ms)
 
     def release_waiting(self, now_ms: int) -> None:
-        """Gives back what no holder has: the member is stopping."""
+        """Gives back what no holder has: credit goes to another claimer now, or there is none."""
         for one in list(self._waiting.values()):
-            self._release(one, "the claimer is stopping", now_ms)
+            self._release(one, "this claimer claims no more", now_ms)
 
     # --- answers of the engine
 

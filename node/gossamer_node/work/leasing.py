@@ -138,6 +138,9 @@ class Leasing:
             scope.cancel()
             self._holder.hand_back(lease)
         self._pump()
+        for claimer in self._claimers.values():
+            claimer.release_waiting(now_ms())
+        self._pump()
         with trio.move_on_after(finish_ms / 1_000):
             await self._wait_until(self._is_quiet)
 
@@ -303,6 +306,9 @@ class Leasing:
                 payload,
                 now_ms(),
             )
+        if not claimer.elected:
+            # They came by a poll from when it was; no credit will come for those without a holder.
+            claimer.release_waiting(now_ms())
         self._pump()
 
     async def _run_job(self, run: Run) -> None:

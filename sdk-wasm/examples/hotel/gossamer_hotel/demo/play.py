@@ -1,9 +1,9 @@
 """Runs the reservations, watches them end, and on request ends a node in the middle.
 
-The victim is a node that is seen to hold work and that neither claims nor has a poll open from
-when it did: a claimer's death costs the engine's lock time, which is another play. It is frozen
-first: what the claimer still lists as held by a frozen node is held for certain, and then it is
-killed with SIGKILL. So "killed with jobs in hand" is something that was seen, not hoped for.
+The victim is a node that is seen to hold work and that neither claims nor has a poll or leases
+from when it did: a claimer's death costs the engine's lock time, which is another play. It is
+frozen first: what the claimer still lists as held by a frozen node is held for certain, and then
+it is killed with SIGKILL. So "killed with jobs in hand" is something that was seen, not hoped for.
 """
 
 import os
@@ -166,12 +166,14 @@ async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
             continue
         held = _held(claimer)
         for node in nodes:
-            if held.get(node.name) and not _asks(node) and await _try(node, claimer, progress):
+            if held.get(node.name) and await _try(node, claimer, progress):
                 return
 
 
 async def _try(node: Node, claimer: Node, progress: Progress) -> bool:
     """Freezes a node; kills it if it turns out to hold work, else lets it go on."""
+    if not await node.look() or _asks(node):
+        return False
     os.kill(node.pid, signal.SIGSTOP)
     await trio.sleep(FROZEN_LOOK_MS / 1_000)
     await claimer.look()
