@@ -285,9 +285,10 @@ async def test_a_peer_of_another_authority_is_refused_and_logged_once(
         with caplog.at_level(logging.WARNING, "gossamer.mesh"):
             for _ in range(3):
                 async with tls(mesh, context) as stream:
-                    # TLS 1.3: the client hears of its refusal on the first read.
-                    with pytest.raises(trio.BrokenResourceError):
-                        await stream.receive_some(1)
+                    # TLS 1.3: the client hears of its refusal on the first read, by an alert or, as
+                    # the timing falls, by the end of the stream.
+                    with suppress(trio.BrokenResourceError):
+                        assert await stream.receive_some(1) == b""
             await until(mesh, "handshakes_failed", 3)
     assert len(caplog.records) == 1
     assert "does not prove the mesh key" in caplog.text

@@ -47,9 +47,18 @@ def test_the_claimers_of_several_engines_are_spread() -> None:
 
 def test_one_name_means_one_engine() -> None:
     members = [member(one, tags({"x": "0123456789"}, {})) for one in IDS]
-    assert namesake(members, IDS[0], "x", "0123456789") is None
-    assert namesake(members, IDS[0], "x", "9876543210") in members[1:]
-    assert namesake(members, IDS[0], "y", "9876543210") is None
+    assert namesake(members, IDS[0], "x", "0123456789", False) is None
+    assert namesake(members, IDS[0], "x", "9876543210", False) in members[1:]
+    assert namesake(members, IDS[0], "y", "9876543210", False) is None
+
+
+def test_of_two_engines_with_one_name_one_stays() -> None:
+    said = {IDS[0]: "0000", IDS[1]: "1111"}
+    members = [member(one, tags({"x": fingerprint}, {})) for one, fingerprint in said.items()]
+    out = [one for one in said if namesake(members, one, "x", said[one], True) is not None]
+    assert out == [IDS[1]]
+    newcomer = [member(IDS[1], tags({"x": "1111"}, {}))]
+    assert namesake(newcomer, IDS[0], "x", "0000", False) == newcomer[0]
 
 
 @pytest.mark.parametrize("junk", [None, 3, "x", [1], {"x": None}, {"x": "f"}])

@@ -83,11 +83,22 @@ def claimers(
     return {name: rank(group_of(name), ids)[0] for name, ids in reaching.items()}
 
 
-def namesake(members: Sequence[Member], node_id: str, name: str, fingerprint: str) -> Member | None:
-    """A member that means another engine by the same name, if there is one."""
+def namesake(
+    members: Sequence[Member], node_id: str, name: str, fingerprint: str, announced: bool
+) -> Member | None:
+    """A member that means another engine by the same name, and has the better right to it.
+
+    Who came first has it, and of two who came at once the lower id: so one of two stays, and
+    a newcomer never drives anybody out.
+
+    Args:
+        announced: whether this member's own tags name the engine already.
+    """
     for member in members:
         theirs = engines_of(member).get(name)
-        if member.id != node_id and theirs not in (None, fingerprint[:FINGERPRINT_CHARS]):
+        if member.id == node_id or theirs in (None, fingerprint[:FINGERPRINT_CHARS]):
+            continue
+        if not announced or member.id < node_id:
             return member
     return None
 

@@ -81,7 +81,10 @@ class Leasing:
         self._loops: dict[str, ClaimLoop] = {}
         self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
         self._infos: dict[str, EngineInfo] = {}
-        self._unreachable: dict[str, trio.Event] = {}
+        self._down: set[str] = set()
+        self._doubts = {name: trio.Event() for name in engines}
+        self._announced: set[str] = set()
+        self._namesakes: dict[str, str] = {}
         self._claimer_of: dict[str, str] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
         self._local: deque[wire.Message] = deque()
@@ -111,8 +114,7 @@ class Leasing:
             nursery.start_soon(self._run_members)
             nursery.start_soon(self._run_messages)
             for name in self._engines:
-                self._unreachable[name] = trio.Event()
-                self._unreachable[name].set()
+                self._doubts[name].set()
                 nursery.start_soon(self._run_probe, name)
             for loop in self._loops.values():
                 nursery.start_soon(loop.run)
@@ -160,7 +162,8 @@ class Leasing:
                 claimer.handle_timer(now)
             self._pump(touch=False)
             due = [self._holder.get_timer()]
-            due += [one for one in (c.get_timer() for c in self._claimers.values()) if one]
+            timers = [claimer.get_timer() for claimer in self._claimers.values()]
+            due += [timer for timer in timers if timer is not None]
             with trio.move_on_after(max(0, min(due) - now_ms()) / 1_000):
                 await touched.wait()
 
@@ -189,34 +192,43 @@ class Leasing:
             self._pump()
 
     async def _run_probe(self, name: str) -> None:
-        """Watches an engine that does not answer, until it does; then waits for the next time."""
+        """Asks an engine who it is, whenever there is doubt: at the start, when it stopped
+        answering, when this member begins to claim, when another means something else by its name.
+        """
         engine = self._engines[name]
         said = ""
         while True:
-            await self._unreachable[name].wait()
+            await self._doubts[name].wait()
+            self._doubts[name] = trio.Event()
             try:
                 info = await engine.probe()
             except EngineError as error:
+                self._doubts[name].set()
                 if str(error) != said:
                     said = str(error)
                     log.warning(said, engine=name)
-                await trio.sleep(PROBE_MS / 1_000)
-                continue
-            said = ""
-            self._infos[name] = info
-            log.info("engine answers", engine=name, product=info.product, version=info.version)
-            self._set_reachable(name, True)
+                self._set_reachable(name, False)
+            else:
+                said = ""
+                if self._infos.get(name) != info:
+                    log.info(
+                        "engine answers", engine=name, product=info.product, version=info.version
+                    )
+                self._infos[name] = info
+                self._down.discard(name)
+                self._review()
+            await trio.sleep(PROBE_MS / 1_000)
 
     # --- who is there, who claims
 
     def _set_reachable(self, name: str, reachable: bool) -> None:
-        unreachable = self._unreachable[name]
-        if reachable and unreachable.is_set():
-            self._unreachable[name] = trio.Event()
-        elif not reachable and not unreachable.is_set():
-            unreachable.set()
-        else:
+        if reachable == (name not in self._down):
             return
+        if reachable:
+            self._down.discard(name)
+        else:
+            self._down.add(name)
+            self._doubts[name].set()
         self._review()
 
     def _review(self) -> None:
@@ -231,11 +243,14 @@ class Leasing:
                 log.info("claimer", engine=name, member=first)
             self._holder.serve(group, self._executor.topics(name))
             self._holder.set_claimer(group, first)
-            if group in self._claimers:
-                self._claimers[group].elect(
-                    first == self._mesh.node_id, electing.term_seen_max(members, group)
-                )
+            claimer = self._claimers.get(group)
+            if claimer is not None:
+                elected = first == self._mesh.node_id
+                if elected and not claimer.elected:
+                    self._doubts[name].set()
+                claimer.elect(elected, electing.term_seen_max(members, group))
         self._claimer_of = claimers
+        self._announced = set(reachable)
         terms = {group: one.term for group, one in self._claimers.items() if one.elected}
         self._mesh.set_tags(electing.tags(reachable, terms))
         self._pump()
@@ -250,12 +265,17 @@ class Leasing:
             return {}
         reachable = {}
         for name, info in sorted(self._infos.items()):
-            if self._unreachable[name].is_set():
+            if name in self._down:
                 continue
-            other = electing.namesake(members, self._mesh.node_id, name, info.fingerprint)
+            other = electing.namesake(
+                members, self._mesh.node_id, name, info.fingerprint, name in self._announced
+            )
             if other is None:
+                self._namesakes.pop(name, None)
                 reachable[name] = info.fingerprint
-            else:
+            elif self._namesakes.get(name) != other.id:
+                self._namesakes[name] = other.id
+                self._doubts[name].set()  # perhaps the engine was set up anew, and we are behind
                 log.error(
                     f"engine {name} is another engine on node {other.name}: this node does not "
                     "claim from it; give the two engines different names",
@@ -422,7 +442,7 @@ class Leasing:
                 {
                     "name": name,
                     "kind": engine.kind,
-                    "reachable": name in self._infos and not self._unreachable[name].is_set(),
+                    "reachable": name in self._infos and name not in self._down,
                     "product": self._infos[name].product if name in self._infos else None,
                     "version": self._infos[name].version if name in self._infos else None,
                     "polls_open": self._loops[electing.group_of(name)].polls_open(),
