@@ -250,23 +250,74 @@ async def test_full_poll_queue_of_camunda7_is_told_apart(nursery: trio.Nursery) 
     assert told.value.retry_after_ms == 500
 
 
+JOB8 = {
+    "jobKey": "2251799813685264",
+    "type": "t",
+    "processInstanceKey": "2251799813685251",
+    "processDefinitionId": "p",
+    "elementId": "work",
+    "customHeaders": {},
+    "retries": 3,
+    "variables": {},
+    "tenantId": "hotel",
+}
+"""A job of a later Camunda 8."""
+
+
 async def test_keys_of_later_camunda8_are_read(nursery: trio.Nursery) -> None:
-    job = {
-        "jobKey": "2251799813685264",
-        "type": "t",
-        "processInstanceKey": "2251799813685251",
-        "processDefinitionId": "p",
-        "elementId": "work",
-        "customHeaders": {},
-        "retries": 3,
-        "variables": {},
-        "tenantId": "hotel",
-    }
-    engine = engine_at(await serve(nursery, lambda _: answer(200, {"jobs": [job]})), "camunda8")
+    engine = engine_at(await serve(nursery, lambda _: answer(200, {"jobs": [JOB8]})), "camunda8")
     (got,) = await engine.activate([TopicRequest("t")], jobs_max=1, wait_ms=0, worker_id="w")
     assert got.ref.key == "2251799813685264"
     assert got.process_instance_key == "2251799813685251"
     assert got.tenant == "hotel"
+
+
+TASK = {
+    "id": "1",
+    "topicName": "t",
+    "retries": None,
+    "variables": {},
+    "processDefinitionKey": "p",
+    "processInstanceId": "1",
+    "activityId": "work",
+    "businessKey": None,
+    "tenantId": None,
+    "priority": 0,
+}
+"""A job of Camunda 7."""
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        {"id": "\ud800"},
+        {"retries": float("inf")},
+        {"priority": float("inf")},
+        {"variables": {"a": {"type": 5, "value": 1}}},
+    ],
+)
+async def test_a_job_that_no_settlement_could_name_is_no_job(
+    nursery: trio.Nursery, junk: dict[str, Any]
+) -> None:
+    engine = engine_at(await serve(nursery, lambda _: answer(200, [TASK | junk])), "camunda7")
+    with pytest.raises(EngineUnavailable, match="makes no sense"):
+        await VERBS["activate"](engine)
+
+
+@pytest.mark.parametrize("junk", [{"jobKey": "\ud800"}, {"retries": float("inf")}])
+async def test_a_job_of_camunda8_that_no_settlement_could_name_is_no_job(
+    nursery: trio.Nursery, junk: dict[str, Any]
+) -> None:
+    jobs = {"jobs": [JOB8 | junk]}
+    engine = engine_at(await serve(nursery, lambda _: answer(200, jobs)), "camunda8")
+    with pytest.raises(EngineUnavailable, match="makes no sense"):
+        await VERBS["activate"](engine)
+
+
+async def test_an_installation_of_any_name_has_a_fingerprint(nursery: trio.Nursery) -> None:
+    told = {"version": "7.24.0", "installation": "\ud800"}
+    engine = engine_at(await serve(nursery, lambda _: answer(200, told)), "camunda7")
+    assert len((await engine.probe()).fingerprint) == 32
 
 
 async def test_redirect_is_not_followed(nursery: trio.Nursery) -> None:

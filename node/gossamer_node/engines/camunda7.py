@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from gossamer_node.engines.camunda7_variables import from_wire, to_wire
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.exchange import Answer, text
+from gossamer_node.engines.exchange import Answer, text, whole
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
     WAIT_MS_MAX,
@@ -115,7 +115,7 @@ class Camunda7:
             raise self._rest.error(answer, "tell its installation's id")
         installation = answer.json_object().get("installation") if answer.status == 200 else None
         identity = f"{installation or self._config.url}\n{self._tenant or ''}"
-        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return hashlib.sha256(identity.encode(errors="replace")).hexdigest()[:32]
 
     async def activate(
         self, topics: Sequence[TopicRequest], *, jobs_max: int, wait_ms: int, worker_id: str
@@ -174,7 +174,7 @@ class Camunda7:
                 text(task["id"]),
                 topic,
                 worker_id,
-                None if retries is None else int(retries),
+                None if retries is None else whole(retries),
                 variables.types,
             ),
             variables,
@@ -185,7 +185,7 @@ class Camunda7:
             business_key=task["businessKey"],
             tenant=task["tenantId"],
             headers=dict(task.get("extensionProperties") or ()),
-            priority=int(task["priority"]),
+            priority=whole(task["priority"]),
         )
 
     async def extend(self, job: JobRef, lock_ms: int) -> Settlement:

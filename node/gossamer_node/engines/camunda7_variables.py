@@ -56,6 +56,8 @@ def from_wire(wire: Mapping[str, Mapping[str, Any]]) -> Variables:
         if kind in _PLAIN_TYPES and (value is not None or kind == "Null"):
             values[name] = value
             continue
+        if not isinstance(kind, str):
+            raise TypeError(f"no name of a type: {kind!r}")
         values[name] = value = _plain(kind, value, entry)
         # A Double is always tagged: 3.0 comes back from many a language as 3.
         if kind == "Double" or natural_type(value) != kind:

@@ -17,7 +17,7 @@ import trio
 
 from gossamer_node.engines.camunda8_variables import from_json, to_json
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.exchange import Answer, text
+from gossamer_node.engines.exchange import Answer, text, whole
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
     WAIT_MS_MAX,
@@ -127,7 +127,7 @@ class Camunda8:
                 _key(job["jobKey"] if "jobKey" in job else job["key"]),
                 text(job["type"]),
                 worker_id,
-                int(job["retries"]),
+                whole(job["retries"]),
                 variables.types,
             ),
             variables,

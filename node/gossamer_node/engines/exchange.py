@@ -60,6 +60,18 @@ def text(value: object) -> str:
     """A string that an answer must hold at this place. Raises TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError(f"a {type(value).__name__} where a string belongs")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        # JSON's escapes can spell half a surrogate pair, which no URL and no message can carry.
+        raise TypeError("a string that is no Unicode") from error
+    return value
+
+
+def whole(value: object) -> int:
+    """A whole number that an answer must hold at this place. Raises TypeError for anything else."""
+    if not isinstance(value, int):
+        raise TypeError(f"a {type(value).__name__} where a whole number belongs")
     return value
 
 

@@ -311,10 +311,9 @@ class Leasing:
             claimer.release_waiting(now_ms())
         self._pump()
 
-    async def _run_job(self, run: Run) -> None:
+    async def _run_job(self, run: Run, scope: trio.CancelScope) -> None:
         job = unpack_job(run.receipt, run.payload, run.remaining_ms)
-        with trio.CancelScope() as scope:
-            self._runs[run.lease] = scope
+        with scope:
             if job is None:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
@@ -328,7 +327,9 @@ class Leasing:
                     outcome=type(outcome).__name__.lower(),
                 )
         del self._runs[run.lease]
-        if not scope.cancelled_caught:
+        if scope.cancelled_caught:
+            self._pump()  # `stop` waits for the last of them
+        else:
             self._finish(run.lease, outcome)
 
     def _finish(self, lease: wire.LeaseId, outcome: Outcome) -> None:
@@ -411,7 +412,9 @@ class Leasing:
         for event in self._holder.events():
             started = True
             if isinstance(event, Run):
-                self._nursery.start_soon(self._run_job, event)
+                # Known from now on: a stop or a revocation may come before the task's first step.
+                scope = self._runs[event.lease] = trio.CancelScope()
+                self._nursery.start_soon(self._run_job, event, scope)
             elif isinstance(event, Cancel):
                 log.warning("revoked", job=event.lease.key, reason=event.reason)
                 if event.lease in self._runs:
