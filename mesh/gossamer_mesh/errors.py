@@ -21,4 +21,8 @@ class ListenError(MeshError):
 
 
 class JoinError(MeshError):
-    """No seed answered: nobody is there, or it has another mesh key or mesh name."""
+    """No seed answered: nobody is there, or what is there is no member of this mesh."""
+
+
+class ForeignMeshError(JoinError):
+    """A seed is a node with another mesh key or mesh name: asking again will not help."""

@@ -13,15 +13,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import trio
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
-from gossamer_mesh.errors import JoinError, KeyFileError, ListenError
+from gossamer_mesh.errors import ForeignMeshError, JoinError, KeyFileError, ListenError
 from gossamer_mesh.identity import load_or_create, read_mesh_key
 from gossamer_node import logs
 from gossamer_node.config import Address, NodeConfig
-from gossamer_node.control import serve_control
+from gossamer_node.control import hold_folder, serve_control, socket_path
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
@@ -86,8 +87,10 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
     refuse_conflicts(specs, [one.name for one in config.engines])
     for spec in specs:
         require_runnable(spec)
-    mesh_config = _mesh_config(config)
+    _make_folder(config.data_dir)
     async with AsyncExitStack() as stack:
+        stack.enter_context(hold_folder(config.data_dir))
+        mesh_config = _mesh_config(config)
         host = await stack.enter_async_context(WasmHost(config.cache_dir / "modules"))
         workers = []
         for spec in specs:
@@ -148,21 +151,26 @@ async def _watch_signals(
     scope.cancel()
 
 
+def _make_folder(data_dir: Path) -> None:
+    socket_path(data_dir)  # one that is too long is refused before anything is made
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.chmod(0o700)
+    except OSError as error:
+        raise InputError(
+            f"cannot use {data_dir}: {error.strerror}; choose another --data-dir."
+        ) from None
+
+
 def _mesh_config(config: NodeConfig) -> MeshConfig:
     """Keys are read here, so a wrong one is found before anything listens."""
     try:
-        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        config.data_dir.chmod(0o700)
         identity = load_or_create(config.data_dir / "identity.pem")
         # Without a key file nobody else can have this one: the node works by itself.
         key_file = config.mesh.key_file
         key = read_mesh_key(key_file) if key_file else secrets.token_bytes(32)
     except KeyFileError as error:
         raise InputError(str(error)) from None
-    except OSError as error:
-        raise InputError(
-            f"cannot use {config.data_dir}: {error.strerror}; choose another --data-dir."
-        ) from None
     return MeshConfig(
         identity=identity,
         key=key,
@@ -177,9 +185,12 @@ def _mesh_config(config: NodeConfig) -> MeshConfig:
 
 
 async def _join(mesh: Mesh, config: NodeConfig) -> None:
-    """A seed that does not answer is no reason to stay down: it is asked again."""
+    """A seed that does not answer is no reason to stay down: it is asked again. One that answers
+    under another key is: it never will be right."""
     try:
         await mesh.join(_pair(one) for one in config.join)
+    except ForeignMeshError as error:
+        raise InputError(str(error)) from None
     except JoinError as error:
         log.warning(f"{error} This node works alone and keeps asking.")
 

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
+from tests.integration.nodes import ENGINES
 from tests.integration.server import Server
 
+from gossamer_hotel.demo.stage import open_engine_process
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
+from gossamer_node.local_engines.progress import silent
 
 SDK = Path(__file__).parents[2] / "sdk-wasm" / "c"
 GUESTS = Path(__file__).parent / "guests"
@@ -29,12 +32,14 @@ def zeebe_config(zeebe_url: str) -> EngineConfig:
     return EngineConfig("eight", "camunda8", zeebe_url)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("camunda7_config", id="camunda7", marks=pytest.mark.camunda7),
-        pytest.param("zeebe_config", id="zeebe", marks=pytest.mark.zeebe),
-    ]
-)
+@pytest.fixture
+async def embedded_config(tmp_path: Path) -> AsyncIterator[EngineConfig]:
+    """The engine that comes with Gossamer, one for each test."""
+    async with open_engine_process("embedded", None, tmp_path, silent) as config:
+        yield config
+
+
+@pytest.fixture(params=ENGINES)
 def engine_config(request: pytest.FixtureRequest) -> EngineConfig:
     """Each engine in turn."""
     config: EngineConfig = request.getfixturevalue(request.param)
@@ -66,10 +71,10 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def at_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Processes of a test keep what they keep away from the person's own folders."""
+def at_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What processes of a test leave, they leave in the session's folder."""
     home = tmp_path_factory.getbasetemp() / "home"
-    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
-    yield
+    for variable, name in (("XDG_STATE_HOME", "state"), ("TMPDIR", "tmp")):
+        folder = home / name
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv(variable, str(folder))

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import trio
 import yaml
 
@@ -28,7 +29,18 @@ PATIENCE_S = 120.0
 LOOK_S = 0.1
 """Between two looks."""
 
+EMBEDDED = pytest.param("embedded_config", id="embedded")
+CAMUNDA7 = pytest.param("camunda7_config", id="camunda7", marks=pytest.mark.camunda7)
+CAMUNDA8 = pytest.param("zeebe_config", id="camunda8", marks=pytest.mark.zeebe)
+ENGINES = (EMBEDDED, CAMUNDA7, CAMUNDA8)
+"""Parameters of the fixture `engine_config`, which gives each of them in turn by itself."""
+
 T = TypeVar("T")
+
+
+def on(*engines: Any) -> pytest.MarkDecorator:
+    """Runs a test on these engines alone, where one shows as much as all."""
+    return pytest.mark.parametrize("engine_config", engines, indirect=True)
 
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
@@ -76,7 +88,8 @@ def works(service: Path, server: str) -> dict[str, Any]:
 
 
 async def agreed(nodes: Sequence[Node], engine: str) -> Node:
-    """Waits until all nodes that live see each other and one claimer; returns it."""
+    """Waits until all nodes that live see each other and one claimer, and nobody else has a poll
+    open from when it claimed; returns that claimer."""
     alive = [one for one in nodes if not one.killed]
 
     async def look() -> Node | None:
@@ -86,7 +99,10 @@ async def agreed(nodes: Sequence[Node], engine: str) -> Node:
         named = {_claimer_id(one, engine) for one in alive}
         if len(named) > 1 or any(len(one.status["members"]) != len(alive) for one in alive):
             return None
-        return next((one for one in alive if one.status["node"]["id"] in named), None)
+        claimer = next((one for one in alive if one.status["node"]["id"] in named), None)
+        if any(_polls(one, engine) for one in alive if one is not claimer):
+            return None
+        return claimer
 
     return await until(look)
 
@@ -96,6 +112,10 @@ def _claimer_id(node: Node, engine: str) -> str | None:
         if one["engine"] == engine:
             return str(one["id"])
     return None
+
+
+def _polls(node: Node, engine: str) -> int:
+    return sum(one["polls_open"] for one in node.status["engines"] if one["name"] == engine)
 
 
 async def kill(node: Node) -> None:
@@ -141,28 +161,36 @@ async def instances(engine: Engine, process_id: str, count: int) -> AsyncIterato
     with trio.fail_after(PATIENCE_S * 2):
         async with trio.open_nursery() as nursery:
             for _ in range(count):
-                nursery.start_soon(_complete, engine, process_id)
+                nursery.start_soon(complete, engine, process_id)
             yield
 
 
-async def _complete(engine: Engine, process_id: str) -> None:
+async def complete(
+    engine: Engine, process_id: str, variables: Variables | None = None
+) -> Variables:
+    """Starts an instance and waits until the engine says that it has completed.
+
+    Returns its variables.
+    """
+    given = variables or Variables()
     if Capability.LIST_INSTANCES not in engine.capabilities:
         wait_ms = round(PATIENCE_S * 1_000)
-        ended = await engine.start_and_wait(process_id, variables=Variables(), wait_ms=wait_ms)
-        assert ended is not None
-        return
-    key = await engine.start(process_id, variables=Variables())
+        result = await engine.start_and_wait(process_id, variables=given, wait_ms=wait_ms)
+        assert result is not None
+        return result
+    key = await engine.start(process_id, variables=given)
 
-    async def look() -> bool:
+    async def ended() -> bool:
         found = await engine.list_instances(process_id)
         return any(one.key == key and one.state == "completed" for one in found)
 
-    await until(look)
+    await until(ended)
+    return await engine.read_variables(key)
 
 
 def bpmn(kind: str, process_id: str, topics: Sequence[str]) -> str:
     """A process of external tasks in a row, in an engine's dialect."""
-    attributes, task = _DIALECTS[kind]
+    attributes, task = DIALECTS[kind]
     steps = ["start", *(f"task-{number}" for number in range(len(topics))), "end"]
     tasks = (
         task.format(id=one, topic=topic) for one, topic in zip(steps[1:], topics, strict=False)
@@ -185,7 +213,7 @@ def bpmn(kind: str, process_id: str, topics: Sequence[str]) -> str:
 </definitions>"""
 
 
-_DIALECTS: Mapping[str, tuple[str, str]] = {
+DIALECTS: Mapping[str, tuple[str, str]] = {
     "camunda7": (
         'camunda:historyTimeToLive="P1D"',
         '<serviceTask id="{id}" camunda:type="external" camunda:topic="{topic}"/>',

@@ -13,6 +13,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from quart import request
 from quart_trio import QuartTrio
+from tests.integration.nodes import PATIENCE_S
 
 
 class Server:
@@ -29,6 +30,13 @@ class Server:
         self.asked: Counter[str] = Counter()
         self.effects: set[str] = set()
         self._answers = trio.Event()
+        self._asked = trio.Event()
+
+    async def asked_for(self, jobs: int) -> None:
+        """Waits until it was asked so often, in all."""
+        with trio.fail_after(PATIENCE_S):
+            while self.asked.total() < jobs:
+                await self._asked.wait()
 
     def answer(self) -> None:
         """Answers all who wait, and from now on at once."""
@@ -42,6 +50,8 @@ class Server:
         async def work(topic: str) -> str:
             key = request.headers["idempotency-key"]
             self.asked[key] += 1
+            self._asked.set()
+            self._asked = trio.Event()
             await self._answers.wait()
             self.effects.add(key)
             return topic

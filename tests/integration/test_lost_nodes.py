@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 from tests.integration.nodes import (
+    CAMUNDA7,
+    CAMUNDA8,
     PATIENCE_S,
     agreed,
     deploy,
     instances,
     kill,
     new_topic,
+    on,
     reaches,
     until,
     works,
@@ -45,15 +48,6 @@ def claimed(node: Node) -> dict[str, int]:
     return dict(counts)
 
 
-async def asked(server: Server, times: int) -> None:
-    """Waits until the workers have asked so often."""
-
-    async def look() -> bool:
-        return server.asked.total() >= times
-
-    await until(look)
-
-
 async def test_a_lost_holders_jobs_run_elsewhere_long_before_their_locks_end(
     engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
 ) -> None:
@@ -65,11 +59,11 @@ async def test_a_lost_holders_jobs_run_elsewhere_long_before_their_locks_end(
         claimer = await agreed(nodes, engine_config.name)
         process_id = await deploy(engine, [topic])
         async with instances(engine, process_id, JOBS):
-            await asked(server, JOBS)
+            await server.asked_for(JOBS)
             held = await leases_held(claimer, JOBS)
             victim = next(one for one in nodes if one is not claimer and held[one.name])
             await kill(victim)
-            await asked(server, JOBS + held[victim.name])
+            await server.asked_for(JOBS + held[victim.name])
             await leases_held(claimer, JOBS)
             server.answer()
         await claimer.look()
@@ -82,6 +76,7 @@ async def test_a_lost_holders_jobs_run_elsewhere_long_before_their_locks_end(
     )
 
 
+@on(CAMUNDA8)
 async def test_a_lost_claimers_jobs_come_back_when_their_locks_end(
     engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
 ) -> None:
@@ -92,7 +87,7 @@ async def test_a_lost_claimers_jobs_come_back_when_their_locks_end(
         claimer = await agreed(nodes, engine_config.name)
         process_id = await deploy(engine, [topic])
         async with instances(engine, process_id, JOBS):
-            await asked(server, JOBS)
+            await server.asked_for(JOBS)
             held = await leases_held(claimer, JOBS)
             assert held[claimer.name]
             await kill(claimer)
@@ -102,6 +97,7 @@ async def test_a_lost_claimers_jobs_come_back_when_their_locks_end(
     assert server.asked.total() >= JOBS + held[claimer.name]
 
 
+@on(CAMUNDA7)
 async def test_outcomes_of_a_lost_claimers_leases_are_taken_by_the_next(
     engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
 ) -> None:
@@ -112,7 +108,7 @@ async def test_outcomes_of_a_lost_claimers_leases_are_taken_by_the_next(
         claimer = await agreed(nodes, engine_config.name)
         process_id = await deploy(engine, [topic])
         async with instances(engine, process_id, JOBS):
-            await asked(server, JOBS)
+            await server.asked_for(JOBS)
             await leases_held(claimer, JOBS)
             await kill(claimer)
             successor = await agreed(nodes, engine_config.name)

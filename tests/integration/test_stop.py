@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from tests.integration.nodes import (
+    CAMUNDA8,
+    EMBEDDED,
     PATIENCE_S,
     agreed,
     deploy,
     instances,
     new_topic,
+    on,
     reaches,
     records,
     stop,
@@ -54,6 +57,7 @@ async def stranger_gets(engine: Engine, topic: str) -> Job:
     return await until(look)
 
 
+@on(EMBEDDED)
 async def test_a_stopping_node_finishes_its_job_and_leaves(
     engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
 ) -> None:
@@ -65,11 +69,7 @@ async def test_a_stopping_node_finishes_its_job_and_leaves(
         assert await agreed(nodes, engine_config.name) is claimer
         process_id = await deploy(engine, [topic])
         async with instances(engine, process_id, 1):
-
-            async def running() -> bool:
-                return await holder.look() and holder.status["holding"]["running"] == 1
-
-            await until(running)
+            await server.asked_for(1)
             os.kill(holder.pid, signal.SIGTERM)
             await logged(holder, "stopping")
             server.answer()
@@ -81,6 +81,7 @@ async def test_a_stopping_node_finishes_its_job_and_leaves(
     assert server.asked.total() == 1
 
 
+@on(CAMUNDA8)
 async def test_a_stopping_node_gives_back_what_it_has_not_finished(
     engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
 ) -> None:
@@ -91,11 +92,7 @@ async def test_a_stopping_node_gives_back_what_it_has_not_finished(
         (node,) = nodes
         await agreed(nodes, engine_config.name)
         await engine.start(await deploy(engine, [topic]), variables=Variables())
-
-        async def asked() -> bool:
-            return server.asked.total() == 1
-
-        await until(asked)
+        await server.asked_for(1)
         assert await stop(node) == 0
         (key,) = server.asked
         assert (await stranger_gets(engine, topic)).ref.key == key

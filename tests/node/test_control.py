@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gossamer_node.control import ask, serve_control, socket_path
+from gossamer_node.control import ask, hold_folder, serve_control, socket_path
 from gossamer_node.errors import InputError, NodeError
 
 
@@ -37,12 +37,12 @@ async def test_junk_and_a_hasty_client_do_not_end_it(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_two_nodes_cannot_share_a_folder(tmp_path: Path) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_control, tmp_path, {}))
-        with pytest.raises(InputError, match="a node already runs in"):
-            await serve_control(tmp_path, {})
-        nursery.cancel_scope.cancel()
+def test_two_nodes_cannot_share_a_folder(tmp_path: Path) -> None:
+    sentence = "a node already runs in"
+    with hold_folder(tmp_path), pytest.raises(InputError, match=sentence), hold_folder(tmp_path):
+        pass
+    with hold_folder(tmp_path):
+        pass
 
 
 async def test_a_socket_that_a_killed_node_left_is_no_hindrance(tmp_path: Path) -> None:

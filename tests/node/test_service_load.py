@@ -256,6 +256,14 @@ def test_a_topic_names_engines_that_exist() -> None:
         load.refuse_conflicts([topic("a", "c9")], ["c7"])
 
 
+def test_a_node_without_engines_serves_those_of_others() -> None:
+    load.refuse_conflicts([topic("a", "c7"), topic("b", "c8", "b")], [])
+    with pytest.raises(ServiceError, match="both claim topic t on engine c7"):
+        load.refuse_conflicts([topic("a", "c7"), topic("b", file="b")], [])
+    with pytest.raises(ServiceError, match="both claim topic t on engine any"):
+        load.refuse_conflicts([topic("a"), topic("b", file="b")], [])
+
+
 def test_a_service_gets_what_it_requests_and_the_node_grants() -> None:
     spec = spec_of(
         "name: a\ncapabilities: {http: ['{booking}', '{room}', http://a, http://b], "

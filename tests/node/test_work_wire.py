@@ -1,12 +1,16 @@
 """Jobs and outcomes cross the mesh unchanged, and no bytes raise."""
 
 import msgpack
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import JsonValue, TypeTag, Variables
 from gossamer_node.work.wire import (
+    JOB_BYTES_MAX,
+    Uncarried,
+    pack_job,
     pack_outcome,
     pack_payload,
     pack_receipt,
@@ -86,3 +90,22 @@ def test_a_reader_ignores_what_a_later_version_appends() -> None:
     values: dict[str, JsonValue] = {"a": 1}
     data = msgpack.packb([*msgpack.unpackb(pack_outcome(Completed(Variables(values)))), "new"])
     assert unpack_outcome(data) == Completed(Variables(values))
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        pytest.param(2**64, "holds a value that cannot be carried", id="an integer past 64 bits"),
+        pytest.param("\ud800", "holds a value that cannot be carried", id="no Unicode"),
+        pytest.param("x" * JOB_BYTES_MAX, "bytes of variables; a node takes", id="too much"),
+    ],
+)
+def test_what_the_mesh_cannot_carry_is_said(value: JsonValue, why: str) -> None:
+    job = Job(JobRef("e", "k", "t", "w"), Variables({"a": [value]}), 30_000)
+    with pytest.raises(Uncarried, match=why):
+        pack_job(job)
+
+
+def test_a_job_as_large_as_may_be_is_carried() -> None:
+    job = Job(JobRef("e", "k", "t", "w"), Variables({"a": "x" * (JOB_BYTES_MAX - 100)}), 30_000)
+    assert unpack_job(*pack_job(job), 30_000) == job

@@ -13,6 +13,7 @@ from gossamer_mesh.leases.credit import HolderView
 from gossamer_mesh.leases.holder import Holder
 from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import LeaseId, OutcomeReport
+from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_model import LeaseModel
 
@@ -71,7 +72,7 @@ def _forget_tombstones(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def without_trace(self: Claimer, one: Lease, result: str) -> None:
         forget(self, one, result)
-        self._settled.clear()
+        self._settled = Tombstones(self._config.settled_kept_max)
 
     monkeypatch.setattr(Claimer, "_forget", without_trace)
 

@@ -31,7 +31,7 @@ from gossamer_mesh.drivers.queues import MemberEvents
 from gossamer_mesh.drivers.sockets import Datagrams, bind, outward_host, resolve
 from gossamer_mesh.drivers.streams import Streams
 from gossamer_mesh.drivers.tags import pack_tags, printable, unpack_tags
-from gossamer_mesh.errors import JoinError, ListenError, MisuseError
+from gossamer_mesh.errors import ForeignMeshError, JoinError, ListenError, MisuseError
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import Seal
 from gossamer_mesh.swim import events
@@ -130,10 +130,10 @@ class Mesh:
         This node's own address is left out; with no other there is nothing to do.
 
         Raises:
+            ForeignMeshError: nobody answered, and a node there has another mesh key or mesh name.
             JoinError: nobody answered in the time (3 s by default). The sentence tells apart:
-                nobody listens there; somebody does, but with another mesh key or mesh name;
-                datagrams do not pass although streams do. The node goes on alone and may be
-                asked again.
+                nobody listens there; somebody does who is no node; datagrams do not pass
+                although streams do. The node goes on alone and may be asked again.
             MisuseError: this node has left.
         """
         if self._left.is_set():
@@ -155,7 +155,7 @@ class Mesh:
         finally:
             self._joins.remove(call)
         if not call.is_answered:
-            raise JoinError(await self._why_unanswered(sorted(found)))
+            raise await self._why_unanswered(sorted(found))
 
     async def leave(self) -> None:
         """Says goodbye and waits, at most 2 s, until it has been handed on. Idempotent.
@@ -314,26 +314,29 @@ class Mesh:
             return None
         return member.address
 
-    async def _why_unanswered(self, addresses: list[Address]) -> str:
+    async def _why_unanswered(self, addresses: list[Address]) -> JoinError:
         """The most telling of what the addresses' streams say."""
         findings = [await self._look_into(each) for each in addresses[:JOIN_EXPLAIN_MAX]]
-        return min(findings)[1]
+        return min(findings, key=lambda finding: finding[0])[1]
 
-    async def _look_into(self, address: Address) -> tuple[int, str]:
+    async def _look_into(self, address: Address) -> tuple[int, JoinError]:
+        """What is there, behind how little it tells."""
         where = f"{address[0]}:{address[1]}"
         try:
             stream = await self._streams.open(address)
         except (trio.TooSlowError, OSError):
-            return 3, f"nobody answers at {where}; start that node first, or check the address."
+            said = f"nobody answers at {where}; start that node first, or check the address."
+            return 3, JoinError(said)
         except trio.BrokenResourceError as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                return 0, (
+                return 0, ForeignMeshError(
                     f"the node at {where} has another mesh key, or another mesh name than "
                     f"{self._config.mesh_name!r}; give both nodes the same."
                 )
-            return 2, f"what listens at {where} is no node of a mesh; check the address."
+            said = f"what listens at {where} is no node of a mesh; check the address."
+            return 2, JoinError(said)
         await trio.aclose_forcefully(stream)
-        return 1, (
+        return 1, JoinError(
             f"the member at {where} takes streams, but no datagrams reach it or come back; "
             f"let UDP pass on port {address[1]}."
         )

@@ -39,7 +39,8 @@ from gossamer_mesh.leases.messages import (
     TopicTerms,
 )
 from gossamer_mesh.leases.timers import Timers
-from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
+from gossamer_mesh.leases.tombstones import Tombstones
+from gossamer_mesh.leases.work import NO_ROOM, EngineWork, Extend, Release, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Claimer:
         self._leases: dict[str, Lease] = {}
         self._waiting: dict[str, Lease] = {}
         self._leases_of: dict[str, dict[str, Lease]] = {}
-        self._settled: dict[LeaseId, str] = {}
+        self._settled = Tombstones(config.settled_kept_max)
         self._timers = Timers()
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
@@ -152,6 +153,9 @@ class Claimer:
                 self._send(older.holder, Revoke(older.id, "the engine gave the job out anew"))
             self._forget(older, "the engine gave the job out anew")
         self._enter(new, now_ms)
+        if new.state == states.WAITING:
+            # More than was asked for, or its credit went while the poll was open: not ours to keep.
+            self._release(new, NO_ROOM, now_ms)
 
     def release_waiting(self, now_ms: int) -> None:
         """Gives back what no holder has: the member is stopping."""
@@ -346,7 +350,7 @@ class Claimer:
                 and (one_now is None or one_now.id != lease_id)
             ):
                 # Lost, and by now with another or settled; or its end was told but not heard.
-                self._send(sender, Revoke(lease_id, self._settled.get(lease_id, "stale")))
+                self._send(sender, Revoke(lease_id, self._settled.get(lease_id) or "stale"))
 
     def _silence_ms(self, holder: HolderView) -> int:
         """When this holder, if it says nothing more, is taken for lost."""
@@ -516,7 +520,7 @@ class Claimer:
                 self._holders[one.holder].withdraw()
             self._lose(one, now_ms)
         elif one.state == states.WAITING and waited_ms >= self._config.waiting_ms:
-            self._release(one, "no node had room for it", now_ms)
+            self._release(one, NO_ROOM, now_ms)
         elif one.state == states.ABANDONED and now_ms >= one.lock_end_ms:
             self._step(one, "settle", now_ms)
             self._forget(one, "its node was lost and its lock ended")
@@ -586,11 +590,7 @@ class Claimer:
         self._waiting.pop(key, None)
         self._timers.set((_LEASE, key), None)
         self._assign(one, None)
-        self._settled[one.id] = result
-        if len(self._settled) > self._config.settled_kept_max:
-            # The oldest goes first where dicts keep their order, an arbitrary one elsewhere; a
-            # forgotten tombstone costs one more question to the engine, never a second effect.
-            del self._settled[next(iter(self._settled))]
+        self._settled.put(one.id, result)
 
     def _next_id(self, key: str) -> LeaseId:
         self._counter += 1

@@ -64,3 +64,7 @@ class Release(EngineWork):
     def __init__(self, one: "Lease") -> None:
         super().__init__(one)
         self.reason = one.reason
+
+
+NO_ROOM = "no node had room for it"
+"""Why a job that is not worked goes back to the engine, most of the time."""

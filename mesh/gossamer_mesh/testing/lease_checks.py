@@ -97,14 +97,12 @@ class Checks:
     def note_state(self, sender: str, state: Offer | Heartbeat, now_ms: int) -> None:
         """Keeps what a claimer is told of a holder's credit."""
         shadow = self._offers.get((state.group, sender))
-        if (
-            shadow is None
-            or shadow.session != state.session
-            # A holder that was silent for so long was lost: its account begins anew.
-            or now_ms - shadow.heard_ms >= self._config.silence_ms
-        ):
+        if shadow is None or shadow.session != state.session:
             shadow = ShadowCredit(state.session, now_ms)
             self._offers[(state.group, sender)] = shadow
+        if now_ms - shadow.heard_ms >= self._config.silence_ms:
+            # Silent for so long, it was lost, and what was sent to it is off its account.
+            shadow.outstanding = {}
         if state.sequence <= shadow.sequence:
             return
         shadow.sequence = state.sequence

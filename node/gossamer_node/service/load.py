@@ -388,11 +388,16 @@ def refuse_conflicts(specs: Iterable[ServiceSpec], engines: Sequence[str]) -> No
     """The rule between services: on one engine, a topic belongs to one service.
 
     Args:
-        engines: names of the node's configured engines.
+        engines: names of the node's configured engines; with none, the node works what others
+            claim, from engines of whatever name.
 
     Raises: ServiceError that names both files, for a topic, or a service name, claimed twice; and
-        for a topic on an engine that isn't configured.
+        for a topic on an engine that isn't among the configured ones.
     """
+    specs = list(specs)
+    if not engines:
+        named = {one for spec in specs for topic in spec.topics for one in topic.engines or ()}
+        engines = sorted(named) or ["any"]
     names: dict[str, ServiceSpec] = {}
     owners: dict[tuple[str, str], ServiceSpec] = {}
     for spec in specs:

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import trio
 
-from gossamer_mesh.leases.messages import TopicTerms
+from gossamer_mesh.leases.messages import TOPICS_MAX, TopicTerms
 from gossamer_node import logs
+from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
@@ -33,12 +34,20 @@ class Executor:
     Args:
         workers: each service with its worker. No two serve one topic of one engine
             (`service.load.refuse_conflicts` has seen to it).
+
+    Raises: InputError for more topics than a member can announce.
     """
 
     def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]]) -> None:
         self._workers = [
             (spec, worker, trio.CapacityLimiter(spec.concurrency)) for spec, worker in workers
         ]
+        count = sum(len(spec.topics) for spec, _, _ in self._workers)
+        if count > TOPICS_MAX:
+            raise InputError(
+                f"the services name {count} topics; a node takes at most {TOPICS_MAX}, so spread "
+                "them over several nodes."
+            )
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
 
     def services(self) -> list[ServiceSpec]:

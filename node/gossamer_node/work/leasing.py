@@ -30,7 +30,7 @@ from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling
 from gossamer_node.work.claiming import ClaimLoop, now_ms
 from gossamer_node.work.executing import Executor, kind_of
-from gossamer_node.work.wire import pack_outcome, pack_payload, pack_receipt, unpack_job
+from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
 
 log = logs.get("leasing")
 
@@ -267,13 +267,20 @@ class Leasing:
         claimer = self._claimers[group]
         for job in jobs:
             log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
+            try:
+                receipt, payload = pack_job(job)
+            except Uncarried as error:
+                assert self._nursery is not None, "polls run within `run`"
+                engine = self._engines[job.ref.engine]
+                self._nursery.start_soon(settling.refuse, engine, job.ref, str(error))
+                continue
             claimer.handle_activated(
                 job.ref.key,
                 job.ref.topic,
                 job.lock_ms,
                 max(started_ms, now_ms() - 1_000) + job.lock_ms,
-                pack_receipt(job.ref),
-                pack_payload(job),
+                receipt,
+                payload,
                 now_ms(),
             )
         self._pump()
@@ -299,14 +306,15 @@ class Leasing:
             self._finish(run.lease, outcome)
 
     def _finish(self, lease: wire.LeaseId, outcome: Outcome) -> None:
-        packed = pack_outcome(outcome)
-        if len(packed) > self._config.outcome_bytes_max:
-            packed = pack_outcome(
-                Failed(
-                    f"the outcome has {len(packed):,} bytes; the mesh carries at most "
+        try:
+            packed = pack_outcome(outcome)
+            if len(packed) > self._config.outcome_bytes_max:
+                raise Uncarried(
+                    f"has {len(packed):,} bytes; the mesh carries at most "
                     f"{self._config.outcome_bytes_max:,}"
                 )
-            )
+        except Uncarried as error:
+            packed = pack_outcome(Failed(f"the outcome {error}"))
         self._holder.finish(lease, packed, now_ms())
         self._pump()
 

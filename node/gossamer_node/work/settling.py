@@ -61,6 +61,16 @@ async def release(engine: Engine, work: Release) -> Answer:
     return Answer(settlement.effect.name.lower())
 
 
+async def refuse(engine: Engine, ref: JobRef, why: str) -> None:
+    """Fails a job for good that no node can be given; without an answer it comes back, and here."""
+    failed = Failed(f"The job {why}.", retries=0)
+    log.error(failed.message, job=ref.key, topic=ref.topic, engine=ref.engine)
+    try:
+        await engine.fail(ref, failed)
+    except EngineError as error:
+        log.warning(str(error), job=ref.key, topic=ref.topic, engine=ref.engine)
+
+
 async def report(engine: Engine, work: Report) -> Answer:
     """Gives an outcome to the engine."""
     ref = unpack_receipt(work.receipt)

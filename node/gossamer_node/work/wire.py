@@ -3,6 +3,7 @@
 msgpack of plain lists: the order is the dataclass's. A grant carries two parts: the *receipt*, with
 which any claimer can settle the job, and the *payload*, which only the worker needs and which the
 claimer forgets once an outcome has come. Reading is total: bytes of another form give None.
+Writing refuses what the mesh cannot carry, with a clause for the person who reads the incident.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,28 @@ import msgpack
 
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.variables import Variables
+
+JOB_BYTES_MAX = 4 * 2**20 - 2**16
+"""A receipt and a payload together: a message between nodes has 4 MiB, lease and names included."""
+
+
+class Uncarried(Exception):
+    """The mesh cannot carry this; the message says why: "has 5,000,000 bytes, at most …"."""
+
+
+def pack_job(job: Job) -> tuple[bytes, bytes]:
+    """A job's receipt and payload.
+
+    Raises: Uncarried, when they are too large together or hold what msgpack cannot.
+    """
+    receipt, payload = pack_receipt(job.ref), pack_payload(job)
+    size_bytes = len(receipt) + len(payload)
+    if size_bytes > JOB_BYTES_MAX:
+        raise Uncarried(
+            f"has {size_bytes:,} bytes of variables; a node takes at most {JOB_BYTES_MAX:,}: name "
+            "those that the worker needs as `variables` of the topic in service.yaml"
+        )
+    return receipt, payload
 
 
 def pack_receipt(ref: JobRef) -> bytes:
@@ -83,7 +106,10 @@ def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
 
 
 def pack_outcome(outcome: Outcome) -> bytes:
-    """An outcome, whichever of the three."""
+    """An outcome, whichever of the three.
+
+    Raises: Uncarried, when it holds what msgpack cannot.
+    """
     match outcome:
         case Completed(variables):
             return _pack(["completed", *_variables(variables)])
@@ -117,7 +143,11 @@ def _variables(variables: Variables) -> tuple[dict[str, object], dict[str, objec
 
 
 def _pack(value: list[object]) -> bytes:
-    packed: bytes = msgpack.packb(value, default=_plain)
+    try:
+        packed: bytes = msgpack.packb(value, default=_plain)
+    except (ValueError, TypeError, OverflowError) as error:
+        # Integers past 64 bits, text that is no Unicode, nesting past 512 levels.
+        raise Uncarried(f"holds a value that cannot be carried ({error})") from None
     return packed
 
 

@@ -35,8 +35,12 @@ STILL_MS_MAX = 90_000
 """Without any reservation ending for so long, the rest is lost. Longer than an engine's lock
 (30 s), a new claimer and two more tries together."""
 
-KILL_AFTER = 0.2
-"""Share of the reservations that has ended when the victim is chosen."""
+KILL_LOOK_MS = 10
+"""Between two looks for a victim: a job is in a node's hands for as little as that."""
+
+KILL_AFTER_JOBS = 1
+"""Jobs done for each reservation when the victim is chosen. Most reservations have five or six, and
+all move on together, so none may have ended by then and most are in the middle."""
 
 
 @dataclass(slots=True)
@@ -154,11 +158,11 @@ async def _watch_nodes(nodes: Sequence[Node]) -> None:
 
 async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
     while progress.victim is None:
-        await trio.sleep(FROZEN_LOOK_MS / 1_000 / 4)
-        if progress.ended < KILL_AFTER * progress.total:
-            continue
+        await trio.sleep(KILL_LOOK_MS / 1_000)
+        for node in nodes:
+            await node.look()
         claimer = next((one for one in nodes if _claims(one)), None)
-        if claimer is None or not await claimer.look():
+        if claimer is None or sum(map(jobs_done, nodes)) < KILL_AFTER_JOBS * progress.total:
             continue
         held = _held(claimer)
         for node in nodes:
@@ -187,8 +191,9 @@ def _claims(node: Node) -> bool:
 
 
 def _asks(node: Node) -> bool:
-    """Whether an answer of the engine may be on its way to the node."""
-    return _claims(node) or any(one["polls_open"] for one in node.status.get("engines", ()))
+    """Whether the node has jobs from the engine, or may get some any moment."""
+    polls = any(one["polls_open"] for one in node.status.get("engines", ()))
+    return _claims(node) or polls or bool(node.status.get("leases"))
 
 
 def _held(claimer: Node) -> dict[str, int]:
@@ -202,8 +207,13 @@ def _held(claimer: Node) -> dict[str, int]:
 
 def regrants(nodes: Sequence[Node]) -> int:
     """Leases that were taken from a lost holder and granted to another, over all claimers."""
+    return _counted(nodes, "regranted")
+
+
+def _counted(nodes: Sequence[Node], what: str) -> int:
+    """What the claimers on these nodes have counted, as of the last look."""
     return sum(
-        counts["regranted"]
+        counts[what]
         for node in nodes
         if not node.killed
         for counts in node.status["claimed"].values()

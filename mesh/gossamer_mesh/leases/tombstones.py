@@ -1,0 +1,31 @@
+"""What became of leases that are settled, so that a repeated outcome gets the same answer.
+
+Bounded, and the oldest goes first, the same one on every platform: maps keep no order on a
+microcontroller. A forgotten tombstone costs one more question to the engine, never a second effect.
+"""
+
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gossamer_mesh.leases.messages import LeaseId
+
+
+class Tombstones:
+    """The last `kept_max` settled leases, each with how it ended."""
+
+    def __init__(self, kept_max: int) -> None:
+        self._kept_max = kept_max
+        self._results: dict[LeaseId, str] = {}
+        self._order: deque[LeaseId] = deque(maxlen=kept_max)
+
+    def put(self, lease: "LeaseId", result: str) -> None:
+        """Remembers how a lease ended; a lease is put once."""
+        if len(self._order) == self._kept_max:
+            del self._results[self._order.popleft()]
+        self._order.append(lease)
+        self._results[lease] = result
+
+    def get(self, lease: "LeaseId") -> "str | None":
+        """How it ended; None when it was never settled here, or long ago."""
+        return self._results.get(lease)
