@@ -272,7 +272,7 @@ async def test_keys_of_later_camunda8_are_read(nursery: trio.Nursery) -> None:
     assert got.tenant == "hotel"
 
 
-TASK = {
+TASK: dict[str, object] = {
     "id": "1",
     "topicName": "t",
     "retries": None,
