@@ -36,8 +36,11 @@ from gossamer_node.work.leasing import Leasing
 log = logs.get("node")
 
 FINISH_MS = 15_000
-"""How long running jobs get on a stop: more than a service's default time limit of 10 s, less
-than the 30 s after which most process managers kill."""
+"""How long running jobs get on a stop: more than a service's default time limit of 10 s."""
+
+ACKNOWLEDGE_MS = 10_000
+"""How long the last outcomes get after that. With the farewell to the mesh (2 s) the whole stop
+takes less than the 30 s after which many a process manager kills."""
 
 
 class Node:
@@ -116,7 +119,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         await nursery.start(serve_control, config.data_dir, {"status": node.status})
         await nursery.start(leasing.run)
         yield node
-        await leasing.stop(FINISH_MS)
+        await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()
         nursery.cancel_scope.cancel()
 

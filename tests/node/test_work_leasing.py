@@ -128,7 +128,7 @@ async def test_a_stop_ends_with_the_last_job_and_hands_back_what_it_cannot_finis
     one = grant(world.claimer, 1)
     world.send(one)
     await world.worker.wait_for({one.lease.key})
-    await world.leasing.stop(0)
+    await world.leasing.stop(0, 0)
     back = await world.next_of(wire.HandBack)
     assert isinstance(back, wire.HandBack) and back.lease == one.lease
 
