@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check engines setup clean
+.PHONY: demo test check bench engines setup clean
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -19,6 +19,11 @@ check: ## ruff, mypy --strict, import directions, house rules
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+	@$(RUN)/python -m pytest -q tests/house
+
+bench: ## what a job costs on this machine, beside a peer
+	@$(PYTHON) tools/bootstrap.py check
+	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
 
 engines: ## start a Camunda 7 and a Zeebe here and print their URLs
 	@$(PYTHON) tools/bootstrap.py engines

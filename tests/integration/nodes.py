@@ -140,10 +140,21 @@ async def kill(node: Node) -> None:
     await node.process.wait()
 
 
-async def stop(node: Node) -> int:
-    """Asks a node to stop; returns its exit status when it has."""
+async def stop(node: Node, when_stopping: Callable[[], Awaitable[object]] | None = None) -> int:
+    """Asks a node to stop; returns its exit status when it has.
+
+    Args:
+        when_stopping: is done when the node has begun to stop.
+    """
     os.kill(node.pid, signal.SIGTERM)
     node.killed = True
+
+    async def stops() -> bool:
+        return any(one["msg"].startswith("stopping") for one in records(node))
+
+    await until(stops)
+    if when_stopping is not None:
+        await when_stopping()
     with trio.fail_after(PATIENCE_S):
         return await node.process.wait()
 

@@ -16,6 +16,7 @@ from gossamer_mesh.identity import read_mesh_key
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
 from gossamer_node.errors import EngineUnavailable, InputError
+from gossamer_node.extras import pip_command
 from gossamer_node.service.load import WASM_MAGIC
 
 
@@ -78,10 +79,10 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(
     assert run("engine", "--help") == ExitStatus.WRONG_INPUT
     assert capsys.readouterr().err == (
         "gossamer: `gossamer engine` needs nothing_like_it, which isn't installed; run: "
-        "pip install 'gossamer[embedded]'\n"
+        f"{pip_command('embedded')}\n"
     )
     assert run("--help") == 0
-    assert "(not installed: pip install 'gossamer[embedded]')" in capsys.readouterr().out
+    assert "(not installed: needs the extra [embedded])" in capsys.readouterr().out
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -131,6 +131,11 @@ def test_an_engine_on_the_command_line() -> None:
     )
 
 
+def test_an_engine_that_is_only_a_url() -> None:
+    with pytest.raises(Invalid, match=r"'http://h:1' is no KEY=VALUE; the keys are name, kind"):
+        load("--engine", "http://h:1")
+
+
 def test_grants(tmp_path: Path) -> None:
     text = """
 grants:

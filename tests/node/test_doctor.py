@@ -2,11 +2,15 @@
 
 import json
 import socket
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import trio
 
 from gossamer_node import cli
+from gossamer_node.config import load
+from gossamer_node.supervisor import open_node
 
 Findings = dict[str, list[dict[str, str]]]
 
@@ -89,6 +93,17 @@ def test_an_address_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 1
     assert "cannot be bound (Address already in use)" in findings[f"TCP {address}"][0]["found"]
     assert findings[f"UDP {address}"][0]["state"] == "ok"
+
+
+@pytest.mark.processes
+async def test_an_address_that_its_own_node_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    config = load(Namespace(name="here", listen="127.0.0.1:0"))
+    async with open_node(config) as node:
+        host, port = node.mesh.address
+        flags = ("--name", "here", "--listen", f"{host}:{port}")
+        status, findings = await trio.to_thread.run_sync(doctor, capsys, *flags)
+    assert status == 0
+    assert findings["address"][0]["found"] == "a node runs here under the name here"
 
 
 def test_services_and_their_grants(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ async def test_full_poll_queue_of_camunda7_is_told_apart(nursery: trio.Nursery) 
     assert told.value.retry_after_ms == 500
 
 
-JOB8: dict[str, Any] = {
+JOB8 = {
     "jobKey": "2251799813685264",
     "type": "t",
     "processInstanceKey": "2251799813685251",
@@ -272,7 +272,7 @@ async def test_keys_of_later_camunda8_are_read(nursery: trio.Nursery) -> None:
     assert got.tenant == "hotel"
 
 
-TASK: dict[str, Any] = {
+TASK: dict[str, object] = {
     "id": "1",
     "topicName": "t",
     "retries": None,

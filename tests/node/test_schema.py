@@ -130,9 +130,9 @@ def test_sizes_are_shown_as_they_are_read(value: int) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
-        ("no", Text(), "'no' is a bool to YAML; write \"no\", in quotes"),
-        ("1.0", Text(), "is a float to YAML"),
-        ("2026-11-21", Text(), "is a timestamp to YAML"),
+        ("no", Text(), "'no' is a true or false to YAML; write \"no\", in quotes"),
+        ("1.0", Text(), "is a number to YAML"),
+        ("2026-11-21", Text(), "is a time to YAML"),
         ("[a]", Text(), "this is a list"),
         ("~", Text(), "nothing stands here"),
         ('""', Text(), "won't do"),
@@ -142,7 +142,7 @@ def test_sizes_are_shown_as_they_are_read(value: int) -> None:
         ("1_0", Whole(0, 99), "write a whole number"),
         ("1:30", Whole(0, 99), "write a whole number"),
         ("100", Whole(0, 99), "write a whole number"),
-        ('"7"', Whole(0, 99), "is a str to YAML"),
+        ('"7"', Whole(0, 99), "is text to YAML"),
         ("yes", Flag(), "write `true` or `false`"),
         ("regant", Choice(("regrant", "wait")), "did you mean `regrant`"),
         ("[a, b, a]", ListOf(Text(), "names"), r"field\[2\]: the same as field\[0\]"),

@@ -128,6 +128,24 @@ def test_the_grants_of_a_configuration_apply(
 
 @pytest.mark.parametrize(
     ("job", "said"),
+    [("{}", "the job names no topic"), ('{"job": {"topic": "greeet"}}', "topic is 'greeet'")],
+)
+def test_a_job_names_a_topic_of_its_service(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str, said: str
+) -> None:
+    wasm = (built / "greet-c" / "worker.wasm").read_bytes()
+    folder = service(tmp_path, wasm, "")
+    file = folder / "service.yaml"
+    file.write_text(file.read_text().replace("{name: t}", "{name: t}, {name: u}"))
+    (folder / "job.json").write_text(job)
+    status = cli.main(["service", "run", str(folder), "--job", str(folder / "job.json")])
+    assert status == ExitStatus.WRONG_INPUT
+    error = capsys.readouterr().err
+    assert said in error and "a works on t, u" in error
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
     [(b"[", "is not a job: "), (b"\xc1", "is not a job: "), (b"{} " * 2**23, "than 16 MiB")],
 )
 def test_a_job_that_is_none_is_one_sentence(

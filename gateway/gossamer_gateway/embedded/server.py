@@ -60,7 +60,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise InputError(
-            f"The engine can't listen on {host}:{port}: {error}; "
+            f"The engine can't listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
             "name another with --port or --host."
         ) from error
 

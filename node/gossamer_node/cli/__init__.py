@@ -19,6 +19,7 @@ from typing import TextIO
 from gossamer_mesh.errors import MeshError
 from gossamer_node.cli.helping import describe
 from gossamer_node.errors import InputError, NodeError
+from gossamer_node.extras import pip_command
 
 GROUP = "gossamer.commands"
 
@@ -98,7 +99,8 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             sentence = _not_installed(name, entry, error)
             if wanted:
                 raise InputError(sentence) from error
-            subparsers.add_parser(name, help=f"(not installed: {_remedy(entry)})")
+            extras = ",".join(entry.extras)
+            subparsers.add_parser(name, help=f"(not installed: needs the extra [{extras}])")
             continue
         first_line = (module.__doc__ or "").partition("\n")[0].rstrip(".")
         subparser = subparsers.add_parser(name, help=first_line.replace("%", "%%"))
@@ -148,9 +150,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _remedy(entry: metadata.EntryPoint) -> str:
-    return f"pip install 'gossamer[{','.join(entry.extras)}]'"
-
-
 def _not_installed(name: str, entry: metadata.EntryPoint, error: ModuleNotFoundError) -> str:
-    return f"`gossamer {name}` needs {error.name}, which isn't installed; run: {_remedy(entry)}"
+    remedy = pip_command(*entry.extras)
+    return f"`gossamer {name}` needs {error.name}, which isn't installed; run: {remedy}"

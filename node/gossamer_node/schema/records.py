@@ -208,12 +208,15 @@ class Record(Kind[T]):
         tree: dict[str, Any] = {}
         for pair in filter(None, (part.strip() for part in text.split(","))):
             path, equals, value = pair.partition("=")
+            if not equals:
+                keys = ", ".join(row.key for row in self.fields)
+                raise invalid(place, f"{shown(pair)} is no KEY=VALUE; the keys are {keys}")
             *above, last = path.split(".")
             level = tree
             for key in above:
                 below = level.setdefault(key, {})
                 level = below if isinstance(below, dict) else {}
-            level[last] = value if equals else {}
+            level[last] = value
         return _tree(tree, place)
 
     def words(self) -> str:

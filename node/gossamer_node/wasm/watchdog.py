@@ -14,6 +14,10 @@ import time
 
 from gossamer_node.wasm.run import Run, Stop
 
+AGAIN_S = 0.01
+"""Until the epoch is advanced once more for a guest that still runs: one that asked just before
+it was marked goes on until the next."""
+
 
 class Watchdog:
     """One thread for all engines of a host."""
@@ -54,17 +58,23 @@ class Watchdog:
             self.cancel(run)
 
     def _watch(self) -> None:
-        while not self._closed:
+        while True:
             self._wakes_s = math.inf
             self._event.clear()
+            # Asked after the event is cleared, which may have been `close` waking this thread.
+            if self._closed:
+                return
             now_s = time.monotonic()
-            running = [run for run in list(self._runs) if run.stopped is None]
-            due = [run for run in running if run.deadline_s <= now_s]
-            for run in due:
+            running = list(self._runs)
+            over = {run for run in running if run.deadline_s <= now_s}
+            for run in over:
                 run.interrupt(Stop.TIME)
-            for engine in {run.around.engine for run in due}:
+            for engine in {run.around.engine for run in over}:
                 engine.engine.increment_epoch()
-            wakes_s = min((run.deadline_s for run in running if run not in due), default=math.inf)
+            wakes_s = min(
+                (now_s + AGAIN_S if run in over else run.deadline_s for run in running),
+                default=math.inf,
+            )
             self._wakes_s = wakes_s
             if wakes_s is math.inf:
                 self._event.wait()

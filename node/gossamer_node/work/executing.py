@@ -15,7 +15,7 @@ import trio
 from gossamer_mesh.leases.messages import TOPICS_MAX, TopicTerms
 from gossamer_node import logs
 from gossamer_node.errors import InputError
-from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
 
@@ -75,11 +75,19 @@ class Executor:
                 break
         else:
             outcome = Failed(f"no service on this node works on {job.ref.topic}")
-        self.outcomes[_KINDS.get(type(outcome).__name__, "failed")] += 1
+        self.outcomes[kind_of(outcome)] += 1
         return outcome
 
 
-_KINDS = {"Completed": "completed", "BpmnError": "bpmn_error", "Failed": "failed"}
+def kind_of(outcome: Outcome) -> str:
+    """An outcome's name in the worker ABI, which status and logs use, too."""
+    match outcome:
+        case Completed():
+            return "completed"
+        case BpmnError():
+            return "bpmn_error"
+        case Failed():
+            return "failed"
 
 
 def _terms(spec: ServiceSpec, topic: Topic) -> TopicTerms:

@@ -29,7 +29,7 @@ from gossamer_node.errors import EngineError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling
 from gossamer_node.work.claiming import ClaimLoop, now_ms
-from gossamer_node.work.executing import Executor
+from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
 
 log = logs.get("leasing")
@@ -324,7 +324,7 @@ class Leasing:
                     topic=job.ref.topic,
                     engine=job.ref.engine,
                     epoch=f"{run.lease.term}.{run.lease.counter}",
-                    outcome=type(outcome).__name__.lower(),
+                    outcome=kind_of(outcome),
                 )
         del self._runs[run.lease]
         if scope.cancelled_caught:
