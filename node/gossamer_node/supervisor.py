@@ -3,7 +3,8 @@
 Up: everything that a person may have got wrong is read and checked first (services, modules, keys),
 then the mesh is bound, then engines and workers begin; a node that cannot start leaves nothing
 half-started. Down, on SIGTERM or SIGINT: stop claiming, finish the running jobs or hand them back,
-get the last outcomes acknowledged, say goodbye to the mesh. A second signal ends it at once.
+get the last outcomes acknowledged, say goodbye to the mesh. A second signal ends it at once, as a
+kill would: to cancel would not do, as an open poll must not be cut off and may last for seconds.
 """
 
 import os
@@ -35,8 +36,11 @@ from gossamer_node.work.leasing import Leasing
 log = logs.get("node")
 
 FINISH_MS = 15_000
-"""How long running jobs get on a stop: more than a service's default time limit of 10 s, less
-than the 30 s after which most process managers kill."""
+"""How long running jobs get on a stop: more than a service's default time limit of 10 s."""
+
+ACKNOWLEDGE_MS = 10_000
+"""How long the last outcomes get after that. With the farewell to the mesh (2 s) the whole stop
+takes less than the 30 s after which many a process manager kills."""
 
 
 class Node:
@@ -115,7 +119,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         await nursery.start(serve_control, config.data_dir, {"status": node.status})
         await nursery.start(leasing.run)
         yield node
-        await leasing.stop(FINISH_MS)
+        await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()
         nursery.cancel_scope.cancel()
 
@@ -132,7 +136,7 @@ async def _run_node(config: NodeConfig) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             asked = trio.Event()
-            nursery.start_soon(_watch_signals, signals, asked, nursery.cancel_scope)
+            nursery.start_soon(_watch_signals, signals, asked)
             async with open_node(config) as node:
                 host, port = node.mesh.address
                 log.info("ready", name=config.name, id=node.mesh.node_id, address=f"{host}:{port}")
@@ -142,13 +146,12 @@ async def _run_node(config: NodeConfig) -> None:
     log.info("stopped")
 
 
-async def _watch_signals(
-    signals: AsyncIterator[int], asked: trio.Event, scope: trio.CancelScope
-) -> None:
+async def _watch_signals(signals: AsyncIterator[int], asked: trio.Event) -> None:
     await anext(signals)
     asked.set()
-    await anext(signals)
-    scope.cancel()
+    again = await anext(signals)
+    signal.signal(again, signal.SIG_DFL)
+    signal.raise_signal(again)
 
 
 def _make_folder(data_dir: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -28,6 +29,9 @@ PATIENCE_S = 120.0
 
 LOOK_S = 0.1
 """Between two looks."""
+
+SLOTS = 8
+"""Jobs at once on a node that works."""
 
 EMBEDDED = pytest.param("embedded_config", id="embedded")
 CAMUNDA7 = pytest.param("camunda7_config", id="camunda7", marks=pytest.mark.camunda7)
@@ -83,7 +87,7 @@ def works(service: Path, server: str) -> dict[str, Any]:
     return {
         "services": [str(service)],
         "grants": {service.name: {"origins": {"server": server}}},
-        "slots": 8,
+        "slots": SLOTS,
     }
 
 
@@ -116,6 +120,17 @@ def _claimer_id(node: Node, engine: str) -> str | None:
 
 def _polls(node: Node, engine: str) -> int:
     return sum(one["polls_open"] for one in node.status["engines"] if one["name"] == engine)
+
+
+async def leases_held(claimer: Node, count: int) -> Counter[str]:
+    """Waits until so many leases are held; returns how many by which node."""
+
+    async def look() -> Counter[str] | None:
+        await claimer.look()
+        held = Counter(one["holder"] for one in claimer.status["leases"] if one["state"] == "held")
+        return held if held.total() == count else None
+
+    return await until(look)
 
 
 async def kill(node: Node) -> None:

@@ -1,6 +1,5 @@
 """Nodes that die with jobs in their hands, on real engines: nothing is lost or done twice."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tests.integration.nodes import (
     deploy,
     instances,
     kill,
+    leases_held,
     new_topic,
     on,
     reaches,
@@ -29,17 +29,6 @@ from gossamer_node.local_engines.progress import silent
 pytestmark = pytest.mark.processes
 
 JOBS = 6
-
-
-async def leases_held(claimer: Node, count: int) -> Counter[str]:
-    """Waits until so many leases are held; returns how many by which node."""
-
-    async def look() -> Counter[str] | None:
-        await claimer.look()
-        held = Counter(one["holder"] for one in claimer.status["leases"] if one["state"] == "held")
-        return held if held.total() == count else None
-
-    return await until(look)
 
 
 def claimed(node: Node) -> dict[str, int]:

@@ -117,3 +117,20 @@ async def test_a_job_that_comes_while_the_node_stops_is_given_back(
         assert await stop(node, start) == 0
         await stranger_gets(engine, topic)
     assert not server.asked
+
+
+@on(EMBEDDED)
+async def test_a_second_signal_does_not_wait_for_an_open_poll(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic])
+    settings = reaches(engine_config) | works(service, server.origin)
+    async with open_nodes([settings], tmp_path, silent) as nodes:
+        (node,) = nodes
+        await agreed(nodes, engine_config.name)
+        await engine.start(await deploy(engine, [topic]), variables=Variables())
+        await server.asked_for(1)
+        os.kill(node.pid, signal.SIGTERM)
+        await logged(node, "stopping")
+        assert await stop(node) == 128 + signal.SIGTERM

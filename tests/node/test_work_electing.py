@@ -76,6 +76,12 @@ def test_the_highest_term_counts() -> None:
     assert term_seen_max(members, "y/all") == 0
 
 
+@pytest.mark.parametrize("term", [2**32, 2**64 - 1])
+def test_a_term_that_leaves_no_room_for_the_next_is_not_believed(term: int) -> None:
+    members = [member(IDS[0], tags({}, {"x/all": 7})), member(IDS[1], tags({}, {"x/all": term}))]
+    assert term_seen_max(members, "x/all") == 7
+
+
 def test_a_group_is_named_for_its_engine() -> None:
     assert engine_of(group_of("a/b")) == "a/b"
 

@@ -15,6 +15,7 @@ import trio
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.leases import messages as wire
+from gossamer_node.errors import InputError
 from gossamer_node.jobs import Job, JobRef, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.variables import Variables
@@ -127,6 +128,24 @@ async def test_a_stop_ends_with_the_last_job_and_hands_back_what_it_cannot_finis
     one = grant(world.claimer, 1)
     world.send(one)
     await world.worker.wait_for({one.lease.key})
-    await world.leasing.stop(0)
+    await world.leasing.stop(0, 0)
     back = await world.next_of(wire.HandBack)
     assert isinstance(back, wire.HandBack) and back.lease == one.lease
+
+
+@pytest.mark.parametrize(
+    ("topics", "variables", "why"),
+    [
+        (1_025, 1, "1025 topics"),
+        (1, 1_025, "1025 variables"),
+        (400, 200, "bytes to announce"),
+    ],
+)
+def test_more_than_a_heartbeat_can_say_is_refused_at_the_start(
+    tmp_path: Path, topics: int, variables: int, why: str
+) -> None:
+    names = tuple(f"{'v' * 50}-{number}" for number in range(variables))
+    served = tuple(Topic(f"t-{number}", variables=names) for number in range(topics))
+    spec = ServiceSpec(name="s", version="1", path=tmp_path, topics=served)
+    with pytest.raises(InputError, match=why):
+        Executor([(spec, Working())])

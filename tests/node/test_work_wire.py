@@ -9,6 +9,7 @@ from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import JsonValue, TypeTag, Variables
 from gossamer_node.work.wire import (
     JOB_BYTES_MAX,
+    RECEIPT_BYTES_MAX,
     Uncarried,
     pack_job,
     pack_outcome,
@@ -84,6 +85,20 @@ def test_other_bytes_are_nothing_and_never_raise(data: bytes) -> None:
     assert unpack_receipt(data) is None
     assert unpack_job(data, data, 1) is None
     assert unpack_outcome(data) is None or isinstance(unpack_outcome(data), (Completed, Failed))
+
+
+@pytest.mark.parametrize("tag", [5, b"Json", ["Json"], {}, {"type": 5}])
+def test_a_type_that_is_none_is_not_handed_to_an_engine(tag: object) -> None:
+    types = {"a": tag}
+    assert unpack_outcome(msgpack.packb(["completed", {"a": 1}, types])) is None
+    assert unpack_outcome(msgpack.packb(["bpmn_error", {"a": 1}, types, "c", ""])) is None
+    assert unpack_receipt(msgpack.packb(["e", "k", "t", "w", None, types])) is None
+
+
+def test_a_receipt_that_would_crowd_out_the_outcome_is_refused() -> None:
+    types: dict[str, TypeTag] = {"x" * RECEIPT_BYTES_MAX: "Double"}
+    with pytest.raises(Uncarried, match="names and types of variables"):
+        pack_job(Job(JobRef("e", "k", "t", "w", types=types), Variables(), 30_000))
 
 
 def test_a_reader_ignores_what_a_later_version_appends() -> None:

@@ -252,9 +252,7 @@ class Engine:
         Raises: UnknownTask; NotLockedByWorker, also when the lock has run out; BadRequest.
         """
         _check_lock(lock_ms, "lockTime")
-        task = self._task_of(
-            task_id, worker_id, "The lock of the External Task {} cannot be extended by"
-        )
+        task = self._task_of(task_id, worker_id, EXTEND)
         if task.lock_until_ms < now_ms:
             raise NotLockedByWorker(f"Cannot extend a lock that expired: {task_id}")
         task.lock_until_ms = now_ms + lock_ms

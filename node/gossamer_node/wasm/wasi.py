@@ -30,10 +30,6 @@ _FDSTAT_BYTES = 24
 _ALL_RIGHTS = 2**64 - 1
 
 
-def _u32(memory: Memory, pointer: int) -> int:
-    return int.from_bytes(memory.read(pointer, 4), "little")
-
-
 def _put(memory: Memory, pointer: int, value: int, size: int = 4) -> None:
     memory.write(pointer, value.to_bytes(size, "little"))
 

@@ -22,6 +22,11 @@ FINGERPRINT_CHARS = 8
 """Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
 
 
+TERM_MAX = 2**32
+"""No mesh elects so often; a member that says more is not believed, or its successors' terms would
+soon fit no message."""
+
+
 def group_of(engine: str) -> str:
     """The claim group of an engine."""
     return f"{engine}/{_GROUP}"
@@ -54,7 +59,7 @@ def refuse_too_many(engines: Sequence[str]) -> None:
         pack_tags(
             tags(
                 dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
-                {group_of(name): 2**32 for name in engines},
+                {group_of(name): TERM_MAX for name in engines},
             )
         )
     except MisuseError:
@@ -113,4 +118,4 @@ def term_seen_max(members: Sequence[Member], group: str) -> int:
     """The highest term that any member claims a group with; 0 when nobody does."""
     claims = [member.tags.get("claims") for member in members]
     terms = [one.get(group) for one in claims if isinstance(one, dict)]
-    return max((one for one in terms if isinstance(one, int)), default=0)
+    return max((one for one in terms if isinstance(one, int) and one < TERM_MAX), default=0)

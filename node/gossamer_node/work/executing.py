@@ -9,6 +9,7 @@ takes more than it can hold.
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgpack
 import trio
 
 from gossamer_mesh.leases.messages import TOPICS_MAX, TopicTerms
@@ -19,6 +20,11 @@ from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
 
 log = logs.get("executing")
+
+
+TERMS_BYTES_MAX = 2 * 2**20
+"""What a node says of its topics, in every heartbeat: half of a message, as the leases that it
+holds must find room beside it."""
 
 
 class Worker(Protocol):
@@ -35,19 +41,14 @@ class Executor:
         workers: each service with its worker. No two serve one topic of one engine
             (`service.load.refuse_conflicts` has seen to it).
 
-    Raises: InputError for more topics than a member can announce.
+    Raises: InputError for more topics, or variables of them, than a member can announce.
     """
 
     def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]]) -> None:
         self._workers = [
             (spec, worker, trio.CapacityLimiter(spec.concurrency)) for spec, worker in workers
         ]
-        count = sum(len(spec.topics) for spec, _, _ in self._workers)
-        if count > TOPICS_MAX:
-            raise InputError(
-                f"the services name {count} topics; a node takes at most {TOPICS_MAX}, so spread "
-                "them over several nodes."
-            )
+        _refuse_too_much([(spec, topic) for spec, _, _ in self._workers for topic in spec.topics])
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
 
     def services(self) -> list[ServiceSpec]:
@@ -57,14 +58,7 @@ class Executor:
     def topics(self, engine: str) -> list[TopicTerms]:
         """What this node works on at an engine, as the mesh's claimers are told."""
         return [
-            TopicTerms(
-                topic.name,
-                topic.lock_ms,
-                None if topic.variables is None else sorted(topic.variables),
-                spec.on_holder_lost,
-                spec.retries,
-                spec.backoff_ms,
-            )
+            _terms(spec, topic)
             for spec, _, _ in self._workers
             for topic in spec.topics
             if _serves(topic, engine)
@@ -94,6 +88,39 @@ def kind_of(outcome: Outcome) -> str:
             return "bpmn_error"
         case Failed():
             return "failed"
+
+
+def _terms(spec: ServiceSpec, topic: Topic) -> TopicTerms:
+    return TopicTerms(
+        topic.name,
+        topic.lock_ms,
+        None if topic.variables is None else sorted(topic.variables),
+        spec.on_holder_lost,
+        spec.retries,
+        spec.backoff_ms,
+    )
+
+
+def _refuse_too_much(served: list[tuple[ServiceSpec, Topic]]) -> None:
+    """Raises: InputError for what a heartbeat could not say, when nobody looks any more."""
+    if len(served) > TOPICS_MAX:
+        raise InputError(
+            f"the services name {len(served)} topics; a node takes at most {TOPICS_MAX}, so spread "
+            "them over several nodes."
+        )
+    for spec, topic in served:
+        count = len(topic.variables or ())
+        if count > TOPICS_MAX:
+            raise InputError(
+                f"the topic {topic.name} of {spec.name} names {count} variables; at most "
+                f"{TOPICS_MAX} can be, so leave `variables` out and take them all."
+            )
+    size_bytes = len(msgpack.packb([_terms(spec, topic).to_plain() for spec, topic in served]))
+    if size_bytes > TERMS_BYTES_MAX:
+        raise InputError(
+            f"the services' topics and variables take {size_bytes:,} bytes to announce; a node "
+            f"has {TERMS_BYTES_MAX:,}, so spread them over several nodes."
+        )
 
 
 def _serves(topic: Topic, engine: str, name: str | None = None) -> bool:

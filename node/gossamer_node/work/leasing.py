@@ -120,12 +120,12 @@ class Leasing:
                 nursery.start_soon(loop.run)
             task_status.started()
 
-    async def stop(self, finish_ms: int) -> None:
+    async def stop(self, finish_ms: int, acknowledge_ms: int) -> None:
         """Stops claiming, lets the running jobs finish, hands the rest back.
 
         Args:
-            finish_ms: how long running jobs may take before they are handed back, and how long
-                outcomes then wait for their acknowledgement.
+            finish_ms: how long running jobs may take before they are handed back.
+            acknowledge_ms: how long outcomes then wait for their acknowledgement.
         """
         self._stopping = True
         self._holder.drain()
@@ -141,7 +141,7 @@ class Leasing:
         for claimer in self._claimers.values():
             claimer.release_waiting(now_ms())
         self._pump()
-        with trio.move_on_after(finish_ms / 1_000):
+        with trio.move_on_after(acknowledge_ms / 1_000):
             await self._wait_until(self._is_quiet)
 
     def _is_quiet(self) -> bool:

@@ -16,6 +16,9 @@ from gossamer_node.variables import Variables
 JOB_BYTES_MAX = 4 * 2**20 - 2**16
 """A receipt and a payload together: a message between nodes has 4 MiB, lease and names included."""
 
+RECEIPT_BYTES_MAX = 2**20
+"""Of it, the receipt, since that travels again beside an outcome of up to 2 MiB."""
+
 
 class Uncarried(Exception):
     """The mesh cannot carry this; the message says why: "has 5,000,000 bytes, at most …"."""
@@ -27,6 +30,12 @@ def pack_job(job: Job) -> tuple[bytes, bytes]:
     Raises: Uncarried, when they are too large together or hold what msgpack cannot.
     """
     receipt, payload = pack_receipt(job.ref), pack_payload(job)
+    if len(receipt) > RECEIPT_BYTES_MAX:
+        raise Uncarried(
+            f"has {len(receipt):,} bytes of names and types of variables; a node takes at most "
+            f"{RECEIPT_BYTES_MAX:,}: name those that the worker needs as `variables` of the topic "
+            "in service.yaml"
+        )
     size_bytes = len(receipt) + len(payload)
     if size_bytes > JOB_BYTES_MAX:
         raise Uncarried(
@@ -52,7 +61,7 @@ def unpack_receipt(data: bytes) -> JobRef | None:
             int() | None as retries,
             dict() as types,
             *_,
-        ]:
+        ] if _are_types(types):
             return JobRef(engine, key, topic, worker_id, retries, types)
     return None
 
@@ -89,7 +98,7 @@ def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
             dict() as headers,
             int(priority),
             *_,
-        ] if ref is not None:
+        ] if ref is not None and _are_types(types):
             return Job(
                 ref=ref,
                 variables=Variables(values, types),
@@ -122,9 +131,16 @@ def pack_outcome(outcome: Outcome) -> bytes:
 def unpack_outcome(data: bytes) -> Outcome | None:
     """The outcome that `pack_outcome` made; None for anything else."""
     match _unpack(data):
-        case ["completed", dict() as values, dict() as types, *_]:
+        case ["completed", dict() as values, dict() as types, *_] if _are_types(types):
             return Completed(Variables(values, types))
-        case ["bpmn_error", dict() as values, dict() as types, str(code), str(message), *_]:
+        case [
+            "bpmn_error",
+            dict() as values,
+            dict() as types,
+            str(code),
+            str(message),
+            *_,
+        ] if _are_types(types):
             return BpmnError(code, message, Variables(values, types))
         case [
             "failed",
@@ -136,6 +152,14 @@ def unpack_outcome(data: bytes) -> Outcome | None:
         ]:
             return Failed(message, retries, backoff_ms, details)
     return None
+
+
+def _are_types(types: Mapping[object, object]) -> bool:
+    """Whether these may be `Variables.types`. What cannot be a value, engines' adapters refuse."""
+    return all(
+        isinstance(tag, str) or (isinstance(tag, dict) and isinstance(tag.get("type"), str))
+        for tag in types.values()
+    )
 
 
 def _variables(variables: Variables) -> tuple[dict[str, object], dict[str, object]]:
