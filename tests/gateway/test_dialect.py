@@ -310,7 +310,9 @@ async def test_wrong_requests(
     client: Client, method: str, path: str, body: Any, status: int
 ) -> None:
     refused = await client.call(method, path, body, status=status)
-    assert set(refused) == {"type", "message", "code"}
+    # On some starts Camunda 7 refuses a body that it cannot map without a word of JSON.
+    if refused is not None or client.differs(camunda7=False, embedded=True):
+        assert set(refused) == {"type", "message", "code"}
     assert await client.call("GET", "/engine", status=200) == [{"name": "default"}]
 
 

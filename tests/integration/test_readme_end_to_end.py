@@ -103,8 +103,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = commands(template)
     build = build[: 1 + next(n for n, one in enumerate(build) if not one.endswith("\\"))]
     person.types(build, folder)
-    assert person.types([check], folder) == "service.yaml: ok\n"
-    assert "Hello, Ada!" in person.types([run], folder)
+    assert person.types([check]) == f"{SERVICE}/service.yaml: ok\n"
+    assert "Hello, Ada!" in person.types([run])
 
     (folder / "worker.c").write_text((GUESTS / "table.c").read_text())
     file = folder / "service.yaml"
@@ -115,7 +115,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     file.write_text(yaml.safe_dump(described))
     person.types(build, folder)
-    person.types([check], folder)
+    person.types([check])
     return folder
 
 
@@ -129,14 +129,16 @@ async def test_a_process_never_seen_works_by_following_the_readme(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path_factory.mktemp("r")  # a short name: a Unix socket's path is bounded
-    (theirs,) = re.findall(rf"--engine (kind={engine.kind},url=(\S+))", README)
+    assert f"--engine kind={engine.kind},url=" in README
     ports = free_ports(2)
     here = {
         "10.0.0.1:7407": f"127.0.0.1:{ports[0]}",
         "10.0.0.2:7407": f"127.0.0.1:{ports[1]}",
         "./my-service": str(service),
         "mesh.key": str(folder / "mesh.key"),
-        "--engine …": f"--engine {theirs[0].replace(theirs[1], engine_config.url)}",
+        "kind=camunda7,url=http://localhost:8080/engine-rest": (
+            f"kind={engine.kind},url={engine_config.url}"
+        ),
     }
     lines = commands(README, "Join a second node")
     for there, place in here.items():
