@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench engines setup clean
+.PHONY: demo test check bench engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -32,5 +32,8 @@ engines: ## start a Camunda 7 and a Zeebe here and print their URLs
 setup: ## everything a developer needs
 	@$(PYTHON) tools/bootstrap.py test
 
-clean:
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+
+clean: ## remove what setup made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

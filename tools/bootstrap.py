@@ -76,7 +76,10 @@ def environment(target: str) -> int:
         check=False,
     )
     if installed.returncode:
-        return fail("pip could not install the libraries; its message above says why.")
+        return fail(
+            "pip could not install the libraries, and says why above; "
+            "check the network and pip's settings, then run make again."
+        )
     (VENV / f".gossamer-{wanted}").write_text(state)
     say(f"installed in {time.monotonic() - began_s:.0f} s")
     return 0
