@@ -294,7 +294,6 @@ async def test_variables_of_a_running_instance_are_changed(client: Client) -> No
         ("GET", "/process-instance/unknown", None, 404),
         ("GET", "/history/process-instance/unknown", None, 404),
         ("POST", "/process-definition/key/unknown/start", {}, 404),
-        ("POST", "/external-task/fetchAndLock", {"workerId": 5, "topics": "x"}, 400),
         (
             "POST",
             "/external-task/fetchAndLock",
@@ -314,6 +313,13 @@ async def test_wrong_requests(
     if refused is not None or client.differs(camunda7=False, embedded=True):
         assert set(refused) == {"type", "message", "code"}
     assert await client.call("GET", "/engine", status=200) == [{"name": "default"}]
+
+
+async def test_a_body_of_another_shape(client: Client) -> None:
+    # Only the status: Camunda 7 answers by its own mapper or by Jackson's, in JSON or in text,
+    # whichever its class path gives first.
+    wrong = {"workerId": 5, "topics": "x"}
+    await client.call("POST", "/external-task/fetchAndLock", wrong, status=400)
 
 
 async def test_bodies_that_are_no_json(client: Client) -> None:

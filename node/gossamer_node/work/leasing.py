@@ -41,8 +41,8 @@ ENGINE_CALLS_MAX = 8
 """Calls at one engine at once, beside the polls. More gained nothing on either Camunda, and each
 connection costs the HTTP pool a look for every request (at 32 that was a third of a claimer)."""
 
-PROBE_MS = 5_000
-"""How often an engine that does not answer is asked again whether it is there."""
+PROBE_MS_MIN, PROBE_MS_MAX = 250, 5_000
+"""Pauses between questions to an engine that does not answer; they double."""
 
 
 class Leasing:
@@ -81,6 +81,7 @@ class Leasing:
         self._loops: dict[str, ClaimLoop] = {}
         self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
         self._infos: dict[str, EngineInfo] = {}
+        self._unreadable: set[str] = set()
         self._down: set[str] = set()
         self._doubts = {name: trio.Event() for name in engines}
         self._announced: set[str] = set()
@@ -186,7 +187,10 @@ class Leasing:
             sender, data = await self._mesh.receive()
             message = _unpack(data)
             if message is None:
-                log.warning("unreadable message", member=sender, size_bytes=len(data))
+                if sender not in self._unreadable:
+                    # Once a member: one of another version would fill the log.
+                    self._unreadable.add(sender)
+                    log.warning("unreadable messages", member=sender, size_bytes=len(data))
                 continue
             self._receive(sender, message)
             self._pump()
@@ -197,6 +201,7 @@ class Leasing:
         """
         engine = self._engines[name]
         said = ""
+        pause_ms = PROBE_MS_MIN
         while True:
             await self._doubts[name].wait()
             self._doubts[name] = trio.Event()
@@ -204,12 +209,14 @@ class Leasing:
                 info = await engine.probe()
             except EngineError as error:
                 self._doubts[name].set()
+                pause_ms = min(PROBE_MS_MAX, 2 * pause_ms)
                 if str(error) != said:
                     said = str(error)
                     log.warning(said, engine=name)
                 self._set_reachable(name, False)
             else:
                 said = ""
+                pause_ms = PROBE_MS_MIN
                 if self._infos.get(name) != info:
                     log.info(
                         "engine answers", engine=name, product=info.product, version=info.version
@@ -217,7 +224,7 @@ class Leasing:
                 self._infos[name] = info
                 self._down.discard(name)
                 self._review()
-            await trio.sleep(PROBE_MS / 1_000)
+            await trio.sleep(pause_ms / 1_000)
 
     # --- who is there, who claims
 

@@ -178,6 +178,8 @@ def _pack(value: list[object]) -> bytes:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, int):
+        raise TypeError("an integer past 64 bits")
     raise TypeError(f"a job cannot carry a {type(value).__name__}")
 
 
