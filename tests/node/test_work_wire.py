@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossamer_mesh.leases.messages import NAME_LENGTH_MAX
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import JsonValue, TypeTag, Variables
 from gossamer_node.work.wire import (
@@ -124,3 +125,9 @@ def test_what_the_mesh_cannot_carry_is_said(value: JsonValue, why: str) -> None:
 def test_a_job_as_large_as_may_be_is_carried() -> None:
     job = Job(JobRef("e", "k", "t", "w"), Variables({"a": "x" * (JOB_BYTES_MAX - 100)}), 30_000)
     assert unpack_job(*pack_job(job), 30_000) == job
+
+
+def test_a_key_that_no_lease_could_name_is_refused() -> None:
+    job = Job(JobRef("e", "k" * (NAME_LENGTH_MAX + 1), "t", "w"), Variables(), 30_000)
+    with pytest.raises(Uncarried, match="a key or topic of more than 512 characters"):
+        pack_job(job)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgpack
 
+from gossamer_mesh.leases.messages import NAME_LENGTH_MAX
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.variables import Variables
 
@@ -29,6 +30,8 @@ def pack_job(job: Job) -> tuple[bytes, bytes]:
 
     Raises: Uncarried, when they are too large together or hold what msgpack cannot.
     """
+    if max(len(job.ref.key), len(job.ref.topic)) > NAME_LENGTH_MAX:
+        raise Uncarried(f"has a key or topic of more than {NAME_LENGTH_MAX} characters")
     receipt, payload = pack_receipt(job.ref), pack_payload(job)
     if len(receipt) > RECEIPT_BYTES_MAX:
         raise Uncarried(
