@@ -2,8 +2,8 @@
 
 The victim is a node that is seen to hold work and that neither claims nor has a poll or leases
 from when it did: a claimer's death costs the engine's lock time, which is another play. It is
-frozen first: what the claimer still lists as held by a frozen node is held for certain, and then
-it is killed with SIGKILL. So "killed with jobs in hand" is something that was seen, not hoped for.
+frozen first: what the claimer then lists for it stays with it for certain, and so it is killed with
+SIGKILL. So "killed with jobs in hand" is something that was seen, not hoped for.
 """
 
 import os
@@ -30,6 +30,9 @@ LOOK_PAUSE = 5
 
 FROZEN_LOOK_MS = 100
 """Between two looks at a frozen node's leases: what it had sent before arrives in far less."""
+
+FROZEN_LOOKS_MAX = 8
+"""A frozen node is still granted work; less than a second, or membership would call it dead."""
 
 STILL_MS_MAX = 90_000
 """Without any reservation ending for so long, the rest is lost. Longer than an engine's lock
@@ -171,21 +174,22 @@ async def _kill_one(nodes: Sequence[Node], progress: Progress) -> None:
 
 
 async def _try(node: Node, claimer: Node, progress: Progress) -> bool:
-    """Freezes a node; kills it if it turns out to hold work, else lets it go on."""
+    """Freezes a node; kills it once it is seen to hold work, else lets it go on."""
     if not await node.look() or _asks(node):
         return False
     os.kill(node.pid, signal.SIGSTOP)
-    await trio.sleep(FROZEN_LOOK_MS / 1_000)
-    await claimer.look()
-    held = _held(claimer).get(node.name, 0)
-    if not held:
-        os.kill(node.pid, signal.SIGCONT)
-        return False
-    progress.regrants_before = regrants([claimer])
-    os.kill(node.pid, signal.SIGKILL)
-    node.killed = True
-    progress.victim, progress.victim_held = node, held
-    return True
+    for _ in range(FROZEN_LOOKS_MAX):
+        await trio.sleep(FROZEN_LOOK_MS / 1_000)
+        await claimer.look()
+        held = _held(claimer).get(node.name, 0)
+        if held:
+            progress.regrants_before = regrants([claimer])
+            os.kill(node.pid, signal.SIGKILL)
+            node.killed = True
+            progress.victim, progress.victim_held = node, held
+            return True
+    os.kill(node.pid, signal.SIGCONT)
+    return False
 
 
 def _claims(node: Node) -> bool:
@@ -199,10 +203,10 @@ def _asks(node: Node) -> bool:
 
 
 def _held(claimer: Node) -> dict[str, int]:
-    """Leases that holders have accepted, by the holder's name."""
+    """Leases that the claimer lists for each holder, running or just granted, by its name."""
     counts: dict[str, int] = {}
     for one in claimer.status["leases"]:
-        if one["state"] == "held":
+        if one["state"] in ("granted", "held"):
             counts[one["holder"]] = counts.get(one["holder"], 0) + 1
     return counts
 
