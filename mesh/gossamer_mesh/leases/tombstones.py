@@ -17,7 +17,7 @@ class Tombstones:
     def __init__(self, kept_max: int) -> None:
         self._kept_max = kept_max
         self._results: dict[LeaseId, str] = {}
-        self._order: deque[LeaseId] = deque(maxlen=kept_max)
+        self._order: deque[LeaseId] = deque((), kept_max)
 
     def put(self, lease: "LeaseId", result: str) -> None:
         """Remembers how a lease ended; a lease is put once."""
