@@ -20,9 +20,10 @@ Calls to the engine are events (`Extend`, `Report`, `Release`); their ends come 
 `handle_extended` and `handle_settled`. What the engine is, this module does not know.
 """
 
+from gossamer_mesh.leases import granting
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.config import LeaseConfig
-from gossamer_mesh.leases.credit import HolderView, merge_terms
+from gossamer_mesh.leases.credit import HolderView
 from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import (
     Accept,
@@ -100,8 +101,10 @@ class Claimer:
         """
         if not self.elected:
             return 0
-        free = self._room(None)
-        return free if topic is None else min(free, self._room(topic))
+        free = granting.room(self._holders, self._waiting, None)
+        if topic is None:
+            return free
+        return min(free, granting.room(self._holders, self._waiting, topic))
 
     def topics(self) -> list[TopicTerms]:
         """What the mesh's holders serve, one entry a topic, sorted by name.
@@ -383,24 +386,8 @@ class Claimer:
             one.reason = f"{one.regrants + 1} nodes in a row were lost while they had this job"
             self._report(one)
 
-    def _room(self, topic: str | None) -> int:
-        """Credit beyond what waits for it, for one topic or for all."""
-        waiting = sum(1 for one in self._waiting.values() if topic in (None, one.topic))
-        offered = sum(
-            holder.credit()
-            for holder in self._holders.values()
-            if topic is None or topic in holder.topics
-        )
-        return max(0, offered - waiting)
-
     def _terms(self, topic: str) -> "TopicTerms | None":
-        """What the holders that serve the topic say of it, taken together; None without any."""
-        merged: TopicTerms | None = None
-        for holder in self._holders.values():
-            terms = holder.topics.get(topic)
-            if terms is not None:
-                merged = merge_terms(merged or terms, terms, self._config)
-        return merged
+        return granting.terms_of(self._holders, topic, self._config)
 
     # --- leases
 
@@ -410,36 +397,17 @@ class Claimer:
         self._grant(one, now_ms)
 
     def _grant(self, one: Lease, now_ms: int) -> None:
-        """Gives a waiting lease to the holder with the most credit, if there is any."""
-        best: str | None = None
-        best_credit = 0
-        for member_id in sorted(self._holders):
-            holder = self._holders[member_id]
-            if (
-                one.topic in holder.topics
-                and holder.credit() > best_credit
-                and holder.takes(len(one.payload))
-            ):
-                best, best_credit = member_id, holder.credit()
+        """Gives a waiting lease to a holder, if there is one for it."""
+        best = granting.choose(self._holders, one)
         if best is not None:
             self._grant_to(one, best, now_ms)
 
     def _grant_waiting(self, member_id: str, by_heartbeat: bool, now_ms: int) -> None:
-        """Spends one holder's new credit; nobody else has any that fits, or nothing would wait.
-
-        A lease that seemed lost on this very holder waits for a heartbeat, which tells whether it
-        was: an offer does not.
-        """
-        holder = self._holders[member_id]
-        for one in list(self._waiting.values()):
-            if holder.credit() == 0:
-                return
-            if (
-                one.topic in holder.topics
-                and holder.takes(len(one.payload))
-                and (by_heartbeat or one.holder != member_id)
-            ):
-                self._grant_to(one, member_id, now_ms)
+        """Spends one holder's new credit; nobody else has any that fits, or nothing would wait."""
+        one = granting.pick(self._holders, self._waiting, member_id, by_heartbeat)
+        while one is not None:
+            self._grant_to(one, member_id, now_ms)
+            one = granting.pick(self._holders, self._waiting, member_id, by_heartbeat)
 
     def _grant_to(self, one: Lease, member_id: str, now_ms: int) -> None:
         self._counts["granted"] += 1
