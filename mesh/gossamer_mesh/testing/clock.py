@@ -1,7 +1,10 @@
 """Virtual time: things happen in the order of their moments, at once, without waiting."""
 
 import heapq
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class VirtualClock:
@@ -12,7 +15,7 @@ class VirtualClock:
         self._serial = 0
         self._due: list[tuple[int, int, Callable[[], None]]] = []
 
-    def call_at(self, at_ms: int, action: Callable[[], None]) -> None:
+    def call_at(self, at_ms: int, action: "Callable[[], None]") -> None:
         """`action` runs at `at_ms`, or at once if that is over."""
         self._serial += 1
         heapq.heappush(self._due, (max(at_ms, self.now_ms), self._serial, action))

@@ -14,10 +14,11 @@ from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import DIED, STATE_NAMES
 from gossamer_mesh.testing.clock import VirtualClock
-from gossamer_mesh.testing.network import Address, Network
+from gossamer_mesh.testing.network import Network
 
 if TYPE_CHECKING:
     from gossamer_mesh.swim.events import Event
+    from gossamer_mesh.testing.network import Address
 
 SOCKET_DATAGRAMS_MAX = 256
 """What a stalled process's socket keeps, about as many as Linux by default."""
@@ -53,7 +54,7 @@ class Process:
         assert self._swim is not None, f"process {self.number} never started"
         return self._swim
 
-    def start(self, seeds: list[Address], *, incarnation: int = 0, tags: bytes = b"") -> None:
+    def start(self, seeds: "list[Address]", *, incarnation: int = 0, tags: bytes = b"") -> None:
         """Starts, or starts again with nothing remembered but its id."""
         assert not self.is_up
         cluster = self._cluster
@@ -118,7 +119,7 @@ class Process:
     def _is_stalled(self) -> bool:
         return self._cluster.clock.now_ms < self._stalled_until_ms
 
-    def _receive(self, data: bytes, source: Address) -> None:
+    def _receive(self, data: bytes, source: "Address") -> None:
         if self._is_stalled():
             if len(self._socket) < SOCKET_DATAGRAMS_MAX:
                 self._socket.append((data, source))

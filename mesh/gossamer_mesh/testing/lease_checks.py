@@ -4,17 +4,16 @@ One `Checks` watches one process: what it sends and starts, what its engine call
 raises `InvariantBroken` when it sees a rule broken; the rules are listed in `lease_model`.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from gossamer_mesh.leases.messages import Grant, Offer, Settled
 
-from gossamer_mesh.leases.messages import Grant, Heartbeat, LeaseId, Offer, Settled
-from gossamer_mesh.leases.work import Report
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from gossamer_mesh.leases.claimer import Claimer
     from gossamer_mesh.leases.config import LeaseConfig
-    from gossamer_mesh.leases.messages import Message
+    from gossamer_mesh.leases.messages import Heartbeat, LeaseId, Message
+    from gossamer_mesh.leases.work import Report
 
 GRANTS_MAX = 3
 """The first grant and two re-grants, as the design promises, whatever the configuration says."""
@@ -24,20 +23,20 @@ class InvariantBroken(AssertionError):
     """A run broke a rule. The message names the rule, the time and how to replay the run."""
 
 
-def name_of(lease: LeaseId) -> str:
+def name_of(lease: "LeaseId") -> str:
     """All parts of an id, as outcomes quote it."""
     return "/".join(str(part) for part in lease.to_plain())
 
 
-@dataclass
 class ShadowCredit:
     """One holder's newest offer to one claimer, and the grants that it did not know of."""
 
-    session: int
-    heard_ms: int
-    sequence: int = -1
-    slots_free: int = 0
-    outstanding: dict[int, int] = field(default_factory=dict)
+    def __init__(self, session: int, heard_ms: int) -> None:
+        self.session = session
+        self.heard_ms = heard_ms
+        self.sequence = -1
+        self.slots_free = 0
+        self.outstanding: dict[int, int] = {}
 
 
 class Checks:
@@ -54,7 +53,7 @@ class Checks:
         session: int,
         slots: int,
         bytes_max: int,
-        granted: set[LeaseId],
+        granted: "set[LeaseId]",
         config: "LeaseConfig",
     ) -> None:
         self._member_id = member_id
@@ -66,7 +65,7 @@ class Checks:
         self._started: set[LeaseId] = set()
         self._settled: set[LeaseId] = set()
         self._offers: dict[tuple[str, str], ShadowCredit] = {}
-        self._grants: Counter[tuple[str, int]] = Counter()
+        self._grants: dict[tuple[str, int], int] = {}
         self._newest: dict[tuple[str, str], LeaseId] = {}
 
     # --- the holder
@@ -77,13 +76,13 @@ class Checks:
         if not 0 <= offer.slots_free <= free:
             self._break(f"offers {offer.slots_free} of {free} slots")
 
-    def check_run(self, lease: LeaseId) -> None:
+    def check_run(self, lease: "LeaseId") -> None:
         """Rule 5, the holder's half."""
         if lease in self._started:
             self._break(f"runs {lease!r} a second time")
         self._started.add(lease)
 
-    def check_bounds(self, running: dict[LeaseId, int], statistics: dict[str, int]) -> None:
+    def check_bounds(self, running: "dict[LeaseId, int]", statistics: "dict[str, int]") -> None:
         """Rule 3. `running`: bytes of payload of each."""
         if len(running) > self._slots or statistics["running"] != len(running):
             self._break(f"runs {len(running)} on {self._slots} slots, and says {statistics}")
@@ -94,7 +93,7 @@ class Checks:
 
     # --- the claimer
 
-    def note_state(self, sender: str, state: Offer | Heartbeat, now_ms: int) -> None:
+    def note_state(self, sender: str, state: "Offer | Heartbeat", now_ms: int) -> None:
         """Keeps what a claimer is told of a holder's credit."""
         shadow = self._offers.get((state.group, sender))
         if shadow is None or shadow.session != state.session:
@@ -121,11 +120,12 @@ class Checks:
         for key in [key for key in self._offers if key[1] == member_id]:
             del self._offers[key]
 
-    def note_back(self, claimer: "Claimer", lease: LeaseId) -> None:
+    def note_back(self, claimer: "Claimer", lease: "LeaseId") -> None:
         """A grant that comes back in good order does not count."""
         for one in claimer.leases():
             if one.id == lease:
-                self._grants[(claimer.group, one.activation)] -= 1
+                activation = (claimer.group, one.activation)
+                self._grants[activation] = self._grants.get(activation, 0) - 1
 
     def check_claimer_message(
         self, claimer: "Claimer", to: str, message: "Message", now_ms: int
@@ -137,7 +137,7 @@ class Checks:
         elif isinstance(message, Grant):
             self._check_grant(claimer, to, message.lease, now_ms)
 
-    def check_report(self, report: Report) -> None:
+    def check_report(self, report: "Report") -> None:
         """Rules 1 and 6."""
         lease = report.lease
         if report.outcome is not None and not report.outcome.endswith(name_of(lease).encode()):
@@ -148,11 +148,11 @@ class Checks:
         if lease in self._settled:
             self._break(f"reports {lease!r} again after it was settled")
 
-    def note_settled(self, lease: LeaseId) -> None:
+    def note_settled(self, lease: "LeaseId") -> None:
         """The engine has answered a report."""
         self._settled.add(lease)
 
-    def _check_grant(self, claimer: "Claimer", to: str, lease: LeaseId, now_ms: int) -> None:
+    def _check_grant(self, claimer: "Claimer", to: str, lease: "LeaseId", now_ms: int) -> None:
         if lease in self._granted:
             self._break(f"grants {lease!r} a second time")
         self._granted.add(lease)
@@ -166,9 +166,10 @@ class Checks:
             self._break(f"has {sent} grants on their way to {to}, of {shadow.slots_free} offered")
         for one in claimer.leases():
             if one.id == lease:
-                self._grants[(claimer.group, one.activation)] += 1
-                if self._grants[(claimer.group, one.activation)] > GRANTS_MAX:
+                activation = (claimer.group, one.activation)
+                self._grants[activation] = self._grants.get(activation, 0) + 1
+                if self._grants[activation] > GRANTS_MAX:
                     self._break(f"grants {lease!r} more than {GRANTS_MAX} times")
 
-    def _break(self, what: str) -> NoReturn:
+    def _break(self, what: str) -> "NoReturn":
         raise InvariantBroken(f"{self._member_id} {what}")

@@ -6,9 +6,11 @@ any outcome of a job that is still there is taken. Both were measured on the rea
 done when it is completed, or when its retries are used up (an incident, for a person to resolve).
 """
 
-from dataclasses import dataclass
+from gossamer_mesh.leases.work import Extend, Release, Report
 
-from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gossamer_mesh.leases.work import EngineWork
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -18,16 +20,26 @@ RELEASED = "released"
 EXTENDED = "extended"
 
 
-@dataclass
 class EngineJob:
-    """One job. It can be activated when nobody has a lock on it that lasts and it is not done."""
+    """One job. It can be activated when nobody has a lock on it that lasts and it is not done.
 
-    key: str
-    topic: str
-    retries: int
-    free_at_ms: int = 0
-    worker_id: str = ""
-    done: bool = False
+    Attributes:
+        free_at_ms: when the lock, or the pause after a failure, ends.
+        worker_id: who locked it last.
+        completed: how many completions the engine has taken.
+    """
+
+    def __init__(self, key: str, topic: str, retries: int) -> None:
+        self.key = key
+        self.topic = topic
+        self.retries = retries
+        self.free_at_ms = 0
+        self.worker_id = ""
+        self.done = False
+        self.completed = 0
+
+    def __repr__(self) -> str:
+        return f"<job {self.key} {self.topic} retries {self.retries} free at {self.free_at_ms}>"
 
 
 class EngineModel:
@@ -48,12 +60,12 @@ class EngineModel:
         self.jobs[key] = EngineJob(key, topic, retries)
 
     def activate(
-        self, topics: set[str], jobs_max: int, lock_ms: int, worker_id: str, now_ms: int
-    ) -> list[EngineJob]:
+        self, topics: "set[str]", jobs_max: int, lock_ms: int, worker_id: str, now_ms: int
+    ) -> "list[EngineJob]":
         """Locks up to `jobs_max` jobs for a worker."""
         free = [
             job
-            for job in self.jobs.values()
+            for _, job in sorted(self.jobs.items())
             if not job.done and job.topic in topics and job.free_at_ms <= now_ms
         ][:jobs_max]
         for job in free:
@@ -61,7 +73,7 @@ class EngineModel:
             job.free_at_ms = now_ms + lock_ms
         return free
 
-    def call(self, work: EngineWork, now_ms: int) -> str:
+    def call(self, work: "EngineWork", now_ms: int) -> str:
         """Does what a claimer asks, if the engine would. The receipt is `key|worker id`.
 
         An outcome begins with its verb; one that is None is the claimer's own report of a failure.
@@ -80,6 +92,7 @@ class EngineModel:
             return RELEASED
         if isinstance(work, Report) and (work.outcome or b"").startswith(COMPLETED.encode()):
             job.done = True
+            job.completed += 1
             return COMPLETED
         job.retries -= 1
         job.free_at_ms = now_ms + self._backoff_ms
