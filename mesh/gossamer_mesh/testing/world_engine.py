@@ -1,0 +1,120 @@
+"""The engines of a world: their jobs behind a network, as claimers meet them.
+
+A call takes its time, and may be lost before or after the engine has acted, so its caller may never
+know. A long poll waits at the engine until there is a job; whoever asked may be gone by then, and
+the job stays locked for nobody until the lock ends. What locks and outcomes mean is `lease_engine`.
+"""
+
+from gossamer_mesh.leases.work import Extend, Report
+from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, EngineModel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gossamer_mesh.leases.work import EngineWork
+    from gossamer_mesh.testing.lease_engine import EngineJob
+    from gossamer_mesh.testing.world import World
+
+    Jobs = list[EngineJob]
+
+LOOK_MS = 200
+"""How often a waiting poll looks for a job."""
+
+
+class WorldEngine:
+    """One engine.
+
+    Args:
+        name: as members announce it.
+        checks_worker_id: Camunda 7, which also takes a whole group of topics in one poll. Otherwise
+            Camunda 8: nothing is checked, and a poll is for one topic.
+        topics: that its jobs have.
+        lock_ms: of every activation.
+    """
+
+    def __init__(
+        self, world: "World", name: str, checks_worker_id: bool, topics: "list[str]", lock_ms: int
+    ) -> None:
+        self.name = name
+        self.topics = topics
+        self.takes_groups = checks_worker_id
+        self.lock_ms = lock_ms
+        self.model = EngineModel(checks_worker_id, 1_000)
+        self.down_until_ms = 0
+        self._world = world
+
+    def is_down(self) -> bool:
+        """Whether nothing reaches it."""
+        return self._world.clock.now_ms < self.down_until_ms
+
+    def probe(self, answer: "Callable[[bool], None]") -> None:
+        """Asks who it is; False: no answer."""
+        self._world.after(self._way_ms(), lambda: answer(not self.is_down()))
+
+    def poll(
+        self,
+        topics: "list[str]",
+        jobs_max: int,
+        wait_ms: int,
+        worker_id: str,
+        answer: "Callable[[Jobs | None], None]",
+    ) -> None:
+        """A long poll. `answer` gets the jobs, locked; None when the engine did not answer."""
+        world = self._world
+
+        def reply(jobs: "Jobs | None") -> None:
+            world.after(self._way_ms(), lambda: answer(jobs))
+
+        def look(end_ms: int) -> None:
+            now_ms = world.clock.now_ms
+            if self.is_down():
+                reply(None)
+                return
+            jobs = self.model.activate(set(topics), jobs_max, self.lock_ms, worker_id, now_ms)
+            for job in jobs:
+                world.note(f"{self.name} locks {job.key} for {worker_id}")
+            if jobs or now_ms >= end_ms:
+                reply(jobs)
+            else:
+                world.after(LOOK_MS, lambda: look(end_ms))
+
+        way_ms = self._way_ms()
+        world.after(way_ms, lambda: look(world.clock.now_ms + wait_ms))
+
+    def call(self, work: "EngineWork", answer: "Callable[[str | None], None]") -> None:
+        """Does what a claimer asks; `answer` gets the word, None where nobody knows."""
+        world = self._world
+        luck = world.rng.below(100) if world.is_troubled else 100
+
+        def act() -> None:
+            result = None
+            if luck >= 3 and not self.is_down():
+                result = self.model.call(work, world.clock.now_ms)
+                self._check(work, result)
+            heard = None if luck < 6 else result
+            kind = type(work).__name__
+            world.note(f"{self.name} {kind} {work.lease!r}: {result}, heard {heard}")
+            world.after(self._way_ms(), lambda: answer(heard))
+
+        slow = world.rng.below(100) < 5 and world.is_troubled
+        world.after(3_000 if slow else self._way_ms(), act)
+
+    def left(self) -> "list[str]":
+        """Jobs that nobody has done yet."""
+        return [repr(job) for _, job in sorted(self.model.jobs.items()) if not job.done]
+
+    def _check(self, work: "EngineWork", result: str) -> None:
+        world = self._world
+        if isinstance(work, Report):
+            world.count(f"reported {result}")
+            job = self.model.jobs[work.lease.key]
+            if job.completed > 1:
+                world.broken(f"{work.lease!r} completes {job.key} a second time")
+            if result == COMPLETED:
+                world.check_effect(work)
+        elif isinstance(work, Extend) and result != EXTENDED:
+            world.count("locks lost")
+
+    def _way_ms(self) -> int:
+        return 1 + self._world.rng.below(40)

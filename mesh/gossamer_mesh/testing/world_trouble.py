@@ -1,0 +1,185 @@
+"""What goes wrong in a world, when, and with whom.
+
+Each trouble is a method without arguments that draws the rest. Those that last end by themselves;
+`end` ends whatever is left, brings everybody up and lets everything through.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gossamer_mesh.testing.world import World
+    from gossamer_mesh.testing.world_node import Node
+
+TROUBLES_MAX = 14
+
+
+class Trouble:
+    """The troubles of one world."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._rng = world.rng
+        self._kinds = [
+            self._crash,
+            self._crash,
+            self._crash_claimer,
+            self._restart,
+            self._restart_many,
+            self._stall,
+            self._stall,
+            self._stall_claimer,
+            self._part,
+            self._part,
+            self._cut_one_way,
+            self._break_streams,
+            self._weather,
+            self._weather,
+            self._engine_down,
+            self._stop,
+            self._silence,
+        ]
+
+    def plan(self, begin_ms: int, end_ms: int) -> None:
+        """Some troubles, at any time between."""
+        world, rng = self._world, self._rng
+        network = world.network
+        network.duplicate_percent = rng.below(6)
+        network.loss_percent = rng.below(5)
+        for _ in range(rng.below(TROUBLES_MAX + 1)):
+            trouble = self._kinds[rng.below(len(self._kinds))]
+            world.clock.call_at(begin_ms + rng.below(end_ms - begin_ms), trouble)
+
+    def end(self) -> None:
+        """Quiet returns."""
+        world = self._world
+        world.note("quiet")
+        world.network.heal()
+        world.network.loss_percent = 0
+        world.network.duplicate_percent = 0
+        world.network.delay_ms = (1, 5)
+        world.poison = {}
+        for _, engine in sorted(world.engines.items()):
+            engine.down_until_ms = 0
+        for node in world.nodes:
+            node.end_trouble()
+
+    # --- processes
+
+    def _pick(self) -> "Node | None":
+        up = [node for node in self._world.nodes if node.is_up]
+        return up[self._rng.below(len(up))] if up else None
+
+    def _pick_claimer(self) -> "Node | None":
+        up = [node for node in self._world.nodes if node.is_up and node.claims()]
+        return up[self._rng.below(len(up))] if up else None
+
+    def _crash(self) -> None:
+        self._crash_one(self._pick())
+
+    def _crash_claimer(self) -> None:
+        self._crash_one(self._pick_claimer())
+
+    def _crash_one(self, node: "Node | None") -> None:
+        if node is not None:
+            self._world.count("crashes")
+            node.crash()
+            self._world.after(self._rng.below(15_000), node.start_if_down)
+
+    def _restart(self) -> None:
+        node = self._pick()
+        if node is not None:
+            self._world.count("restarts")
+            node.crash()
+            node.start_if_down()
+
+    def _restart_many(self) -> None:
+        """All at once, or most: a power cut."""
+        self._world.count("mass restarts")
+        for node in self._world.nodes:
+            if node.is_up and self._rng.below(4):
+                node.crash()
+                self._world.after(self._rng.below(3_000), node.start_if_down)
+
+    def _stall(self) -> None:
+        self._stall_one(self._pick())
+
+    def _stall_claimer(self) -> None:
+        self._stall_one(self._pick_claimer())
+
+    def _stall_one(self, node: "Node | None") -> None:
+        if node is not None:
+            self._world.count("stalls")
+            longest_ms = (1_000, 5_000, 20_000)[self._rng.below(3)]
+            node.stall(1 + self._rng.below(longest_ms))
+
+    def _stop(self) -> None:
+        """A graceful stop, and a new start later."""
+        node = self._pick()
+        if node is not None:
+            self._world.count("stops")
+            node.stop()
+            self._world.after(6_000 + self._rng.below(8_000), node.start_if_down)
+
+    # --- the network
+
+    def _part(self) -> None:
+        """Two sides."""
+        world, rng = self._world, self._rng
+        world.count("partitions")
+        nodes = list(world.nodes)
+        rng.shuffle(nodes)
+        side = nodes[: 1 + rng.below(len(nodes) - 1)]
+        world.note(f"partition: {sorted(node.number for node in side)}")
+        world.network.part([[node.address for node in side]])
+        world.after(1_000 + rng.below(20_000), self._heal)
+
+    def _cut_one_way(self) -> None:
+        """Some hear nothing from some others, who hear them all the same."""
+        world, rng = self._world, self._rng
+        world.count("one-way cuts")
+        deaf = world.nodes[rng.below(len(world.nodes))]
+        for node in world.nodes:
+            if node is not deaf and rng.below(2):
+                world.network.cut(node.address, deaf.address)
+        world.note(f"one way: n{deaf.number} is deaf for some")
+        world.after(1_000 + rng.below(20_000), self._heal)
+
+    def _heal(self) -> None:
+        self._world.note("heal")
+        self._world.network.heal()
+
+    def _break_streams(self) -> None:
+        node = self._world.nodes[self._rng.below(len(self._world.nodes))]
+        self._world.count("streams broken")
+        self._world.note(f"streams of n{node.number} break")
+        self._world.network.break_streams(node.address)
+
+    def _weather(self) -> None:
+        """Loss, delay and duplicates from now on."""
+        rng, network = self._rng, self._world.network
+        network.loss_percent = (0, 5, 20, 30)[rng.below(4)]
+        network.duplicate_percent = (0, 5, 20)[rng.below(3)]
+        network.delay_ms = (1, (5, 50, 300)[rng.below(3)])
+        self._world.count("weathers")
+        self._world.note(f"loss {network.loss_percent} %, delay {network.delay_ms[1]} ms")
+
+    def _silence(self) -> None:
+        """A short time in which nothing gets through at all."""
+        world = self._world
+        before = world.network.loss_percent
+        world.network.loss_percent = 100
+        world.count("silences")
+
+        def end() -> None:
+            if world.network.loss_percent == 100:
+                world.network.loss_percent = before if before < 100 else 0
+
+        world.after(500 + self._rng.below(4_000), end)
+
+    # --- engines
+
+    def _engine_down(self) -> None:
+        world, rng = self._world, self._rng
+        engine = world.engines[f"e{rng.below(len(world.engines))}"]
+        world.count("engine outages")
+        world.note(f"{engine.name} is down")
+        engine.down_until_ms = world.clock.now_ms + 1_000 + rng.below(20_000)
