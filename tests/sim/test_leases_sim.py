@@ -17,7 +17,7 @@ from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_model import LeaseModel
 
-SEEDS = 400
+SEEDS = 700
 SEEDS_TO_CATCH_MAX = 150
 """Runs within which a broken rule must have shown itself."""
 
