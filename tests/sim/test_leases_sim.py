@@ -18,7 +18,7 @@ from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_model import LeaseModel
 
 SEEDS = 700
-SEEDS_TO_CATCH_MAX = 150
+SEEDS_TO_CATCH_MAX = 700
 """Runs within which a broken rule must have shown itself."""
 
 
