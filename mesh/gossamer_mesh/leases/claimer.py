@@ -42,6 +42,7 @@ from gossamer_mesh.leases.messages import (
 from gossamer_mesh.leases.timers import Timers
 from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.leases.work import NO_ROOM, EngineWork, Extend, Release, Report
+from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Claimer:
         self._session = session
         self._config = config
         self._counter = 0
+        self._rng = Rng(session)
         self._grace_end_ms: int | None = None
         self._holders: dict[str, HolderView] = {}
         self._leases: dict[str, Lease] = {}
@@ -124,6 +126,7 @@ class Claimer:
         receipt: bytes,
         payload: bytes,
         now_ms: int,
+        priority: int = 0,
     ) -> None:
         """Takes a job that the engine has locked for us, and grants it if there is credit.
 
@@ -143,6 +146,7 @@ class Claimer:
             terms.on_lost if terms else "regrant",
             now_ms,
         )
+        new.priority = priority
         new.renew_at_ms = lock_end_ms - lock_ms + lock_ms // self._config.renew_fraction
         self._counts["activated"] += 1
         older = self._leases.get(key)
@@ -398,7 +402,7 @@ class Claimer:
 
     def _grant(self, one: Lease, now_ms: int) -> None:
         """Gives a waiting lease to a holder, if there is one for it."""
-        best = granting.choose(self._holders, one)
+        best = granting.choose(self._holders, one, self._rng)
         if best is not None:
             self._grant_to(one, best, now_ms)
 

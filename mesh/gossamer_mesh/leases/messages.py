@@ -71,9 +71,10 @@ class TopicTerms:
         on_lost: `regrant` or `wait`, when the holder is lost.
         retries: tries of a job whose engine never gave a count.
         backoff_ms: wait between tries.
+        warm: whether the holder has the service's module ready, as it has worked lately.
     """
 
-    __slots__ = ("backoff_ms", "lock_ms", "name", "on_lost", "retries", "variables")
+    __slots__ = ("backoff_ms", "lock_ms", "name", "on_lost", "retries", "variables", "warm")
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class TopicTerms:
         on_lost: str = "regrant",
         retries: int = 3,
         backoff_ms: int = 1_000,
+        warm: bool = False,
     ) -> None:
         self.name = name
         self.lock_ms = lock_ms
@@ -90,6 +92,7 @@ class TopicTerms:
         self.on_lost = on_lost
         self.retries = retries
         self.backoff_ms = backoff_ms
+        self.warm = warm
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -99,6 +102,7 @@ class TopicTerms:
             self.on_lost,
             self.retries,
             self.backoff_ms,
+            self.warm,
         ]
 
 
@@ -393,9 +397,9 @@ def _heartbeat(fields: "list[Any]") -> "Heartbeat | None":
 
 
 def _topic(value: "Any") -> "TopicTerms | None":
-    if not isinstance(value, list) or len(value) < 6:
+    if not isinstance(value, list) or len(value) < 7:
         return None
-    name, lock_ms, variables, on_lost, retries, backoff_ms = value[:6]
+    name, lock_ms, variables, on_lost, retries, backoff_ms, warm = value[:7]
     if not _is_name(name) or not _are_counts([lock_ms, retries, backoff_ms]):
         return None
     if variables is not None and not (
@@ -404,9 +408,9 @@ def _topic(value: "Any") -> "TopicTerms | None":
         and all(_is_name(one) for one in variables)
     ):
         return None
-    if on_lost not in ("regrant", "wait"):
+    if on_lost not in ("regrant", "wait") or not isinstance(warm, bool):
         return None
-    return TopicTerms(name, lock_ms, variables, on_lost, retries, backoff_ms)
+    return TopicTerms(name, lock_ms, variables, on_lost, retries, backoff_ms, warm)
 
 
 def _lease_id(value: "Any") -> "LeaseId | None":

@@ -27,6 +27,11 @@ TERMS_BYTES_MAX = 2 * 2**20
 holds must find room beside it."""
 
 
+WARM_S = 60
+"""How long after its last job a service counts as warm: its code and memory are in the caches, and
+connections to what it calls are open."""
+
+
 class Worker(Protocol):
     """Runs one job at a time or many; never raises but for cancellation."""
 
@@ -48,6 +53,7 @@ class Executor:
         self._workers = [
             (spec, worker, trio.CapacityLimiter(spec.concurrency)) for spec, worker in workers
         ]
+        self._worked_s: dict[str, float] = {}
         _refuse_too_much([(spec, topic) for spec, _, _ in self._workers for topic in spec.topics])
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
 
@@ -58,11 +64,15 @@ class Executor:
     def topics(self, engine: str) -> list[TopicTerms]:
         """What this node works on at an engine, as the mesh's claimers are told."""
         return [
-            _terms(spec, topic)
+            _terms(spec, topic, self._is_warm(spec))
             for spec, _, _ in self._workers
             for topic in spec.topics
             if _serves(topic, engine)
         ]
+
+    def _is_warm(self, spec: ServiceSpec) -> bool:
+        worked_s = self._worked_s.get(spec.name)
+        return worked_s is not None and trio.current_time() < worked_s + WARM_S
 
     async def run(self, job: Job, context: JobContext) -> Outcome:
         """Runs a job on the service that claims its topic."""
@@ -72,6 +82,7 @@ class Executor:
                     outcome = await worker.run(
                         job, deadline_ms=spec.limits.time_ms_max, context=context
                     )
+                self._worked_s[spec.name] = trio.current_time()
                 break
         else:
             outcome = Failed(f"no service on this node works on {job.ref.topic}")
@@ -90,7 +101,7 @@ def kind_of(outcome: Outcome) -> str:
             return "failed"
 
 
-def _terms(spec: ServiceSpec, topic: Topic) -> TopicTerms:
+def _terms(spec: ServiceSpec, topic: Topic, warm: bool = False) -> TopicTerms:
     return TopicTerms(
         topic.name,
         topic.lock_ms,
@@ -98,6 +109,7 @@ def _terms(spec: ServiceSpec, topic: Topic) -> TopicTerms:
         spec.on_holder_lost,
         spec.retries,
         spec.backoff_ms,
+        warm,
     )
 
 

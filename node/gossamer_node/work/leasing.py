@@ -255,7 +255,7 @@ class Leasing:
                     standby=election and election.standby,
                 )
             self._holder.serve(group, self._executor.topics(name))
-            self._holder.set_claimer(group, election and election.claimer)
+            self._holder.set_claimer(group, election.claimer if election else None)
             claimer = self._claimers.get(group)
             if claimer is not None:
                 elected = election is not None and election.claimer == self._mesh.node_id
@@ -301,7 +301,7 @@ class Leasing:
     def _take(self, group: str, jobs: list[Job], started_ms: int) -> None:
         """Jobs that a poll brought; their locks began after the poll did."""
         claimer = self._claimers[group]
-        for job in jobs:
+        for job in sorted(jobs, key=lambda one: -one.priority):
             log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
             try:
                 receipt, payload = pack_job(job)
@@ -318,6 +318,7 @@ class Leasing:
                 receipt,
                 payload,
                 now_ms(),
+                job.priority,
             )
         if not claimer.elected:
             # They came by a poll from when it was; no credit will come for those without a holder.
