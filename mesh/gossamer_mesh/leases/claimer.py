@@ -166,7 +166,7 @@ class Claimer:
 
     def release_waiting(self, now_ms: int) -> None:
         """Gives back what no holder has: credit goes to another claimer now, or there is none."""
-        for one in list(self._waiting.values()):
+        for one in [self._waiting[key] for key in sorted(self._waiting)]:
             self._release(one, "this claimer claims no more", now_ms)
 
     # --- answers of the engine
@@ -343,7 +343,7 @@ class Claimer:
     def _compare_holdings(self, sender: str, leases: "list[LeaseId]", now_ms: int) -> None:
         """What the holder says it has, against what we believe it has."""
         held = set(leases)
-        for one in list(self._leases_of.get(sender, {}).values()):
+        for one in self._leases_with(sender):
             if one.id in held:
                 if one.may("accept"):
                     self._step(one, "accept", now_ms)
@@ -373,7 +373,7 @@ class Claimer:
             self._holders.pop(member_id, None)
             self._timers.set((_HOLDER, member_id), None)
         for member_id in member_ids:
-            for one in list(self._leases_of.get(member_id, {}).values()):
+            for one in self._leases_with(member_id):
                 if one.may("lose"):
                     self._lose(one, now_ms)
 
@@ -549,6 +549,11 @@ class Claimer:
         one.holder = member_id
         if member_id is not None:
             self._leases_of.setdefault(member_id, {})[one.id.key] = one
+
+    def _leases_with(self, member_id: str) -> list[Lease]:
+        """Its leases, by key: maps keep no order on a microcontroller."""
+        theirs = self._leases_of.get(member_id, {})
+        return [theirs[key] for key in sorted(theirs)]
 
     def _worked(self, work: EngineWork) -> "Lease | None":
         """The lease that a call to the engine was for, if it is still the same activation."""

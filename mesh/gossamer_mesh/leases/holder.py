@@ -31,6 +31,7 @@ from gossamer_mesh.leases.messages import (
     Revoke,
     Settled,
     TopicTerms,
+    in_order,
 )
 from gossamer_mesh.leases.shares import Shares
 
@@ -257,7 +258,8 @@ class Holder:
             self._send_states(heartbeat_due)
         if heartbeat_due:
             self._heartbeat_at_ms = now_ms + self._config.heartbeat_ms
-        for held in list(self._finished.values()):
+        for lease in in_order(self._finished):
+            held = self._finished[lease]
             if now_ms >= held.repeat_at_ms:
                 self._send_outcome(held, now_ms)
 
@@ -392,7 +394,7 @@ class Holder:
                 leases = [
                     one
                     for table in (self._running, self._finished)
-                    for one in table
+                    for one in in_order(table)
                     if one.group == group and one.claimer == member_id
                 ]
                 self._sequence += 1

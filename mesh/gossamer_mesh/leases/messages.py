@@ -10,6 +10,7 @@ OutcomeReport, HandBack, Prolong.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 TOPICS_MAX = 1_024
@@ -59,6 +60,11 @@ class LeaseId:
 
     def to_plain(self) -> "list[Any]":
         return list(self._parts)
+
+
+def in_order(leases: "Iterable[LeaseId]") -> list[LeaseId]:
+    """Sorted by all their parts: tables keep no order on a microcontroller."""
+    return sorted(leases, key=LeaseId.to_plain)
 
 
 class TopicTerms:

@@ -72,6 +72,11 @@ class Member:
             return [self.claim, self.verdict]
         return [self.verdict]
 
+    def words_for_itself(self) -> list[bytes]:
+        """Our verdict on the member, which it must object to, and the claim that this answers: an
+        earlier process of the member may have made it."""
+        return [self.claim, self.verdict] if self.verdict else []
+
 
 def member_of(claim: Update, profile: Profile, now_ms: int) -> Member:
     """A member that is alive by its own word."""
@@ -118,5 +123,6 @@ class Members:
         return sorted(self._by_id)
 
     def forget(self, id: str) -> None:
-        """Drops a tombstone."""
+        """Drops what is known of a member."""
         del self._by_id[id]
+        self._present = None

@@ -78,9 +78,11 @@ class Outbox:
             by_stream: over a stream to the receiver instead of a datagram.
         """
         room = self._room if place is None else self._codec.room(place)
-        updates = self._verdict_on(receiver)
-        for verdict in updates:
-            room -= self._codec.cost(verdict)
+        updates = []
+        for word in self._verdict_on(receiver):
+            if self._codec.cost(word) <= room:
+                updates.append(word)
+                room -= self._codec.cost(word)
         if not by_stream:
             # A stream may never come about; what rides on it would count as sent.
             limit = retransmit_limit(self._config, len(self._members.present()))
@@ -126,7 +128,10 @@ class Outbox:
         frames = 0
         for id in ids:
             member = self._members.get(id)
-            for word in member.words() if member is not None else ():
+            if member is None:
+                continue
+            words = member.words_for_itself() if id == receiver else []
+            for word in words or member.words():
                 cost = self._codec.cost(word)
                 if cost > room:
                     self._put(
@@ -150,7 +155,7 @@ class Outbox:
 
     def _verdict_on(self, receiver: str) -> list[bytes]:
         held = self._members.get(receiver)
-        return [held.verdict] if held is not None and held.verdict else []
+        return [] if held is None else held.words_for_itself()
 
     def _put(
         self,

@@ -19,11 +19,14 @@ is any clock that never goes back, in whole milliseconds; equal inputs give equa
 4. A death learnt from a table, not from the one who saw it, is a suspicion here: after a partition
    the dead of the other side are asked before they are believed.
 5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself.
+6. What a member says of itself counts only with its signature. A verdict answers one claim: it
+   counts only with who holds that claim, so nobody but the member itself moves its incarnation.
 
 The driver must read all datagrams that wait before it calls `handle_timer`: after a stall the
 answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 """
 
+from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
@@ -49,7 +52,6 @@ from gossamer_mesh.swim.state import (
     DEAD,
     DIED,
     JOINED,
-    LEFT,
     NOTHING,
     PRESENT,
     SUSPECT,
@@ -61,7 +63,7 @@ from gossamer_mesh.swim.suspicion import Suspicions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gossamer_mesh.swim.codec import Codec
     from gossamer_mesh.swim.events import Event
@@ -85,9 +87,12 @@ class Swim:
             milliseconds) saves a refutation; a lower one is corrected by what others remember.
         profile: what this member says of itself, its address as others reach it.
         now_ms: the time.
+        admits: whether the member of an id may take part; None: whoever has the mesh key. It may
+            answer otherwise later; call `check_admission` then.
 
     Raises:
-        MisuseError: the profile or the incarnation is out of bounds.
+        MisuseError: the profile or the incarnation is out of bounds, or the id is not that of the
+            codec's signer.
     """
 
     def __init__(
@@ -100,8 +105,15 @@ class Swim:
         incarnation: int,
         profile: Profile,
         now_ms: int,
+        admits: "Callable[[str], bool] | None" = None,
     ) -> None:
+        if node_id != codec.own_id:
+            raise MisuseError(
+                f"the member {node_id} cannot speak with the key of {codec.own_id}; "
+                "give the codec that member's signer."
+            )
         self.node_id = node_id
+        self._admits = admits
         self._config = config
         self._codec = codec
         self._rng = rng
@@ -133,7 +145,7 @@ class Swim:
         self._gossip_ms = now_ms
         self._sync_ms = now_ms + rng.below(config.sync_interval_ms)
         self._reconnect_ms = now_ms + rng.below(config.reconnect_interval_ms)
-        claim = codec.claim(node_id, incarnation, profile)
+        claim = codec.claim(incarnation, profile)
         self._members.put(member_of(claim, profile, now_ms))
 
     # What the owner sees.
@@ -201,7 +213,7 @@ class Swim:
         self._leaving = True
         self._prober.stop()
         self._leave_end_ms = now_ms + self._config.leave_timeout_ms
-        goodbye = self._codec.verdict(LEFT, own.id, own.incarnation, own.id)
+        goodbye = self._codec.goodbye(own.incarnation)
         self._members.put(own.after(goodbye, now_ms))
         self._broadcast(goodbye)
         for address in sorted(self._joins):
@@ -226,6 +238,25 @@ class Swim:
             return
         profile = Profile(before.host, before.port, before.name, tags, before.session)
         self._say(own.incarnation + 1, profile)
+
+    def check_admission(self, now_ms: int) -> None:
+        """Drops members that are no longer admitted, each with the event `died`.
+
+        To their leases it is a death: nobody waits for a word of theirs. It is not told to others,
+        who have lists of their own, and it leaves no tombstone, for nobody is to be asked again.
+        Also done now and then by itself.
+        """
+        self._now_ms = now_ms
+        for id in self._members.ids():
+            member = self._members.get(id)
+            if member is None or id == self.node_id or self._is_admitted(id):
+                continue
+            self._suspicions.end(id)
+            self._members.forget(id)
+            if member.is_present:
+                self._count("members_expelled")
+                verdict = self._codec.verdict(DEAD, id, member.incarnation, self.node_id)
+                self._tell(MemberEvent(DIED, member.after(verdict, now_ms)))
 
     # The verbs.
 
@@ -256,13 +287,21 @@ class Swim:
         if frame.sender == self.node_id:
             self._count("frames_of_our_own_id")
             return
+        if not self._is_admitted(frame.sender):
+            self._count("frames_not_admitted")
+            return
         if frame.kind in (PING, STATE) and frame.target not in ("", self.node_id):
             # Another member had this address before, or a restart is not known yet.
             self._count("frames_misaddressed")
             return
         join = self._join_answered_by(frame)
+        # Claims first: a verdict counts only with who holds the claim that it answers.
         for update in frame.updates:
-            self._hear(update, frame, hand_on=join is None or not join.is_first)
+            if update.state == ALIVE:
+                self._hear(update, frame, hand_on=join is None or not join.is_first)
+        for update in frame.updates:
+            if update.state != ALIVE:
+                self._hear(update, frame, hand_on=join is None or not join.is_first)
         by_stream = address is None
         if address is None:
             sender = self._members.get(frame.sender)
@@ -345,6 +384,13 @@ class Swim:
             return
         known = self._members.get(update.id)
         state = UNKNOWN if known is None else known.state
+        if (
+            update.state in (SUSPECT, DEAD)
+            and known is not None
+            and update.incarnation > known.incarnation
+        ):
+            self._count("verdicts_ahead")
+            return
         if update.state == DEAD and state in PRESENT and frame.kind in (SYNC, STATE):
             update = self._codec.verdict(SUSPECT, update.id, update.incarnation, frame.sender)
         if known is not None and not supersedes(
@@ -359,20 +405,39 @@ class Swim:
         if state == UNKNOWN and len(self._members.present()) >= self._config.members_max:
             self._count("members_refused")
             return
+        if not self._is_admitted(update.id):
+            self._count("claims_not_admitted")
+            return
+        if not self._is_proved(update):
+            return
         self._enter(known, update, hand_on=hand_on)
 
     def _hear_of_self(self, update: Update) -> None:
         own = self.own
         if self._leaving or update.incarnation < own.incarnation:
             return
-        if update.state == ALIVE and update.encoded == own.claim:
+        if update.encoded == own.claim:
+            return
+        if update.state in (SUSPECT, DEAD) and update.incarnation > own.incarnation:
+            self._count("verdicts_ahead")
+            return
+        if not self._is_proved(update):
             return
         # Suspected, dead, or an earlier process of ours: object with a newer word.
         self._count("refutations")
         self._say(update.incarnation + 1, own.profile)
 
+    def _is_proved(self, update: Update) -> bool:
+        if self._codec.is_proved(update):
+            return True
+        self._count("claims_forged")
+        return False
+
+    def _is_admitted(self, id: str) -> bool:
+        return self._admits is None or self._admits(id)
+
     def _say(self, incarnation: int, profile: Profile) -> None:
-        claim = self._codec.claim(self.node_id, min(incarnation, INCARNATION_MAX), profile)
+        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile)
         self._members.put(member_of(claim, profile, self._now_ms))
         self._broadcast(claim)
 
@@ -467,6 +532,7 @@ class Swim:
         peers = self._peers()
         self._sync_ms = self._now_ms + tuning.sync_interval_ms(self._config, len(peers) + 1)
         self._forget_surplus()
+        self.check_admission(self._now_ms)
         while self._returned:
             id = self._returned.pop()
             if id in peers:
@@ -546,7 +612,13 @@ class Swim:
     def _broadcast(self, update: Update) -> None:
         # With nothing to say the gossip timer stood still; it is not late now.
         self._gossip_ms = max(self._gossip_ms, self._now_ms)
-        self._broadcasts.put(update.id, update.encoded)
+        # A verdict means something only to who has the claim, so it does not replace that.
+        verdict_on = update.id + "?"
+        if update.state in (SUSPECT, DEAD):
+            self._broadcasts.put(verdict_on, update.encoded)
+        else:
+            self._broadcasts.drop(verdict_on)
+            self._broadcasts.put(update.id, update.encoded)
 
     def _tell(self, event: "Event") -> None:
         if len(self._events) >= self._config.events_max:

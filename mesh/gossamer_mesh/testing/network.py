@@ -26,6 +26,10 @@ STREAM_ROUND_TRIPS = 3
 STREAM_RETRY_MS = 250
 """What a round trip takes longer when TCP must send again."""
 
+REMEMBERED_EACH = 97
+REMEMBERED_MAX = 32
+"""One datagram in so many is remembered, the newest of them."""
+
 
 class Network:
     """Carries datagrams between addresses. Its faults are attributes, changed at any time.
@@ -48,6 +52,7 @@ class Network:
         self._message_receivers: dict[Address, StreamReceiver] = {}
         self._messages_end_ms: dict[tuple[Address, Address], int] = {}
         self._streams_broken: dict[tuple[Address, Address], int] = {}
+        self._remembered: list[tuple[bytes, Address]] = []
         self._side_of: dict[Address, int] = {}
         self._cut: set[tuple[Address, Address]] = set()
         self.loss_percent = 0
@@ -87,9 +92,7 @@ class Network:
     def part(self, sides: "Iterable[Iterable[Address]]") -> None:
         """Nothing crosses between sides; addresses on no side form one of their own."""
         self._side_of = {}
-        number = 0
-        for side in sides:
-            number += 1
+        for number, side in enumerate(sides, start=1):
             for address in side:
                 self._side_of[address] = number
         self._break_parted()
@@ -114,6 +117,9 @@ class Network:
         """One datagram on its way."""
         self.carried += 1
         self.carried_bytes += len(data)
+        if self.carried % REMEMBERED_EACH == 0:
+            self._remembered = self._remembered[1 - REMEMBERED_MAX :]
+            self._remembered.append((data, source))
         copies = 2 if self._rng.below(100) < self.duplicate_percent else 1
         for _ in range(copies):
             if self._rng.below(100) < self.loss_percent or not self._joins(source, destination):
@@ -122,6 +128,10 @@ class Network:
             least, greatest = self.delay_ms
             at_ms = self._clock.now_ms + least + self._rng.below(greatest - least + 1)
             self._clock.call_at(at_ms, lambda: self._deliver(data, source, destination))
+
+    def remembered(self) -> "list[tuple[bytes, Address]]":
+        """Some of the datagrams so far, each with its source: what a listener could send again."""
+        return list(self._remembered)
 
     def send_stream_frame(
         self, data: bytes, source: "Address", destination: "Address", sender_id: str

@@ -1,16 +1,18 @@
 """Whole nodes in virtual time, with everything that can go wrong, and what must hold all the same.
 
 One seed makes one run: some members, each with the real `Swim`, `Claimer`s and `Holder`, wired as
-the node's driver wires them (`world_node`), on one network (`network`), with engines that check as
-little as the real ones (`world_engine`), workers that take time, and trouble (`world_trouble`):
-loss, delay, duplicates, reordering, partitions, one-way links, stalls, crashes, restarts of all at
-once, clocks that differ and drift, engines that do not answer. Then quiet returns, and the world
+the node's driver wires them (`world_node`, `world_process`), on one network (`network`), with
+engines that check as little as the real ones (`world_engine`), workers that take time
+(`world_work`), and trouble (`world_trouble`): loss, delay, duplicates, reordering, partitions,
+one-way links, stalls, crashes, restarts of all at once, clocks that differ and drift, engines that
+do not answer, a liar with the mesh key. Then quiet returns, and the world
 runs until all is done. `InvariantBroken`, with the seed in it, is raised as soon as one fails:
 
 1. No job is effective twice: its engine takes one completion, made by a worker that ran that very
    lease, and the holder of at most one lease is told that its outcome completed the job.
 2. No job is lost: when quiet returns, each is done in the end, all tables are empty, all agree.
-3. No member is dead for ever: when quiet returns, all hold all others alive, as they are now.
+3. Nobody believes of a member what that member never said. No member is dead for ever: when quiet
+   returns, all hold all others alive, as they are now.
 4. Incarnations never go back, in any member's view.
 5. Every bound is kept: frames, queues, tables, slots, bytes, grants on their way.
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
@@ -26,6 +28,7 @@ import hashlib
 import sys
 
 from gossamer_mesh.leases.config import LeaseConfig
+from gossamer_mesh.swim.codec import Codec
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.testing.clock import VirtualClock
@@ -46,8 +49,11 @@ if TYPE_CHECKING:
 
     from gossamer_mesh.leases.messages import LeaseId
     from gossamer_mesh.leases.work import Report
+    from gossamer_mesh.swim.codec import Signer
     from gossamer_mesh.testing.network import Address
 
+SIZES = (1, 2, 3, 3, 4, 5, 6, 9)
+"""How many members a world has."""
 TROUBLE_MS = 40_000
 """How long things go wrong, after `START_MS`."""
 START_MS = 5_000
@@ -87,7 +93,9 @@ class World:
         self._told: dict[tuple[str, str], LeaseId] = {}
         self.engines: dict[str, WorldEngine] = {}
         self._make_engines()
-        self.nodes = [Node(self, number) for number in range(1, 3 + rng.below(4) + 1)]
+        size = SIZES[rng.below(len(SIZES))]
+        self.nodes = [Node(self, number) for number in range(1, size + 1)]
+        self.node_of = {node.id: node for node in self.nodes}
         self.seeds: list[Address] = [node.address for node in self.nodes[:2]]
         self.trouble = Trouble(self)
 
@@ -188,6 +196,10 @@ class World:
     def after(self, pause_ms: int, action: "Callable[[], None]") -> None:
         """`action` runs in `pause_ms`."""
         self.clock.call_at(self.clock.now_ms + pause_ms, action)
+
+    def codec(self, signer: "Signer") -> Codec:
+        """A codec for whoever speaks with this signer."""
+        return Codec(pack, unpack, signer, self.config.frame_bytes_max)
 
     def note(self, text: str, data: bytes = b"") -> None:
         """One step, for the hash and the reader."""

@@ -1,16 +1,19 @@
 """How a node of a world asks its engines for work: the lanes of long polls of the node's driver.
 
 An engine that takes a whole group of topics has one lane, another has one for each topic; a lane
-has one poll under way. All polls together never ask for more than the holders offered. A poll waits
-no longer than this member has claimed, and is never cancelled. An engine that does not answer is
-asked again with growing pauses, and after some of them this member says that it cannot reach it.
+has one poll under way, and they take turns. All polls together never ask for more than the holders
+offered. A poll waits no longer than this member has claimed, and is never cancelled. An engine that
+does not answer is asked again with growing pauses, and after some of them this member says that it
+cannot reach it.
 """
+
+from gossamer_mesh.testing.world_work import engine_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.claimer import Claimer
     from gossamer_mesh.testing.world_engine import Jobs
-    from gossamer_mesh.testing.world_node import Process
+    from gossamer_mesh.testing.world_process import Process
 
 WAIT_MS_MIN = 250
 WAIT_MS_MAX = 10_000
@@ -24,6 +27,8 @@ class Claiming:
     def __init__(self, process: "Process") -> None:
         self._process = process
         self._promised: dict[tuple[str, str], int] = {}
+        self._polled: dict[tuple[str, str], int] = {}
+        self._polls = 0
         self._window: dict[tuple[str, str], int] = {}
         self._elected_ms: dict[str, int] = {}
         self._failures: dict[str, int] = {}
@@ -44,12 +49,13 @@ class Claiming:
         return sum(self._promised[lane] for lane in self._promised if lane[0] == group)
 
     def _poll_group(self, claimer: "Claimer") -> None:
-        engine = self._process.world.engines[claimer.group.split("/")[0]]
+        engine = self._process.world.engines[engine_of(claimer.group)]
         served = [one.name for one in claimer.topics()]
-        for name in [""] if engine.takes_groups else served:
-            lane = (claimer.group, name)
-            if lane in self._promised:
-                continue
+        lanes = [(claimer.group, name) for name in ([""] if engine.takes_groups else served)]
+        free_lanes = [lane for lane in lanes if lane not in self._promised]
+        # Who waited longest is first, or with few slots a topic would never have its turn.
+        for _, lane in sorted([(self._polled.get(lane, 0), lane) for lane in free_lanes]):
+            name = lane[1]
             topics = [one for one in served if name in ("", one) and claimer.credit(one)]
             free = claimer.credit() - self._promised_by(claimer.group)
             jobs_max = min(free, claimer.credit(name or None))
@@ -63,11 +69,13 @@ class Claiming:
     ) -> None:
         process = self._process
         group = claimer.group
-        name = group.split("/")[0]
+        name = engine_of(group)
         asked_ms = process.now_ms()
         wait_ms = min(WAIT_MS_MAX, max(WAIT_MS_MIN, asked_ms - self._elected_ms[group]))
         worker_id = f"g-{process.node.number}-{process.session}"
         self._promised[lane] = jobs_max
+        self._polls += 1
+        self._polled[lane] = self._polls
 
         def answer(jobs: "Jobs | None") -> None:
             if jobs is None:
@@ -80,7 +88,7 @@ class Claiming:
                 self._window[lane] = 1
             elif len(jobs) >= jobs_max:
                 self._window[lane] = jobs_max * 2
-            process.take_jobs(claimer, jobs, asked_ms, worker_id)
+            process.work.take_jobs(claimer, jobs, asked_ms, worker_id)
 
         engine = process.world.engines[name]
         engine.poll(

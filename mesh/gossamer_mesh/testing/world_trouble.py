@@ -4,12 +4,24 @@ Each trouble is a method without arguments that draws the rest. Those that last 
 `end` ends whatever is left, brings everybody up and lets everything through.
 """
 
+from gossamer_mesh.swim.codec import GOSSIP, Profile
+from gossamer_mesh.swim.state import DEAD, SUSPECT
+from gossamer_mesh.testing.toy_signing import ToySigner
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.testing.world import World
     from gossamer_mesh.testing.world_node import Node
 
 TROUBLES_MAX = 14
+
+
+class Forger(ToySigner):
+    """Speaks as a member whose key it has not."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Bytes of the right length, no more."""
+        return bytes(64)
 
 
 class Trouble:
@@ -36,6 +48,9 @@ class Trouble:
             self._engine_down,
             self._stop,
             self._silence,
+            self._lie,
+            self._lie,
+            self._replay,
         ]
 
     def plan(self, begin_ms: int, end_ms: int) -> None:
@@ -174,6 +189,47 @@ class Trouble:
                 world.network.loss_percent = before if before < 100 else 0
 
         world.after(500 + self._rng.below(4_000), end)
+
+    # --- somebody with the mesh key
+
+    def _lie(self) -> None:
+        """Forged claims and goodbyes, verdicts on the living, and junk, to anybody."""
+        world, rng = self._world, self._rng
+        world.count("lies")
+        world.note("somebody lies")
+        for _ in range(1 + rng.below(6)):
+            about = world.nodes[rng.below(len(world.nodes))]
+            to = world.nodes[rng.below(len(world.nodes))]
+            if about.process is None:
+                continue
+            swim = about.process.swim
+            codec = world.codec(Forger(about.id))
+            incarnation = swim.own.incarnation + rng.below(1_000)
+            said = swim.own.profile
+            kind = rng.below(4)
+            if kind == 0:
+                profile = Profile(said.host, said.port, said.name, said.tags + b"x", rng.bits())
+                update = codec.claim(incarnation, profile)
+            elif kind == 1:
+                update = codec.goodbye(incarnation)
+            else:
+                state = (SUSPECT, DEAD)[rng.below(2)]
+                update = codec.verdict(state, about.id, swim.own.incarnation, to.id)
+            blobs = [update.encoded, bytes([rng.below(256) for _ in range(rng.below(30))])]
+            liar = world.nodes[rng.below(len(world.nodes))].id
+            frame = codec.encode(GOSSIP, liar, 0, target="", address=None, updates=blobs)
+            world.network.send(frame, ("10.9.9.9", 7946), to.address)
+            junk = bytes([rng.below(256) for _ in range(rng.below(60))])
+            world.network.send(junk, ("10.9.9.9", 7946), to.address)
+
+    def _replay(self) -> None:
+        """Old datagrams come again, also to others than they were for."""
+        world, rng = self._world, self._rng
+        world.count("replays")
+        world.note("old datagrams come again")
+        for data, source in world.network.remembered():
+            to = world.nodes[rng.below(len(world.nodes))]
+            world.network.send(data, source, to.address)
 
     # --- engines
 

@@ -1,0 +1,138 @@
+"""The work of a process in a world: workers that take their time, and calls to engines.
+
+A worker completes its job most of the time, fails it now and then, may ask for another lock,
+and may kill its whole process. Its outcome names the lease that it worked under, so that one that
+is reported for another lease is seen.
+"""
+
+from gossamer_mesh.leases.holder import Acknowledged, Cancel, Run
+from gossamer_mesh.leases.messages import in_order
+from gossamer_mesh.leases.work import Extend, Report
+from gossamer_mesh.testing.lease_checks import name_of
+from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, FAILED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gossamer_mesh.leases.claimer import Claimer
+    from gossamer_mesh.leases.messages import LeaseId
+    from gossamer_mesh.leases.work import EngineWork
+    from gossamer_mesh.testing.world_engine import Jobs
+    from gossamer_mesh.testing.world_process import Process
+
+
+class Work:
+    """What one process works on.
+
+    Attributes:
+        running: bytes of payload by lease.
+    """
+
+    def __init__(self, process: "Process") -> None:
+        self._process = process
+        self._world = process.world
+        self.running: dict[LeaseId, int] = {}
+
+    def hand_back(self) -> None:
+        """What still runs goes back to its claimers."""
+        for lease in in_order(self.running):
+            self._process.holder.hand_back(lease)
+        self.running = {}
+
+    def start(self) -> bool:
+        """Starts what the machines ask for. Returns whether there was anything."""
+        started = False
+        for group in sorted(self._process.claimers):
+            for work in self._process.claimers[group].events():
+                started = True
+                self._call_engine(self._process.claimers[group], work)
+        for event in self._process.holder.events():
+            started = True
+            lease = event.lease
+            if isinstance(event, Run):
+                self._run_job(event)
+            elif isinstance(event, Cancel):
+                self._world.note(f"n{self._process.node.number} cancels {lease!r}: {event.reason}")
+                self._world.count("cancelled")
+                self.running.pop(lease, None)
+            elif isinstance(event, Acknowledged):
+                self._world.note(f"n{self._process.node.number} is told {lease!r}: {event.result}")
+                self._world.count(f"told {event.result}")
+                if event.result == COMPLETED:
+                    self._world.check_told(lease)
+        return started
+
+    def _run_job(self, run: Run) -> None:
+        world, rng, lease = self._world, self._world.rng, run.lease
+        self._process.checks.check_run(lease)
+        world.note(f"n{self._process.node.number} runs {lease!r}")
+        world.count("runs")
+        world.note_run(lease)
+        self.running[lease] = len(run.payload)
+        if world.poison.get(lease.key, 0) > 0:
+            world.poison[lease.key] -= 1
+            world.count("poisoned")
+            self._process.after(1 + rng.below(500), self._die)
+        run_ms = 5 + rng.below(800) if rng.below(10) else 1_000 + rng.below(40_000)
+        if rng.below(10) == 0:
+            self._process.holder.prolong(lease, (0, 5_000, 60_000)[rng.below(3)])
+        self._process.after(run_ms, lambda: self._finish(lease))
+
+    def _die(self) -> None:
+        """Killed by its job."""
+        if self._world.is_troubled:
+            self._process.node.crash()
+            self._world.after(self._world.rng.below(8_000), self._process.node.start_if_down)
+
+    def _finish(self, lease: "LeaseId") -> None:
+        if lease in self.running:
+            del self.running[lease]
+            verb = COMPLETED if self._world.rng.below(10) else FAILED
+            self._world.note(f"n{self._process.node.number} has {verb} {lease!r}")
+            self._process.holder.finish(
+                lease, f"{verb}|{name_of(lease)}".encode(), self._process.now_ms()
+            )
+
+    def take_jobs(self, claimer: "Claimer", jobs: "Jobs", asked_ms: int, worker_id: str) -> None:
+        """Jobs that a poll brought; their locks began after the poll did."""
+        engine = self._world.engines[engine_of(claimer.group)]
+        now_ms = self._process.now_ms()
+        for job in jobs:
+            claimer.handle_activated(
+                job.key,
+                job.topic,
+                engine.lock_ms,
+                max(asked_ms, now_ms - 1_000) + engine.lock_ms,
+                f"{job.key}|{worker_id}".encode(),
+                b"x" * (50 + self._world.rng.below(600)),
+                now_ms,
+            )
+        if not claimer.elected:
+            claimer.release_waiting(now_ms)
+
+    def _call_engine(self, claimer: "Claimer", work: "EngineWork") -> None:
+        if isinstance(work, Report):
+            self._process.checks.check_report(work)
+            if (
+                work.lease.claimer != self._process.node.id
+                or work.lease.session != self._process.session
+            ):
+                self._world.count("adopted")
+            if work.outcome is None:
+                self._world.count("given up")
+
+        def answer(word: "str | None") -> None:
+            if isinstance(work, Extend):
+                ours = None if word is None else word == EXTENDED
+                claimer.handle_extended(work, ours, self._process.now_ms())
+                return
+            if isinstance(work, Report) and word is not None:
+                self._process.checks.note_settled(work.lease)
+            claimer.handle_settled(work, word, self._process.now_ms())
+
+        engine = self._world.engines[engine_of(claimer.group)]
+        engine.call(work, lambda word: self._process.post(lambda: answer(word)))
+
+
+def engine_of(group: str) -> str:
+    """The engine of a claim group."""
+    return group.rpartition("/")[0]
