@@ -24,7 +24,7 @@ from gossamer_mesh.testing.world import World
 FAILURES_SHOWN_MAX = 5
 
 WATCHED = (
-    "crashes", "restarts", "mass restarts", "stalls", "stops", "partitions", "one-way cuts",
+    "crashes", "vanished", "restarts", "mass restarts", "stalls", "stops", "partitions", "one-way cuts",
     "silences", "weathers", "streams broken", "lies", "replays", "engine outages", "poisoned",
     "deaths seen", "runs", "regranted", "adopted", "given up", "cancelled", "stale", "released",
     "reported completed", "reported failed", "reported gone", "reported not ours",

@@ -12,7 +12,7 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
    lease, and the holder of at most one lease is told that its outcome completed the job.
 2. No job is lost: when quiet returns, each is done in the end, all tables are empty, all agree.
 3. Nobody believes of a member what that member never said. No member is dead for ever: when quiet
-   returns, all hold all others alive, as they are now.
+   returns, all hold all others alive, as they are now, and nobody else.
 4. Incarnations never go back, in any member's view.
 5. Every bound is kept: frames, queues, tables, slots, bytes, grants on their way.
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
@@ -133,12 +133,12 @@ class World:
         self.is_troubled = False
         self.clock.run_until(self.clock.now_ms + SETTLE_MS)
         self._run_until_quiet()
-        before = [node.changes for node in self.nodes]
+        before = [node.changes for node in self.up()]
         self.clock.run_until(self.clock.now_ms + STABLE_MS)
-        if before != [node.changes for node in self.nodes]:
+        if before != [node.changes for node in self.up()]:
             self.broken("members change although nothing happens")
         self._check_end()
-        for node in self.nodes:
+        for node in self.up():
             node.count_up()
 
     def _run_until_quiet(self) -> None:
@@ -160,14 +160,14 @@ class World:
         left: list[str] = []
         for _, engine in sorted(self.engines.items()):
             left += engine.left()
-        for node in self.nodes:
+        for node in self.up():
             left += node.left()
         return left or self._disagreements()
 
     def _disagreements(self) -> "list[str]":
-        truth = {node.id: node.says() for node in self.nodes}
+        truth = {node.id: node.says() for node in self.up()}
         wrong = []
-        for node in self.nodes:
+        for node in self.up():
             view = node.view()
             if view != truth:
                 ids = sorted(set(truth) | set(view))
@@ -183,8 +183,8 @@ class World:
             retries = (1, 3, 3)[rng.below(3)]
             key = f"{engine.name}j{number}"
             self._plan_job(rng.below(START_MS + TROUBLE_MS), engine, key, topic, retries)
-            if rng.below(100) < 4:
-                self.poison[key] = 1 + rng.below(4)
+            if rng.below(100) < 8:
+                self.poison[key] = 1 + rng.below(5)
 
     def _plan_job(
         self, at_ms: int, engine: WorldEngine, key: str, topic: str, retries: int
@@ -192,6 +192,10 @@ class World:
         self.clock.call_at(at_ms, lambda: engine.model.add(key, topic, retries))
 
     # --- for its parts
+
+    def up(self) -> list[Node]:
+        """Nodes that run now; at the end, all whose host has not vanished."""
+        return [node for node in self.nodes if node.is_up]
 
     def after(self, pause_ms: int, action: "Callable[[], None]") -> None:
         """`action` runs in `pause_ms`."""

@@ -25,6 +25,7 @@ class Node:
         self.number = number
         self.id = f"{number:032x}"
         self.address: Address = (f"10.0.0.{number}", 7946)
+        self.is_gone = False
         self.changes = 0
         self.said: set[tuple[int, bytes]] = set()
         self.goodbyes: set[int] = set()
@@ -43,7 +44,7 @@ class Node:
 
     def start_if_down(self) -> None:
         """Starts, with nothing remembered but its id."""
-        if self.process is None:
+        if self.process is None and not self.is_gone:
             self._world.note(f"n{self.number} starts")
             self.process = Process(self._world, self)
             self.process.begin()
@@ -53,6 +54,11 @@ class Node:
         if self.process is not None:
             self._world.note(f"n{self.number} crashes")
             self._end()
+
+    def vanish(self) -> None:
+        """Crashes, and its host never comes back."""
+        self.is_gone = True
+        self.crash()
 
     def stop(self) -> None:
         """Stops in good order: no more work, hands back what runs, says goodbye, ends."""
@@ -93,6 +99,10 @@ class Node:
             process.claimers[group].elected for group in process.claimers
         )
 
+    def works(self) -> bool:
+        """Whether it has a job now."""
+        return self.process is not None and len(self.process.work.running) > 0
+
     # --- what must be so at the end
 
     def says(self) -> "tuple[str, int, bytes]":
@@ -118,8 +128,8 @@ class Node:
 
     def left(self) -> "list[str]":
         """What it has not finished."""
-        assert self.process is not None
         process = self.process
+        assert process is not None
         found = []
         for group in sorted(process.claimers):
             for one in process.claimers[group].leases():

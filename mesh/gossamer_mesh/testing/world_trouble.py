@@ -39,6 +39,10 @@ class Trouble:
             self._stall,
             self._stall,
             self._stall_claimer,
+            self._stall_holder,
+            self._stall_holder,
+            self._crash_holder,
+            self._vanish,
             self._part,
             self._part,
             self._cut_one_way,
@@ -80,18 +84,35 @@ class Trouble:
     # --- processes
 
     def _pick(self) -> "Node | None":
-        up = [node for node in self._world.nodes if node.is_up]
+        up = self._world.up()
         return up[self._rng.below(len(up))] if up else None
 
     def _pick_claimer(self) -> "Node | None":
-        up = [node for node in self._world.nodes if node.is_up and node.claims()]
-        return up[self._rng.below(len(up))] if up else None
+        claimers = [node for node in self._world.up() if node.claims()]
+        return claimers[self._rng.below(len(claimers))] if claimers else None
+
+    def _pick_holder(self) -> "Node | None":
+        """One that works and does not claim, as far as there is one."""
+        holders = [node for node in self._world.up() if node.works()]
+        holders = [node for node in holders if not node.claims()] or holders
+        return holders[self._rng.below(len(holders))] if holders else None
 
     def _crash(self) -> None:
         self._crash_one(self._pick())
 
     def _crash_claimer(self) -> None:
         self._crash_one(self._pick_claimer())
+
+    def _crash_holder(self) -> None:
+        self._crash_one(self._pick_holder())
+
+    def _vanish(self) -> None:
+        """A host that never comes back; the first, which can do all, and half of all stay."""
+        gone = len([node for node in self._world.nodes if node.is_gone])
+        node = self._pick()
+        if node is not None and node.number > 1 and 2 * (gone + 1) < len(self._world.nodes):
+            self._world.count("vanished")
+            node.vanish()
 
     def _crash_one(self, node: "Node | None") -> None:
         if node is not None:
@@ -119,6 +140,13 @@ class Trouble:
 
     def _stall_claimer(self) -> None:
         self._stall_one(self._pick_claimer())
+
+    def _stall_holder(self) -> None:
+        """For as long as it takes to be called dead, or a little longer."""
+        node = self._pick_holder()
+        if node is not None:
+            self._world.count("stalls")
+            node.stall(2_000 + self._rng.below(10_000))
 
     def _stall_one(self, node: "Node | None") -> None:
         if node is not None:

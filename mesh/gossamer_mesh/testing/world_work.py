@@ -72,7 +72,9 @@ class Work:
             world.poison[lease.key] -= 1
             world.count("poisoned")
             self._process.after(1 + rng.below(500), self._die)
-        run_ms = 5 + rng.below(800) if rng.below(10) else 1_000 + rng.below(40_000)
+        run_ms = 5 + rng.below(800)
+        if rng.below(4) == 0:
+            run_ms = 1_000 + rng.below((5_000, 15_000, 40_000)[rng.below(3)])
         if rng.below(10) == 0:
             self._process.holder.prolong(lease, (0, 5_000, 60_000)[rng.below(3)])
         self._process.after(run_ms, lambda: self._finish(lease))
