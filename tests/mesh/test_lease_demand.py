@@ -79,9 +79,7 @@ def test_instances_go_up_quickly_and_down_slowly_within_their_bounds() -> None:
     instances = Instances(2, 16, 0)
     ups = [now_ms for now_ms in range(0, 60_000, 1_000) if instances.note(100, 10, now_ms)]
     assert instances.count == 16 and len(ups) == 3
-    assert all(
-        later - sooner >= Instances.UP_MS for sooner, later in itertools.pairwise(ups)
-    )
+    assert all(later - sooner >= Instances.UP_MS for sooner, later in itertools.pairwise(ups))
     assert not instances.note(8, 10, 100_000)  # as it should be
     downs = [now_ms for now_ms in range(100_000, 2_000_000, 1_000) if instances.note(0, 10, now_ms)]
     assert instances.count == 2 and downs[-1] - downs[0] > 10 * Instances.DOWN_MS

@@ -320,10 +320,12 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "activated": 2,
         "granted": 1,
         "regranted": 0,
+        "inherited": 0,
         "settled": 0,
         "released": 1,
         "stale": 0,
         "open": 1,
+        "mirrored": 0,
         "holders": 1,
     }
 
