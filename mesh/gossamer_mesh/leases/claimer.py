@@ -161,6 +161,7 @@ class Claimer(EngineSide):
         new.priority = priority
         new.renew_at_ms = lock_end_ms - lock_ms + lock_ms // self._config.renew_fraction
         self._counts["activated"] += 1
+        self._counts["bytes_moved"] += len(payload)
         older = self._table.get(key)
         if older is not None and older.state == states.REPORTING:
             older.successor = new
@@ -515,6 +516,7 @@ class Claimer(EngineSide):
     def _take_outcome(self, one: Lease, outcome: bytes, now_ms: int) -> None:
         self._table.step(one, "outcome", now_ms)
         one.outcome = outcome
+        self._counts["bytes_moved"] += len(outcome)
         self._report(one)
 
     def _handle_lease_timer(self, one: Lease, now_ms: int) -> None:

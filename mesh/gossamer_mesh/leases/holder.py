@@ -241,6 +241,11 @@ class Holder:
         self._send(held.claimer, Prolong(lease, lock_ms))
         return True
 
+    def set_slots(self, slots: int) -> None:
+        """Says how many jobs may run at once from now; those that run beyond go on."""
+        self._credit_changed = self._credit_changed or slots != self._slots
+        self._slots = slots
+
     def drain(self) -> None:
         """Takes no more work: every further grant is refused, every offer is of nothing."""
         self._draining = True
