@@ -6,25 +6,33 @@ good order, or by a restart that nobody notices. Beside the rules of `lease_mode
 
 8. What a living member knew of when the claimer was lost, by its mirror or as its holder, is worked
    long before the lock ends. What nobody knew of was activated a moment before.
+9. A lease that was taken over, and that a holder may have, is renewed at once.
 
-A job that nobody can know of is freed at the engine by hand, and this engine, unlike real ones, does
-not lock another for a poll whose asker is dead: only the lock's end brings back either. Replay one
-seed, with every step in words: `python -m gossamer_mesh.testing.lease_takeover SEED`.
+A job that nobody can know of is freed at the engine by hand, and this engine, unlike real ones,
+does not lock another for a poll whose asker is dead: only the lock's end brings back either.
+Replay one seed, step by step: `python -m gossamer_mesh.testing.lease_takeover SEED`.
 """
 
 import sys
 from collections.abc import Callable
 from functools import partial
 
+from gossamer_mesh.leases import lease as states
+from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.placement import rank
+from gossamer_mesh.leases.work import EngineWork, Extend
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_mesh import NEWS_MS_MAX, Process
 from gossamer_mesh.testing.lease_model import LeaseModel
+from gossamer_mesh.testing.lease_network import LeaseNetwork
 
 LOCK_MS = 600_000
 RECOVERY_MS_MAX = 120_000
 """From the last loss to the end of all work: detection, accept, three runs of 40 s at most, two of
 them for nothing."""
+RENEWED_MS_MAX = 1_000
+"""From a take-over to the renewal."""
 UNSEEN_MS_MAX = 250
 """A job that was activated longer ago than this has been mirrored: the answer's way (80 ms), the
 mirror's pause and its way, three times."""
@@ -44,8 +52,11 @@ class TakeOverModel(LeaseModel):
     def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
         super().__init__(seed, trace, lock_ms=LOCK_MS, can_wait=False, members_min=3)
         self.way = WAYS[seed % len(WAYS)]
+        self._network = LeaseNetwork(self._rng, datagrams=False)
         self._reach = {group: set(self._member_ids) for group in self._groups}
         self._polls_outlive = False
+        self._taken_ms: dict[tuple[int, int], int] = {}
+        self._renewed: set[tuple[int, int]] = set()
         self._last_loss_ms = 0
         self._forgiving = self.way in ("before its standby", "with its standby")
 
@@ -87,6 +98,26 @@ class TakeOverModel(LeaseModel):
         if self.way == "before its standby":
             self._after(self._rng.randrange(1, 12_000), lambda: self._die(standby))
         self._die(claimer)
+
+    def _drive(self, process: Process) -> None:
+        super()._drive(process)
+        if process.alive:
+            for claimer in process.claimers.values():
+                for one in claimer.leases():
+                    if one.inherited and one.state in (states.INHERITED, states.HELD):
+                        self._check_renewed(process, one)
+
+    def _check_renewed(self, process: Process, one: Lease) -> None:
+        """Rule 9."""
+        name = (process.session, one.activation)
+        taken_ms = self._taken_ms.setdefault(name, self._now_ms)
+        if name not in self._renewed and self._now_ms - taken_ms > RENEWED_MS_MAX:
+            raise InvariantBroken(f"{process.member_id} took over {one.id!r} and did not renew it")
+
+    def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
+        if isinstance(work, Extend):
+            self._renewed.add((process.session, work.activation))
+        super()._call_engine(process, claimer, work)
 
     def _crash(self, process: Process) -> None:
         """The end of a stop in good order."""
