@@ -46,3 +46,6 @@ def parse_address(text: str) -> Address:
 
 
 ADDRESS = Form("an address, `host:port`", parse_address, str)
+
+LISTEN = Address("127.0.0.1", PORT_DEFAULT)
+"""Where a node listens that is told nothing."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gossamer_node.address import ADDRESS, PORT_DEFAULT, Address
+from gossamer_node.address import ADDRESS, LISTEN, Address
 from gossamer_node.engines.config import (
     Auth,
     BasicAuth,
@@ -78,7 +78,7 @@ class NodeConfig:
     name: str
     data_dir: Path
     cache_dir: Path
-    listen: Address = Address("127.0.0.1", PORT_DEFAULT)
+    listen: Address = LISTEN
     advertise: Address | None = None
     join: tuple[Address, ...] = ()
     discovery: bool = False

@@ -49,7 +49,7 @@ from gossamer_mesh.leases.messages import (
 from gossamer_mesh.leases.mirroring import AboutMirror, Mirror, MirrorAsk
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.table import LEASE, LeaseTable
-from gossamer_mesh.leases.work import NO_ROOM, Extend, Release
+from gossamer_mesh.leases.work import NO_ROOM, Extend
 from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
@@ -274,12 +274,16 @@ class Claimer(EngineSide):
         """The open leases, by key. To read, not to change."""
         return [self._table.leases[key] for key in sorted(self._table.leases)]
 
+    def mirrored(self) -> list[str]:
+        """Jobs that others claimed, and that this member looks after when they are gone."""
+        return self._standby.keys()
+
     def statistics(self) -> dict[str, int]:
         """Counts since the start, and how many leases and holders there are now."""
         return dict(
             self._counts,
             open=len(self._table.leases),
-            mirrored=self._standby.rows(),
+            mirrored=len(self._standby.keys()),
             holders=len(self._holders),
         )
 
@@ -537,11 +541,7 @@ class Claimer(EngineSide):
             self._table.forget(one, "its node was lost and its lock ended")
             return
         if one.retry_at_ms is not None and now_ms >= one.retry_at_ms:
-            if one.state == states.RELEASING:
-                one.retry_at_ms = None
-                self._events.append(Release(one))
-            else:
-                self._report(one)
+            self._call(one)
         if self._table.is_renewable(one) and now_ms >= one.renew_at_ms:
             one.renewing = True
             self._events.append(Extend(one))

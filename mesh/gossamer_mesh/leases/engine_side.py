@@ -8,7 +8,9 @@ Calls are events (`Extend`, `Report`, `Release`); their ends come back through `
    they have given the job to another.
 2. What the engine says is not ours any more is dropped with its words: a holder that runs it is
    told to stop (`Revoke`), one that keeps an outcome is told to forget it (`Settled`).
-3. What goes back to the engine is sent until it answers or the lock has ended by itself.
+3. One call at a time for a lease: what is to end it waits for a renewal that is under way, or the
+   renewal could arrive behind it and lock for nobody what was just released or failed.
+4. What goes back to the engine is sent until it answers or the lock has ended by itself.
 """
 
 from gossamer_mesh.leases import lease as states
@@ -54,6 +56,8 @@ class EngineSide:
         if one is None:
             return
         one.renewing = False
+        if one.call_waits:
+            self._call(one)
         if ours:
             self._table.renewed(one, now_ms + work.lock_ms)
         if ours is None:
@@ -80,7 +84,7 @@ class EngineSide:
             retry_after_ms: the engine's wish for the next try, 0 for none.
         """
         one = self._worked(work)
-        if one is None or one.retry_at_ms is not None:
+        if one is None or one.retry_at_ms is not None or one.call_waits:
             return
         if result is None and (one.state == states.REPORTING or now_ms < one.lock_end_ms):
             if one.successor is not None:
@@ -128,16 +132,23 @@ class EngineSide:
 
     def _report(self, one: Lease) -> None:
         one.payload = b""
-        one.retry_at_ms = None
-        self._events.append(Report(one, self._terms(one.topic)))
-        self._table.arm(one)
+        self._call(one)
 
     def _release(self, one: Lease, reason: str, now_ms: int) -> None:
         self._table.step(one, "release", now_ms)
         one.payload = b""
         one.reason = reason
+        self._call(one)
+
+    def _call(self, one: Lease) -> None:
+        """Asks the engine for what ends the lease, now or when it has answered a renewal."""
         one.retry_at_ms = None
-        self._events.append(Release(one))
+        one.call_waits = one.renewing
+        if not one.renewing and one.state == states.RELEASING:
+            self._events.append(Release(one))
+        elif not one.renewing:
+            self._events.append(Report(one, self._terms(one.topic)))
+        self._table.arm(one)
 
     def _worked(self, work: EngineWork) -> "Lease | None":
         """The lease that a call to the engine was for, if it is still the same activation."""

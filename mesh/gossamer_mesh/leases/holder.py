@@ -313,6 +313,10 @@ class Holder:
         room = self._config.outcomes_kept_max - len(self._running) - len(self._finished)
         return max(0, min(self._slots - len(self._running), room))
 
+    def leases(self) -> "list[LeaseId]":
+        """What runs here, and what has an outcome that nobody acknowledged, in no order."""
+        return list(self._running) + list(self._finished)
+
     def statistics(self) -> dict[str, int]:
         """How many jobs run, and how many outcomes wait for an acknowledgement."""
         return {

@@ -94,6 +94,7 @@ class Lease:
         lock_end_ms: when it ends, on this member's clock.
         renew_at_ms: when to renew it.
         renewing: a renewal is on its way.
+        call_waits: its report or release waits for the end of that.
         regrants: how often it was granted again because its holder was lost.
         held_end_ms: when its holder, if it has not asked for more time, is stuck; None for never.
         on_lost: `regrant` or `wait`.
@@ -106,6 +107,7 @@ class Lease:
 
     __slots__ = (
         "activation",
+        "call_waits",
         "held_end_ms",
         "holder",
         "id",
@@ -156,6 +158,7 @@ class Lease:
         self.since_ms = now_ms
         self.renew_at_ms = lock_end_ms
         self.renewing = False
+        self.call_waits = False
         self.regrants = 0
         self.outcome: bytes | None = None
         self.reason = ""

@@ -219,9 +219,9 @@ class Standby:
             return []
         return [picture.rows[key] for key in sorted(picture.rows)]
 
-    def rows(self) -> int:
-        """Leases of others that are mirrored here."""
-        return sum(len(one.rows) for one in self._pictures.values())
+    def keys(self) -> "list[str]":
+        """Jobs of others that are mirrored here, sorted."""
+        return sorted({key for one in self._pictures.values() for key in one.rows})
 
     def _ask(self, sender: str, message: Mirror, now_ms: int) -> "MirrorAsk | None":
         asked_ms = self._asked_ms.get(sender)
