@@ -3,21 +3,23 @@
 A worker is whatever turns a job into an outcome: a WASM service on the host, or a plain callable.
 The table of workers answers two questions: what this node serves on an engine, and who runs a job.
 Each service has its own bound of jobs at once; what waits for it keeps its slot, so the node never
-takes more than it can hold.
+takes more than it can hold. A service with a range of instances follows the mesh's demand in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgpack
 import trio
 
+from gossamer_mesh.leases.demand import Instances
 from gossamer_mesh.leases.messages import TOPICS_MAX, TopicTerms
 from gossamer_node import logs
 from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
+from gossamer_node.work.signals import Signal
 
 log = logs.get("executing")
 
@@ -51,8 +53,18 @@ class Executor:
 
     def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]]) -> None:
         self._workers = [
-            (spec, worker, trio.CapacityLimiter(spec.concurrency)) for spec, worker in workers
+            (
+                spec,
+                worker,
+                trio.CapacityLimiter(spec.instances.min if spec.instances else spec.concurrency),
+            )
+            for spec, worker in workers
         ]
+        self._instances = {
+            spec.name: Instances(spec.instances.min, spec.instances.max, 0)
+            for spec, _, _ in self._workers
+            if spec.instances
+        }
         self._worked_s: dict[str, float] = {}
         _refuse_too_much([(spec, topic) for spec, _, _ in self._workers for topic in spec.topics])
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
@@ -69,6 +81,48 @@ class Executor:
             for topic in spec.topics
             if _serves(topic, engine)
         ]
+
+    def instances(self, spec: ServiceSpec) -> int:
+        """How many of a service's jobs run here at once, at most, now."""
+        ranged = self._instances.get(spec.name)
+        return ranged.count if ranged else spec.concurrency
+
+    def slots(self, most: int) -> int:
+        """Jobs that this node takes at once now, over all services.
+
+        Args:
+            most: as configured; all of them, where no service has a range.
+        """
+        if not self._instances:
+            return most
+        return min(most, sum(self.instances(spec) for spec in self.services()))
+
+    def follow(self, signals: Mapping[str, Signal], now_ms: int) -> bool:
+        """Moves the instances of services that have a range.
+
+        Args:
+            signals: demand and capacity, by engine.
+            now_ms: any clock that does not go back.
+
+        Returns: whether any have moved.
+        """
+        moved = False
+        for spec, _, limiter in self._workers:
+            ranged = self._instances.get(spec.name)
+            theirs = [
+                one
+                for name, one in signals.items()
+                if any(_serves(topic, name) for topic in spec.topics)
+            ]
+            demand, capacity = (
+                sum(one.demand for one in theirs),
+                sum(one.capacity for one in theirs),
+            )
+            if ranged and theirs and ranged.note(demand, capacity, now_ms):
+                limiter.total_tokens = ranged.count
+                log.info("instances", service=spec.name, count=ranged.count)
+                moved = True
+        return moved
 
     def _is_warm(self, spec: ServiceSpec) -> bool:
         worked_s = self._worked_s.get(spec.name)
@@ -109,7 +163,7 @@ def _terms(spec: ServiceSpec, topic: Topic, warm: bool = False) -> TopicTerms:
         spec.on_holder_lost,
         spec.retries,
         spec.backoff_ms,
-        warm,
+        warm=warm,
     )
 
 
