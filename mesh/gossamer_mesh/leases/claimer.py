@@ -173,7 +173,8 @@ class Claimer(EngineSide):
                 self._send(older.holder, Revoke(older.id, "the engine gave the job out anew"))
             self._table.forget(older, "the engine gave the job out anew")
         self._enter(new, now_ms)
-        if new.state == states.WAITING:
+        waits = new.state == states.WAITING
+        if waits and not granting.may_wait(self._holders, self._table.waiting, new):
             # More than was asked for, or its credit went while the poll was open: not ours to keep.
             self._release(new, NO_ROOM, now_ms)
 
@@ -453,16 +454,18 @@ class Claimer(EngineSide):
 
     def _grant(self, one: Lease, now_ms: int) -> None:
         """Gives a waiting lease to a holder, if there is one for it."""
-        best = granting.choose(self._holders, one, self._rng)
+        best = granting.choose(self._holders, one, self._config, self._rng)
         if best is not None:
             self._grant_to(one, best, now_ms)
 
     def _grant_waiting(self, member_id: str, by_heartbeat: bool, now_ms: int) -> None:
         """Spends one holder's new credit; nobody else has any that fits, or nothing would wait."""
-        one = granting.pick(self._holders, self._table.waiting, member_id, by_heartbeat)
-        while one is not None:
+        waiting = self._table.waiting
+        while True:
+            one = granting.pick(self._holders, waiting, member_id, by_heartbeat, self._config)
+            if one is None:
+                return
             self._grant_to(one, member_id, now_ms)
-            one = granting.pick(self._holders, self._table.waiting, member_id, by_heartbeat)
 
     def _grant_to(self, one: Lease, member_id: str, now_ms: int) -> None:
         self._counts["granted"] += 1

@@ -33,6 +33,7 @@ class LeaseConfig:
         "retry_max_ms",
         "settled_kept_max",
         "silence_ms",
+        "under_way_bytes_max",
         "waiting_ms",
     )
 
@@ -55,6 +56,7 @@ class LeaseConfig:
         outcomes_kept_max: int = 4_096,
         settled_kept_max: int = 16_384,
         outcome_bytes_max: int = 2**21,
+        under_way_bytes_max: int = 2**21,
     ) -> None:
         if not 0 < heartbeat_ms < accept_ms < silence_ms:
             raise MisuseError(
@@ -107,3 +109,9 @@ class LeaseConfig:
         """Settled leases that a claimer remembers, to answer a repeated outcome."""
         self.outcome_bytes_max = outcome_bytes_max
         """Largest outcome. A larger one is refused by the holder, before it is sent."""
+        self.under_way_bytes_max = under_way_bytes_max
+        """Payload bytes on their way to one holder; a larger payload goes alone. What is beyond
+        waits at the claimer for the holder's next offer. Two MiB keep a stream busy, and arrive
+        within `accept_ms` also where a node gets a tenth of a core: with all of a holder's credit
+        sent at once, 12 MB were still on their way when their grants were taken for lost and sent
+        again, and again."""
