@@ -1,7 +1,8 @@
 """Frames and updates as bytes: the only module of the core that knows the wire.
 
-A frame is a msgpack array [kind, sender, sequence, target, address, updates]. An update is bytes of
-its own, so that members hand on what was said word for word, fields of later versions included:
+A frame is a msgpack array [kind, sender, sequence, target, address, updates, digest]; the digest is
+in SYNC and some STATE only. An update is bytes of its own, so that members hand on what was said
+word for word, fields of later versions included:
 
     alive            0 (1) | public key (32) | signature (64) | packed
                             [incarnation, session, overruled, host, port, name, tags]
@@ -22,6 +23,7 @@ signer are injected: CPython brings C libraries, a microcontroller and a simulat
 """
 
 from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim.digest import BUCKET_BYTES, BUCKETS_MAX
 from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT
 
 TYPE_CHECKING = False
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     Address = tuple[str, int]
+    TableDigest = tuple[int, int, bytes]
 
     class Signer(Protocol):
         """One member's key, and how to check what others signed."""
@@ -98,6 +101,7 @@ PORT_MAX = 65_535
 _ID_BYTES = 16
 _UPDATES_HEADER_BYTES = 2  # an array of up to 65,535 takes 3 bytes, the empty one counted took 1
 _UPDATE_HEADER_BYTES = 3
+_DIGEST_HEADER_BYTES = 12  # an array of a long int, a short one and bytes
 _KEY_END = 1 + PUBLIC_KEY_BYTES
 _PROOF_END = _KEY_END + SIGNATURE_BYTES
 
@@ -167,6 +171,8 @@ class Frame:
         target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; else "".
         address: PING_REQUEST: where the target is; else None.
         updates: those that could be read.
+        digest: of a table (`digest`): how many members it has present, how many buckets, and in
+            SYNC the buckets' digests, in STATE a mask of those that this frame has in full.
     """
 
     def __init__(
@@ -178,6 +184,7 @@ class Frame:
         target: str,
         address: "Address | None",
         updates: list[Update],
+        digest: "TableDigest | None" = None,
     ) -> None:
         self.kind = kind
         self.sender = sender
@@ -185,6 +192,7 @@ class Frame:
         self.target = target
         self.address = address
         self.updates = updates
+        self.digest = digest
 
 
 class Codec:
@@ -275,24 +283,35 @@ class Codec:
         target: str,
         address: "Address | None",
         updates: list[bytes],
+        digest: "TableDigest | None" = None,
     ) -> bytes:
         """One frame. The caller keeps within `room`."""
-        return self._pack(
-            [
-                kind,
-                bytes.fromhex(sender),
-                sequence,
-                bytes.fromhex(target),
-                None if address is None else list(address),
-                updates,
-            ]
-        )
+        fields = [
+            kind,
+            bytes.fromhex(sender),
+            sequence,
+            bytes.fromhex(target),
+            None if address is None else list(address),
+            updates,
+        ]
+        if digest is not None:
+            fields.append(list(digest))
+        return self._pack(fields)
 
     def room(self, address: "Address | None" = None, *, by_stream: bool = False) -> int:
         """Bytes for updates beside an envelope, each counted as `cost` says."""
         anyone = "00" * _ID_BYTES
         empty = self.encode(STATE, anyone, SEQUENCE_MAX, target=anyone, address=address, updates=[])
         return self._bytes_max(by_stream) - len(empty) - _UPDATES_HEADER_BYTES
+
+    def digest_room(self, updates: list[bytes]) -> int:
+        """Bytes for the buckets of a digest beside these updates in a datagram."""
+        used = sum(self.cost(update) for update in updates)
+        return self.room() - used - _DIGEST_HEADER_BYTES
+
+    def room_beside_mask(self, *, by_stream: bool = False) -> int:
+        """Bytes for updates beside an envelope and a mask of buckets."""
+        return self.room(by_stream=by_stream) - _DIGEST_HEADER_BYTES - BUCKETS_MAX // 8
 
     def cost(self, encoded: bytes) -> int:
         """What an update takes of the room."""
@@ -345,6 +364,11 @@ class Codec:
                 self.updates_rejected += 1
             else:
                 updates.append(update)
+        digest = None
+        if kind == SYNC or (kind == STATE and len(fields) > 6):
+            digest = _digest_of(kind, fields[6:])
+            if digest is None:
+                return None
         return Frame(
             kind=kind,
             sender=sender.hex(),
@@ -352,6 +376,7 @@ class Codec:
             target=target.hex(),
             address=address,
             updates=updates,
+            digest=digest,
         )
 
     def _update_of(self, encoded: bytes) -> Update | None:
@@ -419,6 +444,18 @@ def _profile_of(
     ):
         return None
     return Profile(host, port, name, tags, session)
+
+
+def _digest_of(kind: int, more: "list[Any]") -> "TableDigest | None":
+    if not more or not isinstance(more[0], list) or len(more[0]) < 3:
+        return None
+    members, count, data = more[0][:3]
+    if not _is_int(members, 0, SEQUENCE_MAX) or not _is_int(count, 1, BUCKETS_MAX):
+        return None
+    length = count * BUCKET_BYTES if kind == SYNC else (count + 7) // 8
+    if count & (count - 1) or not isinstance(data, bytes) or len(data) != length:
+        return None
+    return members, count, data
 
 
 def _is_int(value: object, least: int, greatest: int) -> bool:
