@@ -65,6 +65,11 @@ class Joining:
         self._reconnect_ms = now_ms + rng.below(interval_ms)
 
     @property
+    def remembered(self) -> "dict[Address, str]":
+        """Address → id of those known before a restart, as long as they are asked."""
+        return self._remembered
+
+    @property
     def timer_ms(self) -> int:
         """When `handle_timer` has something to do."""
         return min([self._reconnect_ms] + [join.next_ms for join in self._joins.values()])
