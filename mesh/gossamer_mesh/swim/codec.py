@@ -28,8 +28,9 @@ PING_REQUEST = 2
 GOSSIP = 3
 SYNC = 4
 STATE = 5
+NACK = 6
 
-KINDS = (PING, ACK, PING_REQUEST, GOSSIP, SYNC, STATE)
+KINDS = (PING, ACK, PING_REQUEST, GOSSIP, SYNC, STATE, NACK)
 
 DATAGRAM_BYTES_MAX = 1_400
 """What crosses every network unfragmented, tunnels included (memberlist UDPBufferSize)."""
@@ -117,7 +118,8 @@ class Frame:
         kind: one of `KINDS`.
         sender: id of the member that sent it.
         sequence: pairs a question with its answer.
-        target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; else "".
+        target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; NACK: who did
+            not answer; else "".
         address: PING_REQUEST: where the target is; else None.
         updates: those that could be read.
     """
@@ -234,6 +236,10 @@ class Codec:
             self.frames_rejected += 1
         return frame
 
+    def read_update(self, encoded: bytes) -> Update | None:
+        """Reads one update; None for anything else."""
+        return self._update_of(self._unpacked(encoded), encoded)
+
     def _bytes_max(self, by_stream: bool) -> int:
         return STREAM_FRAME_BYTES_MAX if by_stream else self.frame_bytes_max
 
@@ -260,7 +266,7 @@ class Codec:
             if not isinstance(place, list) or len(place) < 2 or not _is_address(place[0], place[1]):
                 return None
             address = (place[0], place[1])
-        if kind in (PING, ACK, PING_REQUEST) and target == b"":
+        if kind in (PING, ACK, PING_REQUEST, NACK) and target == b"":
             return None
         if kind == PING_REQUEST and address is None:
             return None
@@ -268,7 +274,7 @@ class Codec:
         for blob in blobs:
             update = None
             if isinstance(blob, bytes):
-                update = self._update_of(self._unpacked(blob), blob)
+                update = self.read_update(blob)
             if update is None:
                 self.updates_rejected += 1
             else:

@@ -7,6 +7,7 @@ are short and may be lost; stream frames are long and come in order, but cost a 
 
 from gossamer_mesh.swim.codec import STATE, SYNC
 from gossamer_mesh.swim.config import retransmit_limit
+from gossamer_mesh.swim.state import SUSPECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,8 +150,13 @@ class Outbox:
         self._put(kind, address, receiver, sequence, updates, target=receiver, by_stream=by_stream)
 
     def _verdict_on(self, receiver: str) -> list[bytes]:
+        """What the receiver must object to: first of all, so that it always fits."""
         held = self._members.get(receiver)
-        return [held.verdict] if held is not None and held.verdict else []
+        if held is None or not held.verdict:
+            return []
+        if held.state == SUSPECT and not self._config.buddy_system:
+            return []
+        return [held.verdict]
 
     def _put(
         self,
