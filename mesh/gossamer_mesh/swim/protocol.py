@@ -27,6 +27,7 @@ answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 """
 
 from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim import snapshot as snapshots
 from gossamer_mesh.swim.broadcast import Broadcasts
@@ -34,6 +35,7 @@ from gossamer_mesh.swim.codec import (
     ACK,
     GOSSIP,
     INCARNATION_MAX,
+    NACK,
     PING,
     PING_REQUEST,
     SEQUENCE_MAX,
@@ -62,6 +64,7 @@ from gossamer_mesh.swim.state import (
     DIED,
     GONE,
     JOINED,
+    LEFT,
     NOTHING,
     PRESENT,
     SUSPECT,
@@ -128,7 +131,8 @@ class Swim:
         self._codec = codec
         self._rng = rng
         self._now_ms = now_ms
-        self._members = Members()
+        self._members = Members(node_id)
+        self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions()
         self._asked_at_ms: dict[str, int] = {}
@@ -142,10 +146,12 @@ class Swim:
         self._events: list[Event] = []
         self._counts: dict[str, int] = {}
         self._prober = Prober(
+            node_id=node_id,
             config=config,
             rng=rng,
             members=self._members,
             outbox=self._outbox,
+            health=self._health,
             next_sequence=self._next_sequence,
             count=self._count,
             now_ms=now_ms,
@@ -203,8 +209,9 @@ class Swim:
         """Counters since the start, and gauges."""
         return self._counts | {
             "members_present": len(self._members.present()),
-            "members_gone": len(self._members.ids()) - len(self._members.present()),
+            "members_gone": self._members.gone_count(),
             "suspicions": len(self._suspicions),
+            "health_score": self._health.score,
             "broadcasts_waiting": len(self._broadcasts),
             "broadcasts_dropped": self._broadcasts.dropped,
             "relays": self._prober.relay_count,
@@ -349,6 +356,8 @@ class Swim:
             )
         elif frame.kind == ACK:
             self._prober.handle_ack(frame, by_stream=by_stream)
+        elif frame.kind == NACK:
+            self._prober.handle_nack(frame)
         elif frame.kind == PING_REQUEST:
             self._prober.relay(frame, address, self._now_ms)
         elif frame.kind == SYNC:
@@ -364,11 +373,7 @@ class Swim:
         self._now_ms = now_ms
         if due_ms is None or due_ms > now_ms:
             return
-        late_ms = now_ms - due_ms
-        if late_ms > self._config.stall_ms:
-            self._count("stalls")
-            self._suspicions.put_off(late_ms)
-            self._prober.put_off(late_ms)
+        self._take_lateness(now_ms - due_ms)
         self._run_probe()
         for id in self._suspicions.expired(now_ms):
             self._pass_verdict(DEAD, id)
@@ -389,7 +394,7 @@ class Swim:
         suspicion_ms = self._suspicions.timer_ms()
         if suspicion_ms is not None:
             timers.append(suspicion_ms)
-        if len(self._broadcasts) and self._peers():
+        if len(self._broadcasts) and self._has_hearers():
             timers.append(self._gossip_ms)
         return min(timers)
 
@@ -442,6 +447,8 @@ class Swim:
         ):
             if update.state == ALIVE and not known.is_present:
                 self._ask_whether_alive(known)
+            elif update.state == SUSPECT and update.incarnation == known.incarnation:
+                self._confirm(update)
             return
         if (state, update.state) not in TRANSITIONS:
             self._count("updates_ignored")
@@ -471,6 +478,7 @@ class Swim:
             return
         # Suspected, dead, or another process of ours: object with a newer word.
         self._count("refutations")
+        self._health.take(awareness.REFUTED)
         self._say(update.incarnation + 1, own.profile)
 
     def _is_yielded_to(self, update: Update, other: Profile) -> bool:
@@ -517,8 +525,7 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            timeout_ms = tuning.suspicion_timeout_ms(self._config, len(self._members.present()))
-            self._suspicions.start(member.id, self._now_ms + timeout_ms)
+            self._start_suspicion(update)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
@@ -534,7 +541,26 @@ class Swim:
             self._count("names_taken")
             self._tell(NameTaken(member, namesake))
         if not member.is_present:
+            self._prober.remove(member.id)
             self._forget_surplus()
+
+    def _start_suspicion(self, update: Update) -> None:
+        count = len(self._members.present())
+        least_ms = tuning.suspicion_timeout_ms(self._config, count)
+        self._suspicions.start(
+            update.id,
+            update.by,
+            wanted=tuning.confirmations_wanted(self._config, count),
+            least_ms=least_ms,
+            greatest_ms=least_ms * self._config.suspicion_max_multiplier,
+            now_ms=self._now_ms,
+        )
+
+    def _confirm(self, update: Update) -> None:
+        """A suspicion that we hold, by another accuser: handed on while it shortens anything."""
+        if self._members.is_present(update.by) and self._suspicions.confirm(update.id, update.by):
+            self._count("confirmations")
+            self._broadcast(update)
 
     def _tell_change(self, known: Member | None, member: Member) -> None:
         state = UNKNOWN if known is None else known.state
@@ -553,10 +579,14 @@ class Swim:
     def _pass_verdict(self, state: int, id: str) -> None:
         """SUSPECT or DEAD by what we saw ourselves."""
         known = self._members.get(id)
-        if known is not None and (known.state, state) in TRANSITIONS:
-            self._count("suspected" if state == SUSPECT else "declared_dead")
-            verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
-            self._enter(known, verdict, hand_on=True)
+        if known is None or not known.is_present:
+            return
+        verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
+        if known.state == state:
+            self._confirm(verdict)
+            return
+        self._count("suspected" if state == SUSPECT else "declared_dead")
+        self._enter(known, verdict, hand_on=True)
 
     def _ask_whether_alive(self, member: Member) -> None:
         """Someone holds alive whom we hold gone: the ping carries our verdict, for objection."""
@@ -568,32 +598,40 @@ class Swim:
             )
 
     def _forget_surplus(self) -> None:
-        gone = self._members.gone()
-        oldest_ms = self._now_ms - self._config.tombstone_ms
-        for index, member in enumerate(gone):
-            if member.id == self.node_id:
-                continue
-            if member.since_ms < oldest_ms or len(gone) - index > self._config.gone_max:
-                self._members.forget(member.id)
-                self._asked_at_ms.pop(member.id, None)
+        before_ms = self._now_ms - self._config.tombstone_ms
+        for id in self._members.forget_surplus(before_ms, self._config.gone_max):
+            self._asked_at_ms.pop(id, None)
 
     # What time brings.
+
+    def _take_lateness(self, late_ms: int) -> None:
+        """A timer that fires much too late: we were asleep, and the others' answers lie unread."""
+        if self._config.stall_ms and late_ms > self._config.stall_ms:
+            self._count("stalls")
+            self._health.take(awareness.WOKE_LATE)
+            self._suspicions.put_off(late_ms)
+            self._prober.put_off(late_ms)
 
     def _run_probe(self) -> None:
         if self._leaving:
             return
-        failed = self._prober.handle_timer(self._peers(), self._now_ms)
-        if failed is not None and self._is_alive(failed):
+        failed = self._prober.handle_timer(self._now_ms)
+        if failed is not None:
             self._pass_verdict(SUSPECT, failed)
 
     def _run_gossip(self) -> None:
         if self._gossip_ms > self._now_ms or not len(self._broadcasts):
             return
         self._gossip_ms = self._now_ms + self._config.gossip_interval_ms
-        for id in self._rng.sample(self._peers(), self._config.gossip_fanout):
-            member = self._members.get(id)
-            if member is not None and len(self._broadcasts):
-                self._outbox.send(GOSSIP, member.address, id, 0)
+        hearers = self._members.draw(
+            self._rng,
+            self._config.gossip_fanout,
+            is_wanted=lambda member: member.state != LEFT,
+            gone_since_ms=self._now_ms - self._config.gossip_to_dead_ms,
+        )
+        for member in hearers:
+            if len(self._broadcasts):
+                self._outbox.send(GOSSIP, member.address, member.id, 0)
 
     def _run_sync(self) -> None:
         if self._sync.is_due_ms <= self._now_ms:
@@ -604,7 +642,7 @@ class Swim:
     def _run_leave(self) -> None:
         if not self._leaving or self._left:
             return
-        alone = not self._peers()
+        alone = self._members.peer_count() == 0
         if alone or not len(self._broadcasts) or self._leave_end_ms <= self._now_ms:
             self._left = True
             self._tell(LeaveDone())
@@ -628,12 +666,10 @@ class Swim:
             self._count("events_dropped")
         self._events.append(event)
 
-    def _peers(self) -> list[str]:
-        return [id for id in self._members.present() if id != self.node_id]
-
-    def _is_alive(self, id: str) -> bool:
-        member = self._members.get(id)
-        return member is not None and member.state == ALIVE
+    def _has_hearers(self) -> bool:
+        return self._members.peer_count() > 0 or self._members.has_gone_since(
+            self._now_ms - self._config.gossip_to_dead_ms
+        )
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % SEQUENCE_MAX + 1
