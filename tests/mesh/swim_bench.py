@@ -1,20 +1,26 @@
 """One core on a bench: the test is its peers, and hears what it says and sends."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.swim.codec import (
     GOSSIP,
+    SYNC,
     Codec,
     Frame,
     Profile,
     Update,
 )
 from gossamer_mesh.swim.config import Config
+from gossamer_mesh.swim.digest import BUCKET_BYTES
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.testing.toy_signing import ToySigner
+
+if TYPE_CHECKING:
+    from gossamer_mesh.swim.codec import TableDigest
 
 US = "00" * 16
 A = "aa" * 16
@@ -22,6 +28,9 @@ B = "bb" * 16
 C = "cc" * 16
 ADDRESSES = {A: ("10.0.0.1", 1), B: ("10.0.0.2", 2), C: ("10.0.0.3", 3)}
 ELSEWHERE = ("10.9.9.9", 9)
+
+NEARLY_EMPTY: "TableDigest" = (2, 1, bytes(BUCKET_BYTES))
+"""The digest of a table that has nothing of ours."""
 
 CODEC = Codec(pack, unpack, ToySigner(US))
 
@@ -33,9 +42,10 @@ class Bench:
         self, config: Config | None = None, admits: Callable[[str], bool] | None = None
     ) -> None:
         self.now_ms = 1_000
+        config = config or Config()
         self.swim = Swim(
-            config=config or Config(),
-            codec=Codec(pack, unpack, ToySigner(US)),
+            config=config,
+            codec=Codec(pack, unpack, ToySigner(US), config.frame_bytes_max),
             rng=Rng(1),
             node_id=US,
             incarnation=10,
@@ -45,7 +55,13 @@ class Bench:
         )
 
     def hear(
-        self, sender: str, *updates: Update, kind: int = GOSSIP, target: str = "", sequence: int = 0
+        self,
+        sender: str,
+        *updates: Update,
+        kind: int = GOSSIP,
+        target: str = "",
+        sequence: int = 0,
+        digest: "TableDigest | None" = None,
     ) -> None:
         data = CODEC.encode(
             kind,
@@ -54,6 +70,7 @@ class Bench:
             target=target,
             address=None,
             updates=[each.encoded for each in updates],
+            digest=digest or (NEARLY_EMPTY if kind == SYNC else None),
         )
         self.swim.receive_datagram(data, ADDRESSES[sender], self.now_ms)
 
@@ -65,6 +82,7 @@ class Bench:
         target: str = "",
         sequence: int = 0,
         sender_id: str | None = None,
+        digest: "TableDigest | None" = None,
     ) -> None:
         data = CODEC.encode(
             kind,
@@ -73,6 +91,7 @@ class Bench:
             target=target,
             address=None,
             updates=[each.encoded for each in updates],
+            digest=digest or (NEARLY_EMPTY if kind == SYNC else None),
         )
         self.swim.receive_stream_frame(data, sender_id or sender, self.now_ms)
 

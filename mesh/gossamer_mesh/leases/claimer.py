@@ -180,7 +180,7 @@ class Claimer(EngineSide):
 
     def release_waiting(self, now_ms: int) -> None:
         """Gives back what no holder has: credit goes to another claimer now, or there is none."""
-        for one in list(self._table.waiting.values()):
+        for one in self._table.all_waiting():
             self._release(one, "this claimer claims no more", now_ms)
 
     # --- what the mesh says

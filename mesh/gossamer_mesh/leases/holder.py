@@ -20,6 +20,7 @@ Rules:
 
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.leases.config import LeaseConfig
+from gossamer_mesh.leases.lease_id import in_order
 from gossamer_mesh.leases.messages import (
     TOPICS_MAX,
     Accept,
@@ -281,7 +282,8 @@ class Holder:
             self._send_states(heartbeat_due)
         if heartbeat_due:
             self._heartbeat_at_ms = now_ms + self._config.heartbeat_ms
-        for held in list(self._finished.values()):
+        for lease in in_order(self._finished):
+            held = self._finished[lease]
             if now_ms >= held.repeat_at_ms:
                 self._send_outcome(held, now_ms)
 
@@ -422,7 +424,8 @@ class Holder:
     def _reroute(self) -> None:
         """Leases whose claimer is gone move to the one that claims now; outcomes go out at once."""
         for table in (self._running, self._finished):
-            for held in table.values():
+            for lease in in_order(table):
+                held = table[lease]
                 claims_now = self._claimers.get(held.lease.group)
                 if held.claimer not in self._members and claims_now in self._members:
                     self._move(held, claims_now)
@@ -490,7 +493,8 @@ class Holder:
         theirs: list[LeaseId] = []
         moved: list[LeaseId] = []
         for table in (self._running, self._finished):
-            for lease, held in table.items():
+            for lease in in_order(table):
+                held = table[lease]
                 if lease.group == group:
                     if held.claimer == member_id:
                         theirs.append(lease)

@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 NAME_LENGTH_MAX = 512
@@ -46,6 +46,11 @@ class LeaseId:
 
     def to_plain(self) -> "list[Any]":
         return list(self._parts)
+
+
+def in_order(leases: "Iterable[LeaseId]") -> list[LeaseId]:
+    """Sorted by all their parts: tables keep no order on a microcontroller."""
+    return sorted(leases, key=LeaseId.to_plain)
 
 
 def read_lease_id(value: "Any") -> "LeaseId | None":

@@ -21,7 +21,6 @@ from gossamer_mesh.leases.mirroring import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from gossamer_mesh.leases.mirroring import AboutMirror
@@ -31,11 +30,6 @@ TOPICS_MAX = 1_024
 
 HOLDINGS_MAX = 16_384
 """Leases that one heartbeat may name."""
-
-
-def in_order(leases: "Iterable[LeaseId]") -> list[LeaseId]:
-    """Sorted by all their parts: tables keep no order on a microcontroller."""
-    return sorted(leases, key=LeaseId.to_plain)
 
 
 class TopicTerms:

@@ -46,6 +46,10 @@ class LeaseTable:
         theirs = self._of.get(member_id, {})
         return [theirs[key] for key in sorted(theirs)]
 
+    def all_waiting(self) -> "list[Lease]":
+        """The leases that no holder has, by key: maps keep no order on a microcontroller."""
+        return [self.waiting[key] for key in sorted(self.waiting)]
+
     def put(self, one: "Lease") -> None:
         """Takes a lease in."""
         self.leases[one.id.key] = one

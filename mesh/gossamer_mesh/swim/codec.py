@@ -1,7 +1,8 @@
 """Frames and updates as bytes: the only module of the core that knows the wire.
 
-A frame is a msgpack array [kind, sender, sequence, target, address, updates]. An update is bytes of
-its own, so that members hand on what was said word for word, fields of later versions included:
+A frame is a msgpack array [kind, sender, sequence, target, address, updates, digest]; the digest is
+in SYNC and some STATE only. An update is bytes of its own, so that members hand on what was said
+word for word, fields of later versions included:
 
     alive            0 (1) | public key (32) | signature (64) | packed
                             [incarnation, session, overruled, host, port, name, tags]
@@ -22,6 +23,7 @@ signer are injected: CPython brings C libraries, a microcontroller and a simulat
 """
 
 from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim.digest import BUCKET_BYTES, BUCKETS_MAX
 from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT
 
 TYPE_CHECKING = False
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     Address = tuple[str, int]
+    TableDigest = tuple[int, int, bytes]
 
     class Signer(Protocol):
         """One member's key, and how to check what others signed."""
@@ -58,8 +61,9 @@ PING_REQUEST = 2
 GOSSIP = 3
 SYNC = 4
 STATE = 5
+NACK = 6
 
-KINDS = (PING, ACK, PING_REQUEST, GOSSIP, SYNC, STATE)
+KINDS = (PING, ACK, PING_REQUEST, GOSSIP, SYNC, STATE, NACK)
 
 DATAGRAM_BYTES_MAX = 1_400
 """What crosses every network unfragmented, tunnels included (memberlist UDPBufferSize)."""
@@ -98,6 +102,7 @@ PORT_MAX = 65_535
 _ID_BYTES = 16
 _UPDATES_HEADER_BYTES = 2  # an array of up to 65,535 takes 3 bytes, the empty one counted took 1
 _UPDATE_HEADER_BYTES = 3
+_DIGEST_HEADER_BYTES = 12  # an array of a long int, a short one and bytes
 _KEY_END = 1 + PUBLIC_KEY_BYTES
 _PROOF_END = _KEY_END + SIGNATURE_BYTES
 
@@ -164,9 +169,12 @@ class Frame:
         kind: one of `KINDS`.
         sender: id of the member that sent it.
         sequence: pairs a question with its answer.
-        target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; else "".
+        target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; NACK: who did
+            not answer; else "".
         address: PING_REQUEST: where the target is; else None.
         updates: those that could be read.
+        digest: of a table (`digest`): how many members it has present, how many buckets, and in
+            SYNC the buckets' digests, in STATE a mask of those that this frame has in full.
     """
 
     def __init__(
@@ -178,6 +186,7 @@ class Frame:
         target: str,
         address: "Address | None",
         updates: list[Update],
+        digest: "TableDigest | None" = None,
     ) -> None:
         self.kind = kind
         self.sender = sender
@@ -185,6 +194,7 @@ class Frame:
         self.target = target
         self.address = address
         self.updates = updates
+        self.digest = digest
 
 
 class Codec:
@@ -204,7 +214,7 @@ class Codec:
         signer: "Signer",
         frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
-        self._pack = pack
+        self.pack = pack
         self._unpack = unpack
         self._signer = signer
         self.own_id = signer.id_of(signer.public_key)
@@ -247,7 +257,7 @@ class Codec:
 
     def verdict(self, state: int, id: str, incarnation: int, by: str) -> Update:
         """SUSPECT or DEAD, said by the member `by`."""
-        encoded = self._pack([state, bytes.fromhex(id), incarnation, bytes.fromhex(by)])
+        encoded = self.pack([state, bytes.fromhex(id), incarnation, bytes.fromhex(by)])
         return Update(
             state=state, id=id, incarnation=incarnation, by=by, profile=None, encoded=encoded
         )
@@ -262,9 +272,9 @@ class Codec:
         )
 
     def _signed(self, state: int, said: "list[object]") -> Update | None:
-        body = self._pack(said)
+        body = self.pack(said)
         signature = self._signer.sign(_message(state, body))
-        return self._update_of(bytes((state,)) + self._signer.public_key + signature + body)
+        return self.read_update(bytes((state,)) + self._signer.public_key + signature + body)
 
     def encode(
         self,
@@ -275,24 +285,35 @@ class Codec:
         target: str,
         address: "Address | None",
         updates: list[bytes],
+        digest: "TableDigest | None" = None,
     ) -> bytes:
         """One frame. The caller keeps within `room`."""
-        return self._pack(
-            [
-                kind,
-                bytes.fromhex(sender),
-                sequence,
-                bytes.fromhex(target),
-                None if address is None else list(address),
-                updates,
-            ]
-        )
+        fields = [
+            kind,
+            bytes.fromhex(sender),
+            sequence,
+            bytes.fromhex(target),
+            None if address is None else list(address),
+            updates,
+        ]
+        if digest is not None:
+            fields.append(list(digest))
+        return self.pack(fields)
 
     def room(self, address: "Address | None" = None, *, by_stream: bool = False) -> int:
         """Bytes for updates beside an envelope, each counted as `cost` says."""
         anyone = "00" * _ID_BYTES
         empty = self.encode(STATE, anyone, SEQUENCE_MAX, target=anyone, address=address, updates=[])
         return self._bytes_max(by_stream) - len(empty) - _UPDATES_HEADER_BYTES
+
+    def digest_room(self, updates: list[bytes]) -> int:
+        """Bytes for the buckets of a digest beside these updates in a datagram."""
+        used = sum(self.cost(update) for update in updates)
+        return self.room() - used - _DIGEST_HEADER_BYTES
+
+    def room_beside_mask(self, *, by_stream: bool = False) -> int:
+        """Bytes for updates beside an envelope and a mask of buckets."""
+        return self.room(by_stream=by_stream) - _DIGEST_HEADER_BYTES - BUCKETS_MAX // 8
 
     def cost(self, encoded: bytes) -> int:
         """What an update takes of the room."""
@@ -301,7 +322,7 @@ class Codec:
     def decode(self, data: bytes, *, by_stream: bool = False) -> Frame | None:
         """Reads a frame; None (counted) for anything else. Never raises."""
         is_long = len(data) > self._bytes_max(by_stream)
-        frame = None if is_long else self._frame_of(self._unpacked(data))
+        frame = None if is_long else self._frame_of(self.unpacked(data))
         if frame is None:
             self.frames_rejected += 1
         return frame
@@ -309,7 +330,8 @@ class Codec:
     def _bytes_max(self, by_stream: bool) -> int:
         return STREAM_FRAME_BYTES_MAX if by_stream else self.frame_bytes_max
 
-    def _unpacked(self, data: bytes) -> object:
+    def unpacked(self, data: bytes) -> object:
+        """What was packed; None for junk."""
         try:
             return self._unpack(data)
         except Exception:  # each msgpack library has its own; all of them mean junk
@@ -320,19 +342,19 @@ class Codec:
             return None
         kind, sender, sequence, target, place, blobs = fields[:6]
         if (
-            not _is_int(kind, KINDS[0], KINDS[-1])
-            or not _is_id(sender)
-            or not _is_int(sequence, 0, SEQUENCE_MAX)
-            or not (target == b"" or _is_id(target))
+            not is_int(kind, KINDS[0], KINDS[-1])
+            or not is_id(sender)
+            or not is_int(sequence, 0, SEQUENCE_MAX)
+            or not (target == b"" or is_id(target))
             or not isinstance(blobs, list)
         ):
             return None
         address = None
         if place is not None:
-            if not isinstance(place, list) or len(place) < 2 or not _is_address(place[0], place[1]):
+            if not isinstance(place, list) or len(place) < 2 or not is_address(place[0], place[1]):
                 return None
             address = (place[0], place[1])
-        if kind in (PING, ACK, PING_REQUEST) and target == b"":
+        if kind in (PING, ACK, PING_REQUEST, NACK) and target == b"":
             return None
         if kind == PING_REQUEST and address is None:
             return None
@@ -340,11 +362,16 @@ class Codec:
         for blob in blobs:
             update = None
             if isinstance(blob, bytes):
-                update = self._update_of(blob)
+                update = self.read_update(blob)
             if update is None:
                 self.updates_rejected += 1
             else:
                 updates.append(update)
+        digest = None
+        if kind == SYNC or (kind == STATE and len(fields) > 6):
+            digest = _digest_of(kind, fields[6:])
+            if digest is None:
+                return None
         return Frame(
             kind=kind,
             sender=sender.hex(),
@@ -352,21 +379,23 @@ class Codec:
             target=target.hex(),
             address=address,
             updates=updates,
+            digest=digest,
         )
 
-    def _update_of(self, encoded: bytes) -> Update | None:
+    def read_update(self, encoded: bytes) -> Update | None:
+        """Reads one update; None for anything else."""
         if encoded[:1] == bytes((ALIVE,)) or encoded[:1] == bytes((LEFT,)):
             return self._own_word_of(encoded) if len(encoded) <= CLAIM_BYTES_MAX else None
         return self._verdict_of(encoded) if len(encoded) <= VERDICT_BYTES_MAX else None
 
     def _own_word_of(self, encoded: bytes) -> Update | None:
-        said = self._unpacked(encoded[_PROOF_END:])
-        if not isinstance(said, list) or not said or not _is_int(said[0], 0, INCARNATION_MAX):
+        said = self.unpacked(encoded[_PROOF_END:])
+        if not isinstance(said, list) or not said or not is_int(said[0], 0, INCARNATION_MAX):
             return None
         profile = None
         overruled = 0
         if encoded[0] == ALIVE:
-            if len(said) < 7 or not _is_int(said[2], 0, SESSION_MAX):
+            if len(said) < 7 or not is_int(said[2], 0, SESSION_MAX):
                 return None
             overruled = said[2]
             profile = _profile_of(said[1], said[3], said[4], said[5], said[6])
@@ -384,13 +413,13 @@ class Codec:
         )
 
     def _verdict_of(self, encoded: bytes) -> Update | None:
-        fields = self._unpacked(encoded)
+        fields = self.unpacked(encoded)
         if not isinstance(fields, list) or len(fields) < 4:
             return None
         state, id, incarnation, by = fields[:4]
-        if not _is_int(state, SUSPECT, DEAD) or not _is_id(id) or not _is_id(by):
+        if not is_int(state, SUSPECT, DEAD) or not is_id(id) or not is_id(by):
             return None
-        if not _is_int(incarnation, 0, INCARNATION_MAX):
+        if not is_int(incarnation, 0, INCARNATION_MAX):
             return None
         return Update(
             state=state,
@@ -411,8 +440,8 @@ def _profile_of(
     session: "Any", host: "Any", port: "Any", name: "Any", tags: "Any"
 ) -> Profile | None:
     if (
-        not _is_int(session, 0, SESSION_MAX)
-        or not _is_address(host, port)
+        not is_int(session, 0, SESSION_MAX)
+        or not is_address(host, port)
         or not _is_text(name, 0, NAME_BYTES_MAX)
         or not isinstance(tags, bytes)
         or len(tags) > TAGS_BYTES_MAX
@@ -421,12 +450,26 @@ def _profile_of(
     return Profile(host, port, name, tags, session)
 
 
-def _is_int(value: object, least: int, greatest: int) -> bool:
+def _digest_of(kind: int, more: "list[Any]") -> "TableDigest | None":
+    if not more or not isinstance(more[0], list) or len(more[0]) < 3:
+        return None
+    members, count, data = more[0][:3]
+    if not is_int(members, 0, SEQUENCE_MAX) or not is_int(count, 1, BUCKETS_MAX):
+        return None
+    length = count * BUCKET_BYTES if kind == SYNC else (count + 7) // 8
+    if count & (count - 1) or not isinstance(data, bytes) or len(data) != length:
+        return None
+    return members, count, data
+
+
+def is_int(value: object, least: int, greatest: int) -> bool:
+    """Whether it is a whole number within bounds."""
     # A bool is an int to Python, not to the wire.
     return type(value) is int and least <= value <= greatest
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
+    """Whether it is an id as bytes."""
     return isinstance(value, bytes) and len(value) == _ID_BYTES
 
 
@@ -434,5 +477,6 @@ def _is_text(value: object, least: int, greatest: int) -> bool:
     return isinstance(value, str) and least <= len(value.encode()) <= greatest
 
 
-def _is_address(host: object, port: object) -> bool:
-    return _is_text(host, 1, HOST_BYTES_MAX) and _is_int(port, 1, PORT_MAX)
+def is_address(host: object, port: object) -> bool:
+    """Whether datagrams can be sent there."""
+    return _is_text(host, 1, HOST_BYTES_MAX) and is_int(port, 1, PORT_MAX)

@@ -27,12 +27,15 @@ answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 """
 
 from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim import config as tuning
+from gossamer_mesh.swim import snapshot as snapshots
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
     GOSSIP,
     INCARNATION_MAX,
+    NACK,
     PING,
     PING_REQUEST,
     SEQUENCE_MAX,
@@ -42,7 +45,15 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.events import JoinAnswered, JoinUnanswered, LeaveDone, MemberEvent
+from gossamer_mesh.swim.conflicts import Names
+from gossamer_mesh.swim.events import (
+    IdentityTaken,
+    JoinUnanswered,
+    LeaveDone,
+    MemberEvent,
+    NameTaken,
+)
+from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
 from gossamer_mesh.swim.prober import Prober
@@ -51,7 +62,9 @@ from gossamer_mesh.swim.state import (
     CHANGED,
     DEAD,
     DIED,
+    GONE,
     JOINED,
+    LEFT,
     NOTHING,
     PRESENT,
     SUSPECT,
@@ -60,6 +73,7 @@ from gossamer_mesh.swim.state import (
     supersedes,
 )
 from gossamer_mesh.swim.suspicion import Suspicions
+from gossamer_mesh.swim.sync import Sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +84,6 @@ if TYPE_CHECKING:
     from gossamer_mesh.swim.rng import Rng
 
     Address = tuple[str, int]
-
-JOINS_MAX = 64
-"""Addresses asked for the mesh at one time."""
 
 
 class Swim:
@@ -89,6 +100,7 @@ class Swim:
         now_ms: the time.
         admits: whether the member of an id may take part; None: whoever has the mesh key. It may
             answer otherwise later; call `check_admission` then.
+        snapshot: what `snapshot()` gave before a restart; junk is counted and left aside.
 
     Raises:
         MisuseError: the profile or the incarnation is out of bounds, or the id is not that of the
@@ -106,6 +118,7 @@ class Swim:
         profile: Profile,
         now_ms: int,
         admits: "Callable[[str], bool] | None" = None,
+        snapshot: bytes = b"",
     ) -> None:
         if node_id != codec.own_id:
             raise MisuseError(
@@ -117,14 +130,14 @@ class Swim:
         self._config = config
         self._codec = codec
         self._rng = rng
-        self._seeds: list[Address] = []
         self._now_ms = now_ms
-        self._members = Members()
+        self._members = Members(node_id)
+        self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions()
-        self._joins: dict[Address, _Join] = {}
         self._asked_at_ms: dict[str, int] = {}
-        self._returned: list[str] = []
+        self._names = Names()
+        self._overruled = 0
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
@@ -133,7 +146,25 @@ class Swim:
         self._events: list[Event] = []
         self._counts: dict[str, int] = {}
         self._prober = Prober(
+            node_id=node_id,
             config=config,
+            rng=rng,
+            members=self._members,
+            outbox=self._outbox,
+            health=self._health,
+            next_sequence=self._next_sequence,
+            count=self._count,
+            now_ms=now_ms,
+        )
+        remembered = snapshots.decode(codec, snapshot)
+        if remembered is not None:
+            incarnation = max(incarnation, remembered.incarnation)
+        elif snapshot:
+            self._count("snapshots_rejected")
+        self._sync = Sync(
+            node_id=node_id,
+            config=config,
+            codec=codec,
             rng=rng,
             members=self._members,
             outbox=self._outbox,
@@ -141,12 +172,20 @@ class Swim:
             count=self._count,
             now_ms=now_ms,
         )
-        # Members that start together must not speak together.
+        self._joining = Joining(
+            config=config,
+            rng=rng,
+            members=self._members,
+            sync=self._sync,
+            next_sequence=self._next_sequence,
+            tell=self._tell,
+            remembered={} if remembered is None else remembered.places,
+            now_ms=now_ms,
+        )
         self._gossip_ms = now_ms
-        self._sync_ms = now_ms + rng.below(config.sync_interval_ms)
-        self._reconnect_ms = now_ms + rng.below(config.reconnect_interval_ms)
         claim = codec.claim(incarnation, profile)
         self._members.put(member_of(claim, profile, now_ms))
+        self._names.follow(None, self.own)
 
     # What the owner sees.
 
@@ -170,8 +209,9 @@ class Swim:
         """Counters since the start, and gauges."""
         return self._counts | {
             "members_present": len(self._members.present()),
-            "members_gone": len(self._members.ids()) - len(self._members.present()),
+            "members_gone": self._members.gone_count(),
             "suspicions": len(self._suspicions),
+            "health_score": self._health.score,
             "broadcasts_waiting": len(self._broadcasts),
             "broadcasts_dropped": self._broadcasts.dropped,
             "relays": self._prober.relay_count,
@@ -181,28 +221,31 @@ class Swim:
             "updates_rejected": self._codec.updates_rejected,
         }
 
+    def snapshot(self) -> bytes:
+        """What the next process of this member should be given, at most
+        `snapshot.SNAPSHOT_BYTES_MAX` long. To be kept now and then, and at the end."""
+        known = [self._members.get(id) for id in self._members.ids()]
+        others = [member for member in known if member is not None]
+        return snapshots.encode(self._codec, self.own, others, self._joining.remembered)
+
     # Commands.
 
     def join(self, addresses: "Iterable[Address]", now_ms: int) -> None:
         """Asks members at these addresses for their tables, until each answers or is given up.
 
         Each address ends in one event, `JoinAnswered` or `JoinUnanswered`; those beyond
-        `JOINS_MAX` at a time, and all of a member that leaves, are unanswered at once.
+        `joining.JOINS_MAX` at a time, and all of a member that leaves, are unanswered at once.
         """
         self._now_ms = now_ms
+        if not self._leaving:
+            self._joining.join(sorted(set(addresses)), now_ms)
+            return
         for address in sorted(set(addresses)):
-            join = self._joins.get(address)
-            if join is not None and not join.is_answered:
-                continue
-            if self._leaving or (join is None and len(self._joins) >= JOINS_MAX):
-                self._tell(JoinUnanswered(address))
-            else:
-                self._joins[address] = _Join(address, now_ms)
-        self._run_joins()
+            self._tell(JoinUnanswered(address))
 
     def set_seeds(self, addresses: "Iterable[Address]") -> None:
         """Other addresses to ask, now and then, while no member has them."""
-        self._seeds = sorted(set(addresses))
+        self._joining.set_seeds(sorted(set(addresses)))
 
     def leave(self, now_ms: int) -> None:
         """Says goodbye. The event `LeaveDone` follows; meanwhile keep driving."""
@@ -216,12 +259,10 @@ class Swim:
         goodbye = self._codec.goodbye(own.incarnation)
         self._members.put(own.after(goodbye, now_ms))
         self._broadcast(goodbye)
-        for address in sorted(self._joins):
-            if not self._joins[address].is_answered:
-                # Somebody there may know us already, although we know nobody.
-                self._outbox.send(GOSSIP, address, "", 0)
-                self._tell(JoinUnanswered(address))
-        self._joins = {}
+        for address in self._joining.stop():
+            # Somebody there may know us already, although we know nobody.
+            self._outbox.send(GOSSIP, address, "", 0)
+            self._tell(JoinUnanswered(address))
         self._run_gossip()
         self._run_leave()
 
@@ -253,6 +294,7 @@ class Swim:
                 continue
             self._suspicions.end(id)
             self._members.forget(id)
+            self._names.follow(member, None)
             if member.is_present:
                 self._count("members_expelled")
                 verdict = self._codec.verdict(DEAD, id, member.incarnation, self.node_id)
@@ -294,14 +336,8 @@ class Swim:
             # Another member had this address before, or a restart is not known yet.
             self._count("frames_misaddressed")
             return
-        join = self._join_answered_by(frame)
-        # Claims first: a verdict counts only with who holds the claim that it answers.
-        for update in frame.updates:
-            if update.state == ALIVE:
-                self._hear(update, frame, hand_on=join is None or not join.is_first)
-        for update in frame.updates:
-            if update.state != ALIVE:
-                self._hear(update, frame, hand_on=join is None or not join.is_first)
+        join = self._joining.answered_by(frame)
+        self._hear_all(frame, hand_on=join is None or not join.is_first)
         by_stream = address is None
         if address is None:
             sender = self._members.get(frame.sender)
@@ -320,13 +356,16 @@ class Swim:
             )
         elif frame.kind == ACK:
             self._prober.handle_ack(frame, by_stream=by_stream)
+        elif frame.kind == NACK:
+            self._prober.handle_nack(frame)
         elif frame.kind == PING_REQUEST:
             self._prober.relay(frame, address, self._now_ms)
         elif frame.kind == SYNC:
-            self._send_table(STATE, address, frame.sender, frame.sequence, by_stream=by_stream)
-        elif join is not None and not join.is_answered:
-            join.is_answered = True
-            self._tell(JoinAnswered(join.address))
+            self._sync.handle_sync(frame, address, by_stream=by_stream)
+        elif frame.kind == STATE:
+            self._sync.handle_state(frame, address, by_stream=by_stream)
+            if join is not None:
+                self._joining.handle_answer(join, self._now_ms)
 
     def handle_timer(self, now_ms: int) -> None:
         """Does what is due. Call it when `get_timer` says so; early calls do nothing."""
@@ -334,18 +373,14 @@ class Swim:
         self._now_ms = now_ms
         if due_ms is None or due_ms > now_ms:
             return
-        late_ms = now_ms - due_ms
-        if late_ms > self._config.stall_ms:
-            self._count("stalls")
-            self._suspicions.put_off(late_ms)
-            self._prober.put_off(late_ms)
-        self._run_joins()
+        self._take_lateness(now_ms - due_ms)
         self._run_probe()
         for id in self._suspicions.expired(now_ms):
             self._pass_verdict(DEAD, id)
         self._run_gossip()
-        self._run_sync()
-        self._run_reconnect()
+        if not self._leaving:
+            self._run_sync()
+            self._joining.handle_timer(now_ms)
         self._run_leave()
 
     def get_timer(self) -> int | None:
@@ -355,12 +390,11 @@ class Swim:
         if self._leaving:
             timers = [self._leave_end_ms]
         else:
-            timers = [self._prober.timer_ms, self._sync_ms, self._reconnect_ms]
-            timers.extend(join.next_ms for join in self._joins.values())
+            timers = [self._prober.timer_ms, self._sync.timer_ms, self._joining.timer_ms]
         suspicion_ms = self._suspicions.timer_ms()
         if suspicion_ms is not None:
             timers.append(suspicion_ms)
-        if len(self._broadcasts) and self._peers():
+        if len(self._broadcasts) and self._has_hearers():
             timers.append(self._gossip_ms)
         return min(timers)
 
@@ -377,6 +411,21 @@ class Swim:
         return self._events.pop(0) if self._events else None
 
     # Words on members.
+
+    def _hear_all(self, frame: Frame, *, hand_on: bool) -> None:
+        gone = {(update.id, update.incarnation) for update in frame.updates if update.state in GONE}
+        # Claims first: a verdict counts only with who holds the claim that it answers. That claim
+        # comes along for those, and makes nobody present to others for whom there is no death.
+        for update in frame.updates:
+            if update.state == ALIVE:
+                known = self._members.get(update.id)
+                is_here = known is not None and known.is_present
+                if (update.id, update.incarnation) in gone and not is_here:
+                    continue
+                self._hear(update, frame, hand_on=hand_on)
+        for update in frame.updates:
+            if update.state != ALIVE:
+                self._hear(update, frame, hand_on=hand_on)
 
     def _hear(self, update: Update, frame: Frame, *, hand_on: bool) -> None:
         if update.id == self.node_id:
@@ -398,6 +447,8 @@ class Swim:
         ):
             if update.state == ALIVE and not known.is_present:
                 self._ask_whether_alive(known)
+            elif update.state == SUSPECT and update.incarnation == known.incarnation:
+                self._confirm(update)
             return
         if (state, update.state) not in TRANSITIONS:
             self._count("updates_ignored")
@@ -423,9 +474,33 @@ class Swim:
             return
         if not self._is_proved(update):
             return
-        # Suspected, dead, or an earlier process of ours: object with a newer word.
+        if update.profile is not None and self._is_yielded_to(update, update.profile):
+            return
+        # Suspected, dead, or another process of ours: object with a newer word.
         self._count("refutations")
+        self._health.take(awareness.REFUTED)
         self._say(update.incarnation + 1, own.profile)
+
+    def _is_yielded_to(self, update: Update, other: Profile) -> bool:
+        """Whether another process of our identity is alive too, and the one to stay.
+
+        A process that ended before we began cannot know our session: who overrules it is alive.
+        """
+        own = self.own.profile
+        self._overruled = other.session
+        if update.overruled != own.session:
+            return False
+        self._count("identity_conflicts")
+        if (own.session, own.host, own.port) >= (other.session, other.host, other.port):
+            return False
+        for address in self._joining.stop():
+            self._tell(JoinUnanswered(address))
+        self._leaving = True
+        self._left = True
+        self._prober.stop()
+        self._outbox.clear()
+        self._tell(IdentityTaken((other.host, other.port)))
+        return True
 
     def _is_proved(self, update: Update) -> bool:
         if self._codec.is_proved(update):
@@ -437,7 +512,7 @@ class Swim:
         return self._admits is None or self._admits(id)
 
     def _say(self, incarnation: int, profile: Profile) -> None:
-        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile)
+        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile, self._overruled)
         self._members.put(member_of(claim, profile, self._now_ms))
         self._broadcast(claim)
 
@@ -450,22 +525,42 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            timeout_ms = tuning.suspicion_timeout_ms(self._config, len(self._members.present()))
-            self._suspicions.start(member.id, self._now_ms + timeout_ms)
+            self._start_suspicion(update)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
             self._prober.add(member.id)
             self._asked_at_ms.pop(member.id, None)
             if known is not None and known.state == DEAD:
-                # Its side of a healed partition knows more: exchange tables soon.
-                self._returned.append(member.id)
-                self._sync_ms = min(self._sync_ms, self._now_ms + self._config.gossip_interval_ms)
+                self._sync.hurry(member.id, self._now_ms)
         if hand_on:
             self._broadcast(update)
         self._tell_change(known, member)
+        namesake = self._names.follow(known, member)
+        if namesake is not None:
+            self._count("names_taken")
+            self._tell(NameTaken(member, namesake))
         if not member.is_present:
+            self._prober.remove(member.id)
             self._forget_surplus()
+
+    def _start_suspicion(self, update: Update) -> None:
+        count = len(self._members.present())
+        least_ms = tuning.suspicion_timeout_ms(self._config, count)
+        self._suspicions.start(
+            update.id,
+            update.by,
+            wanted=tuning.confirmations_wanted(self._config, count),
+            least_ms=least_ms,
+            greatest_ms=least_ms * self._config.suspicion_max_multiplier,
+            now_ms=self._now_ms,
+        )
+
+    def _confirm(self, update: Update) -> None:
+        """A suspicion that we hold, by another accuser: handed on while it shortens anything."""
+        if self._members.is_present(update.by) and self._suspicions.confirm(update.id, update.by):
+            self._count("confirmations")
+            self._broadcast(update)
 
     def _tell_change(self, known: Member | None, member: Member) -> None:
         state = UNKNOWN if known is None else known.state
@@ -484,10 +579,14 @@ class Swim:
     def _pass_verdict(self, state: int, id: str) -> None:
         """SUSPECT or DEAD by what we saw ourselves."""
         known = self._members.get(id)
-        if known is not None and (known.state, state) in TRANSITIONS:
-            self._count("suspected" if state == SUSPECT else "declared_dead")
-            verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
-            self._enter(known, verdict, hand_on=True)
+        if known is None or not known.is_present:
+            return
+        verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
+        if known.state == state:
+            self._confirm(verdict)
+            return
+        self._count("suspected" if state == SUSPECT else "declared_dead")
+        self._enter(known, verdict, hand_on=True)
 
     def _ask_whether_alive(self, member: Member) -> None:
         """Someone holds alive whom we hold gone: the ping carries our verdict, for objection."""
@@ -499,110 +598,51 @@ class Swim:
             )
 
     def _forget_surplus(self) -> None:
-        gone = self._members.gone()
-        oldest_ms = self._now_ms - self._config.tombstone_ms
-        for index, member in enumerate(gone):
-            if member.id == self.node_id:
-                continue
-            if member.since_ms < oldest_ms or len(gone) - index > self._config.gone_max:
-                self._members.forget(member.id)
-                self._asked_at_ms.pop(member.id, None)
+        before_ms = self._now_ms - self._config.tombstone_ms
+        for id in self._members.forget_surplus(before_ms, self._config.gone_max):
+            self._asked_at_ms.pop(id, None)
 
     # What time brings.
+
+    def _take_lateness(self, late_ms: int) -> None:
+        """A timer that fires much too late: we were asleep, and the others' answers lie unread."""
+        if self._config.stall_ms and late_ms > self._config.stall_ms:
+            self._count("stalls")
+            self._health.take(awareness.WOKE_LATE)
+            self._suspicions.put_off(late_ms)
+            self._prober.put_off(late_ms)
 
     def _run_probe(self) -> None:
         if self._leaving:
             return
-        failed = self._prober.handle_timer(self._peers(), self._now_ms)
-        if failed is not None and self._is_alive(failed):
+        failed = self._prober.handle_timer(self._now_ms)
+        if failed is not None:
             self._pass_verdict(SUSPECT, failed)
 
     def _run_gossip(self) -> None:
         if self._gossip_ms > self._now_ms or not len(self._broadcasts):
             return
         self._gossip_ms = self._now_ms + self._config.gossip_interval_ms
-        for id in self._rng.sample(self._peers(), self._config.gossip_fanout):
-            member = self._members.get(id)
-            if member is not None and len(self._broadcasts):
-                self._outbox.send(GOSSIP, member.address, id, 0)
+        hearers = self._members.draw(
+            self._rng,
+            self._config.gossip_fanout,
+            is_wanted=lambda member: member.state != LEFT,
+            gone_since_ms=self._now_ms - self._config.gossip_to_dead_ms,
+        )
+        for member in hearers:
+            if len(self._broadcasts):
+                self._outbox.send(GOSSIP, member.address, member.id, 0)
 
     def _run_sync(self) -> None:
-        if self._leaving or self._sync_ms > self._now_ms:
-            return
-        peers = self._peers()
-        self._sync_ms = self._now_ms + tuning.sync_interval_ms(self._config, len(peers) + 1)
-        self._forget_surplus()
-        self.check_admission(self._now_ms)
-        while self._returned:
-            id = self._returned.pop()
-            if id in peers:
-                # One partner at a time; the next one when this exchange had time to be answered.
-                if self._returned:
-                    self._sync_ms = self._now_ms + self._config.probe_interval_ms
-                self._sync_with(id)
-                return
-        for id in self._rng.sample(peers, 1):
-            self._sync_with(id)
-
-    def _sync_with(self, id: str) -> None:
-        member = self._members.get(id)
-        if member is not None:
-            self._count("syncs")
-            self._send_table(SYNC, member.address, id, self._next_sequence())
-
-    def _send_table(
-        self,
-        kind: int,
-        address: "Address",
-        receiver: str,
-        sequence: int,
-        *,
-        by_stream: bool = False,
-    ) -> None:
-        turn = self._rng.bits()
-        self._outbox.send_table(kind, address, receiver, sequence, turn, by_stream=by_stream)
-
-    def _run_reconnect(self) -> None:
-        if self._leaving or self._reconnect_ms > self._now_ms:
-            return
-        self._reconnect_ms = self._now_ms + self._config.reconnect_interval_ms
-        present = {member.address for member in self.present()}
-        dead = {
-            member.address: member.id for member in self._members.gone() if member.state == DEAD
-        }
-        wanted = (set(self._seeds) | set(dead)) - present
-        for address in self._rng.sample(sorted(wanted), 1):
-            self._outbox.ask_for_table(address, dead.get(address, ""), self._next_sequence())
-
-    def _run_joins(self) -> None:
-        for address in sorted(self._joins):
-            join = self._joins[address]
-            if join.next_ms > self._now_ms:
-                continue
-            if join.is_answered or join.attempts >= self._config.join_attempts:
-                del self._joins[address]
-                if not join.is_answered:
-                    self._tell(JoinUnanswered(address))
-                continue
-            if join.attempts == 0:
-                join.is_first = len(self._members.present()) == 1
-                join.sequence = self._next_sequence()
-            join.attempts += 1
-            join.next_ms = self._now_ms + self._config.join_retry_ms
-            self._outbox.ask_for_table(address, "", join.sequence)
-
-    def _join_answered_by(self, frame: Frame) -> "_Join | None":
-        """By its number: a host of several addresses may answer from another one than we asked."""
-        if frame.kind == STATE:
-            for address in sorted(self._joins):
-                if self._joins[address].sequence == frame.sequence:
-                    return self._joins[address]
-        return None
+        if self._sync.is_due_ms <= self._now_ms:
+            self._forget_surplus()
+            self.check_admission(self._now_ms)
+        self._sync.handle_timer(self._now_ms)
 
     def _run_leave(self) -> None:
         if not self._leaving or self._left:
             return
-        alone = not self._peers()
+        alone = self._members.peer_count() == 0
         if alone or not len(self._broadcasts) or self._leave_end_ms <= self._now_ms:
             self._left = True
             self._tell(LeaveDone())
@@ -626,12 +666,10 @@ class Swim:
             self._count("events_dropped")
         self._events.append(event)
 
-    def _peers(self) -> list[str]:
-        return [id for id in self._members.present() if id != self.node_id]
-
-    def _is_alive(self, id: str) -> bool:
-        member = self._members.get(id)
-        return member is not None and member.state == ALIVE
+    def _has_hearers(self) -> bool:
+        return self._members.peer_count() > 0 or self._members.has_gone_since(
+            self._now_ms - self._config.gossip_to_dead_ms
+        )
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % SEQUENCE_MAX + 1
@@ -639,15 +677,3 @@ class Swim:
 
     def _count(self, name: str) -> None:
         self._counts[name] = self._counts.get(name, 0) + 1
-
-
-class _Join:
-    """One address that we asked for the mesh."""
-
-    def __init__(self, address: "Address", now_ms: int) -> None:
-        self.address = address
-        self.next_ms = now_ms
-        self.attempts = 0
-        self.sequence = 0
-        self.is_first = False
-        self.is_answered = False

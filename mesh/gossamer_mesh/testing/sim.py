@@ -24,10 +24,11 @@ from gossamer_mesh.testing.world import World
 FAILURES_SHOWN_MAX = 5
 
 WATCHED = (
-    "crashes", "vanished", "restarts", "mass restarts", "stalls", "stops", "partitions", "one-way cuts",
-    "silences", "weathers", "streams broken", "lies", "replays", "engine outages", "poisoned",
-    "deaths seen", "runs", "regranted", "adopted", "given up", "cancelled", "stale", "released",
-    "reported completed", "reported failed", "reported gone", "reported not ours",
+    "crashes", "vanished", "restarts", "mass restarts", "stalls", "stops", "partitions",
+    "one-way cuts", "silences", "weathers", "streams broken", "lies", "replays", "engine outages",
+    "splits", "poisoned", "deaths seen", "runs", "regranted", "adopted", "inherited", "given up",
+    "cancelled", "stale", "released", "reported completed", "reported failed", "reported gone",
+    "reported not ours",
 )  # fmt: skip
 """Counts of the summary, in its order."""
 

@@ -92,6 +92,7 @@ class World:
         self._ran: dict[LeaseId, bytes] = {}
         self._told: dict[tuple[str, str], LeaseId] = {}
         self.engines: dict[str, WorldEngine] = {}
+        self.parts: dict[str, int] = {}
         self._make_engines()
         size = SIZES[rng.below(len(SIZES))]
         self.nodes = [Node(self, number) for number in range(1, size + 1)]
@@ -105,6 +106,7 @@ class World:
             topics = [f"t{number}{letter}" for letter in "abc"[: 1 + rng.below(3)]]
             lock_ms = (10_000, 30_000)[rng.below(2)]
             name = f"e{number}"
+            self.parts[name] = 1 + rng.below(4) // 3
             self.engines[name] = WorldEngine(self, name, rng.below(2) == 0, topics, lock_ms)
 
     # --- the run

@@ -7,7 +7,7 @@ does not answer is asked again with growing pauses, and after some of them this 
 cannot reach it.
 """
 
-from gossamer_mesh.testing.world_work import engine_of
+from gossamer_mesh.testing.world_electing import engine_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

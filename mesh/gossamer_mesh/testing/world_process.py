@@ -15,6 +15,7 @@ from gossamer_mesh.leases.messages import (
     Grant,
     HandBack,
     Heartbeat,
+    Inherit,
     Offer,
     Refuse,
     Revoke,
@@ -22,7 +23,7 @@ from gossamer_mesh.leases.messages import (
     TopicTerms,
     from_plain,
 )
-from gossamer_mesh.leases.placement import rank
+from gossamer_mesh.leases.mirroring import AboutMirror, Mirror
 from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Profile
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
@@ -31,6 +32,7 @@ from gossamer_mesh.swim.state import DEPARTED, DIED
 from gossamer_mesh.testing.lease_checks import Checks
 from gossamer_mesh.testing.toy_signing import ToySigner
 from gossamer_mesh.testing.world_claiming import Claiming
+from gossamer_mesh.testing.world_electing import Electing, engine_of, first_part
 from gossamer_mesh.testing.world_work import Work
 
 TYPE_CHECKING = False
@@ -75,6 +77,7 @@ class Process:
         self._timer_ms: int | None = None
         self._incarnations: dict[str, int] = {}
         self._down: set[str] = set()
+        self._groups: set[str] = set()
         now_ms = self.now_ms()
         config = world.lease_config
         slots = 1 + world.rng.below(4)
@@ -82,9 +85,6 @@ class Process:
         self.checks = Checks(node.id, self.session, slots, BYTES_MAX, world.granted, config)
         self.claiming = Claiming(self)
         self.work = Work(self)
-        for name in node.engines:
-            group = group_of(name)
-            self.claimers[group] = Claimer(group, node.id, self.session, config)
         host, port = node.address
         tags = self._tags()
         node.said.add((self.session, tags))
@@ -240,12 +240,13 @@ class Process:
 
     def _receive(self, sender: str, message: "Message") -> None:
         now_ms = self.now_ms()
-        if isinstance(message, (Grant, Settled, Revoke)):
+        if isinstance(message, (Grant, Settled, Revoke, Inherit)):
             self.holder.receive_message(sender, message, now_ms)
             return
-        claimer = self.claimers.get(_group_of(message))
-        if claimer is None:
+        group = _group_of(message)
+        if engine_of(group) not in self.node.engines:
             return
+        claimer = self.claimer_of(group)
         if isinstance(message, (Offer, Heartbeat)):
             self.checks.note_state(sender, message, now_ms)
         elif isinstance(message, (Refuse, HandBack)):
@@ -296,27 +297,40 @@ class Process:
         members = self.swim.present()
         said = {one.id: world.unpack(one.profile.tags) for one in members if one.id != node.id}
         said[node.id] = [self.reachable(), []]
-        self.holder.set_members(set(said))
-        for name in sorted(world.engines):
-            group = group_of(name)
-            ranked = rank(group, [id for id in said if name in said[id][0]])
-            first = ranked[0] if ranked else None
-            self.holder.serve(group, self._topics(name))
-            self.holder.set_claimer(group, first)
-            claimer = self.claimers.get(group)
-            if claimer is None:
+        electing = Electing(said, world.parts)
+        alive = set(said)
+        self.holder.set_members(alive)
+        self._groups |= set(electing.groups())
+        for group in sorted(self._groups):
+            claims, standby = electing.elected(group)
+            # What is left of a part that is no more goes to the claimer of the first.
+            heirs = (claims, standby) if claims else electing.elected(first_part(group))
+            serves = group == electing.serves(engine_of(group), node.id)
+            self.holder.serve(group, self._topics(engine_of(group)) if serves else [])
+            self.holder.set_claimer(group, heirs[0])
+            elected = claims == node.id
+            if not elected and group not in self.claimers:
                 continue
-            elected = first == node.id
+            claimer = self.claimer_of(group)
             if elected != claimer.elected:
                 word = "claims" if elected else "no longer claims"
                 world.note(f"n{node.number} {word} {group}")
-            seen = [term for id in said for one, term in said[id][1] if one == group]
+            seen = [term for id in sorted(said) for one, term in said[id][1] if one == group]
             claimer.elect(elected, max(seen) if seen else 0)
+            claimer.set_members(alive, heirs[1] if elected else heirs[0], self.now_ms())
         if not self.swim.own.is_present:
             return
         tags = self._tags()
         node.said.add((self.session, tags))
         self.swim.set_tags(tags, self.now_ms())
+
+    def claimer_of(self, group: str) -> Claimer:
+        """This member's claimer of a group, made when it is first wanted."""
+        if group not in self.claimers:
+            self.claimers[group] = Claimer(
+                group, self.node.id, self.session, self.world.lease_config
+            )
+        return self.claimers[group]
 
     def _topics(self, name: str) -> "list[TopicTerms]":
         """What it serves: all, on the first node; elsewhere most, always the same."""
@@ -432,11 +446,6 @@ class Process:
 
 def _group_of(message: "Message") -> str:
     """The claim group that a holder's message is about."""
-    if isinstance(message, (Offer, Heartbeat)):
+    if isinstance(message, (Offer, Heartbeat, Mirror, AboutMirror)):
         return message.group
     return message.lease.group
-
-
-def group_of(engine: str) -> str:
-    """The claim group of an engine."""
-    return f"{engine}/all"

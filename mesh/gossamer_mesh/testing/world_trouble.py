@@ -7,6 +7,7 @@ Each trouble is a method without arguments that draws the rest. Those that last 
 from gossamer_mesh.swim.codec import GOSSIP, Profile
 from gossamer_mesh.swim.state import DEAD, SUSPECT
 from gossamer_mesh.testing.toy_signing import ToySigner
+from gossamer_mesh.testing.world_electing import PARTS_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Trouble:
             self._lie,
             self._lie,
             self._replay,
+            self._split,
         ]
 
     def plan(self, begin_ms: int, end_ms: int) -> None:
@@ -260,6 +262,14 @@ class Trouble:
             world.network.send(data, source, to.address)
 
     # --- engines
+
+    def _split(self) -> None:
+        """Demand has grown or shrunk."""
+        world, rng = self._world, self._rng
+        engine = sorted(world.engines)[rng.below(len(world.engines))]
+        world.parts[engine] = 1 + rng.below(PARTS_MAX)
+        world.count("splits")
+        world.note(f"{engine} in {world.parts[engine]} parts")
 
     def _engine_down(self) -> None:
         world, rng = self._world, self._rng

@@ -6,10 +6,11 @@ is reported for another lease is seen.
 """
 
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Run
-from gossamer_mesh.leases.messages import in_order
+from gossamer_mesh.leases.lease_id import in_order
 from gossamer_mesh.leases.work import Extend, Report
 from gossamer_mesh.testing.lease_checks import name_of
 from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, FAILED
+from gossamer_mesh.testing.world_electing import engine_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +134,3 @@ class Work:
 
         engine = self._world.engines[engine_of(claimer.group)]
         engine.call(work, lambda word: self._process.post(lambda: answer(word)))
-
-
-def engine_of(group: str) -> str:
-    """The engine of a claim group."""
-    return group.rpartition("/")[0]
