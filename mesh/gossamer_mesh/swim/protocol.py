@@ -34,7 +34,6 @@ from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
     GOSSIP,
-    INCARNATION_MAX,
     NACK,
     PING,
     PING_REQUEST,
@@ -45,27 +44,21 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.conflicts import Names
 from gossamer_mesh.swim.events import (
     IdentityTaken,
     JoinUnanswered,
     LeaveDone,
-    MemberEvent,
-    NameTaken,
 )
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
+from gossamer_mesh.swim.own import OBJECT, YIELD, Own
 from gossamer_mesh.swim.prober import Prober
 from gossamer_mesh.swim.state import (
     ALIVE,
-    CHANGED,
     DEAD,
-    DIED,
     GONE,
-    JOINED,
     LEFT,
-    NOTHING,
     PRESENT,
     SUSPECT,
     TRANSITIONS,
@@ -74,6 +67,7 @@ from gossamer_mesh.swim.state import (
 )
 from gossamer_mesh.swim.suspicion import Suspicions
 from gossamer_mesh.swim.sync import Sync
+from gossamer_mesh.swim.telling import Telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,14 +130,11 @@ class Swim:
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions()
         self._asked_at_ms: dict[str, int] = {}
-        self._names = Names()
-        self._overruled = 0
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
         self._sequence = rng.bits()
         self._outbox = Outbox(node_id, config, codec, self._members, self._broadcasts)
-        self._events: list[Event] = []
         self._counts: dict[str, int] = {}
         self._prober = Prober(
             node_id=node_id,
@@ -183,18 +174,23 @@ class Swim:
             now_ms=now_ms,
         )
         self._gossip_ms = now_ms
-        claim = codec.claim(incarnation, profile)
-        self._members.put(member_of(claim, profile, now_ms))
-        self._names.follow(None, self.own)
+        self._own = Own(
+            codec=codec,
+            members=self._members,
+            count=self._count,
+            incarnation=incarnation,
+            profile=profile,
+            now_ms=now_ms,
+        )
+        self._telling = Telling(codec, config.events_max, self._count)
+        self._telling.follow_name(None, self.own)
 
     # What the owner sees.
 
     @property
     def own(self) -> Member:
         """This member itself."""
-        own = self._members.get(self.node_id)
-        assert own is not None
-        return own
+        return self._own.member
 
     def member(self, id: str) -> Member | None:
         """Anyone known, the dead and departed of late included."""
@@ -294,11 +290,8 @@ class Swim:
                 continue
             self._suspicions.end(id)
             self._members.forget(id)
-            self._names.follow(member, None)
-            if member.is_present:
-                self._count("members_expelled")
-                verdict = self._codec.verdict(DEAD, id, member.incarnation, self.node_id)
-                self._tell(MemberEvent(DIED, member.after(verdict, now_ms)))
+            self._count("members_expelled")
+            self._telling.tell_expelled(member, now_ms)
 
     # The verbs.
 
@@ -408,7 +401,7 @@ class Swim:
 
     def next_event(self) -> "Event | None":
         """Takes the oldest event."""
-        return self._events.pop(0) if self._events else None
+        return self._telling.take()
 
     # Words on members.
 
@@ -464,43 +457,21 @@ class Swim:
         self._enter(known, update, hand_on=hand_on)
 
     def _hear_of_self(self, update: Update) -> None:
-        own = self.own
-        if self._leaving or update.incarnation < own.incarnation:
+        if self._leaving:
             return
-        if update.encoded == own.claim:
-            return
-        if update.state in (SUSPECT, DEAD) and update.incarnation > own.incarnation:
-            self._count("verdicts_ahead")
-            return
-        if not self._is_proved(update):
-            return
-        if update.profile is not None and self._is_yielded_to(update, update.profile):
-            return
-        # Suspected, dead, or another process of ours: object with a newer word.
-        self._count("refutations")
-        self._health.take(awareness.REFUTED)
-        self._say(update.incarnation + 1, own.profile)
-
-    def _is_yielded_to(self, update: Update, other: Profile) -> bool:
-        """Whether another process of our identity is alive too, and the one to stay.
-
-        A process that ended before we began cannot know our session: who overrules it is alive.
-        """
-        own = self.own.profile
-        self._overruled = other.session
-        if update.overruled != own.session:
-            return False
-        self._count("identity_conflicts")
-        if (own.session, own.host, own.port) >= (other.session, other.host, other.port):
-            return False
-        for address in self._joining.stop():
-            self._tell(JoinUnanswered(address))
-        self._leaving = True
-        self._left = True
-        self._prober.stop()
-        self._outbox.clear()
-        self._tell(IdentityTaken((other.host, other.port)))
-        return True
+        answer = self._own.answer_to(update)
+        if answer == OBJECT:
+            self._health.take(awareness.REFUTED)
+            self._say(update.incarnation + 1, self.own.profile)
+        elif answer == YIELD:
+            assert update.profile is not None  # only a claim comes from another process
+            for address in self._joining.stop():
+                self._tell(JoinUnanswered(address))
+            self._leaving = True
+            self._left = True
+            self._prober.stop()
+            self._outbox.clear()
+            self._tell(IdentityTaken((update.profile.host, update.profile.port)))
 
     def _is_proved(self, update: Update) -> bool:
         if self._codec.is_proved(update):
@@ -512,9 +483,7 @@ class Swim:
         return self._admits is None or self._admits(id)
 
     def _say(self, incarnation: int, profile: Profile) -> None:
-        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile, self._overruled)
-        self._members.put(member_of(claim, profile, self._now_ms))
-        self._broadcast(claim)
+        self._broadcast(self._own.say(incarnation, profile, self._now_ms))
 
     def _enter(self, known: Member | None, update: Update, *, hand_on: bool) -> None:
         """Takes an update that wins, with all that follows from it."""
@@ -535,11 +504,7 @@ class Swim:
                 self._sync.hurry(member.id, self._now_ms)
         if hand_on:
             self._broadcast(update)
-        self._tell_change(known, member)
-        namesake = self._names.follow(known, member)
-        if namesake is not None:
-            self._count("names_taken")
-            self._tell(NameTaken(member, namesake))
+        self._telling.tell_change(known, member)
         if not member.is_present:
             self._prober.remove(member.id)
             self._forget_surplus()
@@ -561,20 +526,6 @@ class Swim:
         if self._members.is_present(update.by) and self._suspicions.confirm(update.id, update.by):
             self._count("confirmations")
             self._broadcast(update)
-
-    def _tell_change(self, known: Member | None, member: Member) -> None:
-        state = UNKNOWN if known is None else known.state
-        kind = TRANSITIONS[(state, member.state)]
-        if known is not None and known.is_present and member.state == ALIVE:
-            if known.profile.session != member.profile.session:
-                # A new process under the old id: what the old one held is lost.
-                verdict = self._codec.verdict(DEAD, known.id, known.incarnation, self.node_id)
-                self._tell(MemberEvent(DIED, known.after(verdict, self._now_ms)))
-                kind = JOINED
-            elif kind == CHANGED and known.profile.same_as(member.profile):
-                kind = NOTHING
-        if kind != NOTHING:
-            self._tell(MemberEvent(kind, member))
 
     def _pass_verdict(self, state: int, id: str) -> None:
         """SUSPECT or DEAD by what we saw ourselves."""
@@ -661,10 +612,7 @@ class Swim:
             self._broadcasts.put(update.id, update.encoded)
 
     def _tell(self, event: "Event") -> None:
-        if len(self._events) >= self._config.events_max:
-            self._events.pop(0)
-            self._count("events_dropped")
-        self._events.append(event)
+        self._telling.tell(event)
 
     def _has_hearers(self) -> bool:
         return self._members.peer_count() > 0 or self._members.has_gone_since(
