@@ -17,6 +17,7 @@ from gossamer_mesh.leases.messages import LeaseId, OutcomeReport
 from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.swim import protocol
 from gossamer_mesh.swim.codec import Codec
+from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.world import World
@@ -135,7 +136,7 @@ def old_words(patch: pytest.MonkeyPatch) -> None:
 
 def reconnecting(patch: pytest.MonkeyPatch) -> None:
     """The dead of a partition are never asked again."""
-    patch.setattr(Swim, "_run_reconnect", lambda self: None)
+    patch.setattr(Joining, "_run_reconnect", lambda self, now_ms: None)
 
 
 def suspicion(patch: pytest.MonkeyPatch) -> None:

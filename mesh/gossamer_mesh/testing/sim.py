@@ -25,10 +25,10 @@ FAILURES_SHOWN_MAX = 5
 
 WATCHED = (
     "crashes", "vanished", "restarts", "mass restarts", "stalls", "stops", "partitions",
-    "one-way cuts", "silences", "weathers", "streams broken", "lies", "replays", "engine outages",
-    "splits", "poisoned", "deaths seen", "runs", "regranted", "adopted", "inherited", "given up",
-    "cancelled", "stale", "released", "reported completed", "reported failed", "reported gone",
-    "reported not ours",
+    "one-way cuts", "silences", "weathers", "streams broken", "flaps", "lies", "replays",
+    "engine outages", "splits", "poisoned", "deaths seen", "runs", "regranted", "adopted",
+    "inherited", "given up", "cancelled", "stale", "released", "reported completed",
+    "reported failed", "reported gone", "reported not ours",
 )  # fmt: skip
 """Counts of the summary, in its order."""
 

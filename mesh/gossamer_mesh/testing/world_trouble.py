@@ -48,6 +48,8 @@ class Trouble:
             self._part,
             self._cut_one_way,
             self._break_streams,
+            self._flap,
+            self._flap,
             self._weather,
             self._weather,
             self._engine_down,
@@ -197,6 +199,20 @@ class Trouble:
         self._world.count("streams broken")
         self._world.note(f"streams of n{node.number} break")
         self._world.network.break_streams(node.address)
+
+    def _flap(self) -> None:
+        """A node whose streams break again and again, while datagrams pass."""
+        self._world.count("flaps")
+        node = self._pick_claimer() or self._world.nodes[0]
+        self._world.note(f"streams of n{node.number} flap")
+        end_ms = self._world.clock.now_ms + 2_000 + self._rng.below(8_000)
+
+        def flap() -> None:
+            self._world.network.break_streams(node.address)
+            if self._world.clock.now_ms < end_ms and self._world.is_troubled:
+                self._world.after(20 + self._rng.below(200), flap)
+
+        flap()
 
     def _weather(self) -> None:
         """Loss, delay and duplicates from now on."""
