@@ -337,6 +337,7 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "stale": 0,
         "open": 1,
         "mirrored": 0,
+        "bytes_moved": 2,
         "holders": 1,
     }
 
