@@ -29,6 +29,11 @@ TERMS_BYTES_MAX = 2 * 2**20
 holds must find room beside it."""
 
 
+HELD_MARGIN_MS = 30_000
+"""Beyond its service's time limit, until a job without an outcome goes to another node: for what
+the limit does not count, as a first compilation. The limit itself ends all but a stuck host."""
+
+
 WARM_S = 60
 """How long after its last job a service counts as warm: its code and memory are in the caches, and
 connections to what it calls are open."""
@@ -73,14 +78,23 @@ class Executor:
         """The services, as configured."""
         return [spec for spec, _, _ in self._workers]
 
-    def topics(self, engine: str) -> list[TopicTerms]:
-        """What this node works on at an engine, as the mesh's claimers are told."""
+    def topics(self, engine: str, slots: int) -> list[TopicTerms]:
+        """What this node works on at an engine, as the mesh's claimers are told.
+
+        Args:
+            slots: jobs that may be here at once, and may all be of one service.
+        """
         return [
-            _terms(spec, topic, self._is_warm(spec))
+            _terms(spec, topic, self._is_warm(spec), self._held_ms_max(spec, slots))
             for spec, _, _ in self._workers
             for topic in spec.topics
             if _serves(topic, engine)
         ]
+
+    def _held_ms_max(self, spec: ServiceSpec, slots: int) -> int:
+        """How long a job may be here: its own time and that of those before it in its service."""
+        turns = -(-slots // max(1, self.instances(spec)))
+        return turns * spec.limits.time_ms_max + HELD_MARGIN_MS
 
     def instances(self, spec: ServiceSpec) -> int:
         """How many of a service's jobs run here at once, at most, now."""
@@ -155,7 +169,7 @@ def kind_of(outcome: Outcome) -> str:
             return "failed"
 
 
-def _terms(spec: ServiceSpec, topic: Topic, warm: bool = False) -> TopicTerms:
+def _terms(spec: ServiceSpec, topic: Topic, warm: bool = False, held_ms_max: int = 0) -> TopicTerms:
     return TopicTerms(
         topic.name,
         topic.lock_ms,
@@ -163,6 +177,7 @@ def _terms(spec: ServiceSpec, topic: Topic, warm: bool = False) -> TopicTerms:
         spec.on_holder_lost,
         spec.retries,
         spec.backoff_ms,
+        held_ms_max,
         warm=warm,
     )
 

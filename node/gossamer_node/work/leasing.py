@@ -31,6 +31,7 @@ from gossamer_node.errors import EngineError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.claiming import ClaimLoop, now_ms
+from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.signals import Signals, signals_told
 from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
@@ -191,9 +192,16 @@ class Leasing:
                 id=event.member.id,
             )
             if event.kind in ("died", "left"):
-                for claimer in self._claimers.values():
-                    claimer.handle_member_lost(event.member.id, now_ms())
+                self._handle_member_lost(event.member)
             self._review()
+
+    def _handle_member_lost(self, member: Member) -> None:
+        for group, claimer in self._claimers.items():
+            before = claimer.statistics()["inherited"]
+            claimer.handle_member_lost(member.id, now_ms())
+            count = claimer.statistics()["inherited"] - before
+            if count:
+                log.warning("took over", group=group, leases=count, member=member.name)
 
     async def _run_messages(self) -> None:
         while True:
@@ -256,7 +264,8 @@ class Leasing:
         members = self._mesh.members()
         reachable = self._reachable(members)
         elections = self._elect(members, reachable)
-        self._holder.set_members({one.id for one in members} | {self._mesh.node_id})
+        alive = {one.id for one in members} | {self._mesh.node_id}
+        self._holder.set_members(alive)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
         served = {
             electing.group_to_serve(members, self._mesh.node_id, elections, name)
@@ -273,7 +282,8 @@ class Leasing:
                     member=election.claimer if election else None,
                     standby=election.standby if election else None,
                 )
-            self._holder.serve(group, self._executor.topics(name) if group in served else [])
+            topics = self._executor.topics(name, self._slots) if group in served else []
+            self._holder.serve(group, topics)
             self._holder.set_claimer(group, heir.claimer if heir else None)
             elected = election is not None and election.claimer == self._mesh.node_id
             if elected and group not in self._claimers:
@@ -283,6 +293,8 @@ class Leasing:
                 if elected and not claimer.elected:
                     self._doubts[name].set()
                 claimer.elect(elected, electing.term_seen_max(members, group))
+                then = None if heir is None else heir.standby if elected else heir.claimer
+                claimer.set_members(alive, then, now_ms())
         self._elections = elections
         self._groups = {
             group
@@ -339,7 +351,7 @@ class Leasing:
                 name = electing.engine_of(group)
                 mine = electing.group_to_serve(members, self._mesh.node_id, self._elections, name)
                 if group == mine:
-                    self._holder.serve(group, self._executor.topics(name))
+                    self._holder.serve(group, self._executor.topics(name, self._slots))
             if changed:
                 self._review()
 
@@ -374,7 +386,12 @@ class Leasing:
     # --- jobs in, outcomes out
 
     def _take(self, group: str, jobs: list[Job], started_ms: int) -> None:
-        """Jobs that a poll brought; their locks began after the poll did."""
+        """Jobs that a poll brought.
+
+        When in the poll an engine locked a job is not known: its own time of the lock's end is on
+        another clock. So a lock ends no earlier than if it had begun with the poll. That is what
+        counts: at worst the first renewal comes too early, never too late.
+        """
         claimer = self._claimers[group]
         for job in sorted(jobs, key=lambda one: -one.priority):
             log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
@@ -389,7 +406,7 @@ class Leasing:
                 job.ref.key,
                 job.ref.topic,
                 job.lock_ms,
-                max(started_ms, now_ms() - 1_000) + job.lock_ms,
+                started_ms + job.lock_ms,
                 receipt,
                 payload,
                 now_ms(),
@@ -406,7 +423,7 @@ class Leasing:
             if job is None:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
-                outcome = await self._executor.run(job, _Context(self, run.lease, job))
+                outcome = await self._executor.run(job, LeaseContext(self.prolong, run.lease, job))
                 log.info(
                     "worked",
                     job=job.ref.key,
@@ -513,7 +530,7 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
-        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke)):
+        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit)):
             self._holder.receive_message(sender, message, now_ms())
             return
         if isinstance(message, (wire.Offer, wire.Heartbeat, Mirror, AboutMirror)):
@@ -554,31 +571,6 @@ class Leasing:
             "holding": self._holder.statistics(),
             "outcomes": dict(self._executor.outcomes),
         }
-
-
-class _Context:
-    """What a worker may ask of its lease, from whatever thread it runs in."""
-
-    def __init__(self, leasing: Leasing, lease: wire.LeaseId, job: Job) -> None:
-        self._leasing = leasing
-        self._lease = lease
-        self._job = job
-        self._token = trio.lowlevel.current_trio_token()
-
-    def extend_lock(self, lock_ms: int) -> bool:
-        """Asks for a lock of `lock_ms` from now. False: the lease is not ours any more."""
-        try:
-            return trio.from_thread.run_sync(
-                self._leasing.prolong, self._lease, lock_ms, trio_token=self._token
-            )
-        except trio.RunFinishedError:
-            return False
-
-    def log(self, level: int, line: str) -> None:
-        """A line that the worker logged."""
-        ref = self._job.ref
-        write = (log.debug, log.info, log.warning, log.error)[level]
-        write(line, job=ref.key, topic=ref.topic, engine=ref.engine)
 
 
 def _unpack(data: bytes) -> "wire.Message | None":
