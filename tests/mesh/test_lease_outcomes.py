@@ -338,7 +338,6 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "bytes_moved": 2,
         "open": 1,
         "mirrored": 0,
-        "bytes_moved": 2,
         "holders": 1,
     }
 
