@@ -192,10 +192,10 @@ async def _read(
         return error.error_status_hint, "no request\n"
     if not isinstance(event, h11.Request):
         raise h11.LocalProtocolError("nothing was asked")
+    if event.method != b"GET":
+        return 405, ""
     if event.target.split(b"?")[0] != b"/metrics":
         return 404, "see /metrics\n"
-    if event.method not in (b"GET", b"HEAD"):
-        return 405, "only GET\n"
     return 200, text(status())
 
 
@@ -210,7 +210,7 @@ def _said(connection: h11.Connection, code: int, body: str) -> bytes:
         raise h11.LocalProtocolError("no answer fits")
     parts = (
         connection.send(h11.Response(status_code=code, headers=list(headers))),
-        connection.send(h11.Data(data)),
+        connection.send(h11.Data(data)) if data else b"",
         connection.send(h11.EndOfMessage()),
     )
     return b"".join(part or b"" for part in parts)

@@ -55,7 +55,7 @@ from gossamer_mesh.swim.rng import Rng
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
-    from gossamer_mesh.leases.mirroring import Row
+    from gossamer_mesh.leases.standby import Orphan
 
 _HOLDER = "holder"
 """What a timer is for, beside a lease."""
@@ -402,14 +402,15 @@ class Claimer(EngineSide):
         else:
             self._standby.receive_end(sender, message)
 
-    def _take_over(self, rows: "list[tuple[Row, int]]", now_ms: int) -> None:
+    def _take_over(self, rows: "list[Orphan]", now_ms: int) -> None:
         """Looks after the leases of a claimer that is gone, as `takeover` decides."""
-        for row, lock_end_ms in rows:
+        for row, lock_end_ms, heard_ms in rows:
             step = takeover.decide(row, lock_end_ms, self._alive, now_ms)
             known = self._table.get(row.lease.key) or self._table.settled.get(row.lease)
             if known is not None or step == takeover.SKIP:
                 continue
             one = takeover.inherit(row, lock_end_ms, now_ms)
+            one.free_until_ms = heard_ms + self._config.poll_ms_max
             self._enter_inherited(one, row.holder or None)
             if step == takeover.ASK:
                 self._send(row.holder, Inherit(row.lease))

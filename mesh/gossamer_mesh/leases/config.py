@@ -25,6 +25,7 @@ class LeaseConfig:
         "mirror_ms",
         "outcome_bytes_max",
         "outcomes_kept_max",
+        "poll_ms_max",
         "regrants_max",
         "renew_fraction",
         "repeat_max_ms",
@@ -45,6 +46,7 @@ class LeaseConfig:
         accept_ms: int = 3_000,
         waiting_ms: int = 2_000,
         mirror_ms: int = 25,
+        poll_ms_max: int = 10_000,
         repeat_ms: int = 2_000,
         repeat_max_ms: int = 30_000,
         reroute_tries: int = 3,
@@ -82,6 +84,9 @@ class LeaseConfig:
         """Shortest pause between two messages to the standby, while there is something to tell:
         40 messages a second at most, however many leases move. What a claimer activated in its
         last 25 ms and no holder has yet, comes back only when the engine's lock ends."""
+        self.poll_ms_max = poll_ms_max
+        """Longest poll at an engine. It outlives a claimer that dies, and may take what its heir
+        releases, for nobody: so long after the last word of the dead, releases are said again."""
         self.repeat_ms = repeat_ms
         """An outcome that nobody acknowledged is sent again after this, then after twice as long,
         and so on: two seconds, since what is lost is lost with a stream, and that is rare."""
