@@ -33,15 +33,13 @@ from gossamer_mesh.leases.messages import (
 )
 from gossamer_mesh.leases.mirroring import STANDINGS, Mirror, MirrorAsk, MirrorEnd, Row
 from gossamer_mesh.leases.work import Extend
-from gossamer_mesh.packing import pack
+from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.swim.codec import KINDS, Codec, Profile
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import DEAD, SUSPECT
 from gossamer_mesh.testing.toy_signing import ToySigner
-from gossamer_mesh.testing.world import pack as world_pack
-from gossamer_mesh.testing.world import unpack as world_unpack
 
 IDS = [f"{number:032x}" for number in range(1, 6)]
 OWN = IDS[0]
@@ -62,7 +60,7 @@ JUNK = st.recursive(
 
 
 def codec_of(id: str) -> Codec:
-    return Codec(world_pack, world_unpack, ToySigner(id))
+    return Codec(pack, unpack, ToySigner(id))
 
 
 @st.composite

@@ -26,6 +26,7 @@ class Node:
         self.id = f"{number:032x}"
         self.address: Address = (f"10.0.0.{number}", 7946)
         self.is_gone = False
+        self.snapshot = b""
         self.changes = 0
         self.said: set[tuple[int, bytes]] = set()
         self.goodbyes: set[int] = set()
@@ -43,7 +44,7 @@ class Node:
         return self.process is not None
 
     def start_if_down(self) -> None:
-        """Starts, with nothing remembered but its id."""
+        """Starts, with nothing remembered but its id and at times a snapshot, new or old."""
         if self.process is None and not self.is_gone:
             self._world.note(f"n{self.number} starts")
             self.process = Process(self._world, self)
@@ -153,6 +154,8 @@ class Node:
 
     def _end(self) -> None:
         if self.process is not None:
+            if self._world.rng.below(2):
+                self.snapshot = self.process.swim.snapshot()
             self._world.network.detach(self.address)
             self.process.is_over = True
             self.process = None

@@ -96,6 +96,7 @@ class Process:
             incarnation=(0, node.wall_ms())[world.rng.below(2)],
             profile=Profile(host, port, f"n{node.number}", tags, self.session),
             now_ms=now_ms,
+            snapshot=(b"", node.snapshot, node.snapshot, b"\x93junk")[world.rng.below(4)],
         )
 
     def begin(self) -> None:
