@@ -349,7 +349,7 @@ class Process:
         """Moves what the machines put out, until they have nothing more to say for now."""
         moved = True
         while moved:
-            moved = self._take_events()
+            moved = self._take_next_event()
             for claimer in [self.claimers[group] for group in sorted(self.claimers)]:
                 for to, message in claimer.messages_to_send():
                     moved = True
@@ -371,16 +371,17 @@ class Process:
         self._check_swim()
         self._set_timer()
 
-    def _take_events(self) -> bool:
-        """What the membership tells. Returns whether there was anything."""
-        changed = False
+    def _take_next_event(self) -> bool:
+        """What the membership tells next; what follows from it goes out before the one after.
+
+        Returns: whether there was anything.
+        """
         event = self.swim.next_event()
-        while event is not None:
-            changed = self._take_event(event) or changed
-            event = self.swim.next_event()
-        if changed:
+        if event is None:
+            return False
+        if self._take_event(event):
             self._review()
-        return changed
+        return True
 
     def _take_event(self, event: "Event") -> bool:
         if not isinstance(event, MemberEvent):
