@@ -39,6 +39,7 @@ from gossamer_mesh.errors import JoinError, ListenError, MisuseError, PeerError
 from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import Seal
+from gossamer_mesh.signing import Ed25519Signer
 from gossamer_mesh.swim import events
 from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Codec, Profile
 from gossamer_mesh.swim.members import Member as CoreMember
@@ -73,7 +74,12 @@ class Mesh:
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
         self._swim = Swim(
             config=config.tuning,
-            codec=Codec(pack, unpack, config.tuning.frame_bytes_max),
+            codec=Codec(
+                pack,
+                unpack,
+                Ed25519Signer(config.identity, config.mesh_name),
+                config.tuning.frame_bytes_max,
+            ),
             rng=Rng(secrets.randbits(64)),
             node_id=config.identity.node_id,
             # Any number will do; one that is higher than before a restart saves a round of gossip.

@@ -15,6 +15,7 @@ from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import DIED, STATE_NAMES
 from gossamer_mesh.testing.clock import VirtualClock
 from gossamer_mesh.testing.network import Address, Network
+from gossamer_mesh.testing.toy_signing import ToySigner
 
 if TYPE_CHECKING:
     from gossamer_mesh.swim.events import Event
@@ -67,7 +68,7 @@ class Process:
         host, port = self.address
         self._swim = Swim(
             config=cluster.config,
-            codec=Codec(pack, unpack, cluster.config.frame_bytes_max),
+            codec=Codec(pack, unpack, ToySigner(self.id), cluster.config.frame_bytes_max),
             rng=Rng(cluster.rng.bits()),
             node_id=self.id,
             incarnation=incarnation,
