@@ -106,7 +106,11 @@ class Mesh:
         self.handle(FRAME, Handler(self._take_frame, STREAM_FRAME_BYTES_MAX, FRAME_READ_TIMEOUT_S))
         self._met: OrderedDict[Address, None] = OrderedDict()
         self._strangers = Strangers(
-            self._seal, self._streams.links, config.mesh_name, self._met.__contains__
+            self._seal,
+            self._streams.links,
+            config.mesh_name,
+            self.node_id,
+            self._met.__contains__,
         )
         self._events = MemberEvents()
         self._seen: dict[str, tuple[CoreMember, Member]] = {}
