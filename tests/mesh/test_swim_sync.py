@@ -84,7 +84,7 @@ def test_nothing_is_sent_back_of_what_was_just_learnt() -> None:
 def test_the_dead_are_told_to_those_who_may_hold_them_alive_and_not_to_newcomers() -> None:
     bench = Bench()
     bench.hear(A, claim(A), claim(B))
-    bench.hear(A, CODEC.verdict(DEAD, B, 1, A))
+    bench.bury(B)
     bench.sent()
     bench.hear(A, kind=SYNC, digest=digest_of({US: 10, A: 1, B: 1}))
     [(frame, _)] = bench.sent(STATE)

@@ -19,6 +19,7 @@ BOUNDS = {
     "indirect_probes": (0, 16),
     "awareness_max": (1, 64),
     "buddy_system": (0, 1),
+    "deaths_are_doubted": (0, 1),
     "suspicion_multiplier": (1, 32),
     "suspicion_max_multiplier": (1, 32),
     "suspicion_confirmations": (0, 16),
@@ -69,11 +70,12 @@ class Config:
 
     awareness_max = 8
     buddy_system = 1
+    deaths_are_doubted = 1
     suspicion_max_multiplier = 6
     suspicion_confirmations = 2
     gossip_to_dead_ms = 30_000
 
-    suspicion_multiplier = 4
+    suspicion_multiplier = 2
     """Suspicion lasts multiplier · max(1, log10 N) · probe interval: 2 s up to ten members, 4 s
     at a hundred. memberlist 4, with the same formula. Long enough for news of the suspicion to
     reach the suspect and for its objection to come back, and for a stall of a second."""
@@ -169,8 +171,13 @@ def log10_hundredths(count: int) -> int:
 
 
 def suspicion_timeout_ms(config: Config, member_count: int) -> int:
-    """multiplier · max(1, log10 N) · probe interval (memberlist `suspicionTimeout`)."""
-    scale = max(100, log10_hundredths(member_count))
+    """multiplier · (1 + max(1, log10 N)) · probe interval: the least a suspicion lasts.
+
+    memberlist `suspicionTimeout` has no 1 in the brackets: with its 4 the same up to ten members,
+    and a third longer at a hundred. News takes log N of gossip to come round; what the suspect
+    needs to wake up and object does not grow with N.
+    """
+    scale = 100 + max(100, log10_hundredths(member_count))
     return config.suspicion_multiplier * scale * config.probe_interval_ms // 100
 
 

@@ -195,7 +195,7 @@ def _key(config: NodeConfig) -> Iterator[Finding]:
             yield Finding(
                 "mesh key",
                 "warn",
-                f"{path.parent} cannot be written by this user, so an order to change the key fails",
+                f"this user cannot write {path.parent}, so an order to change the key fails",
                 "move the key to a folder of the node's user",
             )
     listed = config.mesh.members_file
