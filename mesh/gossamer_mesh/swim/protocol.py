@@ -337,7 +337,7 @@ class Swim:
             self._count("frames_misaddressed")
             return
         join = self._joining.answered_by(frame)
-        self._hear_all(frame, hand_on=join is None or not join.is_first)
+        self._hear_all(frame, hand_on=not self._joining.is_first_table(frame, join))
         by_stream = address is None
         if address is None:
             sender = self._members.get(frame.sender)
