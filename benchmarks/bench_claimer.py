@@ -23,6 +23,7 @@ from tests.node.source_engine import SourceEngine
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_node.jobs import Completed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
@@ -48,7 +49,7 @@ def spec() -> ServiceSpec:
 
 
 async def hold(seed: tuple[str, int]) -> None:
-    settings = MeshConfig(identity=Identity.generate(), key=KEY, seeds=(seed,))
+    settings = MeshConfig(identity=Identity.generate(), keyring=Keyring((KEY,)), seeds=(seed,))
     async with open_mesh(settings) as mesh, trio.open_nursery() as nursery:
         leasing = Leasing(mesh, {}, Executor([(spec(), Echo())]), slots=SLOTS, claims=False)
         await nursery.start(leasing.run)
@@ -62,7 +63,7 @@ def holder(seed: tuple[str, int]) -> None:
 async def claim(size_bytes: int, seconds: float) -> tuple[float, float, int]:
     """CPU and wall seconds, and jobs."""
     engine = SourceEngine(payload="x" * size_bytes)
-    settings = MeshConfig(identity=Identity.generate(), key=KEY)
+    settings = MeshConfig(identity=Identity.generate(), keyring=Keyring((KEY,)))
     async with open_mesh(settings) as mesh, trio.open_nursery() as nursery:
         leasing = Leasing(mesh, {engine.name: engine}, Executor([]), slots=1, claims=True)
         await nursery.start(leasing.run)

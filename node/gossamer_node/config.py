@@ -28,6 +28,7 @@ from gossamer_node.engines.config import (
     check_url,
 )
 from gossamer_node.errors import InputError
+from gossamer_node.mesh_config import MESH, MeshConfig
 from gossamer_node.metrics_config import METRICS, MetricsConfig
 from gossamer_node.schema import (
     Choice,
@@ -56,13 +57,6 @@ CONFIG_FILE_VARIABLE = "GOSSAMER_CONFIG"
 
 
 @dataclass(frozen=True, slots=True)
-class MeshConfig:
-    """Which mesh the node belongs to. `key_file` None: none; the node works by itself."""
-
-    name: str = "gossamer"
-    key_file: Path | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and in which form."""
@@ -202,32 +196,6 @@ ENGINE = Record(
             "ca_file",
             "Certificates to trust, for an engine with a certificate of your own authority.",
             default_words="the system's authorities",
-        ),
-    ),
-)
-
-MESH = Record(
-    "Mesh",
-    "Which mesh the node belongs to.",
-    MeshConfig,
-    (
-        Field(
-            "name",
-            NAME,
-            "name",
-            "Nodes of another mesh name are not heard, even under the same key.",
-            "One mesh is all that most networks have.",
-            flag="--mesh",
-        ),
-        Field(
-            "key_file",
-            FilePath("the path of a key file"),
-            "key_file",
-            "The mesh's key, made by `gossamer key new`; the same file on every node, readable by "
-            "its user alone.",
-            "Without a key the node works by itself and nobody can join it.",
-            default_words="none",
-            flag="--key",
         ),
     ),
 )

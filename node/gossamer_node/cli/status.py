@@ -72,7 +72,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     for one in status["claimers"]:
         claimers.setdefault(one["engine"], []).append(one["member"])
     yield ""
-    yield from _table(
+    yield from table(
         ("MEMBER", "ID", "ADDRESS", "STATE", "CLAIMS FROM"),
         [
             (
@@ -86,7 +86,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("ENGINE", "ANSWERS", "CLAIMER", "POLLS", "JOBS TAKEN"),
         [
             (
@@ -100,7 +100,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("DEMAND", "JOBS", "SLOTS", "DESIRED"),
         [
             (one["engine"], str(one["demand"]), str(one["capacity"]), str(one["desired"]))
@@ -108,7 +108,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("SERVICE", "VERSION", "INSTANCES", "TOPICS"),
         [
             (one["name"], one["version"], str(one["instances"]), ", ".join(one["topics"]))
@@ -118,7 +118,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     leases = status["leases"]
     if leases:
         yield ""
-        yield from _table(
+        yield from table(
             ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER"),
             [
                 (one["job"], one["topic"], one["epoch"], one["state"], one["holder"] or "")
@@ -144,7 +144,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     if not rows:
         yield f"{head[0]}: none"
         return
