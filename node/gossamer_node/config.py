@@ -57,7 +57,6 @@ CONFIG_FILE_VARIABLE = "GOSSAMER_CONFIG"
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and in which form."""
 
