@@ -19,16 +19,24 @@ from gossamer_mesh.swim import protocol
 from gossamer_mesh.swim.codec import Codec
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.protocol import Swim
+from gossamer_mesh.testing import world, world_trouble
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.world import World
 
 SEEDS_MAX = 150
 """Worlds within which a defect must have shown itself."""
 
-QUIET_MS_MAX = 250_000
-"""Sound cores have finished by then in these worlds."""
+SOUND_SEEDS = 15
+"""Worlds as rough that sound cores must bear."""
 
 Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def rough(patch: pytest.MonkeyPatch) -> None:
+    """More trouble and more work than usual, so that few worlds are needed."""
+    patch.setattr(world_trouble, "TROUBLES_MAX", 50)
+    patch.setattr(world, "JOBS_MAX", 60)
+    patch.setattr(world, "POISON_PERCENT", 20)
 
 
 # --- leases
@@ -151,11 +159,17 @@ DEFECTS: list[Patch] = [
 ]
 
 
+def test_sound_cores_bear_rough_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rough(monkeypatch)
+    for seed in range(SOUND_SEEDS):
+        World(seed).run()
+
+
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
 def test_a_defect_is_caught_and_its_seed_told(
     defect: Patch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gossamer_mesh.testing.world.QUIET_MS_MAX", QUIET_MS_MAX)
+    rough(monkeypatch)
     defect(monkeypatch)
     with pytest.raises(InvariantBroken, match=r"^seed \d+ at \d+ ms: .*; replay: python -m"):
         for seed in range(SEEDS_MAX):
