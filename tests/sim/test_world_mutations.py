@@ -17,7 +17,6 @@ from gossamer_mesh.leases.messages import LeaseId, OutcomeReport
 from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.swim import protocol
 from gossamer_mesh.swim.codec import Codec
-from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.testing import world, world_trouble
 from gossamer_mesh.testing.lease_checks import InvariantBroken
@@ -131,11 +130,6 @@ def old_words(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(protocol, "supersedes", lambda *incarnations_and_states: True)
 
 
-def reconnecting(patch: pytest.MonkeyPatch) -> None:
-    """The dead of a partition are never asked again."""
-    patch.setattr(Joining, "_run_reconnect", lambda self, now_ms: None)
-
-
 def suspicion(patch: pytest.MonkeyPatch) -> None:
     """Who does not answer is never called dead."""
     patch.setattr(Swim, "_pass_verdict", lambda self, state, id: None)
@@ -154,7 +148,6 @@ DEFECTS: list[Patch] = [
     refutation,
     signatures,
     old_words,
-    reconnecting,
     suspicion,
 ]
 
