@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench engines setup clean help
+.PHONY: demo test check bench chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -24,6 +24,10 @@ check: ## ruff, mypy --strict, import directions, house rules
 bench: ## what a job costs on this machine, beside a peer
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
+
+chaos: ## break a mesh in every way on the real engines, and judge (root; 20 minutes)
+	@$(PYTHON) tools/bootstrap.py test
+	@$(RUN)/python -m tests.integration.chaos $(ARGS)
 
 engines: ## start a Camunda 7 and a Zeebe here and print their URLs
 	@$(PYTHON) tools/bootstrap.py engines
