@@ -24,7 +24,7 @@ from tests.integration.nodes import deploy, new_topic, write_service
 
 from gossamer_node.variables import Variables
 
-WORK_MS = 250
+WORK_MS = 1_000
 """How long the sink takes for a job: so that a fault finds jobs in every holder's hands."""
 
 SLOTS = 12

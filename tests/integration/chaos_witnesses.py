@@ -218,6 +218,10 @@ class ZeebeRecords:
         return self._accounts[process_id].ended
 
     async def account(self, process_id: str) -> Account:
+        return self.of(process_id)
+
+    def of(self, process_id: str) -> Account:
+        """What came so far."""
         return self._accounts[process_id]
 
     def take(self, record: dict[str, Any]) -> None:

@@ -1,0 +1,254 @@
+"""Many node processes on loopback, without an engine: do they form one mesh, and keep being one?
+
+Times are taken from the nodes' own logs, memory and CPU from /proc. What is sent to them besides
+comes from here: bytes that are no datagram, datagrams under another key, and old ones that were
+heard on the loopback device (which needs root) and are sent again later.
+"""
+
+import math
+import os
+import random
+import secrets
+import signal
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import trio
+from tests.integration.nodes import records
+
+from gossamer_hotel.demo.processes import Node, Settings, open_nodes
+from gossamer_mesh.seal import Seal
+from gossamer_node.local_engines.progress import silent
+
+AGREE_S = 60.0
+LOOK_S = 0.2
+IDLE_S = 10.0
+"""How long the CPU of nodes at rest is measured."""
+
+JUNK_DATAGRAMS = 200
+JUNK_BYTES_MAX = 1_500
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_ETH_P_IP = 0x0800
+_IP_HEADER_BYTES, _UDP_HEADER_BYTES = 20, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Deaths:
+    """From a crash until a survivor knew, over all pairs of the two, in seconds."""
+
+    pairs: int
+    p50_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a node costs that has nothing to do; medians over all."""
+
+    memory_mb: float
+    """Proportional set size: shared pages are divided among who shares them."""
+    cpu_percent: float
+    """Of one core."""
+    sent_bytes_per_s: float | None
+    """None where the nodes don't count them."""
+
+
+class Crowd:
+    """The processes. Made by `open_crowd`."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = list(nodes)
+
+    @property
+    def alive(self) -> list[Node]:
+        return [one for one in self.nodes if not one.killed]
+
+    async def look(self) -> bool:
+        looked = [await one.look() for one in self.alive]
+        return all(looked)
+
+    async def agreed(self) -> float:
+        """Waits until all that live see each other and nobody else. Returns how long it took."""
+        began_s = time.monotonic()
+        with trio.fail_after(AGREE_S):
+            while not (await self.look() and self.is_agreed()):  # noqa: ASYNC110 - processes
+                await trio.sleep(LOOK_S)
+        return time.monotonic() - began_s
+
+    def is_agreed(self) -> bool:
+        """As of the last look: does every node list exactly those that live?
+
+        Who is merely suspected is listed, too."""
+        ids = {one.status["node"]["id"] for one in self.alive}
+        return all({member["id"] for member in one.status["members"]} == ids for one in self.alive)
+
+    async def kill(self, victims: Iterable[Node]) -> float:
+        """Kills them all at once; returns the moment (wall)."""
+        ended = list(victims)
+        moment_s = time.time()
+        for one in ended:
+            os.kill(one.pid, signal.SIGKILL)
+            one.killed = True
+        for one in ended:
+            await one.process.wait()
+        return moment_s
+
+    def deaths(self, moment_s: float, victims: Iterable[Node]) -> Deaths:
+        """When each that lives knew of each victim."""
+        names = {one.name for one in victims}
+        found = []
+        for node in self.alive:
+            first: dict[str, float] = {}
+            for one in _died(node):
+                first.setdefault(one["member"], _seconds(one["ts"]) - moment_s)
+            found += [first[name] for name in names if name in first]
+        found.sort()
+        return Deaths(len(found), _rank(found, 0.5), _rank(found, 0.99))
+
+    def called_dead(self) -> set[str]:
+        """Names that anybody who lives has ever called dead."""
+        return {str(one["member"]) for node in self.alive for one in _died(node)}
+
+    def network(self) -> Counter[str]:
+        """The network statistics of all that live, added up, as of the last look."""
+        total: Counter[str] = Counter()
+        for one in self.alive:
+            total.update(one.status["network"])
+        return total
+
+    async def rest(self) -> Rest:
+        """Measures the nodes while nothing happens."""
+        await self.look()
+        before = [_cpu_s(one.pid) for one in self.alive]
+        sent = self.network().get("bytes_sent")
+        began_s = time.monotonic()
+        await trio.sleep(IDLE_S)
+        spent_s = time.monotonic() - began_s
+        after = [_cpu_s(one.pid) for one in self.alive]
+        await self.look()
+        used = sorted(b - a for a, b in zip(before, after, strict=True))
+        memory = sorted(_memory_mb(one.pid) for one in self.alive)
+        sent_now = self.network().get("bytes_sent")
+        return Rest(
+            round(_rank(memory, 0.5), 1),
+            round(100 * _rank(used, 0.5) / spent_s, 2),
+            None
+            if sent is None or sent_now is None
+            else round((sent_now - sent) / spent_s / len(self.alive)),
+        )
+
+    def send(self, data: bytes, node: Node) -> None:
+        """A datagram from a stranger."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(data, address_of(node))
+
+    def send_junk(self, seed: int) -> int:
+        """Random bytes of all lengths to every node, and some that begin as a datagram would.
+
+        Returns how many datagrams."""
+        rng = random.Random(seed)
+        for node in self.alive:
+            for number in range(JUNK_DATAGRAMS):
+                junk = rng.randbytes(rng.randrange(JUNK_BYTES_MAX))
+                self.send(bytes([number % 3]) + junk, node)
+        return JUNK_DATAGRAMS * len(self.alive)
+
+    def send_under_another_key(self, frames: Iterable[bytes], mesh_name: str) -> int:
+        """Well-formed datagrams of who has another key. Returns how many."""
+        seal = Seal(secrets.token_bytes(32), mesh_name)
+        sent = 0
+        for frame in frames:
+            for node in self.alive:
+                self.send(seal.seal(frame), node)
+                sent += 1
+        return sent
+
+
+@asynccontextmanager
+async def open_crowd(
+    count: int, folder: Path, settings: Settings | None = None
+) -> AsyncIterator[Crowd]:
+    """So many nodes on 127.0.0.1 for the length of a block; they end with it, without a goodbye."""
+    async with open_nodes([settings or {}] * count, folder, silent) as nodes:
+        crowd = Crowd(nodes)
+        try:
+            yield crowd
+        finally:
+            for one in crowd.alive:
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
+
+
+def address_of(node: Node) -> tuple[str, int]:
+    """Where a node listens, as of the last look."""
+    host, _, port = str(node.status["node"]["address"]).rpartition(":")
+    return host, int(port)
+
+
+@contextmanager
+def heard_on_loopback() -> Iterator["Ear"]:
+    """An ear on the loopback device: hears the datagrams of everybody on 127.0.0.1."""
+    ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
+    with ear:
+        ear.bind(("lo", 0))
+        ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 2**20)
+        ear.setblocking(False)
+        yield Ear(ear)
+
+
+class Ear:
+    """Hears datagrams. Each passes the loopback device twice and is heard once."""
+
+    def __init__(self, ear: socket.socket) -> None:
+        self._ear = ear
+
+    def heard_from(self, ports: Iterable[int]) -> list[bytes]:
+        """What the sockets at these ports of 127.0.0.1 sent since the ear was opened."""
+        wanted = set(ports)
+        found: dict[bytes, None] = {}
+        with suppress(BlockingIOError):
+            while True:
+                packet = self._ear.recv(65_536)
+                if len(packet) < _IP_HEADER_BYTES + _UDP_HEADER_BYTES or packet[9] != 17:
+                    continue
+                header = (packet[0] & 0x0F) * 4
+                (port,) = struct.unpack_from(">H", packet, header)
+                if port in wanted:
+                    found[packet[header + _UDP_HEADER_BYTES :]] = None
+        return list(found)
+
+
+def _died(node: Node) -> list[dict[str, Any]]:
+    return [one for one in records(node) if one["msg"] == "member" and one["change"] == "died"]
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of all does not exceed (nearest rank); NaN of none."""
+    if not ordered:
+        return math.nan
+    return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1_024
+    return math.nan
