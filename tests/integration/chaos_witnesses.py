@@ -22,7 +22,6 @@ from hypercorn.trio import serve
 from quart import Response, request
 from quart_trio import QuartTrio
 
-ROWS_PER_PAGE = 1_000
 INSTANCES_PER_QUERY = 500
 
 VARIABLE = "worked"
@@ -154,14 +153,10 @@ class Camunda7History:
 
     async def account(self, process_id: str) -> Account:
         account = Account()
-        instances = await self._pages(
-            "/history/process-instance", processDefinitionKey=process_id, sortBy="instanceId"
-        )
+        instances = await self._all("/history/process-instance", processDefinitionKey=process_id)
         account.started = len(instances)
         account.ended = sum(one["state"] == "COMPLETED" for one in instances)
-        log = await self._pages(
-            "/history/external-task-log", processDefinitionKey=process_id, sortBy="timestamp"
-        )
+        log = await self._all("/history/external-task-log", processDefinitionKey=process_id)
         for one in log:
             if one["successLog"]:
                 account.completions[one["externalTaskId"]].append(_seconds(one["timestamp"]))
@@ -176,19 +171,13 @@ class Camunda7History:
         account.incidents = int(incidents["count"])
         return account
 
-    async def _pages(self, path: str, **query: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        while True:
-            page = await self._get(
-                path,
-                sortOrder="asc",
-                firstResult=str(len(rows)),
-                maxResults=str(ROWS_PER_PAGE),
-                **query,
-            )
-            rows += page
-            if len(page) < ROWS_PER_PAGE:
-                return rows
+    async def _all(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """All rows in one answer: pages of rows that sort alike may repeat one and miss another."""
+        count = (await self._get(f"{path}/count", **query))["count"]
+        rows: list[dict[str, Any]] = await self._get(path, maxResults=str(count), **query)
+        if len({one["id"] for one in rows}) != count:
+            raise RuntimeError(f"{path}: {len(rows)} rows of {count}, while nothing was to happen")
+        return rows
 
     async def _get(self, path: str, **query: str) -> Any:
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
