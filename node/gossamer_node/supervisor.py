@@ -20,7 +20,8 @@ import trio
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.errors import ForeignMeshError, JoinError, KeyFileError, ListenError
-from gossamer_mesh.identity import load_or_create, read_mesh_key
+from gossamer_mesh.identity import load_or_create
+from gossamer_mesh.keyring import KEY_BYTES, Keyring, read_keyring
 from gossamer_node import logs
 from gossamer_node.config import Address, NodeConfig
 from gossamer_node.control import hold_folder, serve_control, socket_path
@@ -171,12 +172,13 @@ def _mesh_config(config: NodeConfig) -> MeshConfig:
         identity = load_or_create(config.data_dir / "identity.pem")
         # Without a key file nobody else can have this one: the node works by itself.
         key_file = config.mesh.key_file
-        key = read_mesh_key(key_file) if key_file else secrets.token_bytes(32)
+        alone = Keyring((secrets.token_bytes(KEY_BYTES),))
+        keyring = read_keyring(key_file) if key_file else alone
     except KeyFileError as error:
         raise InputError(str(error)) from None
     return MeshConfig(
         identity=identity,
-        key=key,
+        keyring=keyring,
         mesh_name=config.mesh.name,
         name=config.name,
         host=config.listen.host,

@@ -30,6 +30,10 @@ class Broadcasts:
             del self._waiting[self._in_order()[-1].subject]
             self.dropped += 1
 
+    def drop(self, subject: str) -> None:
+        """What waits on that subject is no longer true."""
+        self._waiting.pop(subject, None)
+
     def take(self, room_bytes: int, header_bytes: int, transmits_max: int) -> list[bytes]:
         """Updates that fit, each counted as sent once more and dropped after `transmits_max`.
 

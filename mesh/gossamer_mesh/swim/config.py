@@ -33,6 +33,7 @@ BOUNDS = {
     "gone_max": (1, 100_000),
     "broadcasts_max": (16, 100_000),
     "datagrams_max": (16, 100_000),
+    "stream_frames_max": (1, 1_024),
     "events_max": (16, 100_000),
     "relays_max": (1, 10_000),
     "frame_bytes_max": (FRAME_BYTES_MIN, FRAME_BYTES_MAX),
@@ -78,13 +79,14 @@ class Config:
     """memberlist 3."""
 
     sync_interval_ms = 10_000
-    """How often the whole table is exchanged with one member, for what gossip missed. Doubled
-    members beyond 32 add one interval each time (memberlist's pushPullScale): 30 s at 128.
-    memberlist 30,000, over TCP: a small table is cheap, and a missed update is repaired sooner."""
+    """How often our table is compared with one member's, for what gossip missed. Longer in large
+    meshes, see `sync_interval_ms` below. memberlist 30,000, the whole table over TCP each time: a
+    digest is one datagram, so a missed update is repaired sooner."""
 
-    sync_frames_max = 64
-    """Datagrams of one table exchange, about 700 members; larger tables take several exchanges,
-    each from a random place. Keeps a burst within a socket's buffer. memberlist: one TCP stream."""
+    sync_frames_max = 8
+    """Frames of one answer: eight datagrams have about 40 members' words, eight stream frames about
+    8,000. What is more takes several exchanges, each from a random place. Keeps a burst within a
+    socket's buffer. memberlist: one TCP stream, without a bound."""
 
     reconnect_interval_ms = 10_000
     """How often one of the dead, or a seed that is no member, is asked again: what heals a
@@ -119,6 +121,10 @@ class Config:
 
     datagrams_max = 4_096
     """Datagrams waiting for the driver; further ones are dropped (counted), as a network may."""
+
+    stream_frames_max = 64
+    """Stream frames waiting for the driver; further ones are dropped (counted). They are few, a
+    ping or a table, and each may hold `codec.STREAM_FRAME_BYTES_MAX` bytes: 16 MiB at the worst."""
 
     events_max = 4_096
     """Events waiting for the driver, which takes them after each call; the oldest is dropped."""
@@ -167,10 +173,14 @@ def retransmit_limit(config: Config, member_count: int) -> int:
 
 
 def sync_interval_ms(config: Config, member_count: int) -> int:
-    """interval · (1 + ⌈log2(N ÷ 32)⌉ beyond 32 members) (memberlist `pushPullScale`)."""
+    """interval · (1 + ⌈log4(N ÷ 32)⌉ beyond 32 members): 10 s, 20 s at 100, 40 s at 1,000.
+
+    memberlist `pushPullScale` has log2, for its exchange grows with N; ours is one datagram while
+    nothing differs, so the interval may grow half as fast.
+    """
     scale = 1
     covered = 32
     while covered < member_count:
-        covered *= 2
+        covered *= 4
         scale += 1
     return config.sync_interval_ms * scale

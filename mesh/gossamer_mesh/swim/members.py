@@ -5,7 +5,8 @@ tombstones for a while. Which word wins is `state.supersedes`; what follows from
 """
 
 from gossamer_mesh.swim.codec import Profile, Update
-from gossamer_mesh.swim.state import ALIVE, GONE, PRESENT, SUSPECT
+from gossamer_mesh.swim.digest import Digest
+from gossamer_mesh.swim.state import ALIVE, DEAD, GONE, PRESENT, SUSPECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,12 @@ class Member:
             return [self.claim]
         if self.state == SUSPECT:
             return [self.claim, self.verdict]
-        return [self.verdict]
+        return [self.claim, self.verdict] if self.state == DEAD else [self.verdict]
+
+    def words_for_itself(self) -> list[bytes]:
+        """Our verdict on the member, which it must object to, and the claim that this answers: an
+        earlier process of the member may have made it."""
+        return [self.claim, self.verdict] if self.verdict else []
 
 
 def member_of(claim: Update, profile: Profile, now_ms: int) -> Member:
@@ -92,6 +98,7 @@ class Members:
     def __init__(self) -> None:
         self._by_id: dict[str, Member] = {}
         self._present: list[str] | None = None
+        self.digest = Digest()
 
     def get(self, id: str) -> Member | None:
         return self._by_id.get(id)
@@ -99,6 +106,7 @@ class Members:
     def put(self, member: Member) -> None:
         before = self._by_id.get(member.id)
         self._by_id[member.id] = member
+        self._digest(before, member)
         if before is None or before.is_present != member.is_present:
             self._present = None
 
@@ -118,5 +126,16 @@ class Members:
         return sorted(self._by_id)
 
     def forget(self, id: str) -> None:
-        """Drops a tombstone."""
-        del self._by_id[id]
+        """Drops what is known of a member."""
+        self._digest(self._by_id.pop(id), None)
+        self._present = None
+
+    def _digest(self, before: Member | None, after: Member | None) -> None:
+        old = before.incarnation if before is not None and before.is_present else None
+        new = after.incarnation if after is not None and after.is_present else None
+        if old == new:
+            return
+        if before is not None and old is not None:
+            self.digest.toggle(before.id, old)
+        if after is not None and new is not None:
+            self.digest.toggle(after.id, new)

@@ -7,7 +7,7 @@ looks at its timers. Invariants that hold at every step are asserted at every st
 from typing import TYPE_CHECKING
 
 from gossamer_mesh.packing import pack, unpack
-from gossamer_mesh.swim.codec import Codec, Profile
+from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Codec, Profile
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
@@ -15,12 +15,17 @@ from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import DIED, STATE_NAMES
 from gossamer_mesh.testing.clock import VirtualClock
 from gossamer_mesh.testing.network import Address, Network
+from gossamer_mesh.testing.toy_signing import ToySigner
 
 if TYPE_CHECKING:
     from gossamer_mesh.swim.events import Event
 
 SOCKET_DATAGRAMS_MAX = 256
 """What a stalled process's socket keeps, about as many as Linux by default."""
+
+
+STREAMS_MAX = 64
+"""Connections that wait for a stalled process to accept them."""
 
 
 class Process:
@@ -39,6 +44,7 @@ class Process:
         self.events: list[tuple[int, Event]] = []
         self._swim: Swim | None = None
         self._socket: list[tuple[bytes, Address]] = []
+        self._streams: list[tuple[bytes, str]] = []
         self._stalled_until_ms = 0
         self._timer_ms: int | None = None
         self._incarnations: dict[str, int] = {}
@@ -57,18 +63,19 @@ class Process:
         self.session = cluster.rng.bits()
         self._stalled_until_ms = 0
         self._socket = []
+        self._streams = []
         self._incarnations = {}
         host, port = self.address
         self._swim = Swim(
             config=cluster.config,
-            codec=Codec(pack, unpack, cluster.config.frame_bytes_max),
+            codec=Codec(pack, unpack, ToySigner(self.id), cluster.config.frame_bytes_max),
             rng=Rng(cluster.rng.bits()),
             node_id=self.id,
             incarnation=incarnation,
             profile=Profile(host, port, f"node-{self.number}", tags, self.session),
             now_ms=now_ms,
         )
-        cluster.network.attach(self.address, self._receive)
+        cluster.network.attach(self.address, self._receive, self._receive_stream_frame)
         self.swim.set_seeds(seeds)
         self.swim.join([seed for seed in seeds if seed != self.address], now_ms)
         self._after()
@@ -120,6 +127,14 @@ class Process:
         self.swim.receive_datagram(data, source, self._cluster.clock.now_ms)
         self._after()
 
+    def _receive_stream_frame(self, data: bytes, sender_id: str) -> None:
+        if self._is_stalled():
+            if len(self._streams) < STREAMS_MAX:
+                self._streams.append((data, sender_id))
+            return
+        self.swim.receive_stream_frame(data, sender_id, self._cluster.clock.now_ms)
+        self._after()
+
     def _wake(self) -> None:
         if not self.is_up or self._is_stalled():
             return
@@ -127,6 +142,9 @@ class Process:
         waiting, self._socket = self._socket, []
         for data, source in waiting:
             self.swim.receive_datagram(data, source, now_ms)
+        arrived, self._streams = self._streams, []
+        for data, sender_id in arrived:
+            self.swim.receive_stream_frame(data, sender_id, now_ms)
         self.swim.handle_timer(now_ms)
         self._after()
 
@@ -152,6 +170,9 @@ class Process:
         for data, destination in swim.datagrams_to_send():
             assert len(data) <= cluster.config.frame_bytes_max, "a frame is too long"
             cluster.network.send(data, self.address, destination)
+        for data, destination, _ in swim.stream_frames_to_send():
+            assert len(data) <= STREAM_FRAME_BYTES_MAX, "a stream frame is too long"
+            cluster.network.send_stream_frame(data, self.address, destination, self.id)
         timer_ms = swim.get_timer()
         if timer_ms is not None and timer_ms != self._timer_ms:
             self._timer_ms = timer_ms
