@@ -7,25 +7,22 @@ heard on the loopback device (which needs root) and are sent again later.
 
 import math
 import os
-import random
-import secrets
 import signal
-import socket
-import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import trio
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.integration.nodes import records
 
 from gossamer_hotel.demo.processes import Node, Settings, open_nodes
-from gossamer_mesh.seal import Seal
+from gossamer_mesh.identity import load_or_create
 from gossamer_node.local_engines.progress import silent
 
 AGREE_S = 60.0
@@ -58,8 +55,6 @@ class Rest:
     """Proportional set size: shared pages are divided among who shares them."""
     cpu_percent: float
     """Of one core."""
-    sent_bytes_per_s: float | None
-    """None where the nodes don't count them."""
 
 
 class Crowd:
@@ -129,48 +124,50 @@ class Crowd:
         """Measures the nodes while nothing happens."""
         await self.look()
         before = [_cpu_s(one.pid) for one in self.alive]
-        sent = self.network().get("bytes_sent")
         began_s = time.monotonic()
         await trio.sleep(IDLE_S)
         spent_s = time.monotonic() - began_s
         after = [_cpu_s(one.pid) for one in self.alive]
-        await self.look()
         used = sorted(b - a for a, b in zip(before, after, strict=True))
         memory = sorted(_memory_mb(one.pid) for one in self.alive)
-        sent_now = self.network().get("bytes_sent")
-        return Rest(
-            round(_rank(memory, 0.5), 1),
-            round(100 * _rank(used, 0.5) / spent_s, 2),
-            None
-            if sent is None or sent_now is None
-            else round((sent_now - sent) / spent_s / len(self.alive)),
+        return Rest(round(_rank(memory, 0.5), 1), round(100 * _rank(used, 0.5) / spent_s, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A crowd that formed, rested, lost a part and agreed again. Times in seconds."""
+
+    nodes: int
+    killed: int
+    formed_s: float
+    """From when the last process answered; their starts take most of the time before."""
+    rest: Rest
+    deaths: Deaths
+    commit: str
+
+    def sentence(self) -> str:
+        """For a person."""
+        return (
+            f"{self.nodes} node processes agree {self.formed_s:.1f} s after the last has started; at "
+            f"rest each takes {self.rest.memory_mb} MB and {self.rest.cpu_percent} % of a core; "
+            f"of {self.killed} killed at once, half were known dead within {self.deaths.p50_s} s and "
+            f"99 % within {self.deaths.p99_s} s ({self.deaths.pairs} pairs)"
         )
 
-    def send(self, data: bytes, node: Node) -> None:
-        """A datagram from a stranger."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.sendto(data, address_of(node))
 
-    def send_junk(self, seed: int) -> int:
-        """Random bytes of all lengths to every node, and some that begin as a datagram would.
+async def measure(count: int, killed: int, folder: Path, commit: str) -> Measured:
+    """Forms a crowd, lets it rest, and kills a part at once.
 
-        Returns how many datagrams."""
-        rng = random.Random(seed)
-        for node in self.alive:
-            for number in range(JUNK_DATAGRAMS):
-                junk = rng.randbytes(rng.randrange(JUNK_BYTES_MAX))
-                self.send(bytes([number % 3]) + junk, node)
-        return JUNK_DATAGRAMS * len(self.alive)
-
-    def send_under_another_key(self, frames: Iterable[bytes], mesh_name: str) -> int:
-        """Well-formed datagrams of who has another key. Returns how many."""
-        seal = Seal(secrets.token_bytes(32), mesh_name)
-        sent = 0
-        for frame in frames:
-            for node in self.alive:
-                self.send(seal.seal(frame), node)
-                sent += 1
-        return sent
+    Raises: trio.TooSlowError when those that are left do not agree.
+    """
+    async with open_crowd(count, folder) as crowd:
+        formed_s = await crowd.agreed()
+        rest = await crowd.rest()
+        victims = crowd.nodes[1 : 1 + killed]
+        moment_s = await crowd.kill(victims)
+        await crowd.agreed()
+        deaths = crowd.deaths(moment_s, victims)
+    return Measured(count, killed, formed_s, rest, deaths, commit)
 
 
 @asynccontextmanager
@@ -194,37 +191,10 @@ def address_of(node: Node) -> tuple[str, int]:
     return host, int(port)
 
 
-@contextmanager
-def heard_on_loopback() -> Iterator["Ear"]:
-    """An ear on the loopback device: hears the datagrams of everybody on 127.0.0.1."""
-    ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
-    with ear:
-        ear.bind(("lo", 0))
-        ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 2**20)
-        ear.setblocking(False)
-        yield Ear(ear)
-
-
-class Ear:
-    """Hears datagrams. Each passes the loopback device twice and is heard once."""
-
-    def __init__(self, ear: socket.socket) -> None:
-        self._ear = ear
-
-    def heard_from(self, ports: Iterable[int]) -> list[bytes]:
-        """What the sockets at these ports of 127.0.0.1 sent since the ear was opened."""
-        wanted = set(ports)
-        found: dict[bytes, None] = {}
-        with suppress(BlockingIOError):
-            while True:
-                packet = self._ear.recv(65_536)
-                if len(packet) < _IP_HEADER_BYTES + _UDP_HEADER_BYTES or packet[9] != 17:
-                    continue
-                header = (packet[0] & 0x0F) * 4
-                (port,) = struct.unpack_from(">H", packet, header)
-                if port in wanted:
-                    found[packet[header + _UDP_HEADER_BYTES :]] = None
-        return list(found)
+def public_key_of(node: Node) -> bytes:
+    """The raw public half of a node's own key, from its data."""
+    key = load_or_create(node.data_dir / "identity.pem").private_key.public_key()
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def _died(node: Node) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from tests.integration.chaos_wire import HOST, Wire, open_wire
 from tests.integration.chaos_witnesses import Account, Sink, open_sink
 from tests.integration.nodes import deploy, new_topic, write_service
 
+from gossamer_node.errors import EngineUnavailable
 from gossamer_node.variables import Variables
 
 WORK_MS = 1_000
@@ -51,6 +52,8 @@ LEAVE_S = 2.0
 """How long a killed node stays away when everything else is done."""
 
 LOOK_S = 0.2
+BUSY_S = 0.2
+"""Before an engine that refused to start an instance is asked again."""
 
 Tell = Callable[[str], None]
 
@@ -339,7 +342,12 @@ async def _start_all(run: Run, process_id: str) -> None:
 
     async def starts() -> None:
         for _ in left:
-            await run.engine.client.start(process_id, variables=Variables())
+            while True:
+                try:
+                    await run.engine.client.start(process_id, variables=Variables())
+                    break
+                except EngineUnavailable:  # busy with our own jobs: Zeebe's back-pressure
+                    await trio.sleep(BUSY_S)
 
     async with trio.open_nursery() as nursery:
         for _ in range(STARTS_AT_ONCE):
