@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from gossamer_mesh.drivers import Member, Plain
 from gossamer_node.errors import InputError
 from gossamer_node.work.electing import (
-    claimers,
+    Election,
+    elections,
     engine_of,
     group_of,
     namesake,
@@ -26,23 +27,39 @@ def member(node_id: str, said: dict[str, Plain]) -> Member:
 @given(st.dictionaries(st.sampled_from(IDS), st.sets(st.sampled_from(["x", "y"])), min_size=1))
 def test_all_who_see_the_same_name_the_same(reach: dict[str, set[str]]) -> None:
     members = [member(one, tags(dict.fromkeys(names, "f"), {})) for one, names in reach.items()]
-    views = [claimers(members, one, dict.fromkeys(reach[one], "f")) for one in reach]
+    views = [elections(members, one, dict.fromkeys(reach[one], "f")) for one in reach]
     assert all(view == views[0] for view in views)
-    assert set(views[0]) == set().union(*reach.values())
-    assert all(name in reach[first] for name, first in views[0].items())
+    assert set(views[0]) == {group_of(name) for name in set().union(*reach.values())}
+    for group, one in views[0].items():
+        assert engine_of(group) in reach[one.claimer]
+        assert one.standby is None or engine_of(group) in reach[one.standby]
+
+
+def test_the_standby_claims_when_the_claimer_is_gone() -> None:
+    members = [member(one, tags({"x": "f"}, {})) for one in IDS]
+    one = elections(members, IDS[0], {"x": "f"})["x/all"]
+    assert one.standby is not None and one.standby != one.claimer
+    left = [other for other in members if other.id != one.claimer]
+    after = elections(left, left[0].id, {"x": "f"})["x/all"]
+    assert after.claimer == one.standby
+    (last,) = {other.id for other in left} - {after.claimer}
+    assert after.standby == last
+    alone = [other for other in left if other.id == last]
+    assert elections(alone, last, {"x": "f"}) == {"x/all": Election(last, None)}
 
 
 def test_a_member_knows_its_own_reach_before_its_tags_say_so() -> None:
     alone = [member(IDS[0], {})]
-    assert claimers(alone, IDS[0], {"x": "f"}) == {"x": IDS[0]}
-    assert claimers([member(IDS[0], tags({"x": "f"}, {}))], IDS[0], {}) == {}
+    assert elections(alone, IDS[0], {"x": "f"}) == {"x/all": Election(IDS[0], None)}
+    assert elections([member(IDS[0], tags({"x": "f"}, {}))], IDS[0], {}) == {}
 
 
 def test_the_claimers_of_several_engines_are_spread() -> None:
     names = [f"engine-{number}" for number in range(100)]
     said = tags(dict.fromkeys(names, "f"), {})
-    found = claimers([member(one, said) for one in IDS], IDS[0], dict.fromkeys(names, "f"))
-    assert set(found.values()) == set(IDS)
+    found = elections([member(one, said) for one in IDS], IDS[0], dict.fromkeys(names, "f"))
+    assert {one.claimer for one in found.values()} == set(IDS)
+    assert {one.standby for one in found.values()} == set(IDS)
 
 
 def test_one_name_means_one_engine() -> None:
@@ -64,7 +81,7 @@ def test_of_two_engines_with_one_name_one_stays() -> None:
 @pytest.mark.parametrize("junk", [None, 3, "x", [1], {"x": None}, {"x": "f"}])
 def test_tags_of_another_form_say_nothing(junk: Plain) -> None:
     odd = member(IDS[1], {"engines": junk, "claims": junk})
-    assert set(claimers([odd], IDS[0], {})) <= {"x"}
+    assert set(elections([odd], IDS[0], {})) <= {"x/all"}
     assert term_seen_max([odd], "x") == 0
 
 

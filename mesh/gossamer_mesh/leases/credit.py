@@ -88,4 +88,5 @@ def merge_terms(one: TopicTerms, other: TopicTerms, config: "LeaseConfig") -> To
         "wait" if "wait" in (one.on_lost, other.on_lost) else "regrant",
         max(one.retries, other.retries),
         max(one.backoff_ms, other.backoff_ms),
+        max(one.held_ms_max, other.held_ms_max) if one.held_ms_max and other.held_ms_max else 0,
     )

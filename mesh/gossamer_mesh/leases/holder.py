@@ -4,10 +4,13 @@ Rules:
 
 1. It offers what it can start now, to the claimer of each group. A slot may be offered to several
    groups at once; a grant that finds no slot is refused, which costs a message and no run.
-2. Once accepted, a lease is named in every heartbeat until it is settled, revoked or handed back,
-   to the claimer that granted it while that one lives, also when another claims by now.
-3. An outcome goes to the lease's claimer, or, when that one is gone or does not answer, to whoever
-   claims for the group now; it is repeated until it is answered.
+2. Each lease has one claimer that answers for it: the one that granted it, while that lives, also
+   when another claims by now; then whoever claims for the group, or offers to `Inherit` it. The
+   holder decides, and stays with its choice while that one lives. In every heartbeat it names the
+   lease to its claimer, until it is settled, revoked or handed back; and to those that answered for
+   it before, should they live after all, as moved.
+3. An outcome goes to the lease's claimer, or, when that one does not answer, to whoever claims for
+   the group now; it is repeated until it is answered.
 4. What runs and what is kept are bounded, in number and in bytes: beyond, no credit, and a grant is
    refused. Only an outcome may go over the bytes, as the work is done.
 5. Of one claimer, grants are taken in the order of their counters: one that comes late or twice is
@@ -22,6 +25,9 @@ from gossamer_mesh.leases.messages import (
     Grant,
     HandBack,
     Heartbeat,
+    Inherit,
+    Inherited,
+    Keep,
     LeaseId,
     Offer,
     OutcomeReport,
@@ -36,6 +42,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
 
+
+FORMER_MAX = 4
+"""Earlier claimers of one lease that are told that it has moved, should they live after all."""
 
 PEERS_KEPT_MAX = 1_024
 """Claimers whose newest grant is remembered; beyond, only those of living members. A member that
@@ -80,6 +89,8 @@ class _Held:
 
     Attributes:
         lease, topic, receipt: as granted.
+        claimer: the member that answers for it.
+        former: those that did before, the newest last.
         bytes_held: of its payload while it runs, of its outcome after.
         outcome: None while the worker has it.
         repeat_at_ms: when to send the outcome again.
@@ -89,6 +100,8 @@ class _Held:
 
     __slots__ = (
         "bytes_held",
+        "claimer",
+        "former",
         "lease",
         "outcome",
         "receipt",
@@ -102,6 +115,8 @@ class _Held:
         self.lease = grant.lease
         self.topic = grant.topic
         self.receipt = grant.receipt
+        self.claimer = grant.lease.claimer
+        self.former: list[str] = []
         self.bytes_held = len(grant.payload)
         self.outcome: bytes | None = None
         self.repeat_at_ms = 0
@@ -208,14 +223,16 @@ class Holder:
 
     def hand_back(self, lease: LeaseId) -> None:
         """Gives a job back unworked: this member is stopping. Another may have it at once."""
-        if self._drop(self._running, lease) is not None:
-            self._send(lease.claimer, HandBack(lease, "this node is stopping"))
+        held = self._drop(self._running, lease)
+        if held is not None:
+            self._send(held.claimer, HandBack(lease, "this node is stopping"))
 
     def prolong(self, lease: LeaseId, lock_ms: int) -> bool:
         """Asks for a longer engine lock. False when the lease is not ours any more."""
-        if lease not in self._running:
+        held = self._running.get(lease)
+        if held is None:
             return False
-        self._send(lease.claimer, Prolong(lease, lock_ms))
+        self._send(held.claimer, Prolong(lease, lock_ms))
         return True
 
     def drain(self) -> None:
@@ -232,7 +249,9 @@ class Holder:
         elif isinstance(message, Settled):
             if self._drop(self._finished, message.lease) is not None:
                 self._events.append(Acknowledged(message.lease, message.reason))
-        elif isinstance(message, Revoke) and sender == message.lease.claimer:
+        elif isinstance(message, Inherit):
+            self._receive_inherit(sender, message.lease, now_ms)
+        elif isinstance(message, Revoke) and self._answers_for(sender, message.lease):
             if self._drop(self._running, message.lease) is not None:
                 self._events.append(Cancel(message.lease, message.reason))
             elif self._drop(self._finished, message.lease) is not None:
@@ -281,6 +300,10 @@ class Holder:
         room = self._config.outcomes_kept_max - len(self._running) - len(self._finished)
         return max(0, min(self._slots - len(self._running), room))
 
+    def leases(self) -> "list[LeaseId]":
+        """What runs here, and what has an outcome that nobody acknowledged, in no order."""
+        return list(self._running) + list(self._finished)
+
     def statistics(self) -> dict[str, int]:
         """How many jobs run, and how many outcomes wait for an acknowledgement."""
         return {
@@ -326,6 +349,38 @@ class Holder:
             return "no room for its payload"
         return ""
 
+    def _find(self, lease: LeaseId) -> "_Held | None":
+        return self._running.get(lease) or self._finished.get(lease)
+
+    def _answers_for(self, sender: str, lease: LeaseId) -> bool:
+        """Whether this member may end the lease: it granted it, or has taken it over."""
+        held = self._find(lease)
+        return sender == lease.claimer or (held is not None and sender == held.claimer)
+
+    def _receive_inherit(self, sender: str, lease: LeaseId, now_ms: int) -> None:
+        """A member wants to answer for a lease, as the claimer that does is gone in its view."""
+        held = self._find(lease)
+        if held is None:
+            self._send(sender, Refuse(lease, "this node does not have it"))
+            return
+        if held.claimer != sender and held.claimer in self._members:
+            self._send(sender, Keep(lease, f"{held.claimer} answers for it"))
+            return
+        self._move(held, sender)
+        self._send(sender, Inherited(lease, held.topic, held.receipt))
+
+    def _move(self, held: _Held, member_id: str) -> None:
+        """Another member answers for this lease from now on, and hears of it at once."""
+        if held.claimer == member_id:
+            return
+        former = [one for one in held.former if one not in (member_id, held.claimer)]
+        held.former = (former + [held.claimer])[-FORMER_MAX:]
+        held.claimer = member_id
+        self._heartbeat_at_ms = 0
+        if held.outcome is not None:
+            held.tries = 0
+            held.repeat_at_ms = 0
+
     def _drop(self, table: "dict[LeaseId, _Held]", lease: LeaseId) -> "_Held | None":
         """Takes a lease out of one of the two tables, and its bytes off the account."""
         held = table.pop(lease, None)
@@ -348,10 +403,15 @@ class Holder:
         """Who gets the outcome; empty when there is nobody."""
         claims_now = self._claimers.get(held.lease.group, "")
         patient = held.tries < self._config.reroute_tries or not claims_now
-        return held.lease.claimer if held.lease.claimer in self._members and patient else claims_now
+        return held.claimer if held.claimer in self._members and patient else claims_now
 
     def _reroute(self) -> None:
-        """Outcomes whose way changed go out at once."""
+        """Leases whose claimer is gone move to the one that claims now; outcomes go out at once."""
+        for table in (self._running, self._finished):
+            for held in table.values():
+                claims_now = self._claimers.get(held.lease.group)
+                if held.claimer not in self._members and claims_now in self._members:
+                    self._move(held, claims_now)
         for held in self._finished.values():
             if self._destination(held) != held.sent_to:
                 held.tries = 0
@@ -380,16 +440,13 @@ class Holder:
                 ),
             )
             if with_heartbeat:
-                leases = [
-                    one
-                    for table in (self._running, self._finished)
-                    for one in table
-                    if one.group == group and one.claimer == member_id
-                ]
+                leases, moved = self._holdings(member_id, group)
                 self._sequence += 1
                 topics = self._topics.get(group, [])
-                heartbeat = Heartbeat(group, self._session, self._sequence, topics, leases)
-                self._send(member_id, heartbeat)
+                self._send(
+                    member_id,
+                    Heartbeat(group, self._session, self._sequence, topics, leases, moved),
+                )
         self._audience_before = audience
 
     def _audience(self) -> "set[tuple[str, str]]":
@@ -400,8 +457,24 @@ class Holder:
             if group in self._topics
         }
         for table in (self._running, self._finished):
-            pairs |= {(one.claimer, one.group) for one in table if one.claimer in self._members}
+            for held in table.values():
+                for member_id in held.former + [held.claimer]:
+                    if member_id in self._members:
+                        pairs.add((member_id, held.lease.group))
         return pairs
+
+    def _holdings(self, member_id: str, group: str) -> "tuple[list[LeaseId], list[LeaseId]]":
+        """What a member answers for here, and what it did until another took it over."""
+        theirs: list[LeaseId] = []
+        moved: list[LeaseId] = []
+        for table in (self._running, self._finished):
+            for lease, held in table.items():
+                if lease.group == group:
+                    if held.claimer == member_id:
+                        theirs.append(lease)
+                    elif member_id in held.former:
+                        moved.append(lease)
+        return theirs, moved
 
     def _send(self, member_id: str, message: "Message") -> None:
         self._messages.append((member_id, message))

@@ -2,11 +2,14 @@
 
 A member's tags hold `engines` (the names that it reaches and may claim from, with each engine's
 fingerprint) and `claims` (the groups that it claims for, with its term). All members that see the
-same tags name the same claimer without a word; while views differ, two may claim, and the engine's
-locks keep their jobs apart. Pure functions; a tag of another form counts as not said.
+same tags name the same claimer, and the same standby, without a word. The standby is the next in
+the ranking: whoever would claim if the claimer died, so that what it mirrors is with the member
+that needs it. While views differ, two may claim, and the engine's locks keep their jobs apart.
+Pure functions; a tag of another form counts as not said.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gossamer_mesh.drivers import Member, Plain
 from gossamer_mesh.drivers.tags import pack_tags
@@ -69,10 +72,23 @@ def refuse_too_many(engines: Sequence[str]) -> None:
         ) from None
 
 
-def claimers(
+@dataclass(frozen=True, slots=True)
+class Election:
+    """Who claims for a group.
+
+    Attributes:
+        claimer: the member that asks the engine for jobs.
+        standby: the member that claims next, None when no other reaches the engine.
+    """
+
+    claimer: str
+    standby: str | None
+
+
+def elections(
     members: Sequence[Member], node_id: str, reachable: Mapping[str, str]
-) -> dict[str, str]:
-    """The claimer of each engine that anybody reaches, by the engine's name.
+) -> dict[str, Election]:
+    """The claimer and the standby of each group whose engine anybody reaches.
 
     Args:
         members: everybody who is there, this member included.
@@ -85,7 +101,12 @@ def claimers(
         if member.id != node_id:
             for name in engines_of(member):
                 reaching.setdefault(name, []).append(member.id)
-    return {name: rank(group_of(name), ids)[0] for name, ids in reaching.items()}
+    elected = {}
+    for name, ids in reaching.items():
+        group = group_of(name)
+        ranked = rank(group, ids)
+        elected[group] = Election(ranked[0], ranked[1] if len(ranked) > 1 else None)
+    return elected
 
 
 def namesake(

@@ -86,7 +86,7 @@ class Leasing:
         self._doubts = {name: trio.Event() for name in engines}
         self._announced: set[str] = set()
         self._namesakes: dict[str, str] = {}
-        self._claimer_of: dict[str, str] = {}
+        self._elections: dict[str, electing.Election] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
@@ -242,21 +242,27 @@ class Leasing:
         """Works out who claims, and tells the machines and the mesh."""
         members = self._mesh.members()
         reachable = self._reachable(members)
-        claimers = electing.claimers(members, self._mesh.node_id, reachable)
+        elections = electing.elections(members, self._mesh.node_id, reachable)
         self._holder.set_members({one.id for one in members} | {self._mesh.node_id})
-        for name in sorted({*claimers, *self._claimer_of, *self._engines}):
-            group, first = electing.group_of(name), claimers.get(name)
-            if self._claimer_of.get(name) != first:
-                log.info("claimer", engine=name, member=first)
+        ours = [electing.group_of(name) for name in self._engines]
+        for group in sorted({*elections, *self._elections, *ours}):
+            name, election = electing.engine_of(group), elections.get(group)
+            if self._elections.get(group) != election:
+                log.info(
+                    "claimer",
+                    group=group,
+                    member=election and election.claimer,
+                    standby=election and election.standby,
+                )
             self._holder.serve(group, self._executor.topics(name))
-            self._holder.set_claimer(group, first)
+            self._holder.set_claimer(group, election and election.claimer)
             claimer = self._claimers.get(group)
             if claimer is not None:
-                elected = first == self._mesh.node_id
+                elected = election is not None and election.claimer == self._mesh.node_id
                 if elected and not claimer.elected:
                     self._doubts[name].set()
                 claimer.elect(elected, electing.term_seen_max(members, group))
-        self._claimer_of = claimers
+        self._elections = elections
         self._announced = set(reachable)
         terms = {group: one.term for group, one in self._claimers.items() if one.elected}
         self._mesh.set_tags(electing.tags(reachable, terms))
@@ -462,8 +468,13 @@ class Leasing:
                 for name, engine in sorted(self._engines.items())
             ],
             "claimers": [
-                {"engine": name, "id": member_id, "member": names.get(member_id, member_id)}
-                for name, member_id in sorted(self._claimer_of.items())
+                {
+                    "engine": electing.engine_of(group),
+                    "id": one.claimer,
+                    "member": names.get(one.claimer, one.claimer),
+                    "standby": names.get(one.standby, one.standby) if one.standby else None,
+                }
+                for group, one in sorted(self._elections.items())
             ],
             "leases": [
                 {
