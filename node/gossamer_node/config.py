@@ -28,6 +28,7 @@ from gossamer_node.engines.config import (
     check_url,
 )
 from gossamer_node.errors import InputError
+from gossamer_node.mesh_config import MESH, MeshConfig
 from gossamer_node.schema import (
     Choice,
     Field,
@@ -77,14 +78,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class MeshConfig:
-    """Which mesh the node belongs to. `key_file` None: none; the node works by itself."""
-
-    name: str = "gossamer"
-    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,32 +232,6 @@ ENGINE = Record(
             "ca_file",
             "Certificates to trust, for an engine with a certificate of your own authority.",
             default_words="the system's authorities",
-        ),
-    ),
-)
-
-MESH = Record(
-    "Mesh",
-    "Which mesh the node belongs to.",
-    MeshConfig,
-    (
-        Field(
-            "name",
-            NAME,
-            "name",
-            "Nodes of another mesh name are not heard, even under the same key.",
-            "One mesh is all that most networks have.",
-            flag="--mesh",
-        ),
-        Field(
-            "key_file",
-            FilePath("the path of a key file"),
-            "key_file",
-            "The mesh's key, made by `gossamer key new`; the same file on every node, readable by "
-            "its user alone.",
-            "Without a key the node works by itself and nobody can join it.",
-            default_words="none",
-            flag="--key",
         ),
     ),
 )

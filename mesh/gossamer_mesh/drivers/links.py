@@ -61,6 +61,8 @@ log = logging.getLogger("gossamer.mesh")
 BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 """What a connection may end with."""
 
+_ADMISSION = "admission"
+
 Admits = Callable[[str], bool]
 
 
@@ -182,13 +184,17 @@ class Links:
             self.counts["links_not_admitted"] += 1
             self.log_once(
                 link.peer,
-                "admission",
+                _ADMISSION,
                 f"at {host} has the mesh key and is not on the list of members; if it belongs "
                 f"here, run: gossamer key trust {link.peer}",
             )
             await link.close()
             return None
         return link
+
+    def refused(self) -> list[str]:
+        """Ids of those that were not let in, sorted."""
+        return sorted(self._logged.get(_ADMISSION, ()))
 
     def log_once(self, peer: str, topic: str, text: str) -> None:
         """A warning, the first time for this peer and topic."""

@@ -92,6 +92,7 @@ class Mesh:
                 session=secrets.randbits(32),
             ),
             now_ms=_now_ms(),
+            admits=config.admits,
         )
         certificates = Certificates(config.keyring, config.mesh_name, config.identity)
         self._streams = Streams(certificates, self._address_of, config.admits)
@@ -238,6 +239,12 @@ class Mesh:
     def admission_changed(self) -> None:
         """`MeshConfig.admits` answers otherwise than before: who is not admitted is cut off."""
         self._streams.drop_not_admitted()
+        self._swim.check_admission(_now_ms())
+        self._pump()
+
+    def refused(self) -> list[str]:
+        """Ids of nodes that have the mesh key and were not admitted, 256 at most."""
+        return [each for each in self._streams.links.refused() if not self._config.admits(each)]
 
     def statistics(self) -> dict[str, int]:
         """Counters since the start and gauges, by name."""

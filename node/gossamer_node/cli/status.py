@@ -70,7 +70,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     )
     claimers = {one["engine"]: one["member"] for one in status["claimers"]}
     yield ""
-    yield from _table(
+    yield from table(
         ("MEMBER", "ID", "ADDRESS", "STATE", "CLAIMS FROM"),
         [
             (
@@ -84,7 +84,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("ENGINE", "ANSWERS", "CLAIMER", "POLLS", "JOBS TAKEN"),
         [
             (
@@ -98,14 +98,14 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("SERVICE", "VERSION", "TOPICS"),
         [(one["name"], one["version"], ", ".join(one["topics"])) for one in status["services"]],
     )
     leases = status["leases"]
     if leases:
         yield ""
-        yield from _table(
+        yield from table(
             ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER"),
             [
                 (one["job"], one["topic"], one["epoch"], one["state"], one["holder"] or "")
@@ -131,7 +131,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     if not rows:
         yield f"{head[0]}: none"
         return
