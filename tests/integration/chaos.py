@@ -1,7 +1,8 @@
 """All chaos runs, or some, on the real engines: `make chaos ARGS="--engines camunda7"`.
 
 One engine at a time, one line of progress for whatever happens, a table at the end and the same as
-JSON. Thirty nodes without an engine come last. The folder with every node's log stays when a run was not good, and its path is said.
+JSON. Thirty nodes without an engine come last. The folder with every node's log stays when a run
+was not good, and its path is said.
 """
 
 import argparse

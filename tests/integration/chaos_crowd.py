@@ -19,9 +19,10 @@ from typing import Any
 
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.integration.chaos_keys import Keys, make_keys
 from tests.integration.nodes import records
 
-from gossamer_hotel.demo.processes import Node, Settings, open_nodes
+from gossamer_hotel.demo.processes import Node, open_nodes
 from gossamer_mesh.identity import load_or_create
 from gossamer_node.local_engines.progress import silent
 
@@ -60,8 +61,9 @@ class Rest:
 class Crowd:
     """The processes. Made by `open_crowd`."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], keys: Keys) -> None:
         self.nodes = list(nodes)
+        self.keys = keys
 
     @property
     def alive(self) -> list[Node]:
@@ -96,6 +98,16 @@ class Crowd:
         for one in ended:
             await one.process.wait()
         return moment_s
+
+    async def rotate(self) -> None:
+        """Gives all that live another mesh key.
+
+        Raises: RuntimeError when one is left with another, or more than one.
+        """
+        said = await self.keys.rotate(self.nodes[0].folder / "gossamer.yaml")
+        kept = {self.keys.kept_by(one.name) for one in self.alive}
+        if kept != {(said[-1]["rotated"],)}:
+            raise RuntimeError(f"the nodes are left with the keys {kept}, after {said}")
 
     def deaths(self, moment_s: float, victims: Iterable[Node]) -> Deaths:
         """When each that lives knew of each victim."""
@@ -135,7 +147,7 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A crowd that formed, rested, lost a part and agreed again. Times in seconds."""
+    """A crowd that formed, rested, lost a part, agreed and got another key. Times in seconds."""
 
     nodes: int
     killed: int
@@ -143,15 +155,17 @@ class Measured:
     """From when the last process answered; their starts take most of the time before."""
     rest: Rest
     deaths: Deaths
+    rotated_s: float
     commit: str
 
     def sentence(self) -> str:
         """For a person."""
         return (
-            f"{self.nodes} node processes agree {self.formed_s:.1f} s after the last has started; at "
-            f"rest each takes {self.rest.memory_mb} MB and {self.rest.cpu_percent} % of a core; "
-            f"of {self.killed} killed at once, half were known dead within {self.deaths.p50_s} s and "
-            f"99 % within {self.deaths.p99_s} s ({self.deaths.pairs} pairs)"
+            f"{self.nodes} node processes agree {self.formed_s:.1f} s after the last has started. "
+            f"At rest each takes {self.rest.memory_mb} MB and {self.rest.cpu_percent} % of a core. "
+            f"Of {self.killed} killed at once, half were known dead within {self.deaths.p50_s} s, "
+            f"99 % within {self.deaths.p99_s} s ({self.deaths.pairs} pairs). "
+            f"The rest had another mesh key {self.rotated_s:.1f} s after the command."
         )
 
 
@@ -167,16 +181,20 @@ async def measure(count: int, killed: int, folder: Path, commit: str) -> Measure
         moment_s = await crowd.kill(victims)
         await crowd.agreed()
         deaths = crowd.deaths(moment_s, victims)
-    return Measured(count, killed, formed_s, rest, deaths, commit)
+        began_s = time.monotonic()
+        await crowd.rotate()
+        rotated_s = time.monotonic() - began_s
+        await crowd.agreed()
+    return Measured(count, killed, formed_s, rest, deaths, rotated_s, commit)
 
 
 @asynccontextmanager
-async def open_crowd(
-    count: int, folder: Path, settings: Settings | None = None
-) -> AsyncIterator[Crowd]:
+async def open_crowd(count: int, folder: Path) -> AsyncIterator[Crowd]:
     """So many nodes on 127.0.0.1 for the length of a block; they end with it, without a goodbye."""
-    async with open_nodes([settings or {}] * count, folder, silent) as nodes:
-        crowd = Crowd(nodes)
+    keys = await make_keys(folder / "keys")
+    settings = [{"mesh": keys.settings_of(f"node-{one}")} for one in range(1, count + 1)]
+    async with open_nodes(settings, folder, silent) as nodes:
+        crowd = Crowd(nodes, keys)
         try:
             yield crowd
         finally:

@@ -208,6 +208,18 @@ async def delay(run: Run) -> Strike:
     return Strike(time.time())
 
 
+async def rotate_key(run: Run) -> Strike:
+    """The mesh gets another key while everybody works."""
+    await run.look_at_claimer()
+    moment_s = time.time()
+    said = await run.mesh.keys.rotate(run.mesh.config_of(run.claimer))
+    run.tell(f"the mesh has another key after {time.time() - moment_s:.1f} s")
+    kept = {run.mesh.keys.kept_by(node.name) for node in run.mesh.nodes.values()}
+    if kept != {(said[-1]["rotated"],)}:
+        raise RuntimeError(f"the nodes are left with the keys {kept}, after {said}")
+    return Strike(moment_s)
+
+
 async def engine_restart(run: Run) -> Strike:
     """The engine stops and starts again with its data; recovery counts from when it is well."""
     await run.started.wait()
@@ -257,6 +269,7 @@ SCENARIOS: Mapping[str, Fault] = {
     "engine-cut": engine_cut,
     "loss": loss,
     "delay": delay,
+    "rotate-key": rotate_key,
     "engine-restart": engine_restart,
     "pause-holder": pause_holder,
     "pause-claimer": pause_claimer,

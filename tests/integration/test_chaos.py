@@ -17,7 +17,6 @@ from tests.integration.chaos_wire import missing
 from tests.integration.compiling import compile_guest
 from tests.integration.nodes import records, until
 
-from gossamer_mesh.keyring import read_keyring
 from gossamer_mesh.swim.codec import INCARNATION_MAX
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines.progress import silent
@@ -86,7 +85,7 @@ async def test_thirty_nodes_lose_ten_and_hear_no_stranger(tmp_path: Path) -> Non
         await crowd.look()
         places = {one.name: address_of(one) for one in crowd.alive}
         before = {one.name: Counter(one.status["network"]) for one in crowd.alive}
-        key = read_keyring(tmp_path / "mesh.key").keys[0]
+        key = crowd.keys.first()
         thief, foreigner = Thief(key, MESH), Thief(secrets.token_bytes(32), MESH)
         forged = [thief.claim_for(public_key_of(one), INCARNATION_MAX, *NOWHERE) for one in victims]
         forged += [
@@ -113,6 +112,19 @@ async def test_thirty_nodes_lose_ten_and_hear_no_stranger(tmp_path: Path) -> Non
             for address in [member["address"]]
         } == {name: f"{host}:{port}" for name, (host, port) in places.items()}
         assert crowd.called_dead() == {one.name for one in victims}
+        await crowd.rotate()
+        await crowd.agreed()
+        assert crowd.called_dead() == {one.name for one in victims}
+        # Who has only the key from before is heard no more.
+        send(forged, list(places.values()))
+
+        async def refused() -> bool:
+            await crowd.look()
+            return all(
+                one.status["network"].get("datagrams_of_a_retired_key", 0) for one in crowd.alive
+            )
+
+        await until(refused)
         for one in crowd.alive:
             warned = [said["msg"] for said in records(one) if said["level"] == "warning"]
             assert len(warned) == len(set(warned)), warned
