@@ -42,9 +42,10 @@ class Bench:
         self, config: Config | None = None, admits: Callable[[str], bool] | None = None
     ) -> None:
         self.now_ms = 1_000
+        config = config or Config()
         self.swim = Swim(
-            config=config or Config(),
-            codec=Codec(pack, unpack, ToySigner(US)),
+            config=config,
+            codec=Codec(pack, unpack, ToySigner(US), config.frame_bytes_max),
             rng=Rng(1),
             node_id=US,
             incarnation=10,

@@ -330,9 +330,9 @@ class Mesh:
         while (event := self._swim.next_event()) is not None:
             if isinstance(event, events.MemberEvent):
                 self._take_member_event(event)
-            elif isinstance(event, events.LeaveDone):
+            elif isinstance(event, (events.LeaveDone, events.IdentityTaken)):
                 self._left.set()
-            else:
+            elif isinstance(event, (events.JoinAnswered, events.JoinUnanswered)):
                 for call in self._joins:
                     call.take(event.address, isinstance(event, events.JoinAnswered))
         for frame, destination in self._swim.datagrams_to_send():

@@ -212,7 +212,7 @@ class Codec:
         signer: "Signer",
         frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
-        self._pack = pack
+        self.pack = pack
         self._unpack = unpack
         self._signer = signer
         self.own_id = signer.id_of(signer.public_key)
@@ -255,7 +255,7 @@ class Codec:
 
     def verdict(self, state: int, id: str, incarnation: int, by: str) -> Update:
         """SUSPECT or DEAD, said by the member `by`."""
-        encoded = self._pack([state, bytes.fromhex(id), incarnation, bytes.fromhex(by)])
+        encoded = self.pack([state, bytes.fromhex(id), incarnation, bytes.fromhex(by)])
         return Update(
             state=state, id=id, incarnation=incarnation, by=by, profile=None, encoded=encoded
         )
@@ -270,7 +270,7 @@ class Codec:
         )
 
     def _signed(self, state: int, said: "list[object]") -> Update | None:
-        body = self._pack(said)
+        body = self.pack(said)
         signature = self._signer.sign(_message(state, body))
         return self._update_of(bytes((state,)) + self._signer.public_key + signature + body)
 
@@ -296,7 +296,7 @@ class Codec:
         ]
         if digest is not None:
             fields.append(list(digest))
-        return self._pack(fields)
+        return self.pack(fields)
 
     def room(self, address: "Address | None" = None, *, by_stream: bool = False) -> int:
         """Bytes for updates beside an envelope, each counted as `cost` says."""
@@ -320,7 +320,7 @@ class Codec:
     def decode(self, data: bytes, *, by_stream: bool = False) -> Frame | None:
         """Reads a frame; None (counted) for anything else. Never raises."""
         is_long = len(data) > self._bytes_max(by_stream)
-        frame = None if is_long else self._frame_of(self._unpacked(data))
+        frame = None if is_long else self._frame_of(self.unpacked(data))
         if frame is None:
             self.frames_rejected += 1
         return frame
@@ -328,7 +328,8 @@ class Codec:
     def _bytes_max(self, by_stream: bool) -> int:
         return STREAM_FRAME_BYTES_MAX if by_stream else self.frame_bytes_max
 
-    def _unpacked(self, data: bytes) -> object:
+    def unpacked(self, data: bytes) -> object:
+        """What was packed; None for junk."""
         try:
             return self._unpack(data)
         except Exception:  # each msgpack library has its own; all of them mean junk
@@ -339,16 +340,16 @@ class Codec:
             return None
         kind, sender, sequence, target, place, blobs = fields[:6]
         if (
-            not _is_int(kind, KINDS[0], KINDS[-1])
-            or not _is_id(sender)
-            or not _is_int(sequence, 0, SEQUENCE_MAX)
-            or not (target == b"" or _is_id(target))
+            not is_int(kind, KINDS[0], KINDS[-1])
+            or not is_id(sender)
+            or not is_int(sequence, 0, SEQUENCE_MAX)
+            or not (target == b"" or is_id(target))
             or not isinstance(blobs, list)
         ):
             return None
         address = None
         if place is not None:
-            if not isinstance(place, list) or len(place) < 2 or not _is_address(place[0], place[1]):
+            if not isinstance(place, list) or len(place) < 2 or not is_address(place[0], place[1]):
                 return None
             address = (place[0], place[1])
         if kind in (PING, ACK, PING_REQUEST) and target == b"":
@@ -385,13 +386,13 @@ class Codec:
         return self._verdict_of(encoded) if len(encoded) <= VERDICT_BYTES_MAX else None
 
     def _own_word_of(self, encoded: bytes) -> Update | None:
-        said = self._unpacked(encoded[_PROOF_END:])
-        if not isinstance(said, list) or not said or not _is_int(said[0], 0, INCARNATION_MAX):
+        said = self.unpacked(encoded[_PROOF_END:])
+        if not isinstance(said, list) or not said or not is_int(said[0], 0, INCARNATION_MAX):
             return None
         profile = None
         overruled = 0
         if encoded[0] == ALIVE:
-            if len(said) < 7 or not _is_int(said[2], 0, SESSION_MAX):
+            if len(said) < 7 or not is_int(said[2], 0, SESSION_MAX):
                 return None
             overruled = said[2]
             profile = _profile_of(said[1], said[3], said[4], said[5], said[6])
@@ -409,13 +410,13 @@ class Codec:
         )
 
     def _verdict_of(self, encoded: bytes) -> Update | None:
-        fields = self._unpacked(encoded)
+        fields = self.unpacked(encoded)
         if not isinstance(fields, list) or len(fields) < 4:
             return None
         state, id, incarnation, by = fields[:4]
-        if not _is_int(state, SUSPECT, DEAD) or not _is_id(id) or not _is_id(by):
+        if not is_int(state, SUSPECT, DEAD) or not is_id(id) or not is_id(by):
             return None
-        if not _is_int(incarnation, 0, INCARNATION_MAX):
+        if not is_int(incarnation, 0, INCARNATION_MAX):
             return None
         return Update(
             state=state,
@@ -436,8 +437,8 @@ def _profile_of(
     session: "Any", host: "Any", port: "Any", name: "Any", tags: "Any"
 ) -> Profile | None:
     if (
-        not _is_int(session, 0, SESSION_MAX)
-        or not _is_address(host, port)
+        not is_int(session, 0, SESSION_MAX)
+        or not is_address(host, port)
         or not _is_text(name, 0, NAME_BYTES_MAX)
         or not isinstance(tags, bytes)
         or len(tags) > TAGS_BYTES_MAX
@@ -450,7 +451,7 @@ def _digest_of(kind: int, more: "list[Any]") -> "TableDigest | None":
     if not more or not isinstance(more[0], list) or len(more[0]) < 3:
         return None
     members, count, data = more[0][:3]
-    if not _is_int(members, 0, SEQUENCE_MAX) or not _is_int(count, 1, BUCKETS_MAX):
+    if not is_int(members, 0, SEQUENCE_MAX) or not is_int(count, 1, BUCKETS_MAX):
         return None
     length = count * BUCKET_BYTES if kind == SYNC else (count + 7) // 8
     if count & (count - 1) or not isinstance(data, bytes) or len(data) != length:
@@ -458,12 +459,14 @@ def _digest_of(kind: int, more: "list[Any]") -> "TableDigest | None":
     return members, count, data
 
 
-def _is_int(value: object, least: int, greatest: int) -> bool:
+def is_int(value: object, least: int, greatest: int) -> bool:
+    """Whether it is a whole number within bounds."""
     # A bool is an int to Python, not to the wire.
     return type(value) is int and least <= value <= greatest
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
+    """Whether it is an id as bytes."""
     return isinstance(value, bytes) and len(value) == _ID_BYTES
 
 
@@ -471,5 +474,6 @@ def _is_text(value: object, least: int, greatest: int) -> bool:
     return isinstance(value, str) and least <= len(value.encode()) <= greatest
 
 
-def _is_address(host: object, port: object) -> bool:
-    return _is_text(host, 1, HOST_BYTES_MAX) and _is_int(port, 1, PORT_MAX)
+def is_address(host: object, port: object) -> bool:
+    """Whether datagrams can be sent there."""
+    return _is_text(host, 1, HOST_BYTES_MAX) and is_int(port, 1, PORT_MAX)

@@ -59,9 +59,15 @@ class Joining:
         self._remembered = remembered
         self._remembered_until_ms = now_ms + config.tombstone_ms
         self._joins: dict[Address, Join] = {}
+        self._by_stream_too = False
         # Members that start together must not speak together.
         interval_ms = config.join_retry_ms if remembered else config.reconnect_interval_ms
         self._reconnect_ms = now_ms + rng.below(interval_ms)
+
+    @property
+    def remembered(self) -> "dict[Address, str]":
+        """Address → id of those known before a restart, as long as they are asked."""
+        return self._remembered
 
     @property
     def timer_ms(self) -> int:
@@ -132,6 +138,7 @@ class Joining:
                 self._sync.ask(address, "", join.sequence, by_stream=True)
 
     def _run_reconnect(self, now_ms: int) -> None:
+        """Asks one who is missing, every second time over a stream as well."""
         is_alone = len(self._members.present()) == 1
         if self._remembered_until_ms <= now_ms:
             self._remembered = {}
@@ -149,6 +156,9 @@ class Joining:
         wanted = [address for address in sorted(missing) if address not in present]
         for address in self._rng.sample(wanted, ALONE_ASKS if is_alone else 1):
             self._sync.ask(address, missing[address], self._next_sequence())
+            if self._by_stream_too:
+                self._sync.ask(address, missing[address], self._next_sequence(), by_stream=True)
+        self._by_stream_too = not self._by_stream_too
         if is_alone and self._remembered:
             self._reconnect_ms = now_ms + self._config.join_retry_ms
         else:

@@ -53,6 +53,11 @@ class Outbox:
         self._stream_frames = []
         return frames
 
+    def clear(self) -> None:
+        """Nothing of what waits is to be said any more."""
+        self._datagrams = []
+        self._stream_frames = []
+
     def send(
         self,
         kind: int,

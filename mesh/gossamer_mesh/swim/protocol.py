@@ -28,6 +28,7 @@ answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 
 from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.swim import config as tuning
+from gossamer_mesh.swim import snapshot as snapshots
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
@@ -42,7 +43,14 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.events import JoinUnanswered, LeaveDone, MemberEvent
+from gossamer_mesh.swim.conflicts import Names
+from gossamer_mesh.swim.events import (
+    IdentityTaken,
+    JoinUnanswered,
+    LeaveDone,
+    MemberEvent,
+    NameTaken,
+)
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
@@ -89,6 +97,7 @@ class Swim:
         now_ms: the time.
         admits: whether the member of an id may take part; None: whoever has the mesh key. It may
             answer otherwise later; call `check_admission` then.
+        snapshot: what `snapshot()` gave before a restart; junk is counted and left aside.
 
     Raises:
         MisuseError: the profile or the incarnation is out of bounds, or the id is not that of the
@@ -106,6 +115,7 @@ class Swim:
         profile: Profile,
         now_ms: int,
         admits: "Callable[[str], bool] | None" = None,
+        snapshot: bytes = b"",
     ) -> None:
         if node_id != codec.own_id:
             raise MisuseError(
@@ -122,6 +132,8 @@ class Swim:
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions()
         self._asked_at_ms: dict[str, int] = {}
+        self._names = Names()
+        self._overruled = 0
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
@@ -138,6 +150,11 @@ class Swim:
             count=self._count,
             now_ms=now_ms,
         )
+        remembered = snapshots.decode(codec, snapshot)
+        if remembered is not None:
+            incarnation = max(incarnation, remembered.incarnation)
+        elif snapshot:
+            self._count("snapshots_rejected")
         self._sync = Sync(
             node_id=node_id,
             config=config,
@@ -156,12 +173,13 @@ class Swim:
             sync=self._sync,
             next_sequence=self._next_sequence,
             tell=self._tell,
-            remembered={},
+            remembered={} if remembered is None else remembered.places,
             now_ms=now_ms,
         )
         self._gossip_ms = now_ms
         claim = codec.claim(incarnation, profile)
         self._members.put(member_of(claim, profile, now_ms))
+        self._names.follow(None, self.own)
 
     # What the owner sees.
 
@@ -195,6 +213,13 @@ class Swim:
             "frames_rejected": self._codec.frames_rejected,
             "updates_rejected": self._codec.updates_rejected,
         }
+
+    def snapshot(self) -> bytes:
+        """What the next process of this member should be given, at most
+        `snapshot.SNAPSHOT_BYTES_MAX` long. To be kept now and then, and at the end."""
+        known = [self._members.get(id) for id in self._members.ids()]
+        others = [member for member in known if member is not None]
+        return snapshots.encode(self._codec, self.own, others, self._joining.remembered)
 
     # Commands.
 
@@ -262,6 +287,7 @@ class Swim:
                 continue
             self._suspicions.end(id)
             self._members.forget(id)
+            self._names.follow(member, None)
             if member.is_present:
                 self._count("members_expelled")
                 verdict = self._codec.verdict(DEAD, id, member.incarnation, self.node_id)
@@ -441,9 +467,32 @@ class Swim:
             return
         if not self._is_proved(update):
             return
-        # Suspected, dead, or an earlier process of ours: object with a newer word.
+        if update.profile is not None and self._is_yielded_to(update, update.profile):
+            return
+        # Suspected, dead, or another process of ours: object with a newer word.
         self._count("refutations")
         self._say(update.incarnation + 1, own.profile)
+
+    def _is_yielded_to(self, update: Update, other: Profile) -> bool:
+        """Whether another process of our identity is alive too, and the one to stay.
+
+        A process that ended before we began cannot know our session: who overrules it is alive.
+        """
+        own = self.own.profile
+        self._overruled = other.session
+        if update.overruled != own.session:
+            return False
+        self._count("identity_conflicts")
+        if (own.session, own.host, own.port) >= (other.session, other.host, other.port):
+            return False
+        for address in self._joining.stop():
+            self._tell(JoinUnanswered(address))
+        self._leaving = True
+        self._left = True
+        self._prober.stop()
+        self._outbox.clear()
+        self._tell(IdentityTaken((other.host, other.port)))
+        return True
 
     def _is_proved(self, update: Update) -> bool:
         if self._codec.is_proved(update):
@@ -455,7 +504,7 @@ class Swim:
         return self._admits is None or self._admits(id)
 
     def _say(self, incarnation: int, profile: Profile) -> None:
-        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile)
+        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile, self._overruled)
         self._members.put(member_of(claim, profile, self._now_ms))
         self._broadcast(claim)
 
@@ -480,6 +529,10 @@ class Swim:
         if hand_on:
             self._broadcast(update)
         self._tell_change(known, member)
+        namesake = self._names.follow(known, member)
+        if namesake is not None:
+            self._count("names_taken")
+            self._tell(NameTaken(member, namesake))
         if not member.is_present:
             self._forget_surplus()
 

@@ -34,7 +34,8 @@ class Process:
     def __init__(self, cluster: "Cluster", number: int) -> None:
         self._cluster = cluster
         self.number = number
-        self.id = f"{number:032x}"
+        # Spread as hashes are, with the number at the end.
+        self.id = f"{number * 0x9E3779B1 & 0xFFFFFFFF:08x}{number:024x}"
         self.address: Address = (
             f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
             7946,
