@@ -140,7 +140,7 @@ def test_topics_are_taken_together_and_bounded(bench: ClaimerBench) -> None:
     ):
         bench.claimer.receive_message(who, Heartbeat("e/a", 5, 1, [terms], []), 0)
     t, u, v = bench.claimer.topics()
-    assert t.to_plain() == ["t", 9_000, ["a", "b"], "wait", 5, 10, 0]
+    assert t.to_plain() == ["t", 9_000, ["a", "b"], "wait", 5, 10, 0, False]
     assert u.lock_ms == CONFIG.lock_ms_min
     assert (v.lock_ms, v.variables) == (CONFIG.lock_ms_max, None)
 

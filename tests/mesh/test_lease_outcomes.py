@@ -335,6 +335,7 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "settled": 0,
         "released": 1,
         "stale": 0,
+        "bytes_moved": 2,
         "open": 1,
         "mirrored": 0,
         "holders": 1,

@@ -50,6 +50,7 @@ from gossamer_mesh.leases.mirroring import AboutMirror, Mirror, MirrorAsk
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.table import LEASE, LeaseTable
 from gossamer_mesh.leases.work import NO_ROOM, Extend
+from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Claimer(EngineSide):
         self._member_id = member_id
         self._session = session
         self._counter = 0
+        self._rng = Rng(session)
         self._mirror = mirror
         self._standby = Standby(group, config)
         self._alive: set[str] = {member_id}
@@ -136,6 +138,7 @@ class Claimer(EngineSide):
         receipt: bytes,
         payload: bytes,
         now_ms: int,
+        priority: int = 0,
     ) -> None:
         """Takes a job that the engine has locked for us, and grants it if there is credit.
 
@@ -155,8 +158,10 @@ class Claimer(EngineSide):
             terms.on_lost if terms else "regrant",
             now_ms,
         )
+        new.priority = priority
         new.renew_at_ms = lock_end_ms - lock_ms + lock_ms // self._config.renew_fraction
         self._counts["activated"] += 1
+        self._counts["bytes_moved"] += len(payload)
         older = self._table.get(key)
         if older is not None and older.state == states.REPORTING:
             older.successor = new
@@ -448,7 +453,7 @@ class Claimer(EngineSide):
 
     def _grant(self, one: Lease, now_ms: int) -> None:
         """Gives a waiting lease to a holder, if there is one for it."""
-        best = granting.choose(self._holders, one)
+        best = granting.choose(self._holders, one, self._rng)
         if best is not None:
             self._grant_to(one, best, now_ms)
 
@@ -515,6 +520,7 @@ class Claimer(EngineSide):
     def _take_outcome(self, one: Lease, outcome: bytes, now_ms: int) -> None:
         self._table.step(one, "outcome", now_ms)
         one.outcome = outcome
+        self._counts["bytes_moved"] += len(outcome)
         self._report(one)
 
     def _handle_lease_timer(self, one: Lease, now_ms: int) -> None:

@@ -40,9 +40,8 @@ class EngineSide:
         self._table = table
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
-        self._counts = dict.fromkeys(
-            ("activated", "granted", "regranted", "inherited", "settled", "released", "stale"), 0
-        )
+        kinds = ("activated", "granted", "regranted", "inherited", "settled", "released", "stale")
+        self._counts = dict.fromkeys(kinds + ("bytes_moved",), 0)
 
     # --- answers of the engine
 

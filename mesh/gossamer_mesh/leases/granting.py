@@ -3,6 +3,16 @@
 Pure choices over what the holders said (`credit.HolderView`); the claimer acts on them. Credit
 decides, not a queue at a holder: a job is bound to a node only when that node has a slot for it
 (late binding, as in join-idle-queue), so none waits behind a slow one while another node is idle.
+
+Of the holders with credit, one whose module is warm comes before the others, unless another has
+more than twice its credit: what a warm module saves is small beside a crowded node. Then the most
+credit decides, and between equals a seeded choice, so that no node is always the first. What waits
+goes by priority, then by age.
+
+A lease that lost its holder waits here as well and takes the next slot that any holder frees. The
+usual fallback, to queue it at the less loaded of two random holders (Mitzenmacher, 2001), waits
+for that one holder's next slot instead: `testing/two_choices.py` has the comparison, and
+`mesh/LEASES.md` its result.
 """
 
 from gossamer_mesh.leases.credit import HolderView, merge_terms
@@ -12,24 +22,34 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.config import LeaseConfig
     from gossamer_mesh.leases.lease import Lease
     from gossamer_mesh.leases.messages import TopicTerms
+    from gossamer_mesh.swim.rng import Rng
 
     Holders = dict[str, HolderView]
     Waiting = dict[str, Lease]
 
+CROWD = 2
+"""A warm holder is passed over when another has more than so many times its credit."""
 
-def choose(holders: "Holders", one: "Lease") -> "str | None":
-    """The holder with the most credit that takes this lease; None when nobody does."""
-    best: str | None = None
-    best_credit = 0
-    for member_id in sorted(holders):
-        holder = holders[member_id]
-        if (
-            one.topic in holder.topics
-            and holder.credit() > best_credit
-            and holder.takes(len(one.payload))
-        ):
-            best, best_credit = member_id, holder.credit()
-    return best
+
+def choose(holders: "Holders", one: "Lease", rng: "Rng") -> "str | None":
+    """The holder that gets this lease; None when nobody takes it."""
+    credits = {
+        member_id: holder.credit()
+        for member_id, holder in holders.items()
+        if one.topic in holder.topics and holder.takes(len(one.payload))
+    }
+    if not credits:
+        return None
+    most = max(credits.values())
+    warm = [
+        member_id
+        for member_id, credit in credits.items()
+        if holders[member_id].topics[one.topic].warm and CROWD * credit >= most
+    ]
+    if warm:
+        most = max([credits[member_id] for member_id in warm])
+    best = [each for each in warm or credits if credits[each] == most]
+    return sorted(best)[rng.below(len(best))] if len(best) > 1 else best[0]
 
 
 def pick(
@@ -37,8 +57,8 @@ def pick(
 ) -> "Lease | None":
     """What waits and goes to this holder next, as it has new credit; None when nothing does.
 
-    The oldest activation first. A lease that seemed lost on this very holder waits for a
-    heartbeat, which tells whether it was: an offer does not.
+    The highest priority first, then the oldest. A lease that seemed lost on this very holder waits
+    for a heartbeat, which tells whether it was: an offer does not.
     """
     holder = holders[member_id]
     if holder.credit() == 0:
@@ -50,7 +70,7 @@ def pick(
         and holder.takes(len(one.payload))
         and (by_heartbeat or one.holder != member_id)
     ]
-    return min(fitting, key=_age) if fitting else None
+    return min(fitting, key=_turn) if fitting else None
 
 
 def room(holders: "Holders", waiting: "Waiting", topic: "str | None") -> int:
@@ -72,5 +92,5 @@ def terms_of(holders: "Holders", topic: str, config: "LeaseConfig") -> "TopicTer
     return merged
 
 
-def _age(one: "Lease") -> int:
-    return one.activation
+def _turn(one: "Lease") -> "tuple[int, int]":
+    return (-one.priority, one.activation)

@@ -2,8 +2,9 @@
 
 Rules:
 
-1. It offers what it can start now, to the claimer of each group. A slot may be offered to several
-   groups at once; a grant that finds no slot is refused, which costs a message and no run.
+1. It offers what it can start now, to the claimers of its groups, each slot to one of them
+   (`shares`). A grant that finds no slot all the same, as it was on its way while a share became
+   smaller, is refused, which costs a message and no run.
 2. Each lease has one claimer that answers for it: the one that granted it, while that lives, also
    when another claims by now; then whoever claims for the group, or offers to `Inherit` it. The
    holder decides, and stays with its choice while that one lives. In every heartbeat it names the
@@ -37,6 +38,7 @@ from gossamer_mesh.leases.messages import (
     Settled,
     TopicTerms,
 )
+from gossamer_mesh.leases.shares import Shares
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +157,7 @@ class Holder:
         self._config = config
         self._sequence = 0
         self._draining = False
+        self._shares = Shares()
         self._topics: dict[str, list[TopicTerms]] = {}
         self._claimers: dict[str, str] = {}
         self._members: set[str] = set()
@@ -177,8 +180,11 @@ class Holder:
         """
         if len(topics) > TOPICS_MAX:
             raise MisuseError(f"{len(topics)} topics of {group}; at most {TOPICS_MAX}")
+        said = [one.to_plain() for one in self._topics.get(group, [])]
+        if said == [one.to_plain() for one in sorted(topics, key=_name)]:
+            return
         if topics:
-            self._topics[group] = sorted(topics, key=lambda one: one.name)
+            self._topics[group] = sorted(topics, key=_name)
         else:
             self._topics.pop(group, None)
         self._heartbeat_at_ms = 0
@@ -235,6 +241,11 @@ class Holder:
         self._send(held.claimer, Prolong(lease, lock_ms))
         return True
 
+    def set_slots(self, slots: int) -> None:
+        """Says how many jobs may run at once from now; those that run beyond go on."""
+        self._credit_changed = self._credit_changed or slots != self._slots
+        self._slots = slots
+
     def drain(self) -> None:
         """Takes no more work: every further grant is refused, every offer is of nothing."""
         self._draining = True
@@ -265,6 +276,8 @@ class Holder:
         if heartbeat_due or self._credit_changed:
             # The offer first: a heartbeat tells what it must not be spent on.
             self._credit_changed = False
+            if heartbeat_due:
+                self._shares.note_heartbeat()
             self._send_states(heartbeat_due)
         if heartbeat_due:
             self._heartbeat_at_ms = now_ms + self._config.heartbeat_ms
@@ -331,6 +344,7 @@ class Holder:
         if lease not in self._running and lease not in self._finished:
             held = self._running[lease] = _Held(grant)
             self._bytes_held += held.bytes_held
+            self._shares.note_grant(lease.group)
             self._events.append(Run(grant))
 
     def _refusal(self, grant: Grant, peer: _Peer) -> str:
@@ -419,7 +433,7 @@ class Holder:
 
     def _send_states(self, with_heartbeat: bool) -> None:
         """Credit, and with it what we serve and hold, to each claimer that it concerns."""
-        slots_free = self.slots_free()
+        offers = self._offers()
         bytes_free = max(0, self._payload_bytes_max - self._bytes_held)
         audience = self._audience()
         # Whom it concerned until now hears once more, that there is nothing for it any more.
@@ -433,7 +447,7 @@ class Holder:
                     group,
                     self._session,
                     self._sequence,
-                    slots_free if claims else 0,
+                    offers[group] if claims else 0,
                     bytes_free,
                     peer.session,
                     peer.counter_seen,
@@ -448,6 +462,14 @@ class Holder:
                     Heartbeat(group, self._session, self._sequence, topics, leases, moved),
                 )
         self._audience_before = audience
+
+    def _offers(self) -> "dict[str, int]":
+        """Our free slots, split among the groups that we serve and that somebody claims for."""
+        running: dict[str, int] = {}
+        for one in self._running:
+            running[one.group] = running.get(one.group, 0) + 1
+        groups = [group for group in self._claimers if group in self._topics]
+        return self._shares.offers(self.slots_free(), groups, running)
 
     def _audience(self) -> "set[tuple[str, str]]":
         """(claimer, group) pairs to keep informed: those that claim, and those we hold from."""
@@ -478,3 +500,7 @@ class Holder:
 
     def _send(self, member_id: str, message: "Message") -> None:
         self._messages.append((member_id, message))
+
+
+def _name(terms: TopicTerms) -> str:
+    return terms.name

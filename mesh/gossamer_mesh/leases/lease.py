@@ -84,6 +84,7 @@ class Lease:
         activation: counter of its first id; tells this activation from another.
         id: changes with every grant: a new counter is a new epoch, and fences the old holder.
         topic, receipt, payload: as activated. The payload goes when an outcome has come.
+        priority: of leases that wait, the highest goes first.
         inherited: another claimer granted it, and its payload never was here.
         holder: the member that has it, or had it when it was lost; None before the first grant
             and after it was given back.
@@ -116,6 +117,7 @@ class Lease:
         "on_lost",
         "outcome",
         "payload",
+        "priority",
         "reason",
         "receipt",
         "regrants",
@@ -148,6 +150,7 @@ class Lease:
         self.lock_ms = lock_ms
         self.lock_end_ms = lock_end_ms
         self.on_lost = on_lost
+        self.priority = 0
         self.inherited = False
         self.held_end_ms: int | None = None
         self.holder: str | None = None

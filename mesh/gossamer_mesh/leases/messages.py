@@ -44,6 +44,7 @@ class TopicTerms:
         backoff_ms: wait between tries.
         held_ms_max: how long the holder may have a job, from the grant or the last `Prolong` to
             the outcome; beyond, it is stuck. 0: for ever.
+        warm: whether the holder has the service's module ready, as it has worked lately.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class TopicTerms:
         "on_lost",
         "retries",
         "variables",
+        "warm",
     )
 
     def __init__(
@@ -65,6 +67,7 @@ class TopicTerms:
         retries: int = 3,
         backoff_ms: int = 1_000,
         held_ms_max: int = 0,
+        warm: bool = False,
     ) -> None:
         self.name = name
         self.lock_ms = lock_ms
@@ -73,6 +76,7 @@ class TopicTerms:
         self.retries = retries
         self.backoff_ms = backoff_ms
         self.held_ms_max = held_ms_max
+        self.warm = warm
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -83,6 +87,7 @@ class TopicTerms:
             self.retries,
             self.backoff_ms,
             self.held_ms_max,
+            self.warm,
         ]
 
 
@@ -438,9 +443,9 @@ def _heartbeat(fields: "list[Any]") -> "Heartbeat | None":
 
 
 def _topic(value: "Any") -> "TopicTerms | None":
-    if not isinstance(value, list) or len(value) < 7:
+    if not isinstance(value, list) or len(value) < 8:
         return None
-    name, lock_ms, variables, on_lost, retries, backoff_ms, held_ms_max = value[:7]
+    name, lock_ms, variables, on_lost, retries, backoff_ms, held_ms_max, warm = value[:8]
     if not is_name(name) or not are_counts([lock_ms, retries, backoff_ms, held_ms_max]):
         return None
     if variables is not None and not (
@@ -449,6 +454,6 @@ def _topic(value: "Any") -> "TopicTerms | None":
         and all(is_name(one) for one in variables)
     ):
         return None
-    if on_lost not in ("regrant", "wait"):
+    if on_lost not in ("regrant", "wait") or not isinstance(warm, bool):
         return None
-    return TopicTerms(name, lock_ms, variables, on_lost, retries, backoff_ms, held_ms_max)
+    return TopicTerms(name, lock_ms, variables, on_lost, retries, backoff_ms, held_ms_max, warm)
