@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--crowd", type=int, default=CROWD, help="nodes without an engine; 0: none")
     parser.add_argument("--seed", type=int, help="of loss, delay and choices; drawn if not given")
     parser.add_argument("--out", type=Path, default=Path("chaos.json"), help="the rows as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of good runs, too")
     asked = parser.parse_args(arguments)
     kinds = _chosen(asked.engines, KINDS)
     scenarios = _chosen(asked.scenarios, tuple(SCENARIOS))
@@ -79,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if bad:
         print(f"\nthe logs are in {folder}")
         return 1
-    shutil.rmtree(folder)
+    if asked.keep:
+        print(f"the logs are in {folder}")
+    else:
+        shutil.rmtree(folder)
     return 0
 
 
