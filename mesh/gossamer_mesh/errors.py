@@ -28,6 +28,10 @@ class ForeignMeshError(JoinError):
     """A seed is a node with another mesh key or mesh name: asking again will not help."""
 
 
+class IdentityTakenError(MeshError):
+    """Another process has this node's key file, and the mesh took that one for the node."""
+
+
 class PeerError(MeshError):
     """A member did not do what it was asked: out of reach, somebody else, or silent."""
 

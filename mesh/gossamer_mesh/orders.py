@@ -165,7 +165,7 @@ class Numbers:
 
 def _numbers_of(path: Path) -> dict[str, tuple[int, str]]:
     data = keyfiles.read(path, "the numbers of orders", bytes_max=NUMBERS_FILE_BYTES_MAX)
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
+    with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
         read_back = json.loads(data)
         last = {str(each): (number, digest) for each, (number, digest) in read_back.items()}
         if all(type(number) is int and type(digest) is str for number, digest in last.values()):

@@ -214,6 +214,7 @@ def _mesh_config(config: NodeConfig) -> tuple[MeshConfig, AllowList | None]:
         advertise=_pair(config.advertise) if config.advertise else None,
         seeds=tuple(_pair(one) for one in config.join),
         discovery=config.discovery,
+        snapshot_file=config.data_dir / "mesh.snapshot",
         admits=allowed.admits if allowed else anyone,
     )
     return mesh_config, allowed

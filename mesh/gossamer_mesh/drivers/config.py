@@ -6,6 +6,7 @@ an address is the pair (host, port) at which a member takes datagrams and stream
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from gossamer_mesh.identity import Identity
@@ -82,6 +83,8 @@ class MeshConfig:
         tags: what this node says of itself at first.
         admits: whether the node of an id may be in the mesh although it has the key; by default
             any may. Asked often, so quick; after it changed its mind call `Mesh.admission_changed`.
+        snapshot_file: keeps whom this node knew, for its next start: with it a mesh finds itself
+            again after a power cut although no seed is there. None: nothing is kept.
         tuning: how fast the protocol goes.
     """
 
@@ -96,4 +99,5 @@ class MeshConfig:
     discovery: bool = False
     tags: Mapping[str, Plain] = field(default_factory=dict)
     admits: Callable[[str], bool] = anyone
+    snapshot_file: Path | None = None
     tuning: Config = field(default_factory=Config)

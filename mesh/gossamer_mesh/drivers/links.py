@@ -45,8 +45,8 @@ CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
 """For the farewell to a peer that may not read any more."""
 
-HANDSHAKES_MAX = 256
-HANDSHAKES_PER_HOST_MAX = 64
+HANDSHAKES_MAX = 512
+HANDSHAKES_PER_HOST_MAX = 128
 """Handshakes that others began and have not finished; further ones are closed at once. A mesh of
 a thousand that restarts comes from many hosts, or takes some turns."""
 

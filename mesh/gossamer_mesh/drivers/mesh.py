@@ -31,11 +31,13 @@ from gossamer_mesh.drivers.discovery import discover
 from gossamer_mesh.drivers.links import FRAME
 from gossamer_mesh.drivers.queues import MemberEvents
 from gossamer_mesh.drivers.seeds import keep_seeds
+from gossamer_mesh.drivers.snapshots import INTERVAL_S as SNAPSHOT_INTERVAL_S
+from gossamer_mesh.drivers.snapshots import SnapshotFile
 from gossamer_mesh.drivers.sockets import Datagrams, bind, outward_host, resolve
 from gossamer_mesh.drivers.strangers import Strangers
 from gossamer_mesh.drivers.streams import Streams
 from gossamer_mesh.drivers.tags import pack_tags, printable, unpack_tags
-from gossamer_mesh.errors import JoinError, ListenError, MisuseError, PeerError
+from gossamer_mesh.errors import IdentityTakenError, JoinError, ListenError, MisuseError, PeerError
 from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import Seal
@@ -72,6 +74,8 @@ class Mesh:
         self._seal = Seal(config.keyring, config.mesh_name)
         self._datagrams = Datagrams(datagrams)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        self._snapshots = SnapshotFile(config.snapshot_file)
+        snapshot = self._snapshots.read()
         self._swim = Swim(
             config=config.tuning,
             codec=Codec(
@@ -93,18 +97,27 @@ class Mesh:
             ),
             now_ms=_now_ms(),
             admits=config.admits,
+            snapshot=snapshot,
         )
+        if self._swim.statistics().get("snapshots_rejected"):
+            self._snapshots.say_broken()
         certificates = Certificates(config.keyring, config.mesh_name, config.identity)
         self._streams = Streams(certificates, self._address_of, config.admits)
         self.handle(FRAME, Handler(self._take_frame, STREAM_FRAME_BYTES_MAX, FRAME_READ_TIMEOUT_S))
         self._met: OrderedDict[Address, None] = OrderedDict()
         self._strangers = Strangers(
-            self._seal, self._streams.links, config.mesh_name, self._met.__contains__
+            self._seal,
+            self._streams.links,
+            config.mesh_name,
+            self.node_id,
+            self._met.__contains__,
         )
         self._events = MemberEvents()
         self._seen: dict[str, tuple[CoreMember, Member]] = {}
         self._joins: list[_JoinCall] = []
         self._left = trio.Event()
+        self.failure: IdentityTakenError | None = None
+        self.failed = trio.Event()
         self._timer_changed = trio.Event()
         self._sleeping_until_ms: float = inf
 
@@ -189,6 +202,7 @@ class Mesh:
         self._swim.leave(_now_ms())
         self._pump()
         await self._left.wait()
+        await self._snapshots.write(self._swim.snapshot())
 
     def send_nowait(self, node_id: str, message: bytes) -> bool:
         """Queues a message for one member. Messages of one sender arrive in order, at most once.
@@ -265,6 +279,7 @@ class Mesh:
             nursery.start_soon(self._run_timer)
             nursery.start_soon(self._run_seeds)
             nursery.start_soon(self._strangers.run)
+            nursery.start_soon(self._run_snapshots)
             if self._config.discovery:
                 nursery.start_soon(self._run_discovery)
 
@@ -302,6 +317,12 @@ class Mesh:
             found=found,
         )
 
+    async def _run_snapshots(self) -> None:
+        while True:
+            await trio.sleep(SNAPSHOT_INTERVAL_S)
+            if not self._left.is_set():  # then `leave` keeps the last one
+                await self._snapshots.write(self._swim.snapshot())
+
     async def _run_discovery(self) -> None:
         def found(address: Address) -> None:
             if address not in {member.address for member in self._swim.present()}:
@@ -330,8 +351,17 @@ class Mesh:
         while (event := self._swim.next_event()) is not None:
             if isinstance(event, events.MemberEvent):
                 self._take_member_event(event)
-            elif isinstance(event, (events.LeaveDone, events.IdentityTaken)):
+            elif isinstance(event, events.LeaveDone):
                 self._left.set()
+            elif isinstance(event, events.IdentityTaken):
+                self._end_as_taken(event.address)
+            elif isinstance(event, events.NameTaken):
+                name = printable(event.member.profile.name)
+                self._streams.links.log_once(
+                    event.member.id,
+                    "name",
+                    f"has the name {name!r}, and so has {event.other_id}; name nodes differently",
+                )
             elif isinstance(event, (events.JoinAnswered, events.JoinUnanswered)):
                 for call in self._joins:
                     call.take(event.address, isinstance(event, events.JoinAnswered))
@@ -354,6 +384,15 @@ class Mesh:
     async def _take_frame(self, sender: str, frame: bytes) -> None:
         self._swim.receive_stream_frame(frame, sender, _now_ms())
         self._pump()
+
+    def _end_as_taken(self, address: Address) -> None:
+        self.failure = IdentityTakenError(
+            f"another process at {address[0]}:{address[1]} has the identity {self.node_id} of this "
+            "node; stop one of the two, and where its key file was copied, delete the copy: a new "
+            "one is made at the start."
+        )
+        self._left.set()
+        self.failed.set()
 
     # Small things.
 
@@ -414,6 +453,8 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
     Raises:
         ListenError: the address cannot be bound; nothing was started.
         MisuseError: a field of the configuration is out of its bounds; nothing was started.
+        IdentityTakenError: at the end of the block, which is cancelled: another process has this
+            node's identity.
     """
     datagrams, listener = await bind(config.host, config.port)
     with datagrams, listener:
@@ -421,6 +462,7 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mesh._run)
+            nursery.start_soon(_cancel_when, mesh.failed, nursery.cancel_scope)
             try:
                 yield mesh
             except Exception as error:  # the caller's own; a nursery would make a group of it
@@ -428,6 +470,13 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+        if mesh.failure is not None:
+            raise mesh.failure
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 async def _advertised(config: MeshConfig, bound: socket.socket) -> Address:

@@ -34,16 +34,22 @@ class Strangers:
     Args:
         seal: that did not open them.
         links: to look who is there.
-        mesh_name: for the sentence.
+        mesh_name, own_id: for the sentences.
         is_ours: whether an address is, or was, a member's or a seed's.
     """
 
     def __init__(
-        self, seal: Seal, links: Links, mesh_name: str, is_ours: Callable[[Address], bool]
+        self,
+        seal: Seal,
+        links: Links,
+        mesh_name: str,
+        own_id: str,
+        is_ours: Callable[[Address], bool],
     ) -> None:
         self._seal = seal
         self._links = links
         self._mesh_name = mesh_name
+        self._own_id = own_id
         self._is_ours = is_ours
         self._doubted: Address | None = None
         self._doubt = trio.Event()
@@ -73,7 +79,7 @@ class Strangers:
             await self._doubt.wait()
             assert self._doubted is not None
             _, error = await self._look_into(self._doubted)
-            if isinstance(error, ForeignMeshError):
+            if isinstance(error, ForeignMeshError):  # anything else is no news
                 log.error("%s", error)
             await trio.sleep(LOOK_INTERVAL_S)
             self._doubt, self._doubted = trio.Event(), None
@@ -109,9 +115,10 @@ class Strangers:
             with trio.move_on_after(ADMISSION_WAIT_S) as silence, suppress(*BROKEN):
                 await link.stream.receive_some(1)
             if not silence.cancelled_caught:
-                return 0, ForeignMeshError(
+                return 0, JoinError(
                     f"the member at {where} closes this node's connections: it may keep a list of "
-                    "members, without this one on it; on that machine run: gossamer key trust"
+                    "members, without this one on it; on that machine run: gossamer key trust "
+                    f"{self._own_id}"
                 )
         finally:
             await trio.aclose_forcefully(link.stream)

@@ -61,8 +61,9 @@ PING_REQUEST = 2
 GOSSIP = 3
 SYNC = 4
 STATE = 5
+NACK = 6
 
-KINDS = (PING, ACK, PING_REQUEST, GOSSIP, SYNC, STATE)
+KINDS = (PING, ACK, PING_REQUEST, GOSSIP, SYNC, STATE, NACK)
 
 DATAGRAM_BYTES_MAX = 1_400
 """What crosses every network unfragmented, tunnels included (memberlist UDPBufferSize)."""
@@ -168,7 +169,8 @@ class Frame:
         kind: one of `KINDS`.
         sender: id of the member that sent it.
         sequence: pairs a question with its answer.
-        target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; else "".
+        target: PING: who is meant; PING_REQUEST: whom to ping; ACK: who is alive; NACK: who did
+            not answer; else "".
         address: PING_REQUEST: where the target is; else None.
         updates: those that could be read.
         digest: of a table (`digest`): how many members it has present, how many buckets, and in
@@ -272,7 +274,7 @@ class Codec:
     def _signed(self, state: int, said: "list[object]") -> Update | None:
         body = self.pack(said)
         signature = self._signer.sign(_message(state, body))
-        return self._update_of(bytes((state,)) + self._signer.public_key + signature + body)
+        return self.read_update(bytes((state,)) + self._signer.public_key + signature + body)
 
     def encode(
         self,
@@ -352,7 +354,7 @@ class Codec:
             if not isinstance(place, list) or len(place) < 2 or not is_address(place[0], place[1]):
                 return None
             address = (place[0], place[1])
-        if kind in (PING, ACK, PING_REQUEST) and target == b"":
+        if kind in (PING, ACK, PING_REQUEST, NACK) and target == b"":
             return None
         if kind == PING_REQUEST and address is None:
             return None
@@ -360,7 +362,7 @@ class Codec:
         for blob in blobs:
             update = None
             if isinstance(blob, bytes):
-                update = self._update_of(blob)
+                update = self.read_update(blob)
             if update is None:
                 self.updates_rejected += 1
             else:
@@ -380,7 +382,8 @@ class Codec:
             digest=digest,
         )
 
-    def _update_of(self, encoded: bytes) -> Update | None:
+    def read_update(self, encoded: bytes) -> Update | None:
+        """Reads one update; None for anything else."""
         if encoded[:1] == bytes((ALIVE,)) or encoded[:1] == bytes((LEFT,)):
             return self._own_word_of(encoded) if len(encoded) <= CLAIM_BYTES_MAX else None
         return self._verdict_of(encoded) if len(encoded) <= VERDICT_BYTES_MAX else None

@@ -17,17 +17,22 @@ BOUNDS = {
     "probe_interval_ms": (50, 60_000),
     "probe_timeout_ms": (20, 30_000),
     "indirect_probes": (0, 16),
+    "awareness_max": (1, 64),
+    "buddy_system": (0, 1),
     "suspicion_multiplier": (1, 32),
+    "suspicion_max_multiplier": (1, 32),
+    "suspicion_confirmations": (0, 16),
     "retransmit_multiplier": (1, 32),
     "gossip_interval_ms": (20, 60_000),
     "gossip_fanout": (1, 16),
+    "gossip_to_dead_ms": (0, 3_600_000),
     "sync_interval_ms": (500, 3_600_000),
     "sync_frames_max": (1, 1_024),
     "reconnect_interval_ms": (500, 3_600_000),
     "join_retry_ms": (50, 60_000),
     "join_attempts": (1, 100),
     "leave_timeout_ms": (0, 60_000),
-    "stall_ms": (20, 60_000),
+    "stall_ms": (0, 60_000),
     "tombstone_ms": (1_000, 30 * 86_400_000),
     "members_max": (2, 100_000),
     "gone_max": (1, 100_000),
@@ -61,6 +66,12 @@ class Config:
     indirect_probes = 3
     """Members asked to ping for us when a direct ping stays unanswered. memberlist 3: with 25 %
     loss each way, a live member fails a direct ping in 44 % of cases, all four ways in 14 %."""
+
+    awareness_max = 8
+    buddy_system = 1
+    suspicion_max_multiplier = 6
+    suspicion_confirmations = 2
+    gossip_to_dead_ms = 30_000
 
     suspicion_multiplier = 4
     """Suspicion lasts multiplier · max(1, log10 N) · probe interval: 2 s up to ten members, 4 s
@@ -161,6 +172,24 @@ def suspicion_timeout_ms(config: Config, member_count: int) -> int:
     """multiplier · max(1, log10 N) · probe interval (memberlist `suspicionTimeout`)."""
     scale = max(100, log10_hundredths(member_count))
     return config.suspicion_multiplier * scale * config.probe_interval_ms // 100
+
+
+def confirmations_wanted(config: Config, member_count: int) -> int:
+    """The configured number, or none where there are not so many others to confirm.
+
+    memberlist the same: `SuspicionMult` - 2, and none when N - 2 is less: without the accuser
+    and the suspect.
+    """
+    wanted = config.suspicion_confirmations
+    return wanted if member_count - 2 >= wanted else 0
+
+
+def nack_after_ms(config: Config) -> int:
+    """4 ÷ 5 of what remains to the asker: its interval less its timeout, in good health.
+
+    The last fifth is for the nack's way (Lifeguard §IV.A: at 80 % of the timeout).
+    """
+    return (config.probe_interval_ms - config.probe_timeout_ms) * 4 // 5
 
 
 def retransmit_limit(config: Config, member_count: int) -> int:

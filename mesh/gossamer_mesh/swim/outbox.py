@@ -6,6 +6,7 @@ order, but cost a connection.
 """
 
 from gossamer_mesh.swim.config import retransmit_limit
+from gossamer_mesh.swim.state import SUSPECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,8 +103,13 @@ class Outbox:
         )
 
     def _verdict_on(self, receiver: str) -> list[bytes]:
+        """What the receiver must object to: first of all, so that it always fits."""
         held = self._members.get(receiver)
-        return [] if held is None else held.words_for_itself()
+        if held is None or not held.verdict:
+            return []
+        if held.state == SUSPECT and not self._config.buddy_system:
+            return []
+        return held.words_for_itself()
 
     def put(
         self,

@@ -27,13 +27,14 @@ answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 """
 
 from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim import snapshot as snapshots
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
     GOSSIP,
-    INCARNATION_MAX,
+    NACK,
     PING,
     PING_REQUEST,
     SEQUENCE_MAX,
@@ -43,26 +44,21 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.conflicts import Names
 from gossamer_mesh.swim.events import (
     IdentityTaken,
     JoinUnanswered,
     LeaveDone,
-    MemberEvent,
-    NameTaken,
 )
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
+from gossamer_mesh.swim.own import OBJECT, YIELD, Own
 from gossamer_mesh.swim.prober import Prober
 from gossamer_mesh.swim.state import (
     ALIVE,
-    CHANGED,
     DEAD,
-    DIED,
     GONE,
-    JOINED,
-    NOTHING,
+    LEFT,
     PRESENT,
     SUSPECT,
     TRANSITIONS,
@@ -71,6 +67,7 @@ from gossamer_mesh.swim.state import (
 )
 from gossamer_mesh.swim.suspicion import Suspicions
 from gossamer_mesh.swim.sync import Sync
+from gossamer_mesh.swim.telling import Telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,24 +125,24 @@ class Swim:
         self._codec = codec
         self._rng = rng
         self._now_ms = now_ms
-        self._members = Members()
+        self._members = Members(node_id)
+        self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions()
         self._asked_at_ms: dict[str, int] = {}
-        self._names = Names()
-        self._overruled = 0
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
         self._sequence = rng.bits()
         self._outbox = Outbox(node_id, config, codec, self._members, self._broadcasts)
-        self._events: list[Event] = []
         self._counts: dict[str, int] = {}
         self._prober = Prober(
+            node_id=node_id,
             config=config,
             rng=rng,
             members=self._members,
             outbox=self._outbox,
+            health=self._health,
             next_sequence=self._next_sequence,
             count=self._count,
             now_ms=now_ms,
@@ -177,18 +174,23 @@ class Swim:
             now_ms=now_ms,
         )
         self._gossip_ms = now_ms
-        claim = codec.claim(incarnation, profile)
-        self._members.put(member_of(claim, profile, now_ms))
-        self._names.follow(None, self.own)
+        self._own = Own(
+            codec=codec,
+            members=self._members,
+            count=self._count,
+            incarnation=incarnation,
+            profile=profile,
+            now_ms=now_ms,
+        )
+        self._telling = Telling(codec, config.events_max, self._count)
+        self._telling.follow_name(None, self.own)
 
     # What the owner sees.
 
     @property
     def own(self) -> Member:
         """This member itself."""
-        own = self._members.get(self.node_id)
-        assert own is not None
-        return own
+        return self._own.member
 
     def member(self, id: str) -> Member | None:
         """Anyone known, the dead and departed of late included."""
@@ -203,8 +205,9 @@ class Swim:
         """Counters since the start, and gauges."""
         return self._counts | {
             "members_present": len(self._members.present()),
-            "members_gone": len(self._members.ids()) - len(self._members.present()),
+            "members_gone": self._members.gone_count(),
             "suspicions": len(self._suspicions),
+            "health_score": self._health.score,
             "broadcasts_waiting": len(self._broadcasts),
             "broadcasts_dropped": self._broadcasts.dropped,
             "relays": self._prober.relay_count,
@@ -287,11 +290,8 @@ class Swim:
                 continue
             self._suspicions.end(id)
             self._members.forget(id)
-            self._names.follow(member, None)
-            if member.is_present:
-                self._count("members_expelled")
-                verdict = self._codec.verdict(DEAD, id, member.incarnation, self.node_id)
-                self._tell(MemberEvent(DIED, member.after(verdict, now_ms)))
+            self._count("members_expelled")
+            self._telling.tell_expelled(member, now_ms)
 
     # The verbs.
 
@@ -349,6 +349,8 @@ class Swim:
             )
         elif frame.kind == ACK:
             self._prober.handle_ack(frame, by_stream=by_stream)
+        elif frame.kind == NACK:
+            self._prober.handle_nack(frame)
         elif frame.kind == PING_REQUEST:
             self._prober.relay(frame, address, self._now_ms)
         elif frame.kind == SYNC:
@@ -364,11 +366,7 @@ class Swim:
         self._now_ms = now_ms
         if due_ms is None or due_ms > now_ms:
             return
-        late_ms = now_ms - due_ms
-        if late_ms > self._config.stall_ms:
-            self._count("stalls")
-            self._suspicions.put_off(late_ms)
-            self._prober.put_off(late_ms)
+        self._take_lateness(now_ms - due_ms)
         self._run_probe()
         for id in self._suspicions.expired(now_ms):
             self._pass_verdict(DEAD, id)
@@ -389,7 +387,7 @@ class Swim:
         suspicion_ms = self._suspicions.timer_ms()
         if suspicion_ms is not None:
             timers.append(suspicion_ms)
-        if len(self._broadcasts) and self._peers():
+        if len(self._broadcasts) and self._has_hearers():
             timers.append(self._gossip_ms)
         return min(timers)
 
@@ -403,7 +401,7 @@ class Swim:
 
     def next_event(self) -> "Event | None":
         """Takes the oldest event."""
-        return self._events.pop(0) if self._events else None
+        return self._telling.take()
 
     # Words on members.
 
@@ -442,6 +440,8 @@ class Swim:
         ):
             if update.state == ALIVE and not known.is_present:
                 self._ask_whether_alive(known)
+            elif update.state == SUSPECT and update.incarnation == known.incarnation:
+                self._confirm(update)
             return
         if (state, update.state) not in TRANSITIONS:
             self._count("updates_ignored")
@@ -457,42 +457,21 @@ class Swim:
         self._enter(known, update, hand_on=hand_on)
 
     def _hear_of_self(self, update: Update) -> None:
-        own = self.own
-        if self._leaving or update.incarnation < own.incarnation:
+        if self._leaving:
             return
-        if update.encoded == own.claim:
-            return
-        if update.state in (SUSPECT, DEAD) and update.incarnation > own.incarnation:
-            self._count("verdicts_ahead")
-            return
-        if not self._is_proved(update):
-            return
-        if update.profile is not None and self._is_yielded_to(update, update.profile):
-            return
-        # Suspected, dead, or another process of ours: object with a newer word.
-        self._count("refutations")
-        self._say(update.incarnation + 1, own.profile)
-
-    def _is_yielded_to(self, update: Update, other: Profile) -> bool:
-        """Whether another process of our identity is alive too, and the one to stay.
-
-        A process that ended before we began cannot know our session: who overrules it is alive.
-        """
-        own = self.own.profile
-        self._overruled = other.session
-        if update.overruled != own.session:
-            return False
-        self._count("identity_conflicts")
-        if (own.session, own.host, own.port) >= (other.session, other.host, other.port):
-            return False
-        for address in self._joining.stop():
-            self._tell(JoinUnanswered(address))
-        self._leaving = True
-        self._left = True
-        self._prober.stop()
-        self._outbox.clear()
-        self._tell(IdentityTaken((other.host, other.port)))
-        return True
+        answer = self._own.answer_to(update)
+        if answer == OBJECT:
+            self._health.take(awareness.REFUTED)
+            self._say(update.incarnation + 1, self.own.profile)
+        elif answer == YIELD:
+            assert update.profile is not None  # only a claim comes from another process
+            for address in self._joining.stop():
+                self._tell(JoinUnanswered(address))
+            self._leaving = True
+            self._left = True
+            self._prober.stop()
+            self._outbox.clear()
+            self._tell(IdentityTaken((update.profile.host, update.profile.port)))
 
     def _is_proved(self, update: Update) -> bool:
         if self._codec.is_proved(update):
@@ -504,9 +483,7 @@ class Swim:
         return self._admits is None or self._admits(id)
 
     def _say(self, incarnation: int, profile: Profile) -> None:
-        claim = self._codec.claim(min(incarnation, INCARNATION_MAX), profile, self._overruled)
-        self._members.put(member_of(claim, profile, self._now_ms))
-        self._broadcast(claim)
+        self._broadcast(self._own.say(incarnation, profile, self._now_ms))
 
     def _enter(self, known: Member | None, update: Update, *, hand_on: bool) -> None:
         """Takes an update that wins, with all that follows from it."""
@@ -517,8 +494,7 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            timeout_ms = tuning.suspicion_timeout_ms(self._config, len(self._members.present()))
-            self._suspicions.start(member.id, self._now_ms + timeout_ms)
+            self._start_suspicion(update)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
@@ -528,35 +504,40 @@ class Swim:
                 self._sync.hurry(member.id, self._now_ms)
         if hand_on:
             self._broadcast(update)
-        self._tell_change(known, member)
-        namesake = self._names.follow(known, member)
-        if namesake is not None:
-            self._count("names_taken")
-            self._tell(NameTaken(member, namesake))
+        self._telling.tell_change(known, member)
         if not member.is_present:
+            self._prober.remove(member.id)
             self._forget_surplus()
 
-    def _tell_change(self, known: Member | None, member: Member) -> None:
-        state = UNKNOWN if known is None else known.state
-        kind = TRANSITIONS[(state, member.state)]
-        if known is not None and known.is_present and member.state == ALIVE:
-            if known.profile.session != member.profile.session:
-                # A new process under the old id: what the old one held is lost.
-                verdict = self._codec.verdict(DEAD, known.id, known.incarnation, self.node_id)
-                self._tell(MemberEvent(DIED, known.after(verdict, self._now_ms)))
-                kind = JOINED
-            elif kind == CHANGED and known.profile.same_as(member.profile):
-                kind = NOTHING
-        if kind != NOTHING:
-            self._tell(MemberEvent(kind, member))
+    def _start_suspicion(self, update: Update) -> None:
+        count = len(self._members.present())
+        least_ms = tuning.suspicion_timeout_ms(self._config, count)
+        self._suspicions.start(
+            update.id,
+            update.by,
+            wanted=tuning.confirmations_wanted(self._config, count),
+            least_ms=least_ms,
+            greatest_ms=least_ms * self._config.suspicion_max_multiplier,
+            now_ms=self._now_ms,
+        )
+
+    def _confirm(self, update: Update) -> None:
+        """A suspicion that we hold, by another accuser: handed on while it shortens anything."""
+        if self._members.is_present(update.by) and self._suspicions.confirm(update.id, update.by):
+            self._count("confirmations")
+            self._broadcast(update)
 
     def _pass_verdict(self, state: int, id: str) -> None:
         """SUSPECT or DEAD by what we saw ourselves."""
         known = self._members.get(id)
-        if known is not None and (known.state, state) in TRANSITIONS:
-            self._count("suspected" if state == SUSPECT else "declared_dead")
-            verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
-            self._enter(known, verdict, hand_on=True)
+        if known is None or not known.is_present:
+            return
+        verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
+        if known.state == state:
+            self._confirm(verdict)
+            return
+        self._count("suspected" if state == SUSPECT else "declared_dead")
+        self._enter(known, verdict, hand_on=True)
 
     def _ask_whether_alive(self, member: Member) -> None:
         """Someone holds alive whom we hold gone: the ping carries our verdict, for objection."""
@@ -568,32 +549,40 @@ class Swim:
             )
 
     def _forget_surplus(self) -> None:
-        gone = self._members.gone()
-        oldest_ms = self._now_ms - self._config.tombstone_ms
-        for index, member in enumerate(gone):
-            if member.id == self.node_id:
-                continue
-            if member.since_ms < oldest_ms or len(gone) - index > self._config.gone_max:
-                self._members.forget(member.id)
-                self._asked_at_ms.pop(member.id, None)
+        before_ms = self._now_ms - self._config.tombstone_ms
+        for id in self._members.forget_surplus(before_ms, self._config.gone_max):
+            self._asked_at_ms.pop(id, None)
 
     # What time brings.
+
+    def _take_lateness(self, late_ms: int) -> None:
+        """A timer that fires much too late: we were asleep, and the others' answers lie unread."""
+        if self._config.stall_ms and late_ms > self._config.stall_ms:
+            self._count("stalls")
+            self._health.take(awareness.WOKE_LATE)
+            self._suspicions.put_off(late_ms)
+            self._prober.put_off(late_ms)
 
     def _run_probe(self) -> None:
         if self._leaving:
             return
-        failed = self._prober.handle_timer(self._peers(), self._now_ms)
-        if failed is not None and self._is_alive(failed):
+        failed = self._prober.handle_timer(self._now_ms)
+        if failed is not None:
             self._pass_verdict(SUSPECT, failed)
 
     def _run_gossip(self) -> None:
         if self._gossip_ms > self._now_ms or not len(self._broadcasts):
             return
         self._gossip_ms = self._now_ms + self._config.gossip_interval_ms
-        for id in self._rng.sample(self._peers(), self._config.gossip_fanout):
-            member = self._members.get(id)
-            if member is not None and len(self._broadcasts):
-                self._outbox.send(GOSSIP, member.address, id, 0)
+        hearers = self._members.draw(
+            self._rng,
+            self._config.gossip_fanout,
+            is_wanted=lambda member: member.state != LEFT,
+            gone_since_ms=self._now_ms - self._config.gossip_to_dead_ms,
+        )
+        for member in hearers:
+            if len(self._broadcasts):
+                self._outbox.send(GOSSIP, member.address, member.id, 0)
 
     def _run_sync(self) -> None:
         if self._sync.is_due_ms <= self._now_ms:
@@ -604,7 +593,7 @@ class Swim:
     def _run_leave(self) -> None:
         if not self._leaving or self._left:
             return
-        alone = not self._peers()
+        alone = self._members.peer_count() == 0
         if alone or not len(self._broadcasts) or self._leave_end_ms <= self._now_ms:
             self._left = True
             self._tell(LeaveDone())
@@ -623,17 +612,12 @@ class Swim:
             self._broadcasts.put(update.id, update.encoded)
 
     def _tell(self, event: "Event") -> None:
-        if len(self._events) >= self._config.events_max:
-            self._events.pop(0)
-            self._count("events_dropped")
-        self._events.append(event)
+        self._telling.tell(event)
 
-    def _peers(self) -> list[str]:
-        return [id for id in self._members.present() if id != self.node_id]
-
-    def _is_alive(self, id: str) -> bool:
-        member = self._members.get(id)
-        return member is not None and member.state == ALIVE
+    def _has_hearers(self) -> bool:
+        return self._members.peer_count() > 0 or self._members.has_gone_since(
+            self._now_ms - self._config.gossip_to_dead_ms
+        )
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % SEQUENCE_MAX + 1
