@@ -10,7 +10,7 @@ from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import Grant, LeaseId, Offer, TopicTerms
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.testing import two_choices
-from gossamer_mesh.testing.lease_bench import LOCK_MS, ClaimerBench
+from gossamer_mesh.testing.lease_bench import CONFIG, LOCK_MS, ClaimerBench
 
 
 def view(
@@ -31,7 +31,7 @@ def job(key: str = "j", *, payload: bytes = b"", priority: int = 0, counter: int
 
 def chosen(holders: dict[str, HolderView], one: Lease | None = None, tries: int = 60) -> set[str]:
     rng = Rng(3)
-    found = {granting.choose(holders, one or job(), rng) for _ in range(tries)}
+    found = {granting.choose(holders, one or job(), CONFIG, rng) for _ in range(tries)}
     return {each for each in found if each is not None}
 
 
@@ -61,7 +61,7 @@ def test_of_two_warm_nodes_the_one_with_more_credit_is_chosen() -> None:
 def test_between_equals_no_node_is_always_the_first() -> None:
     rng = Rng(7)
     holders = {f"h{number}": view(5) for number in range(4)}
-    counted = Counter(granting.choose(holders, job(), rng) for _ in range(400))
+    counted = Counter(granting.choose(holders, job(), CONFIG, rng) for _ in range(400))
     assert set(counted) == set(holders) and min(counted.values()) > 60, counted
 
 
@@ -69,8 +69,8 @@ def test_the_same_seed_chooses_the_same() -> None:
     holders = {f"h{number}": view(5) for number in range(4)}
     again = dict(reversed(holders.items()))  # a dict has no order that counts
     one, other = Rng(5), Rng(5)
-    assert [granting.choose(holders, job(), one) for _ in range(50)] == [
-        granting.choose(again, job(), other) for _ in range(50)
+    assert [granting.choose(holders, job(), CONFIG, one) for _ in range(50)] == [
+        granting.choose(again, job(), CONFIG, other) for _ in range(50)
     ]
 
 
@@ -85,7 +85,7 @@ def test_the_highest_priority_goes_first_and_then_the_oldest() -> None:
         )
     }
     taken = []
-    while (one := granting.pick({"h": view(9)}, waiting, "h", True)) is not None:
+    while (one := granting.pick({"h": view(9)}, waiting, "h", True, CONFIG)) is not None:
         taken.append(one.id.key)
         del waiting[one.id.key]
     assert taken == ["urgent", "old", "young", "humble"]
@@ -116,3 +116,28 @@ def test_a_lost_lease_runs_sooner_in_the_next_free_slot_of_all_than_in_one_of_tw
             next_ms = two_choices.percentiles_ms(1, holders, work_ms, False, varies)
             two_ms = two_choices.percentiles_ms(1, holders, work_ms, True, varies)
             assert next_ms[0] < two_ms[0] and next_ms[1] < two_ms[1]
+
+
+def test_large_payloads_go_one_after_the_other_and_are_not_given_back() -> None:
+    """With all under way at once, the last arrive after their grants were taken for lost."""
+    half = CONFIG.under_way_bytes_max // 2
+    bench = ClaimerBench()
+    bench.heartbeat("h1")
+    bench.offer("h1", 9, bytes_free=2**26)
+    for key in ("j1", "j2", "j3", "j4"):
+        bench.activate(key, payload=bytes(half))
+    sent = bench.sent(Grant)
+    assert [grant.lease.key for _, grant in sent] == ["j1", "j2"]
+    assert bench.claimer.events() == []
+    assert bench.claimer.credit() == 5
+    bench.offer("h1", 7, seen=sent[-1][1].lease.counter, bytes_free=2**26)
+    assert [grant.lease.key for _, grant in bench.sent(Grant)] == ["j3", "j4"]
+
+
+def test_a_payload_beyond_the_bound_goes_alone() -> None:
+    bench = ClaimerBench()
+    bench.heartbeat("h1")
+    bench.offer("h1", 9, bytes_free=2**26)
+    bench.activate("j1", payload=bytes(CONFIG.under_way_bytes_max + 1))
+    bench.activate("j2")
+    assert [grant.lease.key for _, grant in bench.sent(Grant)] == ["j1"]

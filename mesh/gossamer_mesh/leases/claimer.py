@@ -55,7 +55,7 @@ from gossamer_mesh.swim.rng import Rng
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
-    from gossamer_mesh.leases.mirroring import Row
+    from gossamer_mesh.leases.standby import Orphan
 
 _HOLDER = "holder"
 """What a timer is for, beside a lease."""
@@ -173,7 +173,8 @@ class Claimer(EngineSide):
                 self._send(older.holder, Revoke(older.id, "the engine gave the job out anew"))
             self._table.forget(older, "the engine gave the job out anew")
         self._enter(new, now_ms)
-        if new.state == states.WAITING:
+        waits = new.state == states.WAITING
+        if waits and not granting.may_wait(self._holders, self._table.waiting, new):
             # More than was asked for, or its credit went while the poll was open: not ours to keep.
             self._release(new, NO_ROOM, now_ms)
 
@@ -401,14 +402,15 @@ class Claimer(EngineSide):
         else:
             self._standby.receive_end(sender, message)
 
-    def _take_over(self, rows: "list[tuple[Row, int]]", now_ms: int) -> None:
+    def _take_over(self, rows: "list[Orphan]", now_ms: int) -> None:
         """Looks after the leases of a claimer that is gone, as `takeover` decides."""
-        for row, lock_end_ms in rows:
+        for row, lock_end_ms, heard_ms in rows:
             step = takeover.decide(row, lock_end_ms, self._alive, now_ms)
             known = self._table.get(row.lease.key) or self._table.settled.get(row.lease)
             if known is not None or step == takeover.SKIP:
                 continue
             one = takeover.inherit(row, lock_end_ms, now_ms)
+            one.free_until_ms = heard_ms + self._config.poll_ms_max
             self._enter_inherited(one, row.holder or None)
             if step == takeover.ASK:
                 self._send(row.holder, Inherit(row.lease))
@@ -453,16 +455,18 @@ class Claimer(EngineSide):
 
     def _grant(self, one: Lease, now_ms: int) -> None:
         """Gives a waiting lease to a holder, if there is one for it."""
-        best = granting.choose(self._holders, one, self._rng)
+        best = granting.choose(self._holders, one, self._config, self._rng)
         if best is not None:
             self._grant_to(one, best, now_ms)
 
     def _grant_waiting(self, member_id: str, by_heartbeat: bool, now_ms: int) -> None:
         """Spends one holder's new credit; nobody else has any that fits, or nothing would wait."""
-        one = granting.pick(self._holders, self._table.waiting, member_id, by_heartbeat)
-        while one is not None:
+        waiting = self._table.waiting
+        while True:
+            one = granting.pick(self._holders, waiting, member_id, by_heartbeat, self._config)
+            if one is None:
+                return
             self._grant_to(one, member_id, now_ms)
-            one = granting.pick(self._holders, self._table.waiting, member_id, by_heartbeat)
 
     def _grant_to(self, one: Lease, member_id: str, now_ms: int) -> None:
         self._counts["granted"] += 1

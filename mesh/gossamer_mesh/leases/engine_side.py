@@ -10,7 +10,9 @@ Calls are events (`Extend`, `Report`, `Release`); their ends come back through `
    told to stop (`Revoke`), one that keeps an outcome is told to forget it (`Settled`).
 3. One call at a time for a lease: what is to end it waits for a renewal that is under way, or the
    renewal could arrive behind it and lock for nobody what was just released or failed.
-4. What goes back to the engine is sent until it answers or the lock has ended by itself.
+4. What goes back to the engine is sent until it answers or the lock has ended by itself. What was
+   a dead claimer's is sent each second while a poll of that one may be open: both Camundas give a
+   job to a poll whose asker is gone, and lock it for nobody. It ends at once when it comes to us.
 """
 
 from gossamer_mesh.leases import lease as states
@@ -93,6 +95,10 @@ class EngineSide:
             one.tries += 1
             pause_ms = min(self._config.retry_max_ms, 100 * 2 ** min(one.tries, 10))
             one.retry_at_ms = now_ms + max(pause_ms, retry_after_ms)
+            self._table.arm(one)
+            return
+        if one.state == states.RELEASING and now_ms < one.free_until_ms:
+            one.retry_at_ms = now_ms + self._config.heartbeat_ms
             self._table.arm(one)
             return
         # A release is not tried for longer than the lock lasts: then it has ended by itself.

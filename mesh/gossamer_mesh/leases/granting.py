@@ -31,12 +31,12 @@ CROWD = 2
 """A warm holder is passed over when another has more than so many times its credit."""
 
 
-def choose(holders: "Holders", one: "Lease", rng: "Rng") -> "str | None":
+def choose(holders: "Holders", one: "Lease", config: "LeaseConfig", rng: "Rng") -> "str | None":
     """The holder that gets this lease; None when nobody takes it."""
     credits = {
         member_id: holder.credit()
         for member_id, holder in holders.items()
-        if one.topic in holder.topics and holder.takes(len(one.payload))
+        if one.topic in holder.topics and holder.takes(len(one.payload), config.under_way_bytes_max)
     }
     if not credits:
         return None
@@ -53,7 +53,11 @@ def choose(holders: "Holders", one: "Lease", rng: "Rng") -> "str | None":
 
 
 def pick(
-    holders: "Holders", waiting: "Waiting", member_id: str, by_heartbeat: bool
+    holders: "Holders",
+    waiting: "Waiting",
+    member_id: str,
+    by_heartbeat: bool,
+    config: "LeaseConfig",
 ) -> "Lease | None":
     """What waits and goes to this holder next, as it has new credit; None when nothing does.
 
@@ -67,10 +71,24 @@ def pick(
         one
         for one in waiting.values()
         if one.topic in holder.topics
-        and holder.takes(len(one.payload))
+        and holder.takes(len(one.payload), config.under_way_bytes_max)
         and (by_heartbeat or one.holder != member_id)
     ]
     return min(fitting, key=_turn) if fitting else None
+
+
+def may_wait(holders: "Holders", waiting: "Waiting", one: "Lease") -> bool:
+    """Whether a job without a holder has a slot all the same, and waits only for the way there.
+
+    Its payload may have to wait until what is under way has arrived; that takes milliseconds.
+    """
+    slots = 0
+    fits = False
+    for holder in holders.values():
+        if one.topic in holder.topics:
+            slots += holder.credit()
+            fits = fits or holder.fits(len(one.payload))
+    return fits and slots >= sum(1 for other in waiting.values() if other.topic == one.topic)
 
 
 def room(holders: "Holders", waiting: "Waiting", topic: "str | None") -> int:

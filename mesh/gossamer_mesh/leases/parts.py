@@ -14,7 +14,7 @@ PARTS_MAX = 8
 """More claimers than this poll no engine: each costs it a poll, and Camunda 7 answers 500 past
 200 waiting polls of all its clients."""
 
-JOBS_PER_S_MAX = 500
+JOBS_PER_S_MAX = 300
 """Jobs that one claimer settles a second at most."""
 
 BYTES_PER_S_MAX = 25_000_000

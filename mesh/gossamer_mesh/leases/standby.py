@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.lease import Lease
     from gossamer_mesh.leases.mirroring import AboutMirror
 
+    Orphan = tuple[Row, int, int]
+    """A row, the end of its lock, and when its claimer was heard last."""
+
     Told = tuple[int, str | None, str, int, int, int]
 
 MIRRORS_MAX = 4
@@ -176,13 +179,13 @@ class Standby:
 
     def receive(
         self, sender: str, message: Mirror, now_ms: int
-    ) -> "tuple[MirrorAsk | None, list[tuple[Row, int]]]":
+    ) -> "tuple[MirrorAsk | None, list[Orphan]]":
         """Takes a part of a picture.
 
         Returns: what to ask the sender for, if anything; and the rows of a process of the sender
             that has ended, as another speaks now.
         """
-        orphans: list[tuple[Row, int]] = []
+        orphans: list[Orphan] = []
         picture = self._pictures.get(sender)
         if picture is not None and picture.session != message.session:
             orphans = self.take(sender)
@@ -211,13 +214,13 @@ class Standby:
         if picture is not None and picture.session == message.session:
             del self._pictures[sender]
 
-    def take(self, member_id: str) -> "list[tuple[Row, int]]":
-        """What is known of a claimer that is gone, by key, each with its lock's end; taken once."""
+    def take(self, member_id: str) -> "list[Orphan]":
+        """What is known of a claimer that is gone, by key; taken once."""
         picture = self._pictures.pop(member_id, None)
         self._asked_ms.pop(member_id, None)
         if picture is None:
             return []
-        return [picture.rows[key] for key in sorted(picture.rows)]
+        return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
 
     def keys(self) -> "list[str]":
         """Jobs of others that are mirrored here, sorted."""

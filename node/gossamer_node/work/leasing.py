@@ -86,6 +86,7 @@ class Leasing:
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
         self._groups: set[str] = set()
+        self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
         self._infos: dict[str, EngineInfo] = {}
         self._unreadable: set[str] = set()
@@ -267,10 +268,11 @@ class Leasing:
         alive = {one.id for one in members} | {self._mesh.node_id}
         self._holder.set_members(alive)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
-        served = {
+        mine = [
             electing.group_to_serve(members, self._mesh.node_id, elections, name)
             for name in engines
-        }
+        ]
+        self._served = {group for group in mine if group is not None}
         for group in sorted({*elections, *self._elections, *self._groups, *self._claimers}):
             name, election = electing.engine_of(group), elections.get(group)
             # What is left of a part that is no more goes to the claimer of the first.
@@ -282,7 +284,7 @@ class Leasing:
                     member=election.claimer if election else None,
                     standby=election.standby if election else None,
                 )
-            topics = self._executor.topics(name, self._slots) if group in served else []
+            topics = self._executor.topics(name, self._slots) if group in self._served else []
             self._holder.serve(group, topics)
             self._holder.set_claimer(group, heir.claimer if heir else None)
             elected = election is not None and election.claimer == self._mesh.node_id
@@ -347,11 +349,9 @@ class Leasing:
             if self._executor.follow(told, now_ms()):
                 self._holder.set_slots(self._executor.slots(self._slots))
                 changed = True
-            for group in self._groups:
-                name = electing.engine_of(group)
-                mine = electing.group_to_serve(members, self._mesh.node_id, self._elections, name)
-                if group == mine:
-                    self._holder.serve(group, self._executor.topics(name, self._slots))
+            for group in self._served:
+                topics = self._executor.topics(electing.engine_of(group), self._slots)
+                self._holder.serve(group, topics)
             if changed:
                 self._review()
 
