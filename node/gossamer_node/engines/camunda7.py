@@ -201,9 +201,14 @@ class Camunda7:
         # Nobody asks whose lock an unlock ends: a late one would end the lock of who has the job by
         # now, ourselves included. Nor would a lock time of 1 ms do, which is asked whose it is: an
         # unlock wakes the waiting polls, an expiring lock does not.
-        task = await self._rest.send("GET", f"/external-task/{quote(job.key, safe='')}")
-        if task.status == 200 and task.json_object().get("workerId", "") != job.worker_id:
-            return Settlement(Effect.NOT_OURS)
+        answer = await self._rest.send("GET", f"/external-task/{quote(job.key, safe='')}")
+        if answer.status == 200:
+            doing = f"tell who has job {job.key}"
+            task = self._object(answer, doing)
+            if "workerId" not in task:
+                raise self._rest.nonsense(doing)
+            if task["workerId"] != job.worker_id:
+                return Settlement(Effect.NOT_OURS)
         return await self._settle(job, "unlock", {})
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
