@@ -26,3 +26,15 @@ class JoinError(MeshError):
 
 class ForeignMeshError(JoinError):
     """A seed is a node with another mesh key or mesh name: asking again will not help."""
+
+
+class IdentityTakenError(MeshError):
+    """Another process has this node's key file, and the mesh took that one for the node."""
+
+
+class PeerError(MeshError):
+    """A member did not do what it was asked: out of reach, somebody else, or silent."""
+
+
+class OrderError(MeshError):
+    """An order is not to be followed: not of an operator, replayed, or not for this state."""

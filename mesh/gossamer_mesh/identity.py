@@ -1,20 +1,14 @@
-"""Keys: who a node is, and who may be in the mesh.
+"""Who a node is, and who may give orders: Ed25519 keys, each in a file of its own.
 
-A node's identity is an Ed25519 key in a file of its own; its id is the hash of the public key, so
-nobody can take the id without the key. The mesh key is a secret of 32 bytes that all members share
-(`gossamer key new` writes it). Files that other users can read are refused: a key seen once is a
-key lost. What TLS makes of both is `drivers/certificates.py`.
+A node's id is the hash of its public key, so nobody can take the id without the key. An operator's
+key signs orders (`orders`); nodes know it by its public half. Files that other users can read are
+refused: a key seen once is a key lost. Mesh keys are `keyring`'s; what TLS makes of both is
+`drivers/certificates.py`.
 """
 
-import base64
-import binascii
-import os
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -25,13 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from gossamer_mesh import keyfiles
 from gossamer_mesh.errors import KeyFileError
-from gossamer_mesh.seal import KEY_BYTES
-
-T = TypeVar("T")
 
 KEY_FILE_BYTES_MAX = 4_096
-"""A key file is some hundred bytes; a longer file is something else."""
+"""A private key in PEM is some hundred bytes; a longer file is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +45,7 @@ class Identity:
 
 def node_id_of(public_key: Ed25519PublicKey) -> str:
     """32 lowercase hex digits: the first 16 bytes of SHA-256 of the raw public key."""
-    raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return sha256(raw).digest()[:16].hex()
+    return sha256(_raw(public_key)).digest()[:16].hex()
 
 
 def load_or_create(path: Path) -> Identity:
@@ -64,76 +55,52 @@ def load_or_create(path: Path) -> Identity:
         KeyFileError: not an Ed25519 key, not readable, not writable, or open to other users.
     """
     if not path.exists():
-        return _create(path)
-    data = _read(path, "the node's key")
-    try:
-        key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:
-        raise KeyFileError(
-            f"{path} is no private key in PEM; move it away, and the node makes a new one."
-        ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileError(
-            f"{path} is a key of another kind than Ed25519; move it away, and the node makes one."
-        )
-    return Identity.of(key)
+        return Identity.of(_create(path, "the node's key"))
+    return Identity.of(_load(path, "the node's key", "move it away, and the node makes a new one"))
 
 
-def read_mesh_key(path: Path) -> bytes:
-    """Reads the mesh key: base64 of 32 bytes, in a file that only its owner may read.
+def create_operator_key(path: Path) -> str:
+    """Makes an operator's key (PKCS #8 PEM, mode 0600) and returns its public half, see
+    `operator_of`.
 
     Raises:
-        KeyFileError: missing, not readable, of another form, or open to other users.
+        KeyFileError: the file exists or cannot be made.
     """
-    data = _read(path, "the mesh key")
-    try:
-        key = base64.b64decode(data.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise KeyFileError(
-            f"{path} is not a mesh key (base64 of {KEY_BYTES} bytes); "
-            "copy the file of another member, or make one with: gossamer key new"
-        )
+    return operator_of(_create(path, "the operator's key"))
+
+
+def load_operator_key(path: Path) -> Ed25519PrivateKey:
+    """Reads an operator's key.
+
+    Raises:
+        KeyFileError: missing, not an Ed25519 key, not readable, or open to other users.
+    """
+    remedy = "name the file that `gossamer key new --operator` made"
+    return _load(path, "the operator's key", remedy)
+
+
+def operator_of(private_key: Ed25519PrivateKey) -> str:
+    """How nodes know an operator: the raw public key in 64 lowercase hex digits."""
+    return _raw(private_key.public_key()).hex()
+
+
+def _raw(public_key: Ed25519PublicKey) -> bytes:
+    return public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _create(path: Path, what: str) -> Ed25519PrivateKey:
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    keyfiles.create(path, pem, what)
     return key
 
 
-def _create(path: Path) -> Identity:
-    identity = Identity.generate()
-    pem = identity.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-    def write() -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Exclusive: of two nodes that start on one file, one fails instead of both sharing half.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-
-    _or_key_file_error(write, f"the node's key cannot be kept in {path}")
-    return identity
-
-
-def _read(path: Path, what: str) -> bytes:
-    def read() -> bytes:
-        with path.open("rb") as file:
-            # Of the open file, not of the name: nobody can change one for the other in between.
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyFileError(f"{path} is not a file; name the file of {what}.")
-            if mode & 0o077:
-                raise KeyFileError(
-                    f"{path} holds {what} and other users may use it (mode {mode & 0o777:04o}); "
-                    f"run: chmod 600 {path}"
-                )
-            return file.read(KEY_FILE_BYTES_MAX)
-
-    return _or_key_file_error(read, f"{what} cannot be read from {path}")
-
-
-def _or_key_file_error(action: Callable[[], T], failure: str) -> T:
+def _load(path: Path, what: str, remedy: str) -> Ed25519PrivateKey:
+    data = keyfiles.read(path, what, bytes_max=KEY_FILE_BYTES_MAX)
     try:
-        return action()
-    except OSError as error:
-        raise KeyFileError(f"{failure}: {error.strerror}; check the path and its owner.") from error
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError(f"{path} is no private key in PEM; {remedy}.") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path} is a key of another kind than Ed25519; {remedy}.")
+    return key

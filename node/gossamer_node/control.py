@@ -1,6 +1,7 @@
 """The door to a running node for the person on its machine: a Unix socket in its data folder.
 
-One request and one answer a connection, each a line of JSON. The socket's folder is its owner's
+One request a connection, a word and maybe an argument, and its answer: a line of JSON, or several
+for what takes its time (a conversation). The socket's folder is its owner's
 alone, so who can open it may see everything and needs no other proof. Nothing here listens on a
 network.
 """
@@ -9,8 +10,8 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from gossamer_node.errors import InputError, NodeError
 
 SOCKET_NAME = "control.sock"
 
-REQUEST_BYTES_MAX = 4_096
-"""A request is one word; more is not a request."""
+REQUEST_BYTES_MAX = 128 * 2**10
+"""A request is a word and an argument, such as a signed order in base64; more is none."""
 
 ANSWER_BYTES_MAX = 16 * 2**20
 """The status of ten thousand leases is a tenth of this."""
@@ -32,7 +33,15 @@ ANSWER_MS_MAX = 5_000
 PATH_BYTES_MAX = 107
 """sun_path of Linux, unix(7), less its closing zero."""
 
+CONVERSATION_MS_MAX = 10 * 60_000
+"""For an order to reach every member of a large mesh, those that do not answer included."""
+
 Handler = Callable[[], Mapping[str, object]]
+
+Tell = Callable[[Mapping[str, object]], Awaitable[None]]
+
+Conversation = Callable[[str, Tell], Awaitable[None]]
+"""Given the argument of a request and how to tell a line."""
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -75,6 +84,7 @@ def hold_folder(data_dir: Path) -> Iterator[None]:
 async def serve_control(
     data_dir: Path,
     handlers: Mapping[str, Handler],
+    conversations: Mapping[str, Conversation] = {},
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -82,7 +92,8 @@ async def serve_control(
 
     Args:
         data_dir: the node's data folder, held by `hold_folder`.
-        handlers: what is answered, by the request's word.
+        handlers: what is answered at once, by the request's word.
+        conversations: what is answered in its time.
     """
     path = socket_path(data_dir)
     path.unlink(missing_ok=True)  # a node that was killed leaves one that nobody hears
@@ -94,7 +105,7 @@ async def serve_control(
             async with trio.open_nursery() as nursery:
                 task_status.started()
                 await trio.serve_listeners(
-                    partial(_answer, handlers),
+                    partial(_answer, handlers, conversations),
                     [trio.SocketListener(listener)],
                     handler_nursery=nursery,
                 )
@@ -102,16 +113,39 @@ async def serve_control(
             path.unlink(missing_ok=True)
 
 
-async def _answer(handlers: Mapping[str, Handler], stream: trio.SocketStream) -> None:
-    with trio.move_on_after(ANSWER_MS_MAX / 1_000):
+async def _answer(
+    handlers: Mapping[str, Handler],
+    conversations: Mapping[str, Conversation],
+    stream: trio.SocketStream,
+) -> None:
+    turn = trio.Lock()
+
+    async def tell(line: Mapping[str, object]) -> None:
+        # Whoever asked may be gone; what was begun is brought to its end all the same.
+        async with turn:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_all(json.dumps(line).encode() + b"\n")
+
+    with trio.move_on_after(ANSWER_MS_MAX / 1_000) as patience:
         async with stream:
-            try:
-                request = await stream.receive_some(REQUEST_BYTES_MAX)
-                handler = handlers.get(request.decode("utf-8", "replace").strip())
-                answer = handler() if handler else {"error": "unknown request"}
-                await stream.send_all(json.dumps(answer).encode() + b"\n")
-            except trio.BrokenResourceError:
-                pass  # who asked did not wait for the answer
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                word, _, argument = (await _request(stream)).partition(" ")
+                if word in conversations:
+                    patience.deadline += CONVERSATION_MS_MAX / 1_000
+                    await conversations[word](argument, tell)
+                else:
+                    handler = handlers.get(word)
+                    await tell(handler() if handler else {"error": "unknown request"})
+
+
+async def _request(stream: trio.SocketStream) -> str:
+    received = bytearray()
+    while not received.endswith(b"\n") and len(received) < REQUEST_BYTES_MAX:
+        data = await stream.receive_some(65_536)
+        if not data:
+            break
+        received += data
+    return received.decode("utf-8", "replace").strip()
 
 
 def ask(data_dir: Path, request: str) -> dict[str, object]:
@@ -119,19 +153,30 @@ def ask(data_dir: Path, request: str) -> dict[str, object]:
 
     Raises: NodeError when no node runs there or it does not answer.
     """
+    for answer in converse(data_dir, request, ANSWER_MS_MAX):
+        return answer
+    raise NodeError(f"the node in {data_dir} gave no answer that can be read.")
+
+
+def converse(
+    data_dir: Path, request: str, silence_ms_max: int = CONVERSATION_MS_MAX
+) -> Iterator[dict[str, object]]:
+    """The lines of an answer, as they come. Blocks, at most `silence_ms_max` for each.
+
+    Raises: NodeError, as `ask`.
+    """
     path = socket_path(data_dir)
-    received = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
-        stream.settimeout(ANSWER_MS_MAX / 1_000)
+        stream.settimeout(silence_ms_max / 1_000)
         try:
             stream.connect(str(path))
             stream.sendall(request.encode() + b"\n")
-            while not received.endswith(b"\n") and len(received) < ANSWER_BYTES_MAX:
-                data = stream.recv(65_536)
-                if not data:
-                    break
-                received += data
-            answer = json.loads(received)
+            with stream.makefile("rb") as lines:
+                while line := lines.readline(ANSWER_BYTES_MAX):
+                    answer = json.loads(line)
+                    if not isinstance(answer, dict):
+                        raise NodeError(f"the node in {data_dir} gave no answer that can be read.")
+                    yield answer
         except (FileNotFoundError, ConnectionRefusedError):
             raise NodeError(
                 f"no node runs in {data_dir}; start one with `gossamer node`, or name the right "
@@ -139,6 +184,3 @@ def ask(data_dir: Path, request: str) -> dict[str, object]:
             ) from None
         except (OSError, ValueError) as error:
             raise NodeError(f"the node in {data_dir} does not answer: {error}.") from None
-    if not isinstance(answer, dict):
-        raise NodeError(f"the node in {data_dir} gave no answer that can be read.")
-    return answer

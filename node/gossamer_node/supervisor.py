@@ -5,28 +5,37 @@ then the mesh is bound, then engines and workers begin; a node that cannot start
 half-started. Down, on SIGTERM or SIGINT: stop claiming, finish the running jobs or hand them back,
 get the last outcomes acknowledged, say goodbye to the mesh. A second signal ends it at once, as a
 kill would: to cancel would not do, as an open poll must not be cut off and may last for seconds.
+SIGHUP reads the mesh's keys and its list of members again; from a closing terminal it stops, too.
 """
 
 import os
 import secrets
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import trio
 
+from gossamer_mesh.admission import AllowList
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
+from gossamer_mesh.drivers.config import anyone
 from gossamer_mesh.errors import ForeignMeshError, JoinError, KeyFileError, ListenError
-from gossamer_mesh.identity import load_or_create, read_mesh_key
+from gossamer_mesh.identity import load_or_create
+from gossamer_mesh.keyring import KEY_BYTES, Keyring, read_keyring
 from gossamer_node import logs
-from gossamer_node.config import Address, NodeConfig
+from gossamer_node.address import Address
+from gossamer_node.config import NodeConfig
 from gossamer_node.control import hold_folder, serve_control, socket_path
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
+from gossamer_node.keeping import Keeping, allow_list
+from gossamer_node.metrics import serve_metrics
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
@@ -46,12 +55,20 @@ takes less than the 30 s after which many a process manager kills."""
 class Node:
     """A running node, as its status shows it."""
 
-    def __init__(self, config: NodeConfig, mesh: Mesh, leasing: Leasing, executor: Executor):
+    def __init__(
+        self,
+        config: NodeConfig,
+        mesh: Mesh,
+        leasing: Leasing,
+        executor: Executor,
+        keeping: Keeping,
+    ) -> None:
         self._config = config
         self.mesh = mesh
         self._executor = executor
         self._started_s = time.monotonic()
         self.leasing = leasing
+        self.keeping = keeping
 
     def status(self) -> dict[str, object]:
         """What `gossamer status --json` prints."""
@@ -75,7 +92,9 @@ class Node:
                 }
                 for one in self.mesh.members()
             ],
-            "services": [_shown(spec) for spec in self._executor.services()],
+            "services": [
+                _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
+            ],
             **self.leasing.status(),
             "network": self.mesh.statistics(),
         }
@@ -94,7 +113,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
     _make_folder(config.data_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(hold_folder(config.data_dir))
-        mesh_config = _mesh_config(config)
+        mesh_config, allowed = _mesh_config(config)
         host = await stack.enter_async_context(WasmHost(config.cache_dir / "modules"))
         workers = []
         for spec in specs:
@@ -115,8 +134,16 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        node = Node(config, mesh, leasing, executor)
-        await nursery.start(serve_control, config.data_dir, {"status": node.status})
+        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed))
+        keeping = node.keeping
+        handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
+        conversations = {"order": keeping.carry}
+        await nursery.start(serve_control, config.data_dir, handlers, conversations)
+        nursery.start_soon(keeping.run)
+        if config.metrics.listen is not None:
+            serve = partial(serve_metrics, config.metrics.listen, node.status)
+            host, port = await nursery.start(serve)
+            log.info("metrics", url=f"http://{Address(host, port)}/metrics")
         await nursery.start(leasing.run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
@@ -133,11 +160,15 @@ def run_node(config: NodeConfig) -> None:
 
 
 async def _run_node(config: NodeConfig) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             asked = trio.Event()
-            nursery.start_soon(_watch_signals, signals, asked)
+            running: list[Node] = []
+            nursery.start_soon(
+                _watch_signals, signals, asked, lambda: [one.keeping.reload() for one in running]
+            )
             async with open_node(config) as node:
+                running.append(node)
                 host, port = node.mesh.address
                 log.info("ready", name=config.name, id=node.mesh.node_id, address=f"{host}:{port}")
                 await asked.wait()
@@ -146,12 +177,18 @@ async def _run_node(config: NodeConfig) -> None:
     log.info("stopped")
 
 
-async def _watch_signals(signals: AsyncIterator[int], asked: trio.Event) -> None:
-    await anext(signals)
-    asked.set()
-    again = await anext(signals)
-    signal.signal(again, signal.SIG_DFL)
-    signal.raise_signal(again)
+async def _watch_signals(
+    signals: AsyncIterator[int], asked: trio.Event, reload: Callable[[], object]
+) -> None:
+    async for received in signals:
+        # A terminal that closes says the same; nobody wants a node to outlive it unseen.
+        if received == signal.SIGHUP and not sys.stderr.isatty():
+            reload()
+        elif asked.is_set():
+            signal.signal(received, signal.SIG_DFL)
+            signal.raise_signal(received)
+        else:
+            asked.set()
 
 
 def _make_folder(data_dir: Path) -> None:
@@ -165,18 +202,20 @@ def _make_folder(data_dir: Path) -> None:
         ) from None
 
 
-def _mesh_config(config: NodeConfig) -> MeshConfig:
+def _mesh_config(config: NodeConfig) -> tuple[MeshConfig, AllowList | None]:
     """Keys are read here, so a wrong one is found before anything listens."""
     try:
         identity = load_or_create(config.data_dir / "identity.pem")
         # Without a key file nobody else can have this one: the node works by itself.
         key_file = config.mesh.key_file
-        key = read_mesh_key(key_file) if key_file else secrets.token_bytes(32)
+        alone = Keyring((secrets.token_bytes(KEY_BYTES),))
+        keyring = read_keyring(key_file) if key_file else alone
+        allowed = allow_list(config.mesh.members_file, identity.node_id)
     except KeyFileError as error:
         raise InputError(str(error)) from None
-    return MeshConfig(
+    mesh_config = MeshConfig(
         identity=identity,
-        key=key,
+        keyring=keyring,
         mesh_name=config.mesh.name,
         name=config.name,
         host=config.listen.host,
@@ -184,7 +223,10 @@ def _mesh_config(config: NodeConfig) -> MeshConfig:
         advertise=_pair(config.advertise) if config.advertise else None,
         seeds=tuple(_pair(one) for one in config.join),
         discovery=config.discovery,
+        snapshot_file=config.data_dir / "mesh.snapshot",
+        admits=allowed.admits if allowed else anyone,
     )
+    return mesh_config, allowed
 
 
 async def _join(mesh: Mesh, config: NodeConfig) -> None:
@@ -202,9 +244,10 @@ def _pair(address: Address) -> tuple[str, int]:
     return (address.host, address.port)
 
 
-def _shown(spec: ServiceSpec) -> dict[str, object]:
+def _shown(spec: ServiceSpec, instances: int) -> dict[str, object]:
     return {
         "name": spec.name,
         "version": spec.version,
         "topics": [one.name for one in spec.topics],
+        "instances": instances,
     }

@@ -1,10 +1,12 @@
 """All chaos runs, or some, on the real engines: `make chaos ARGS="--engines camunda7"`.
 
 One engine at a time, one line of progress for whatever happens, a table at the end and the same as
-JSON. The folder with every node's log stays when a run was not good, and its path is said.
+JSON. Thirty nodes without an engine come last. The folder with every node's log stays when a run
+was not good, and its path is said.
 """
 
 import argparse
+import json
 import random
 import shutil
 import subprocess
@@ -12,11 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import trio
+from tests.integration.chaos_crowd import Measured, measure
 from tests.integration.chaos_engines import KINDS, Kind, open_chaos_engine
-from tests.integration.chaos_rows import Row, table, write
+from tests.integration.chaos_rows import Row, table
 from tests.integration.chaos_scenarios import SCENARIOS, Plan, play
 from tests.integration.chaos_wire import missing
 from tests.integration.compiling import compile_guest
@@ -26,6 +30,7 @@ from gossamer_node.local_engines.progress import silent
 
 JOBS = 2_000
 NODES = 5
+CROWD = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenarios", default=",".join(SCENARIOS), help=", ".join(SCENARIOS))
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--crowd", type=int, default=CROWD, help="nodes without an engine; 0: none")
     parser.add_argument("--seed", type=int, help="of loss, delay and choices; drawn if not given")
     parser.add_argument("--out", type=Path, default=Path("chaos.json"), help="the rows as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of good runs, too")
     asked = parser.parse_args(arguments)
     kinds = _chosen(asked.engines, KINDS)
     scenarios = _chosen(asked.scenarios, tuple(SCENARIOS))
@@ -49,27 +56,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="gossamer-chaos-"))
     print(f"seed {seed}, commit {plans[0].commit}, logs in {folder}", flush=True)
     rows: list[Row] = []
+    crowds: list[Measured] = []
     try:
         trio.run(_run, kinds, plans, folder, rows)
+        if asked.crowd:
+            print(f"starting {asked.crowd} nodes", flush=True)
+            home, killed = folder / "crowd", asked.crowd // 3
+            home.mkdir()
+            crowds.append(trio.run(measure, asked.crowd, killed, home, _commit()))
     except LocalEngineMissing as error:
         print(f"NOT RUN: {error}", file=sys.stderr)
         return 2
     finally:
-        if rows:
-            write(rows, asked.out)
-            print(f"\n{table(rows)}\n\nwritten to {asked.out}")
+        found = {"runs": [asdict(one) for one in rows], "crowds": [asdict(one) for one in crowds]}
+        asked.out.write_text(json.dumps(found, indent=1) + "\n")
+        print(f"\n{table(rows)}\n")
+        for crowd in crowds:
+            print(f"{crowd.sentence()}\n")
+        print(f"written to {asked.out}")
     bad = [one for one in rows if not one.is_good]
     for one in bad:
         print(f"\n{one.scenario} on {one.engine}:\n  " + "\n  ".join(one.complaints))
     if bad:
         print(f"\nthe logs are in {folder}")
         return 1
-    shutil.rmtree(folder)
+    if asked.keep:
+        print(f"the logs are in {folder}")
+    else:
+        shutil.rmtree(folder)
     return 0
 
 
 def _chosen(asked: str, known: "tuple[Kind, ...] | tuple[str, ...]") -> "list[str]":
-    chosen = asked.split(",")
+    chosen = [one for one in asked.split(",") if one]
     unknown = sorted(set(chosen) - set(known))
     if unknown:
         raise SystemExit(f"make chaos: no {', '.join(unknown)}; there are {', '.join(known)}.")

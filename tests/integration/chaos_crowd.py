@@ -7,25 +7,23 @@ heard on the loopback device (which needs root) and are sent again later.
 
 import math
 import os
-import random
-import secrets
 import signal
-import socket
-import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import trio
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.integration.chaos_keys import Keys, make_keys
 from tests.integration.nodes import records
 
-from gossamer_hotel.demo.processes import Node, Settings, open_nodes
-from gossamer_mesh.seal import Seal
+from gossamer_hotel.demo.processes import Node, open_nodes
+from gossamer_mesh.identity import load_or_create
 from gossamer_node.local_engines.progress import silent
 
 AGREE_S = 60.0
@@ -63,8 +61,9 @@ class Rest:
 class Crowd:
     """The processes. Made by `open_crowd`."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], keys: Keys) -> None:
         self.nodes = list(nodes)
+        self.keys = keys
 
     @property
     def alive(self) -> list[Node]:
@@ -100,6 +99,16 @@ class Crowd:
             await one.process.wait()
         return moment_s
 
+    async def rotate(self) -> None:
+        """Gives all that live another mesh key.
+
+        Raises: RuntimeError when one is left with another, or more than one.
+        """
+        said = await self.keys.rotate(self.nodes[0].folder / "gossamer.yaml")
+        kept = {self.keys.kept_by(one.name) for one in self.alive}
+        if kept != {(said[-1]["rotated"],)}:
+            raise RuntimeError(f"the nodes are left with the keys {kept}, after {said}")
+
     def deaths(self, moment_s: float, victims: Iterable[Node]) -> Deaths:
         """When each that lives knew of each victim."""
         names = {one.name for one in victims}
@@ -133,18 +142,59 @@ class Crowd:
         after = [_cpu_s(one.pid) for one in self.alive]
         used = sorted(b - a for a, b in zip(before, after, strict=True))
         memory = sorted(_memory_mb(one.pid) for one in self.alive)
-        return Rest(
-            round(_rank(memory, 0.5), 1), round(100 * _rank(used, 0.5) / spent_s, 2)
+        return Rest(round(_rank(memory, 0.5), 1), round(100 * _rank(used, 0.5) / spent_s, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A crowd that formed, rested, lost a part, agreed and got another key. Times in seconds."""
+
+    nodes: int
+    killed: int
+    formed_s: float
+    """From when the last process answered; their starts take most of the time before."""
+    rest: Rest
+    deaths: Deaths
+    rotated_s: float
+    commit: str
+
+    def sentence(self) -> str:
+        """For a person."""
+        return (
+            f"{self.nodes} node processes agree {self.formed_s:.1f} s after the last has started. "
+            f"At rest each takes {self.rest.memory_mb} MB and {self.rest.cpu_percent} % of a core. "
+            f"Of {self.killed} killed at once, half were known dead within {self.deaths.p50_s} s, "
+            f"99 % within {self.deaths.p99_s} s ({self.deaths.pairs} pairs). "
+            f"The rest had another mesh key {self.rotated_s:.1f} s after the command."
         )
 
 
+async def measure(count: int, killed: int, folder: Path, commit: str) -> Measured:
+    """Forms a crowd, lets it rest, and kills a part at once.
+
+    Raises: trio.TooSlowError when those that are left do not agree.
+    """
+    async with open_crowd(count, folder) as crowd:
+        formed_s = await crowd.agreed()
+        rest = await crowd.rest()
+        victims = crowd.nodes[1 : 1 + killed]
+        moment_s = await crowd.kill(victims)
+        await crowd.agreed()
+        deaths = crowd.deaths(moment_s, victims)
+        began_s = time.monotonic()
+        await crowd.rotate()
+        rotated_s = time.monotonic() - began_s
+        await crowd.agreed()
+    return Measured(count, killed, formed_s, rest, deaths, rotated_s, commit)
+
+
 @asynccontextmanager
-async def open_crowd(
-    count: int, folder: Path, settings: Settings | None = None
-) -> AsyncIterator[Crowd]:
+async def open_crowd(count: int, folder: Path) -> AsyncIterator[Crowd]:
     """So many nodes on 127.0.0.1 for the length of a block; they end with it, without a goodbye."""
-    async with open_nodes([settings or {}] * count, folder, silent) as nodes:
-        crowd = Crowd(nodes)
+    keys = await make_keys(folder / "keys")
+    settings = [{"mesh": keys.settings_of(f"node-{one}")} for one in range(1, count + 1)]
+    async with open_nodes(settings, folder, silent) as nodes:
+        crowd = Crowd(nodes, keys)
         try:
             yield crowd
         finally:
@@ -157,6 +207,12 @@ def address_of(node: Node) -> tuple[str, int]:
     """Where a node listens, as of the last look."""
     host, _, port = str(node.status["node"]["address"]).rpartition(":")
     return host, int(port)
+
+
+def public_key_of(node: Node) -> bytes:
+    """The raw public half of a node's own key, from its data."""
+    key = load_or_create(node.data_dir / "identity.pem").private_key.public_key()
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def _died(node: Node) -> list[dict[str, Any]]:

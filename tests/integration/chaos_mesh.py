@@ -7,7 +7,6 @@ node by its own process id. Whatever happens, leaving the block ends every node 
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 import trio
 import yaml
+from tests.integration.chaos_keys import Keys, make_keys
 from tests.integration.chaos_wire import Wire
 from tests.integration.nodes import records
 
@@ -46,9 +46,11 @@ class ChaosMesh:
         engine: str,
         settings: Mapping[str, Any],
         folder: Path,
+        keys: Keys,
         stack: AsyncExitStack,
     ) -> None:
         self.wire = wire
+        self.keys = keys
         self.nodes: dict[int, Node] = {}
         self._engine = engine
         self._settings = settings
@@ -67,18 +69,22 @@ class ChaosMesh:
             "name": name,
             "listen": f"{self.wire.address(number)}:{PORT}",
             "join": [f"{self.wire.address(one)}:{PORT}" for one in (1, 2) if one != number],
-            "mesh": {"key_file": str(self._folder / "mesh.key")},
+            "mesh": self.keys.settings_of(name),
             "data_dir": str(home / "data"),
             "cache_dir": str(self._folder / "cache"),
             "log": {"format": "json", "level": "info"},
             **self._settings,
         }
-        file = home / "gossamer.yaml"
+        file = self.config_of(number)
         file.write_text(yaml.safe_dump(config, sort_keys=False))
         process = await self._stack.enter_async_context(
             gossamer_process(["node", "--config", str(file)], home, within=self.wire.within(number))
         )
         self.nodes[number] = Node(name, home, process)
+
+    def config_of(self, number: int) -> Path:
+        """A node's configuration file."""
+        return self._folder / f"node-{number}" / "gossamer.yaml"
 
     async def ready(self, number: int) -> None:
         """Waits until a node that was started answers."""
@@ -193,10 +199,9 @@ async def open_chaos_mesh(
 ) -> AsyncIterator[ChaosMesh]:
     """A mesh of so many nodes for the length of a block, ready but perhaps not yet agreed."""
     folder.mkdir(parents=True)
-    made = [sys.executable, "-m", "gossamer_node", "key", "new", str(folder / "mesh.key")]
-    await trio.run_process(made, capture_stdout=True, capture_stderr=True)
+    keys = await make_keys(folder / "keys")
     async with AsyncExitStack() as stack:
-        mesh = ChaosMesh(wire, engine, settings, folder, stack)
+        mesh = ChaosMesh(wire, engine, settings, folder, keys, stack)
         # Else each guard would wait for its node to finish in good order, one after the other.
         stack.callback(mesh.kill_all)
         try:

@@ -1,4 +1,4 @@
-"""What a chaos run found, as a row of a table: judged, measured, written.
+"""What a chaos run found, as a row of a table: judged and measured.
 
 *Lost* is a job that its engine did not see completed, *effective twice* one that it saw completed,
 or whose variable it saw written, more than once; both must be 0. *Ran twice* counts jobs that the
@@ -7,10 +7,8 @@ a lease that the fault struck is the time from the fault until its job ran elsew
 completed, whichever an outside witness saw first.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
 
 from tests.integration.chaos_witnesses import Account, Execution
@@ -143,8 +141,3 @@ def table(rows: Sequence[Row]) -> str:
         )
         for row in cells
     )
-
-
-def write(rows: Sequence[Row], path: Path) -> None:
-    """The rows for a program."""
-    path.write_text(json.dumps([asdict(one) for one in rows], indent=1) + "\n")

@@ -33,6 +33,10 @@ LOCK_S = 30
 """Gossamer's default."""
 
 STARTS_AT_ONCE = 6
+UNDER_WAY_SHARE = 0.75
+"""Instances under way at once, as a part of all slots. More would queue in the engine, and a job
+that comes back would wait behind them: that is not the time that the mesh takes to recover."""
+
 STRIKE_SHARE = 0.15
 """The part of the jobs that is done when the fault strikes."""
 
@@ -80,6 +84,7 @@ class Strike:
 class Run:
     """What a fault may lay hands on."""
 
+    process_id: str
     mesh: ChaosMesh
     wire: Wire
     engine: ChaosEngine
@@ -89,7 +94,9 @@ class Run:
     random: random.Random
     tell: Tell
     claimer: int = 0
-    started: trio.Event = field(default_factory=trio.Event)
+    started: int = 0
+    starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_AT_ONCE))
+    """One for each instance that is being started; who takes them all keeps any from starting."""
 
     @property
     def others(self) -> list[int]:
@@ -133,9 +140,21 @@ async def kill_holder(run: Run) -> Strike:
 
 
 async def kill_claimer(run: Run) -> Strike:
-    """The claimer: all leases are its."""
+    """The claimer: all that the engine has locked was its."""
     await run.look_at_claimer()
-    return await _kill(run, run.claimer, {str(one["job"]) for one in run.mesh.leases(run.claimer)})
+    strike = await _kill(
+        run, run.claimer, {str(one["job"]) for one in run.mesh.leases(run.claimer)}
+    )
+    return await _with_all_locked(run, strike)
+
+
+async def _with_all_locked(run: Run, strike: Strike) -> Strike:
+    known = strike.keys
+    strike.keys = await run.engine.witness.locked(run.process_id, strike.moment_s)
+    run.tell(
+        f"{len(strike.keys)} jobs locked, {len(strike.keys - known)} of them for nobody's eyes"
+    )
+    return strike
 
 
 async def kill_standby(run: Run) -> Strike:
@@ -154,13 +173,14 @@ async def kill_both(run: Run) -> Strike:
     keys = {str(one["job"]) for one in run.mesh.leases(run.claimer)}
     first = await _kill(run, run.claimer, keys)
     second = await _kill(run, standby, set())
-    return Strike(
+    both = Strike(
         first.moment_s,
         keys,
         first.lost_hosts | second.lost_hosts,
         run.everybody_sees([run.claimer, standby]),
         first.may_die | second.may_die,
     )
+    return await _with_all_locked(run, both)
 
 
 async def partition(run: Run) -> Strike:
@@ -208,9 +228,30 @@ async def delay(run: Run) -> Strike:
     return Strike(time.time())
 
 
+async def rotate_key(run: Run) -> Strike:
+    """The mesh gets another key while everybody works."""
+    await run.look_at_claimer()
+    moment_s = time.time()
+    said = await run.mesh.keys.rotate(run.mesh.config_of(run.claimer))
+    run.tell(f"the mesh has another key after {time.time() - moment_s:.1f} s")
+    kept = {run.mesh.keys.kept_by(node.name) for node in run.mesh.nodes.values()}
+    if kept != {(said[-1]["rotated"],)}:
+        raise RuntimeError(f"the nodes are left with the keys {kept}, after {said}")
+    return Strike(moment_s)
+
+
 async def engine_restart(run: Run) -> Strike:
     """The engine stops and starts again with its data; recovery counts from when it is well."""
-    await run.started.wait()
+    for _ in range(STARTS_AT_ONCE):  # else nobody knows whether an instance was started
+        await run.starts.acquire()
+    try:
+        return await _restart(run)
+    finally:
+        for _ in range(STARTS_AT_ONCE):
+            run.starts.release()
+
+
+async def _restart(run: Run) -> Strike:
     await run.look_at_claimer()
     keys = {str(one["job"]) for one in run.mesh.leases(run.claimer)}
     run.tell(f"the engine stops, {len(keys)} leases concerned")
@@ -257,6 +298,7 @@ SCENARIOS: Mapping[str, Fault] = {
     "engine-cut": engine_cut,
     "loss": loss,
     "delay": delay,
+    "rotate-key": rotate_key,
     "engine-restart": engine_restart,
     "pause-holder": pause_holder,
     "pause-claimer": pause_claimer,
@@ -286,11 +328,11 @@ async def play(plan: Plan, engine: ChaosEngine, worker: bytes, folder: Path, tel
     async with _opened(plan, engine, worker, folder, tell) as (run, topic):
         await run.look_at_claimer()
         tell(f"{plan.nodes} nodes agree; {plan.jobs} jobs begin")
-        process_id = await deploy(engine.client, [topic])
+        run.process_id = process_id = await deploy(engine.client, [topic])
         complaints: list[str] = []
         worked_s = time.monotonic()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_start_all, run, process_id)
+            nursery.start_soon(_start_all, run)
             with trio.move_on_after(DONE_S) as scope:
                 await run.sink.effective(round(plan.jobs * STRIKE_SHARE))
                 strike = await SCENARIOS[plan.scenario](run)
@@ -333,26 +375,30 @@ async def _opened(
             wire, plan.nodes, engine.name, settings, folder / "mesh"
         ) as mesh:
             rng = random.Random(plan.seed)
-            yield Run(mesh, wire, engine, sink, door, plan.jobs, rng, tell), topic
+            yield Run("", mesh, wire, engine, sink, door, plan.jobs, rng, tell), topic
 
 
-async def _start_all(run: Run, process_id: str) -> None:
-    """Starts the instances, a few at a time."""
-    left = iter(range(run.jobs))
-
-    async def starts() -> None:
-        for _ in left:
-            while True:
-                try:
-                    await run.engine.client.start(process_id, variables=Variables())
-                    break
-                except EngineUnavailable:  # busy with our own jobs: Zeebe's back-pressure
-                    await trio.sleep(BUSY_S)
-
+async def _start_all(run: Run) -> None:
+    """Starts the instances, each when there is room for it."""
+    under_way_max = round(SLOTS * len(run.mesh.nodes) * UNDER_WAY_SHARE)
     async with trio.open_nursery() as nursery:
-        for _ in range(STARTS_AT_ONCE):
-            nursery.start_soon(starts)
-    run.started.set()
+        while run.started < run.jobs:
+            await run.sink.effective(run.started - under_way_max + 1)
+            await run.starts.acquire()
+            run.started += 1
+            nursery.start_soon(_start, run)
+
+
+async def _start(run: Run) -> None:
+    try:
+        while True:
+            try:
+                await run.engine.client.start(run.process_id, variables=Variables())
+                return
+            except EngineUnavailable:  # busy with our own jobs: Zeebe's back-pressure
+                await trio.sleep(BUSY_S)
+    finally:
+        run.starts.release()
 
 
 async def _all_ended(run: Run, process_id: str) -> None:

@@ -7,6 +7,7 @@ expects an Elasticsearch, and takes them.
 """
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,11 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 INSTANCES_PER_QUERY = 500
+
+SETTLED_S = 0.5
+"""After a fault: by then the engine has answered a poll that was on its way."""
+EXPORT_S = 3.0
+"""By then Zeebe has handed over its records: it does so each second."""
 
 VARIABLE = "worked"
 """What the worker writes, once for each job."""
@@ -134,6 +140,10 @@ class Witness(Protocol):
     async def account(self, process_id: str) -> Account:
         """All that happened."""
 
+    async def locked(self, process_id: str, moment_s: float) -> set[str]:
+        """Jobs that were locked for somebody at a moment just now (wall, seconds), by key; also
+        those that the engine handed to a poll whose answer nobody read."""
+
 
 class Camunda7History:
     """Camunda 7's own history, over REST.
@@ -171,6 +181,14 @@ class Camunda7History:
         account.incidents = int(incidents["count"])
         return account
 
+    async def locked(self, process_id: str, moment_s: float) -> set[str]:
+        await trio.sleep(SETTLED_S)
+        # The fault struck who would have completed or unlocked them: they are all still there.
+        locked = await self._get(
+            "/external-task", processDefinitionKey=process_id, locked="true", maxResults="10000"
+        )
+        return {one["id"] for one in locked}
+
     async def _all(self, path: str, **query: str) -> list[dict[str, Any]]:
         """All rows in one answer: pages of rows that sort alike may repeat one and miss another."""
         count = (await self._get(f"{path}/count", **query))["count"]
@@ -201,6 +219,8 @@ class ZeebeRecords:
     def __init__(self) -> None:
         self.origin = ""
         self._accounts: dict[str, Account] = defaultdict(Account)
+        self._activated_s: dict[str, float] = {}
+        self._jobs: dict[str, set[str]] = defaultdict(set)
         self._position = 0
 
     async def ended(self, process_id: str) -> int:
@@ -208,6 +228,16 @@ class ZeebeRecords:
 
     async def account(self, process_id: str) -> Account:
         return self.of(process_id)
+
+    async def locked(self, process_id: str, moment_s: float) -> set[str]:
+        await trio.sleep(SETTLED_S + EXPORT_S)
+        completed = self.of(process_id).completions
+        return {
+            key
+            for key in self._jobs[process_id]
+            if self._activated_s.get(key, math.inf) <= moment_s + SETTLED_S
+            and not any(one <= moment_s for one in completed.get(key, ()))
+        }
 
     def of(self, process_id: str) -> Account:
         """What came so far."""
@@ -221,6 +251,11 @@ class ZeebeRecords:
         value, intent = record["value"], record["intent"]
         account = self._accounts[value.get("bpmnProcessId", "")]
         match record["valueType"]:
+            case "JOB" if intent == "CREATED":
+                self._jobs[value["bpmnProcessId"]].add(str(record["key"]))
+            case "JOB_BATCH" if intent == "ACTIVATED":
+                for key in value["jobKeys"]:
+                    self._activated_s.setdefault(str(key), record["timestamp"] / 1_000)
             case "JOB" if intent == "COMPLETED":
                 account.completions[str(record["key"])].append(record["timestamp"] / 1_000)
             case "JOB" if intent in ("FAILED", "ERROR_THROWN"):
@@ -269,6 +304,7 @@ def exporter(records: ZeebeRecords) -> dict[str, str]:
         f"{name}.args.bulk.delay": "1",
         f"{name}.args.bulk.size": "2000",
         f"{name}.args.index.createTemplate": "false",
+        f"{name}.args.index.jobBatch": "true",
     }
 
 

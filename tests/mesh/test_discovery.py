@@ -7,12 +7,15 @@ import trio
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 
 KEY = bytes(range(32))
 
 
 def config_of(mesh_name: str) -> MeshConfig:
-    return MeshConfig(identity=Identity.generate(), key=KEY, mesh_name=mesh_name, discovery=True)
+    return MeshConfig(
+        identity=Identity.generate(), keyring=Keyring((KEY,)), mesh_name=mesh_name, discovery=True
+    )
 
 
 async def test_members_of_one_name_find_each_other() -> None:

@@ -1,6 +1,5 @@
-"""Key files: who a node is, and the mesh key."""
+"""Key files of a node: who it is."""
 
-import base64
 import stat
 from pathlib import Path
 
@@ -10,9 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gossamer_mesh.errors import KeyFileError
-from gossamer_mesh.identity import load_or_create, node_id_of, read_mesh_key
-
-KEY = bytes(range(32))
+from gossamer_mesh.identity import load_operator_key, load_or_create, node_id_of
 
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> Path:
@@ -41,22 +38,8 @@ def test_keys_that_others_may_use_are_refused(tmp_path: Path, mode: int) -> None
     node = tmp_path / "node.key"
     load_or_create(node)
     node.chmod(mode)
-    mesh = write(tmp_path / "mesh.key", base64.b64encode(KEY), mode)
-    for read in (load_or_create, read_mesh_key):
-        path = node if read is load_or_create else mesh
-        with pytest.raises(KeyFileError, match=f"chmod 600 {path}"):
-            read(path)
-
-
-def test_a_mesh_key_is_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "mesh.key", base64.b64encode(KEY) + b"\n")
-    assert read_mesh_key(path) == KEY
-
-
-@pytest.mark.parametrize("data", [b"", b"not base64!", base64.b64encode(b"short"), b"A" * 10_000])
-def test_what_is_no_mesh_key_is_refused(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(KeyFileError, match="is not a mesh key"):
-        read_mesh_key(write(tmp_path / "mesh.key", data))
+    with pytest.raises(KeyFileError, match=f"chmod 600 {node}"):
+        load_or_create(node)
 
 
 def test_what_is_no_node_key_is_refused(tmp_path: Path) -> None:
@@ -70,8 +53,8 @@ def test_what_is_no_node_key_is_refused(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_had_are_named(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match=r"nowhere.key: No such file"):
-        read_mesh_key(tmp_path / "nowhere.key")
+        load_operator_key(tmp_path / "nowhere.key")
     with pytest.raises(KeyFileError, match="cannot be kept"):
         load_or_create(write(tmp_path / "file", b"") / "node.key")
     with pytest.raises(KeyFileError, match=r"is not a file|Is a directory"):
-        read_mesh_key(tmp_path)
+        load_or_create(tmp_path)

@@ -13,13 +13,16 @@ import trio
 from gossamer_mesh.drivers import Member, Mesh, MeshConfig, open_mesh, streams
 from gossamer_mesh.drivers.certificates import Certificates
 from gossamer_mesh.drivers.config import Address, MemberEventKind
-from gossamer_mesh.drivers.streams import MESSAGE_BYTES_MAX, QUEUE_MESSAGES_MAX, VERSION
+from gossamer_mesh.drivers.links import MESSAGES, VERSION
+from gossamer_mesh.drivers.streams import MESSAGE_BYTES_MAX, QUEUE_MESSAGES_MAX
 from gossamer_mesh.errors import ForeignMeshError, JoinError, ListenError, MisuseError
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.seal import OVERHEAD_BYTES
 from gossamer_mesh.swim.config import Config
 
-KEY = bytes(range(32))
+RING = Keyring((bytes(range(32)),))
+OTHER = Keyring((bytes(32),))
 
 QUICK = Config(
     probe_interval_ms=100,
@@ -39,7 +42,11 @@ PATIENCE_S = 20
 
 def config_of(*seeds: Address, identity: Identity | None = None) -> MeshConfig:
     return MeshConfig(
-        identity=identity or Identity.generate(), key=KEY, seeds=seeds, tuning=QUICK, name="node"
+        identity=identity or Identity.generate(),
+        keyring=RING,
+        seeds=seeds,
+        tuning=QUICK,
+        name="node",
     )
 
 
@@ -200,7 +207,7 @@ async def test_what_waits_for_a_dead_member_is_dropped() -> None:
 async def test_another_key_or_name_is_told_apart_from_nobody() -> None:
     async with meshes(1) as (mesh,):
         for wrong in (
-            dataclasses.replace(config_of(), key=bytes(32)),
+            dataclasses.replace(config_of(), keyring=OTHER),
             dataclasses.replace(config_of(), mesh_name="other"),
         ):
             async with open_mesh(wrong) as stranger, patience():
@@ -249,7 +256,7 @@ async def test_a_port_in_use_is_named_and_callers_errors_come_through_bare() -> 
         async with open_mesh(config_of()):
             raise JoinError("mine")
     with pytest.raises(MisuseError, match="32 bytes"):
-        async with open_mesh(dataclasses.replace(config_of(), key=b"short")):
+        async with open_mesh(dataclasses.replace(config_of(), keyring=Keyring((b"short",)))):
             pass
 
 
@@ -278,8 +285,8 @@ async def test_junk_datagrams_are_counted_and_harmless() -> None:
 async def test_a_peer_of_another_authority_is_refused_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    strangers = Certificates(bytes(32), "gossamer", Identity.generate())
-    context = strangers.client
+    strangers = Certificates(OTHER, "gossamer", Identity.generate())
+    context = strangers.client(strangers.first)
     context.verify_mode = ssl.CERT_NONE
     async with meshes(1) as (mesh,):
         with caplog.at_level(logging.WARNING, "gossamer.mesh"):
@@ -306,12 +313,15 @@ async def test_junk_on_a_stream_ends_it_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("sent", "counter"),
     [
-        (bytes((VERSION,)) + (MESSAGE_BYTES_MAX + 1).to_bytes(4, "big"), "messages_too_long"),
+        (
+            bytes((VERSION, MESSAGES)) + (MESSAGE_BYTES_MAX + 1).to_bytes(4, "big"),
+            "messages_too_long",
+        ),
         (bytes((VERSION + 1,)) + b"whatever", "streams_of_unknown_version"),
     ],
 )
 async def test_frames_against_the_rules_end_the_stream(sent: bytes, counter: str) -> None:
-    context = Certificates(KEY, "gossamer", Identity.generate()).client
+    context = Certificates(RING, "gossamer", Identity.generate()).client("")
     async with meshes(1) as (mesh,), patience(), tls(mesh, context) as stream:
         await stream.send_all(sent)
         await until(mesh, counter)
@@ -325,8 +335,8 @@ async def test_frames_against_the_rules_end_the_stream(sent: bytes, counter: str
 async def test_a_frame_that_breaks_off_is_no_message() -> None:
     async with meshes(1) as (mesh,), patience():
         identity = Identity.generate()
-        async with tls(mesh, Certificates(KEY, "gossamer", identity).client) as stream:
-            await stream.send_all(bytes((VERSION,)) + (2).to_bytes(4, "big") + b"ok")
+        async with tls(mesh, Certificates(RING, "gossamer", identity).client("")) as stream:
+            await stream.send_all(bytes((VERSION, MESSAGES)) + (2).to_bytes(4, "big") + b"ok")
             await stream.send_all((100).to_bytes(4, "big") + b"only a part")
         assert await mesh.receive() == (identity.node_id, b"ok")
         await until(mesh, "streams_incoming", 0, 0)

@@ -9,6 +9,7 @@ import trio
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 
 README = Path(__file__).parents[2] / "mesh" / "README.md"
 KEY = bytes(range(32))
@@ -22,7 +23,7 @@ async def test_the_program_of_the_readme_joins(
     (tmp_path / "mesh.key").write_bytes(base64.b64encode(KEY))
     (tmp_path / "mesh.key").chmod(0o600)
     monkeypatch.chdir(tmp_path)
-    async with open_mesh(MeshConfig(identity=Identity.generate(), key=KEY)) as mesh:
+    async with open_mesh(MeshConfig(identity=Identity.generate(), keyring=Keyring((KEY,)))) as mesh:
         here = code[1].replace('"10.0.0.1", 7946', f'"127.0.0.1", {mesh.address[1]}')
         here = here.replace('"0.0.0.0"', '"127.0.0.1"').replace("port=7946", "port=0")
         names: dict[str, object] = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gossamer_mesh.errors import JoinError
-from gossamer_mesh.identity import read_mesh_key
+from gossamer_mesh.keyring import read_keyring
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
 from gossamer_node.errors import EngineUnavailable, InputError
@@ -102,7 +102,7 @@ def test_a_new_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mesh.key"
     assert run("key", "new", str(path)) == 0
     first = path.read_bytes()
-    assert len(read_mesh_key(path)) == 32
+    assert len(read_keyring(path).keys) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert capsys.readouterr().out.count(str(path)) == 1
     assert run("key", "new", str(path)) == ExitStatus.WRONG_INPUT

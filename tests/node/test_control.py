@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gossamer_node.control import ask, hold_folder, serve_control, socket_path
+from gossamer_node.control import Tell, ask, converse, hold_folder, serve_control, socket_path
 from gossamer_node.errors import InputError, NodeError
 
 
@@ -34,6 +34,37 @@ async def test_junk_and_a_hasty_client_do_not_end_it(tmp_path: Path) -> None:
                 client.connect(str(socket_path(tmp_path)))
                 client.send(junk)
         assert await _ask(tmp_path, "status") == {"a": 1}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_conversation_is_several_lines_and_outlives_who_began_it(tmp_path: Path) -> None:
+    told: list[str] = []
+    may_end = trio.Event()
+
+    async def count(argument: str, tell: Tell) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(tell, {"number": number, "of": argument})
+        await may_end.wait()
+        for _ in range(3):
+            await tell({"to": "nobody"})
+        told.append(argument)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_control, tmp_path, {}, {"count": count}))
+
+        def first_three() -> list[object]:
+            lines = converse(tmp_path, "count all that is said")
+            return [next(lines) for _ in range(3)]
+
+        lines = await trio.to_thread.run_sync(first_three)
+        assert sorted(str(line) for line in lines) == [
+            str({"number": number, "of": "all that is said"}) for number in range(3)
+        ]
+        may_end.set()
+        with trio.fail_after(10):
+            while not told:  # noqa: ASYNC110
+                await trio.sleep(0.005)
         nursery.cancel_scope.cancel()
 
 

@@ -14,6 +14,7 @@ import trio
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.leases import messages as wire
 from gossamer_node.errors import InputError
 from gossamer_node.jobs import Job, JobRef, Outcome
@@ -94,13 +95,15 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     spec = ServiceSpec(name="s", version="1", path=tmp_path, topics=(Topic("t"),), concurrency=JOBS)
     worker = Working()
     async with (
-        open_mesh(MeshConfig(identity=Identity.generate(), key=key)) as claimer,
+        open_mesh(MeshConfig(identity=Identity.generate(), keyring=Keyring((key,)))) as claimer,
         open_mesh(
-            MeshConfig(identity=Identity.generate(), key=key, seeds=(claimer.address,))
+            MeshConfig(
+                identity=Identity.generate(), keyring=Keyring((key,)), seeds=(claimer.address,)
+            )
         ) as mesh,
         trio.open_nursery() as nursery,
     ):
-        claimer.set_tags(electing.tags({"mine": "f"}, {GROUP: 1}))
+        claimer.set_tags(electing.tags({"mine": "f"}, {GROUP: electing.Claim(1)}))
         leasing = Leasing(mesh, {}, Executor([(spec, worker)]), slots=JOBS, claims=False)
         with trio.fail_after(PATIENCE_S):
             await nursery.start(leasing.run)

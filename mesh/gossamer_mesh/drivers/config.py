@@ -4,11 +4,13 @@ Plain immutable values, without I/O. A node id is 32 lowercase hex digits (`iden
 an address is the pair (host, port) at which a member takes datagrams and streams alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.swim.config import Config
 
 Address = tuple[str, int]
@@ -56,13 +58,18 @@ class MemberEvent:
     member: Member
 
 
+def anyone(node_id: str) -> bool:
+    """Admits whoever has the mesh key."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class MeshConfig:
     """How one node takes part in a mesh.
 
     Attributes:
         identity: this node's key (`identity.load_or_create`).
-        key: the mesh key, 32 bytes (`identity.read_mesh_key`): who has it is in the mesh.
+        keyring: the mesh's keys (`keyring.read_keyring`): who has one may be in the mesh.
         mesh_name: meshes of different names never mix, even with one key.
         name: this node's name, for people; the default is the first digits of its id.
         host: address to bind, for UDP and TCP.
@@ -71,14 +78,18 @@ class MeshConfig:
             (address translation). The default is what is bound, and for a wildcard host the
             address from which this machine reaches the first seed.
         seeds: addresses of members to join through, host names or digits; each is asked again, now
-            and then, while no member has its address.
+            and then, while no member has its address, and names are looked up again then.
         discovery: announce and find members on the local network (zeroconf).
         tags: what this node says of itself at first.
+        admits: whether the node of an id may be in the mesh although it has the key; by default
+            any may. Asked often, so quick; after it changed its mind call `Mesh.admission_changed`.
+        snapshot_file: keeps whom this node knew, for its next start: with it a mesh finds itself
+            again after a power cut although no seed is there. None: nothing is kept.
         tuning: how fast the protocol goes.
     """
 
     identity: Identity
-    key: bytes
+    keyring: Keyring
     mesh_name: str = "gossamer"
     name: str = ""
     host: str = "127.0.0.1"
@@ -87,4 +98,6 @@ class MeshConfig:
     seeds: tuple[Address, ...] = ()
     discovery: bool = False
     tags: Mapping[str, Plain] = field(default_factory=dict)
+    admits: Callable[[str], bool] = anyone
+    snapshot_file: Path | None = None
     tuning: Config = field(default_factory=Config)

@@ -7,8 +7,8 @@ counted or acted on, never raised: an exception that leaves `open_mesh` is a def
 
 import secrets
 import socket
-import ssl
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from math import floor, inf
@@ -16,6 +16,7 @@ from typing import cast
 
 import trio
 
+from gossamer_mesh.drivers.calls import Handler
 from gossamer_mesh.drivers.certificates import Certificates
 from gossamer_mesh.drivers.config import (
     Address,
@@ -27,15 +28,22 @@ from gossamer_mesh.drivers.config import (
     Plain,
 )
 from gossamer_mesh.drivers.discovery import discover
+from gossamer_mesh.drivers.links import FRAME
 from gossamer_mesh.drivers.queues import MemberEvents
+from gossamer_mesh.drivers.seeds import keep_seeds
+from gossamer_mesh.drivers.snapshots import INTERVAL_S as SNAPSHOT_INTERVAL_S
+from gossamer_mesh.drivers.snapshots import SnapshotFile
 from gossamer_mesh.drivers.sockets import Datagrams, bind, outward_host, resolve
+from gossamer_mesh.drivers.strangers import Strangers
 from gossamer_mesh.drivers.streams import Streams
 from gossamer_mesh.drivers.tags import pack_tags, printable, unpack_tags
-from gossamer_mesh.errors import ForeignMeshError, JoinError, ListenError, MisuseError
+from gossamer_mesh.errors import IdentityTakenError, JoinError, ListenError, MisuseError, PeerError
+from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import Seal
+from gossamer_mesh.signing import Ed25519Signer
 from gossamer_mesh.swim import events
-from gossamer_mesh.swim.codec import Codec, Profile
+from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Codec, Profile
 from gossamer_mesh.swim.members import Member as CoreMember
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.swim.rng import Rng
@@ -43,11 +51,11 @@ from gossamer_mesh.swim.rng import Rng
 DATAGRAMS_PER_TURN = 256
 """Read at a time before other tasks have their turn."""
 
-RESOLVE_INTERVAL_S = 10.0
-"""How often a seed's host name is looked up again while it has no address."""
+FRAME_READ_TIMEOUT_S = 5.0
+"""For a frame of the membership protocol over a link of its own; its sender gave up by then."""
 
-JOIN_EXPLAIN_MAX = 3
-"""Addresses that are looked into for the sentence of a `JoinError`."""
+MET_MAX = 4_096
+"""Addresses of members, present or not, that are remembered: see `Strangers`."""
 
 _STATES: tuple[MemberState, ...] = ("alive", "suspect", "dead", "left")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -62,12 +70,20 @@ class Mesh:
         datagrams, listener = sockets
         self._config = config
         self._address = address
-        self._seal = Seal(config.key, config.mesh_name)
+        self._keyring = config.keyring
+        self._seal = Seal(config.keyring, config.mesh_name)
         self._datagrams = Datagrams(datagrams)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        self._snapshots = SnapshotFile(config.snapshot_file)
+        snapshot = self._snapshots.read()
         self._swim = Swim(
             config=config.tuning,
-            codec=Codec(pack, unpack, config.tuning.frame_bytes_max),
+            codec=Codec(
+                pack,
+                unpack,
+                Ed25519Signer(config.identity, config.mesh_name),
+                config.tuning.frame_bytes_max,
+            ),
             rng=Rng(secrets.randbits(64)),
             node_id=config.identity.node_id,
             # Any number will do; one that is higher than before a restart saves a round of gossip.
@@ -80,13 +96,28 @@ class Mesh:
                 session=secrets.randbits(32),
             ),
             now_ms=_now_ms(),
+            admits=config.admits,
+            snapshot=snapshot,
         )
-        certificates = Certificates(config.key, config.mesh_name, config.identity)
-        self._streams = Streams(certificates, self._address_of)
+        if self._swim.statistics().get("snapshots_rejected"):
+            self._snapshots.say_broken()
+        certificates = Certificates(config.keyring, config.mesh_name, config.identity)
+        self._streams = Streams(certificates, self._address_of, config.admits)
+        self.handle(FRAME, Handler(self._take_frame, STREAM_FRAME_BYTES_MAX, FRAME_READ_TIMEOUT_S))
+        self._met: OrderedDict[Address, None] = OrderedDict()
+        self._strangers = Strangers(
+            self._seal,
+            self._streams.links,
+            config.mesh_name,
+            self.node_id,
+            self._met.__contains__,
+        )
         self._events = MemberEvents()
         self._seen: dict[str, tuple[CoreMember, Member]] = {}
         self._joins: list[_JoinCall] = []
         self._left = trio.Event()
+        self.failure: IdentityTakenError | None = None
+        self.failed = trio.Event()
         self._timer_changed = trio.Event()
         self._sleeping_until_ms: float = inf
 
@@ -99,6 +130,11 @@ class Mesh:
     def address(self) -> Address:
         """What other members use: the advertised host and port."""
         return self._address
+
+    @property
+    def keyring(self) -> Keyring:
+        """The mesh's keys as this node has them now."""
+        return self._keyring
 
     def members(self) -> list[Member]:
         """Members that are alive or suspected, this node included, sorted by id."""
@@ -155,7 +191,7 @@ class Mesh:
         finally:
             self._joins.remove(call)
         if not call.is_answered:
-            raise await self._why_unanswered(sorted(found))
+            raise await self._strangers.why_unanswered(sorted(found))
 
     async def leave(self) -> None:
         """Says goodbye and waits, at most 2 s, until it has been handed on. Idempotent.
@@ -166,6 +202,7 @@ class Mesh:
         self._swim.leave(_now_ms())
         self._pump()
         await self._left.wait()
+        await self._snapshots.write(self._swim.snapshot())
 
     def send_nowait(self, node_id: str, message: bytes) -> bool:
         """Queues a message for one member. Messages of one sender arrive in order, at most once.
@@ -187,6 +224,42 @@ class Mesh:
         """
         return await self._streams.inbox.get()
 
+    def handle(self, kind: int, handler: Handler) -> None:
+        """Takes requests of a kind (`links.ORDER`, ...) on links of their own, beside messages."""
+        self._streams.calls.handle(kind, handler)
+
+    async def ask(self, node_id: str, kind: int, request: bytes, *, timeout_s: float) -> bytes:
+        """A member's answer to a request, on a link of its own: never behind messages.
+
+        Raises:
+            PeerError: it is not there, cannot be reached, or did not answer in time. It may have
+                acted on the request.
+        """
+        address = self._address_of(node_id)
+        if address is None:
+            raise PeerError("is not in the mesh now")
+        return await self._streams.calls.ask(kind, address, node_id, request, timeout_s)
+
+    def set_keyring(self, ring: Keyring) -> None:
+        """Other keys for the mesh, from now on. Streams change to them without losing a message.
+
+        Change one thing at a time, and on all members before the next: see `keyring`.
+        """
+        certificates = Certificates(ring, self._config.mesh_name, self._config.identity)
+        self._keyring = ring
+        self._seal.set_ring(ring)
+        self._streams.set_certificates(certificates)
+
+    def admission_changed(self) -> None:
+        """`MeshConfig.admits` answers otherwise than before: who is not admitted is cut off."""
+        self._streams.drop_not_admitted()
+        self._swim.check_admission(_now_ms())
+        self._pump()
+
+    def refused(self) -> list[str]:
+        """Ids of nodes that have the mesh key and were not admitted, 256 at most."""
+        return [each for each in self._streams.links.refused() if not self._config.admits(each)]
+
     def statistics(self) -> dict[str, int]:
         """Counters since the start and gauges, by name."""
         return {
@@ -205,6 +278,8 @@ class Mesh:
             nursery.start_soon(self._run_datagrams)
             nursery.start_soon(self._run_timer)
             nursery.start_soon(self._run_seeds)
+            nursery.start_soon(self._strangers.run)
+            nursery.start_soon(self._run_snapshots)
             if self._config.discovery:
                 nursery.start_soon(self._run_discovery)
 
@@ -228,20 +303,25 @@ class Mesh:
             self._pump()
 
     async def _run_seeds(self) -> None:
-        """Looks up the seeds' names until each has an address, and asks them once."""
-        waiting = set(self._config.seeds)
-        known: set[Address] = set()
-        while waiting:
-            for seed in sorted(waiting):
-                places = set(await self._resolve(seed))
-                if places:
-                    waiting.discard(seed)
-                    known |= places
-                    self._swim.set_seeds(known)
-                    self._swim.join(places - {self._address}, _now_ms())
-                    self._pump()
-            if waiting:
-                await trio.sleep(RESOLVE_INTERVAL_S)
+        def found(known: set[Address], new: set[Address]) -> None:
+            self._swim.set_seeds(known)
+            self._swim.join(new - {self._address}, _now_ms())
+            self._pump()
+            for each in known:
+                self._meet(each)
+
+        await keep_seeds(
+            self._config.seeds,
+            resolve=self._resolve,
+            is_met=lambda places: any(each.address in places for each in self._swim.present()),
+            found=found,
+        )
+
+    async def _run_snapshots(self) -> None:
+        while True:
+            await trio.sleep(SNAPSHOT_INTERVAL_S)
+            if not self._left.is_set():  # then `leave` keeps the last one
+                await self._snapshots.write(self._swim.snapshot())
 
     async def _run_discovery(self) -> None:
         def found(address: Address) -> None:
@@ -260,7 +340,9 @@ class Mesh:
     def _read_waiting(self) -> None:
         for data, source in self._datagrams.read(DATAGRAMS_PER_TURN):
             frame = self._seal.open(data)
-            if frame is not None:
+            if frame is None:
+                self._strangers.take(data, source)
+            else:
                 self._swim.receive_datagram(frame, source, _now_ms())
         self._pump()
 
@@ -271,23 +353,54 @@ class Mesh:
                 self._take_member_event(event)
             elif isinstance(event, events.LeaveDone):
                 self._left.set()
-            else:
+            elif isinstance(event, events.IdentityTaken):
+                self._end_as_taken(event.address)
+            elif isinstance(event, events.NameTaken):
+                name = printable(event.member.profile.name)
+                self._streams.links.log_once(
+                    event.member.id,
+                    "name",
+                    f"has the name {name!r}, and so has {event.other_id}; name nodes differently",
+                )
+            elif isinstance(event, (events.JoinAnswered, events.JoinUnanswered)):
                 for call in self._joins:
                     call.take(event.address, isinstance(event, events.JoinAnswered))
         for frame, destination in self._swim.datagrams_to_send():
             self._datagrams.send(self._seal.seal(frame), destination)
+        for frame, destination, node_id in self._swim.stream_frames_to_send():
+            self._streams.send_frame_soon(FRAME, destination, node_id, frame)
         timer_ms = self._swim.get_timer()
         if timer_ms is not None and timer_ms < self._sleeping_until_ms:
             self._timer_changed.set()
 
     def _take_member_event(self, event: events.MemberEvent) -> None:
         member = self._member_of(event.member)
+        self._meet(member.address)
         if not event.member.is_present:
             self._streams.drop(member.id)
             self._seen.pop(member.id, None)
         self._events.put(MemberEvent(cast(MemberEventKind, event.kind), member))
 
+    async def _take_frame(self, sender: str, frame: bytes) -> None:
+        self._swim.receive_stream_frame(frame, sender, _now_ms())
+        self._pump()
+
+    def _end_as_taken(self, address: Address) -> None:
+        self.failure = IdentityTakenError(
+            f"another process at {address[0]}:{address[1]} has the identity {self.node_id} of this "
+            "node; stop one of the two, and where its key file was copied, delete the copy: a new "
+            "one is made at the start."
+        )
+        self._left.set()
+        self.failed.set()
+
     # Small things.
+
+    def _meet(self, address: Address) -> None:
+        self._met[address] = None
+        self._met.move_to_end(address)
+        if len(self._met) > MET_MAX:
+            self._met.popitem(last=False)
 
     def _member_of(self, member: CoreMember) -> Member:
         seen = self._seen.get(member.id)
@@ -313,33 +426,6 @@ class Mesh:
         if member is None or not member.is_present or node_id == self.node_id:
             return None
         return member.address
-
-    async def _why_unanswered(self, addresses: list[Address]) -> JoinError:
-        """The most telling of what the addresses' streams say."""
-        findings = [await self._look_into(each) for each in addresses[:JOIN_EXPLAIN_MAX]]
-        return min(findings, key=lambda finding: finding[0])[1]
-
-    async def _look_into(self, address: Address) -> tuple[int, JoinError]:
-        """What is there, behind how little it tells."""
-        where = f"{address[0]}:{address[1]}"
-        try:
-            stream = await self._streams.open(address)
-        except (trio.TooSlowError, OSError):
-            said = f"nobody answers at {where}; start that node first, or check the address."
-            return 3, JoinError(said)
-        except trio.BrokenResourceError as error:
-            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                return 0, ForeignMeshError(
-                    f"the node at {where} has another mesh key, or another mesh name than "
-                    f"{self._config.mesh_name!r}; give both nodes the same."
-                )
-            said = f"what listens at {where} is no node of a mesh; check the address."
-            return 2, JoinError(said)
-        await trio.aclose_forcefully(stream)
-        return 1, JoinError(
-            f"the member at {where} takes streams, but no datagrams reach it or come back; "
-            f"let UDP pass on port {address[1]}."
-        )
 
 
 class _JoinCall:
@@ -367,6 +453,8 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
     Raises:
         ListenError: the address cannot be bound; nothing was started.
         MisuseError: a field of the configuration is out of its bounds; nothing was started.
+        IdentityTakenError: at the end of the block, which is cancelled: another process has this
+            node's identity.
     """
     datagrams, listener = await bind(config.host, config.port)
     with datagrams, listener:
@@ -374,6 +462,7 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mesh._run)
+            nursery.start_soon(_cancel_when, mesh.failed, nursery.cancel_scope)
             try:
                 yield mesh
             except Exception as error:  # the caller's own; a nursery would make a group of it
@@ -381,6 +470,13 @@ async def open_mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+        if mesh.failure is not None:
+            raise mesh.failure
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 async def _advertised(config: MeshConfig, bound: socket.socket) -> Address:

@@ -26,7 +26,7 @@ from typing import Literal
 import trio
 
 from gossamer_mesh.errors import KeyFileError
-from gossamer_mesh.identity import read_mesh_key
+from gossamer_mesh.keyring import read_keyring
 from gossamer_node import config as node_config
 from gossamer_node.config import NodeConfig
 from gossamer_node.control import ask
@@ -184,7 +184,7 @@ def _key(config: NodeConfig) -> Iterator[Finding]:
         yield Finding("mesh key", "ok", "none: the node works by itself")
         return
     try:
-        read_mesh_key(path)
+        read_keyring(path)
     except KeyFileError as error:
         yield Finding("mesh key", "fail", str(error))
     else:

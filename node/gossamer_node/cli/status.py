@@ -68,9 +68,11 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
-    claimers = {one["engine"]: one["member"] for one in status["claimers"]}
+    claimers: dict[str, list[str]] = {}
+    for one in status["claimers"]:
+        claimers.setdefault(one["engine"], []).append(one["member"])
     yield ""
-    yield from _table(
+    yield from table(
         ("MEMBER", "ID", "ADDRESS", "STATE", "CLAIMS FROM"),
         [
             (
@@ -78,19 +80,19 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
                 one["id"][:8],
                 one["address"],
                 one["state"],
-                ", ".join(sorted(name for name, by in claimers.items() if by == one["name"])),
+                ", ".join(sorted(name for name, by in claimers.items() if one["name"] in by)),
             )
             for one in status["members"]
         ],
     )
     yield ""
-    yield from _table(
+    yield from table(
         ("ENGINE", "ANSWERS", "CLAIMER", "POLLS", "JOBS TAKEN"),
         [
             (
                 one["name"],
                 f"{one['product']} {one['version']}" if one["reachable"] else "no",
-                claimers.get(one["name"], "nobody"),
+                ", ".join(claimers.get(one["name"], ["nobody"])),
                 str(one["polls"]),
                 str(one["jobs_activated"]),
             )
@@ -98,14 +100,25 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ],
     )
     yield ""
-    yield from _table(
-        ("SERVICE", "VERSION", "TOPICS"),
-        [(one["name"], one["version"], ", ".join(one["topics"])) for one in status["services"]],
+    yield from table(
+        ("DEMAND", "JOBS", "SLOTS", "DESIRED"),
+        [
+            (one["engine"], str(one["demand"]), str(one["capacity"]), str(one["desired"]))
+            for one in status["demand"]
+        ],
+    )
+    yield ""
+    yield from table(
+        ("SERVICE", "VERSION", "INSTANCES", "TOPICS"),
+        [
+            (one["name"], one["version"], str(one["instances"]), ", ".join(one["topics"]))
+            for one in status["services"]
+        ],
     )
     leases = status["leases"]
     if leases:
         yield ""
-        yield from _table(
+        yield from table(
             ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER"),
             [
                 (one["job"], one["topic"], one["epoch"], one["state"], one["holder"] or "")
@@ -131,7 +144,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     if not rows:
         yield f"{head[0]}: none"
         return

@@ -1,0 +1,73 @@
+"""Frames of the membership protocol over links of their own, beside messages."""
+
+import dataclasses
+
+import trio
+from tests.mesh.mesh_fixture import config_of, count_of, meshes, until
+
+from gossamer_mesh.drivers import Mesh, open_mesh
+from gossamer_mesh.drivers.calls import Handler
+from gossamer_mesh.drivers.links import ORDER
+from gossamer_mesh.errors import PeerError
+from gossamer_mesh.swim.config import Config
+
+PATIENT = Config(probe_interval_ms=500, probe_timeout_ms=100, gossip_interval_ms=50)
+"""A handshake must fit in a probe, on a busy machine too."""
+
+
+def parted_for_datagrams(mesh: Mesh) -> None:
+    mesh._datagrams.send = lambda data, address: None  # type: ignore[method-assign]
+
+
+async def test_members_live_on_where_datagrams_do_not_pass() -> None:
+    first = dataclasses.replace(config_of(), tuning=PATIENT)
+    async with open_mesh(first) as one:
+        second = dataclasses.replace(config_of(one.address), tuning=PATIENT)
+        async with open_mesh(second) as other:
+            await until(lambda: len(one.members()) == len(other.members()) == 2)
+            parted_for_datagrams(one)
+            parted_for_datagrams(other)
+            # Lease payloads fill their stream meanwhile: frames do not wait behind them.
+            while one.send_nowait(other.node_id, bytes(2**20)):
+                pass
+            await until(lambda: count_of(one, "probes_by_stream") >= 3)
+            await until(lambda: count_of(other, "probes_by_stream") >= 3)
+            assert len(one.members()) == len(other.members()) == 2
+            assert count_of(one, "stream_frames_sent") >= 3
+
+
+async def test_a_request_does_not_wait_behind_messages() -> None:
+    async with meshes(2) as (one, other):
+
+        async def answer(sender: str, request: bytes) -> bytes:
+            return sender.encode() + b" said " + request
+
+        other.handle(ORDER, Handler(answer, 100, 5))
+        while one.send_nowait(other.node_id, bytes(2**20)):  # nobody reads them
+            pass
+        with trio.fail_after(10):
+            said = await one.ask(other.node_id, ORDER, b"hello", timeout_s=5)
+        assert said == one.node_id.encode() + b" said hello"
+
+
+async def test_requests_that_fail_are_said() -> None:
+    async with meshes(2) as (one, other):
+
+        async def hang(sender: str, request: bytes) -> bytes:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        for id, handler, said in (
+            ("0" * 32, None, "is not in the mesh now"),
+            (other.node_id, None, "without an answer"),
+            (other.node_id, Handler(hang, 1, 5), "without an answer"),
+            (other.node_id, Handler(hang, 100, 5), "did not answer within"),
+        ):
+            if handler is not None:
+                other.handle(ORDER, handler)
+            try:
+                await one.ask(id, ORDER, b"hello", timeout_s=0.5)
+            except PeerError as error:
+                assert said in str(error)
+            else:
+                raise AssertionError(said)
