@@ -12,11 +12,12 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.config import Config
+from gossamer_mesh.swim.config import Config, suspicion_timeout_ms
 from gossamer_mesh.swim.digest import BUCKET_BYTES
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.swim.rng import Rng
+from gossamer_mesh.swim.state import DEAD, SUSPECT
 from gossamer_mesh.testing.toy_signing import ToySigner
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ class Bench:
         self, config: Config | None = None, admits: Callable[[str], bool] | None = None
     ) -> None:
         self.now_ms = 1_000
-        config = config or Config()
+        self.config = config or Config()
         self.swim = Swim(
-            config=config,
-            codec=Codec(pack, unpack, ToySigner(US), config.frame_bytes_max),
+            config=self.config,
+            codec=Codec(pack, unpack, ToySigner(US), self.config.frame_bytes_max),
             rng=Rng(1),
             node_id=US,
             incarnation=10,
@@ -128,6 +129,13 @@ class Bench:
             self.now_ms = max(self.now_ms, timer_ms)
             self.swim.handle_timer(self.now_ms)
         self.now_ms = until_ms
+
+    def bury(self, id: str) -> None:
+        """Hears of a suspicion, and of the death once the time to object is over."""
+        self.hear(id, CODEC.verdict(SUSPECT, id, 1, B))
+        self.now_ms += suspicion_timeout_ms(self.config, len(self.swim.present()))
+        self.hear(id, CODEC.verdict(DEAD, id, 1, B))
+        assert self.state_of(id) == DEAD
 
     def state_of(self, id: str) -> int | None:
         member = self.swim.member(id)

@@ -20,7 +20,6 @@ from gossamer_mesh.swim.codec import (
     GOSSIP,
     INCARNATION_MAX,
     PING,
-    PING_REQUEST,
     STATE,
     SYNC,
 )
@@ -54,51 +53,6 @@ def test_a_ping_for_somebody_else_is_not_answered() -> None:
     assert bench.swim.statistics()["frames_misaddressed"] == 1
 
 
-def test_a_silent_member_is_asked_through_others_then_suspected_then_dead() -> None:
-    bench = Bench(Config(sync_interval_ms=60_000))
-    bench.hear(A, claim(A))
-    bench.hear(A, claim(B))
-    bench.said()
-    asked = False
-    while bench.state_of(A) != DEAD:
-        bench.advance(bench.now_ms + 10)
-        for frame, _ in bench.sent():
-            if frame.kind == PING and frame.target == B:
-                bench.hear(B, kind=ACK, target=B, sequence=frame.sequence)
-            asked = asked or (frame.kind == PING_REQUEST and frame.target == A)
-        assert bench.now_ms < 10_000
-    assert asked
-    assert bench.said() == ["suspected aa", "died aa"]
-    assert bench.state_of(B) == ALIVE
-
-
-def test_an_indirect_answer_saves_a_member() -> None:
-    bench = Bench()
-    bench.hear(A, claim(A))
-    bench.hear(A, claim(B))
-    bench.said()
-    for _ in range(500):
-        bench.advance(bench.now_ms + 10)
-        for frame, _ in bench.sent():
-            if frame.kind == PING and frame.target == B:
-                bench.hear(B, kind=ACK, target=B, sequence=frame.sequence)
-            elif frame.kind == PING_REQUEST:
-                bench.hear(B, kind=ACK, target=A, sequence=frame.sequence)
-    assert bench.said() == []
-    assert bench.swim.statistics()["probes"] >= 9
-
-
-def test_we_ping_for_others_and_hand_the_answer_back() -> None:
-    bench = Bench()
-    data = CODEC.encode(PING_REQUEST, A, 40, target=B, address=ADDRESSES[B], updates=[])
-    bench.swim.receive_datagram(data, ADDRESSES[A], bench.now_ms)
-    [(ping, address)] = bench.sent()
-    assert (ping.kind, ping.target, address) == (PING, B, ADDRESSES[B])
-    bench.hear(B, kind=ACK, target=B, sequence=ping.sequence)
-    [(ack, address)] = bench.sent()
-    assert (ack.kind, ack.target, ack.sequence, address) == (ACK, B, 40, ADDRESSES[A])
-
-
 def test_bad_words_on_ourselves_are_refuted() -> None:
     for bad in (CODEC.verdict(SUSPECT, US, 10, A), CODEC.verdict(DEAD, US, 10, A), goodbye(US, 10)):
         bench = Bench()
@@ -130,17 +84,6 @@ def test_incarnations_stop_at_their_bound() -> None:
     assert bench.swim.own.incarnation == INCARNATION_MAX
 
 
-def test_a_suspect_that_objects_is_cleared() -> None:
-    bench = Bench()
-    bench.hear(A, claim(A), claim(B))
-    bench.hear(A, CODEC.verdict(SUSPECT, B, 1, A))
-    bench.hear(A, claim(B, 1))
-    assert bench.state_of(B) == SUSPECT
-    bench.hear(A, claim(B, 2))
-    assert bench.said() == ["joined aa", "joined bb", "suspected bb", "cleared bb"]
-    assert bench.swim.statistics()["suspicions"] == 0
-
-
 def test_changes_are_told_and_mere_refutations_are_not() -> None:
     bench = Bench()
     bench.hear(A, claim(A, 1))
@@ -156,18 +99,10 @@ def test_a_new_process_under_an_old_id_ends_the_old_life() -> None:
     assert bench.said() == ["joined aa", "died aa", "joined aa"]
 
 
-def test_a_death_in_a_table_is_a_suspicion_and_one_by_gossip_a_death() -> None:
-    bench = Bench()
-    bench.hear(A, claim(A), claim(B), claim(C))
-    bench.hear(A, CODEC.verdict(DEAD, B, 1, A), kind=STATE, target=US)
-    bench.hear(A, CODEC.verdict(DEAD, C, 1, A))
-    assert (bench.state_of(B), bench.state_of(C)) == (SUSPECT, DEAD)
-
-
 def test_who_is_held_dead_and_spoken_of_as_alive_is_asked_with_the_verdict() -> None:
     bench = Bench()
     bench.hear(A, claim(A), claim(B))
-    bench.hear(A, CODEC.verdict(DEAD, B, 1, A))
+    bench.bury(B)
     bench.sent()
     bench.hear(A, claim(B, 1))
     bench.hear(A, claim(B, 1))
@@ -175,7 +110,7 @@ def test_who_is_held_dead_and_spoken_of_as_alive_is_asked_with_the_verdict() -> 
     assert len(pings) == 1
     frame, address = pings[0]
     assert address == ADDRESSES[B]
-    assert [(word.id, word.state) for word in frame.updates[:2]] == [(B, ALIVE), (B, DEAD)]
+    assert [(word.id, word.state) for word in frame.updates[:2]] == [(B, DEAD), (B, ALIVE)]
 
 
 def test_what_says_nothing_of_anyone_known_is_ignored() -> None:
@@ -254,16 +189,6 @@ def test_tags_spread_under_the_next_incarnation_and_repeating_them_costs_nothing
     assert bench.swim.own.profile.tags == b"new"
 
 
-def test_our_own_stall_puts_deadlines_off() -> None:
-    bench = Bench()
-    bench.hear(A, claim(A), claim(B))
-    bench.hear(A, CODEC.verdict(SUSPECT, B, 1, A))
-    bench.now_ms += 30_000
-    bench.swim.handle_timer(bench.now_ms)
-    assert bench.swim.statistics()["stalls"] == 1
-    assert bench.state_of(B) == SUSPECT
-
-
 def test_an_idle_timer_is_never_in_the_past_after_it_was_handled() -> None:
     bench = Bench()
     bench.hear(A, claim(A), claim(B))
@@ -280,7 +205,10 @@ def test_an_idle_timer_is_never_in_the_past_after_it_was_handled() -> None:
 
 
 def test_tables_are_bounded() -> None:
-    bench = Bench(Config(members_max=5, gone_max=2, broadcasts_max=16, events_max=16))
+    config = Config(
+        members_max=5, gone_max=2, broadcasts_max=16, events_max=16, deaths_are_doubted=0
+    )
+    bench = Bench(config)
     for number in range(1, 40):
         id = f"{number:032x}"
         bench.hear(A, claim(id))
@@ -374,27 +302,13 @@ def test_a_stream_frame_counts_only_for_the_sender_that_the_stream_proved() -> N
     assert bench.swim.statistics()["stream_frames_of_strangers"] == 1
 
 
-def test_an_answer_over_a_stream_saves_a_member_that_datagrams_do_not_reach() -> None:
-    bench = Bench()
-    bench.hear(A, claim(A))
-    bench.said()
-    for _ in range(500):
-        bench.advance(bench.now_ms + 10)
-        bench.sent()
-        for frame, address, receiver in bench.sent_by_stream():
-            assert (frame.kind, address, receiver) == (PING, ADDRESSES[A], A)
-            bench.hear_by_stream(A, kind=ACK, target=A, sequence=frame.sequence)
-    assert bench.said() == []
-    assert bench.swim.statistics()["probes_by_stream"] >= 9
-
-
 def test_stream_frames_wait_in_a_bounded_queue_and_may_be_long() -> None:
     bench = Bench(Config(stream_frames_max=2))
-    everyone = [claim(f"{number:032x}", tags=bytes(400)) for number in range(1, 200)]
+    everyone = [claim(f"{number:032x}", tags=bytes(400)) for number in range(1, 100)]
     bench.hear_by_stream(A, claim(A), *everyone)
-    assert len(bench.swim.present()) == 201
+    assert len(bench.swim.present()) == 101
     for sequence in range(3):
         bench.hear_by_stream(A, kind=SYNC, sequence=sequence)
     [table, _] = bench.sent_by_stream()
-    assert len({update.id for update in table[0].updates}) == 201
+    assert len({update.id for update in table[0].updates}) == 101
     assert bench.swim.statistics()["stream_frames_dropped"] == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from gossamer_mesh.keyring import Keyring, write_keyring
 from gossamer_node import cli
 from gossamer_node.config import load
 from gossamer_node.supervisor import open_node
@@ -138,3 +139,23 @@ def test_a_slip_of_the_pen_in_a_variable(
     status, findings = doctor(capsys)
     assert status == 0
     assert findings["environment"][0]["found"] == "GOSSAMER_SLOT is set, and nothing reads it"
+
+
+def test_the_keys_and_the_list_of_members_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring = Keyring((bytes(32), bytes(range(32))))
+    write_keyring(tmp_path / "mesh.key", ring)
+    members = tmp_path / "members"
+    file = tmp_path / "gossamer.yaml"
+    file.write_text("mesh: {key_file: mesh.key, members_file: members}\n")
+    for text, state, said in (
+        (f"{'a' * 32}\n", "ok", "1 on the list"),
+        ("nobody\n", "fail", "is no node id"),
+    ):
+        members.write_text(text)
+        members.chmod(0o600)
+        _, findings = doctor(capsys, "--config", str(file))
+        assert "2 keys" in str(findings["mesh key"])
+        [found] = findings["members"]
+        assert found["state"] == state and said in str(found)

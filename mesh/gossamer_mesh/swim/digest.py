@@ -27,7 +27,7 @@ class Digest:
 
     def toggle(self, id: str, incarnation: int) -> None:
         """Puts a member in, or takes the same one out again."""
-        said = sha256(bytes.fromhex(id) + incarnation.to_bytes(8, "big")).digest()
+        said = sha256(id.encode() + incarnation.to_bytes(8, "big")).digest()
         leaf = bucket_of(id, BUCKETS_MAX)
         self._leaves[leaf] ^= int.from_bytes(said[:BUCKET_BYTES], "big")
 

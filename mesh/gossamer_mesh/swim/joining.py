@@ -60,6 +60,7 @@ class Joining:
         self._remembered_until_ms = now_ms + config.tombstone_ms
         self._joins: dict[Address, Join] = {}
         self._by_stream_too = False
+        self._alone_sequence = next_sequence()
         # Members that start together must not speak together.
         interval_ms = config.join_retry_ms if remembered else config.reconnect_interval_ms
         self._reconnect_ms = now_ms + rng.below(interval_ms)
@@ -103,6 +104,12 @@ class Joining:
                 if self._joins[address].sequence == frame.sequence:
                     return self._joins[address]
         return None
+
+    def is_first_table(self, frame: "Frame", join: "Join | None") -> bool:
+        """Whether it answers what we asked when we knew nobody. Then the mesh knows all it says."""
+        if join is not None:
+            return join.is_first
+        return frame.kind == STATE and frame.sequence == self._alone_sequence
 
     def handle_answer(self, join: "Join", now_ms: int) -> None:
         """Its table came."""
@@ -155,9 +162,10 @@ class Joining:
                 missing[member.address] = member.id
         wanted = [address for address in sorted(missing) if address not in present]
         for address in self._rng.sample(wanted, ALONE_ASKS if is_alone else 1):
-            self._sync.ask(address, missing[address], self._next_sequence())
+            sequence = self._alone_sequence if is_alone else self._next_sequence()
+            self._sync.ask(address, missing[address], sequence)
             if self._by_stream_too:
-                self._sync.ask(address, missing[address], self._next_sequence(), by_stream=True)
+                self._sync.ask(address, missing[address], sequence, by_stream=True)
         self._by_stream_too = not self._by_stream_too
         if is_alone and self._remembered:
             self._reconnect_ms = now_ms + self._config.join_retry_ms

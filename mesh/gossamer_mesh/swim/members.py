@@ -90,7 +90,7 @@ class Member:
     def words_for_itself(self) -> list[bytes]:
         """Our verdict on the member, which it must object to, and the claim that this answers: an
         earlier process of the member may have made it."""
-        return [self.claim, self.verdict] if self.verdict else []
+        return [self.verdict, self.claim] if self.verdict else []
 
 
 def member_of(claim: Update, profile: Profile, now_ms: int) -> Member:

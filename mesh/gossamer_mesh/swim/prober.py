@@ -102,6 +102,13 @@ class Prober:
             self._begin(now_ms)
         return failed
 
+    def answer(self, frame: "Frame", address: "Address", *, by_stream: bool) -> None:
+        """We are alive: said the way the ping came."""
+        sequence = frame.sequence
+        self._outbox.send(
+            ACK, address, frame.sender, sequence, target=self._node_id, by_stream=by_stream
+        )
+
     def handle_ack(self, frame: "Frame", *, by_stream: bool) -> None:
         """Somebody is alive: whom we probe, or whom another probes through us."""
         current = self._round

@@ -16,8 +16,9 @@ is any clock that never goes back, in whole milliseconds; equal inputs give equa
 2. Only a member raises its own incarnation: when it hears a worse or a foreign word on itself
    (refutation), and when it changes its tags.
 3. Whatever changes the table is handed on, word for word, except by one who is new itself.
-4. A death learnt from a table, not from the one who saw it, is a suspicion here: after a partition
-   the dead of the other side are asked before they are believed.
+4. A death that another saw is believed once we ourselves have known of the suspicion for the least
+   time that its subject has to object. Until then it is a suspicion here: so the dead of the other
+   side of a partition, and those of a member that heard nobody for a while, are asked first.
 5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself.
 6. What a member says of itself counts only with its signature. A verdict answers one claim: it
    counts only with who holds that claim, so nobody but the member itself moves its incarnation.
@@ -49,6 +50,7 @@ from gossamer_mesh.swim.events import (
     JoinUnanswered,
     LeaveDone,
 )
+from gossamer_mesh.swim.gossip import Gossip
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
@@ -58,8 +60,6 @@ from gossamer_mesh.swim.state import (
     ALIVE,
     DEAD,
     GONE,
-    LEFT,
-    PRESENT,
     SUSPECT,
     TRANSITIONS,
     UNKNOWN,
@@ -128,7 +128,7 @@ class Swim:
         self._members = Members(node_id)
         self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
-        self._suspicions = Suspicions()
+        self._suspicions = Suspicions(config)
         self._asked_at_ms: dict[str, int] = {}
         self._leaving = False
         self._left = False
@@ -145,6 +145,14 @@ class Swim:
             health=self._health,
             next_sequence=self._next_sequence,
             count=self._count,
+            now_ms=now_ms,
+        )
+        self._gossip = Gossip(
+            config=config,
+            rng=rng,
+            members=self._members,
+            outbox=self._outbox,
+            broadcasts=self._broadcasts,
             now_ms=now_ms,
         )
         remembered = snapshots.decode(codec, snapshot)
@@ -173,7 +181,6 @@ class Swim:
             remembered={} if remembered is None else remembered.places,
             now_ms=now_ms,
         )
-        self._gossip_ms = now_ms
         self._own = Own(
             codec=codec,
             members=self._members,
@@ -259,7 +266,7 @@ class Swim:
             # Somebody there may know us already, although we know nobody.
             self._outbox.send(GOSSIP, address, "", 0)
             self._tell(JoinUnanswered(address))
-        self._run_gossip()
+        self._gossip.handle_timer(self._now_ms)
         self._run_leave()
 
     def set_tags(self, tags: bytes, now_ms: int) -> None:
@@ -330,7 +337,7 @@ class Swim:
             self._count("frames_misaddressed")
             return
         join = self._joining.answered_by(frame)
-        self._hear_all(frame, hand_on=join is None or not join.is_first)
+        self._hear_all(frame, hand_on=not self._joining.is_first_table(frame, join))
         by_stream = address is None
         if address is None:
             sender = self._members.get(frame.sender)
@@ -339,14 +346,7 @@ class Swim:
                 return
             address = sender.address
         if frame.kind == PING:
-            self._outbox.send(
-                ACK,
-                address,
-                frame.sender,
-                frame.sequence,
-                target=self.node_id,
-                by_stream=by_stream,
-            )
+            self._prober.answer(frame, address, by_stream=by_stream)
         elif frame.kind == ACK:
             self._prober.handle_ack(frame, by_stream=by_stream)
         elif frame.kind == NACK:
@@ -367,10 +367,12 @@ class Swim:
         if due_ms is None or due_ms > now_ms:
             return
         self._take_lateness(now_ms - due_ms)
-        self._run_probe()
+        failed = None if self._leaving else self._prober.handle_timer(now_ms)
+        if failed is not None:
+            self._pass_verdict(SUSPECT, failed)
         for id in self._suspicions.expired(now_ms):
             self._pass_verdict(DEAD, id)
-        self._run_gossip()
+        self._gossip.handle_timer(now_ms)
         if not self._leaving:
             self._run_sync()
             self._joining.handle_timer(now_ms)
@@ -387,8 +389,9 @@ class Swim:
         suspicion_ms = self._suspicions.timer_ms()
         if suspicion_ms is not None:
             timers.append(suspicion_ms)
-        if len(self._broadcasts) and self._has_hearers():
-            timers.append(self._gossip_ms)
+        gossip_ms = self._gossip.timer_ms(self._now_ms)
+        if gossip_ms is not None:
+            timers.append(gossip_ms)
         return min(timers)
 
     def datagrams_to_send(self) -> "list[tuple[bytes, Address]]":
@@ -426,15 +429,13 @@ class Swim:
             return
         known = self._members.get(update.id)
         state = UNKNOWN if known is None else known.state
-        if (
-            update.state in (SUSPECT, DEAD)
-            and known is not None
-            and update.incarnation > known.incarnation
-        ):
+        is_verdict = update.state in (SUSPECT, DEAD)
+        if is_verdict and known is not None and update.incarnation > known.incarnation:
             self._count("verdicts_ahead")
             return
-        if update.state == DEAD and state in PRESENT and frame.kind in (SYNC, STATE):
-            update = self._codec.verdict(SUSPECT, update.id, update.incarnation, frame.sender)
+        is_death = update.state == DEAD
+        if is_death and known is not None and known.is_present:
+            update = self._doubted(known, update, is_old=frame.kind in (SYNC, STATE))
         if known is not None and not supersedes(
             update.incarnation, update.state, known.incarnation, known.state
         ):
@@ -455,6 +456,21 @@ class Swim:
         if not self._is_proved(update):
             return
         self._enter(known, update, hand_on=hand_on)
+        if is_death:
+            self._suspicions.shorten(update.id)
+
+    def _doubted(self, known: Member, death: Update, *, is_old: bool) -> Update:
+        """A death that another saw: a suspicion, until its subject had the least time to object.
+
+        Else one member that hears nobody could kill everyone with what it says at last.
+        """
+        if not is_old and not self._config.deaths_are_doubted:
+            return death
+        if known.state == SUSPECT and known.incarnation == death.incarnation:
+            deadline_ms = self._suspicions.shorten(known.id)
+            if deadline_ms is None or deadline_ms <= self._now_ms:
+                return death
+        return self._codec.verdict(SUSPECT, death.id, death.incarnation, death.by)
 
     def _hear_of_self(self, update: Update) -> None:
         if self._leaving:
@@ -494,7 +510,8 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            self._start_suspicion(update)
+            count = len(self._members.present())
+            self._suspicions.start(member.id, update.by, count, self._now_ms)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
@@ -508,18 +525,6 @@ class Swim:
         if not member.is_present:
             self._prober.remove(member.id)
             self._forget_surplus()
-
-    def _start_suspicion(self, update: Update) -> None:
-        count = len(self._members.present())
-        least_ms = tuning.suspicion_timeout_ms(self._config, count)
-        self._suspicions.start(
-            update.id,
-            update.by,
-            wanted=tuning.confirmations_wanted(self._config, count),
-            least_ms=least_ms,
-            greatest_ms=least_ms * self._config.suspicion_max_multiplier,
-            now_ms=self._now_ms,
-        )
 
     def _confirm(self, update: Update) -> None:
         """A suspicion that we hold, by another accuser: handed on while it shortens anything."""
@@ -563,27 +568,6 @@ class Swim:
             self._suspicions.put_off(late_ms)
             self._prober.put_off(late_ms)
 
-    def _run_probe(self) -> None:
-        if self._leaving:
-            return
-        failed = self._prober.handle_timer(self._now_ms)
-        if failed is not None:
-            self._pass_verdict(SUSPECT, failed)
-
-    def _run_gossip(self) -> None:
-        if self._gossip_ms > self._now_ms or not len(self._broadcasts):
-            return
-        self._gossip_ms = self._now_ms + self._config.gossip_interval_ms
-        hearers = self._members.draw(
-            self._rng,
-            self._config.gossip_fanout,
-            is_wanted=lambda member: member.state != LEFT,
-            gone_since_ms=self._now_ms - self._config.gossip_to_dead_ms,
-        )
-        for member in hearers:
-            if len(self._broadcasts):
-                self._outbox.send(GOSSIP, member.address, member.id, 0)
-
     def _run_sync(self) -> None:
         if self._sync.is_due_ms <= self._now_ms:
             self._forget_surplus()
@@ -601,23 +585,10 @@ class Swim:
     # Small things.
 
     def _broadcast(self, update: Update) -> None:
-        # With nothing to say the gossip timer stood still; it is not late now.
-        self._gossip_ms = max(self._gossip_ms, self._now_ms)
-        # A verdict means something only to who has the claim, so it does not replace that.
-        verdict_on = update.id + "?"
-        if update.state in (SUSPECT, DEAD):
-            self._broadcasts.put(verdict_on, update.encoded)
-        else:
-            self._broadcasts.drop(verdict_on)
-            self._broadcasts.put(update.id, update.encoded)
+        self._gossip.put(update, self._now_ms)
 
     def _tell(self, event: "Event") -> None:
         self._telling.tell(event)
-
-    def _has_hearers(self) -> bool:
-        return self._members.peer_count() > 0 or self._members.has_gone_since(
-            self._now_ms - self._config.gossip_to_dead_ms
-        )
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % SEQUENCE_MAX + 1

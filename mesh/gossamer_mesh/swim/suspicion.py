@@ -9,7 +9,12 @@ for n of k confirmations, so the first counts most and the k-th leaves the least
 early when the suspect objects (a newer incarnation), or turns into death at its deadline.
 """
 
-from gossamer_mesh.swim.config import log10_hundredths
+from gossamer_mesh.swim.config import (
+    Config,
+    confirmations_wanted,
+    log10_hundredths,
+    suspicion_timeout_ms,
+)
 
 
 def timeout_ms(confirmed: int, wanted: int, least_ms: int, greatest_ms: int) -> int:
@@ -27,26 +32,26 @@ def timeout_ms(confirmed: int, wanted: int, least_ms: int, greatest_ms: int) -> 
 
 
 class Suspicions:
-    """Deadlines by member id."""
+    """Deadlines by member id.
 
-    def __init__(self) -> None:
+    Args:
+        config: how long they last.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._running: dict[str, _Suspicion] = {}
         self._next_ms: int | None = None
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(
-        self, id: str, by: str, *, wanted: int, least_ms: int, greatest_ms: int, now_ms: int
-    ) -> None:
-        """Begins, or begins again on a newer incarnation.
-
-        Args:
-            id: the suspect.
-            by: its accuser.
-            wanted, least_ms, greatest_ms: see `timeout_ms`.
-        """
+    def start(self, id: str, by: str, member_count: int, now_ms: int) -> None:
+        """Begins, or begins again on a newer incarnation; `by` is the accuser."""
         self.end(id)
+        least_ms = suspicion_timeout_ms(self._config, member_count)
+        greatest_ms = least_ms * self._config.suspicion_max_multiplier
+        wanted = confirmations_wanted(self._config, member_count)
         suspicion = _Suspicion(by, wanted, least_ms, greatest_ms, now_ms)
         self._running[id] = suspicion
         self._hasten(suspicion.deadline_ms())
@@ -58,6 +63,15 @@ class Suspicions:
             return False
         self._hasten(suspicion.deadline_ms())
         return True
+
+    def shorten(self, id: str) -> int | None:
+        """Somebody's time for it is up already: it lasts the least. Returns the deadline."""
+        suspicion = self._running.get(id)
+        if suspicion is None:
+            return None
+        suspicion.shorten()
+        self._hasten(suspicion.deadline_ms())
+        return suspicion.deadline_ms()
 
     def end(self, id: str) -> None:
         """The suspect is alive, dead or gone by another's word."""
@@ -103,6 +117,10 @@ class _Suspicion:
 
     def deadline_ms(self) -> int:
         return self.start_ms + self._length_ms
+
+    def shorten(self) -> None:
+        self._wanted = 0
+        self._length_ms = self._least_ms
 
     def confirm(self, by: str) -> bool:
         if len(self._said_by) > self._wanted or by in self._said_by:

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     Address = tuple[str, int]
 
 
+TABLE_FRAME_BYTES_MAX = 65_536
+"""Of one stream frame with words of a table, some 270 claims: who takes it checks that many
+signatures at once, for 30 ms, and does nothing else meanwhile."""
+
+
 class Sync:
     """One member's side of all comparisons."""
 
@@ -231,7 +236,7 @@ class Sync:
         if by_stream or total > room * frames_max:
             own = self._members.get(self._node_id)
             assert own is not None
-            stream_room = self._codec.room_beside_mask(by_stream=True)
+            stream_room = min(self._codec.room_beside_mask(by_stream=True), TABLE_FRAME_BYTES_MAX)
             # Our own claim comes first: the far end answers only those whom it knows.
             first = own.words() + self._words_for(frame.sender)
             for filled in _filled(groups, count, stream_room, first, self._codec)[:frames_max]:

@@ -25,6 +25,7 @@ from typing import Literal
 
 import trio
 
+from gossamer_mesh.admission import read_ids
 from gossamer_mesh.errors import KeyFileError
 from gossamer_mesh.keyring import read_keyring
 from gossamer_node import config as node_config
@@ -184,11 +185,27 @@ def _key(config: NodeConfig) -> Iterator[Finding]:
         yield Finding("mesh key", "ok", "none: the node works by itself")
         return
     try:
-        read_keyring(path)
+        ring = read_keyring(path)
     except KeyFileError as error:
         yield Finding("mesh key", "fail", str(error))
     else:
-        yield Finding("mesh key", "ok", f"{path}, readable by its owner alone")
+        keys = "" if len(ring.keys) == 1 else f", {len(ring.keys)} keys: a change is not through"
+        yield Finding("mesh key", "ok", f"{path}, readable by its owner alone{keys}")
+        if config.mesh.operators and not os.access(path.resolve().parent, os.W_OK):
+            yield Finding(
+                "mesh key",
+                "warn",
+                f"this user cannot write {path.parent}, so an order to change the key fails",
+                "move the key to a folder of the node's user",
+            )
+    listed = config.mesh.members_file
+    if listed is not None:
+        try:
+            ids = read_ids(listed)
+        except KeyFileError as error:
+            yield Finding("members", "fail", str(error))
+        else:
+            yield Finding("members", "ok", f"{len(ids)} on the list {listed}")
 
 
 def _address(config: NodeConfig) -> Iterator[Finding]:
