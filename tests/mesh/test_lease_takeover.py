@@ -100,20 +100,31 @@ def test_a_first_picture_is_full_and_then_only_changes_are_told(bench: ClaimerBe
 
 def test_what_came_and_went_between_two_messages_is_not_told(bench: ClaimerBench) -> None:
     bench.join("h1", 2)
-    mirrors(bench)
+    assert [one.rows for one in mirrors(bench)] == [[]]
     lease = bench.held("j1")
     bench.outcome("h1", lease)
     bench.claimer.handle_settled(bench.work(Report), "applied", bench.now_ms)
     bench.now_ms += CONFIG.mirror_ms
     assert mirrors(bench) == []
+    silence_ms = CONFIG.silence_ms - CONFIG.mirror_ms
+    assert bench.claimer.get_timer() == bench.now_ms + silence_ms  # of the holder: no more to tell
 
 
 def test_an_empty_message_each_heartbeat_shows_a_gap_at_the_end(bench: ClaimerBench) -> None:
+    bench.join("h1", 1)
+    lease = bench.held()
     mirrors(bench)
     assert bench.claimer.get_timer() == bench.now_ms + CONFIG.heartbeat_ms
     bench.now_ms += CONFIG.heartbeat_ms
     (beat,) = mirrors(bench)
     assert (beat.sequence, beat.rows, beat.gone) == (1, [], [])
+    bench.outcome("h1", lease)
+    bench.claimer.handle_settled(bench.work(Report), "applied", bench.now_ms)
+    told = []
+    for _ in range(4):
+        bench.now_ms += CONFIG.heartbeat_ms
+        told += mirrors(bench)
+    assert [(one.sequence, one.gone) for one in told] == [(2, ["j1"]), (3, [])]  # then silence
 
 
 def test_a_large_table_is_told_in_parts(bench: ClaimerBench) -> None:
@@ -130,6 +141,8 @@ def test_a_large_table_is_told_in_parts(bench: ClaimerBench) -> None:
 
 
 def test_a_standby_that_is_replaced_is_told_to_forget(bench: ClaimerBench) -> None:
+    bench.join("h1", 1)
+    bench.held()
     mirrors(bench)
     bench.claimer.set_members({"c", "s", "h1"}, "h1", bench.now_ms)
     ((to, end),) = bench.sent(MirrorEnd)
@@ -187,6 +200,10 @@ def test_pictures_are_bounded_and_forgotten() -> None:
         one = row(TAKEN, "h1", key=f"j{number}")
         standby.receive(f"x{number}", Mirror("e/a", 1, 1, 0, [one], []), number)
     assert standby.keys() == [f"j{number}" for number in range(1, MIRRORS_MAX + 1)]
+    for number in range(9):
+        standby.receive(f"empty{number}", Mirror("e/a", 1, 1, 0, [], []), 9 + number)
+    assert standby.keys() == ["j2", "j3", "j4"]  # of the empty ones, only the newest stayed
+    standby.receive("x1", Mirror("e/a", 1, 9, 0, [row(TAKEN, "h1")], []), 99)
     standby.receive_end("x1", MirrorEnd("e/a", 2, 1))
     assert standby.keys()[0] == "j1"
     standby.receive_end("x1", MirrorEnd("e/a", 1, 1))

@@ -8,8 +8,8 @@ claims now. Rules:
    is not told. A lease that is granted, worked and settled within that costs nothing at all.
 2. Messages count up within a run. The first of a run begins a full picture: the heir forgets
    everything before it. A message that is not the next shows a gap; the heir asks for a new run, at
-   most once a heartbeat. An empty message each heartbeat shows a gap at the end as well. Nothing
-   is acknowledged.
+   most once a heartbeat. An empty message each heartbeat, until one after the last lease has gone,
+   shows a gap at the end as well. Nothing is acknowledged; an empty table costs one message.
 3. A member that is the heir no more is told to forget. If that is lost, its picture is of locks
    that end, and what it did with them would cost a run, never a job.
 
@@ -66,6 +66,7 @@ class MirrorSender:
         self._run_ms = 0
         self._sequence = 0
         self._sent_ms: int | None = None
+        self._has_said_all = True
         self._told: dict[str, Told] = {}
         self._changed: set[str] = set()
 
@@ -96,7 +97,7 @@ class MirrorSender:
 
     def get_timer(self) -> "int | None":
         """When `next_message` has something to say; None for never."""
-        if self.heir is None:
+        if self.heir is None or (self._has_said_all and not self._changed):
             return None
         if self._sent_ms is None:
             return self._run_ms
@@ -134,8 +135,9 @@ class MirrorSender:
                 rows.append(_row(one, standing, now_ms))
                 size_bytes += len(one.receipt)
         quiet = self._sent_ms is not None and now_ms < self._sent_ms + self._config.heartbeat_ms
-        if quiet and not rows and not gone:
+        if (quiet or self._has_said_all) and not rows and not gone:
             return None
+        self._has_said_all = not rows and not gone and not self._told
         self._sent_ms = now_ms
         self._sequence += 1
         return Mirror(self._group, self._session, self._run, self._sequence - 1, rows, gone)
@@ -148,6 +150,8 @@ class MirrorSender:
         self._sent_ms = None
         self._told = {}
         self._changed = set(keys) if self.heir is not None else set()
+        # The first message goes out also when it is empty: it tells of a process that is new.
+        self._has_said_all = self.heir is None
 
 
 class _Picture:
@@ -236,14 +240,14 @@ class Standby:
         return MirrorAsk(self._group, message.session, message.run)
 
     def _make_room(self, newest: str) -> None:
-        """The picture that was added to least lately goes."""
+        """An empty picture goes, or the one that was added to least lately."""
         if len(self._pictures) > MIRRORS_MAX:
             others = sorted(
-                (one.heard_ms, member_id)
+                (len(one.rows) > 0, one.heard_ms, member_id)
                 for member_id, one in self._pictures.items()
                 if member_id != newest
             )
-            del self._pictures[others[0][1]]
+            del self._pictures[others[0][2]]
 
 
 def standing_of(one: "Lease") -> str:

@@ -36,6 +36,8 @@ RENEWED_MS_MAX = 1_000
 UNSEEN_MS_MAX = 250
 """A job that was activated longer ago than this has been mirrored: the answer's way (80 ms), the
 mirror's pause and its way, three times."""
+CALL_MS_MAX = 3_100
+"""The slowest call to the engine, with its answer."""
 WAYS = ("alone", "with a holder", "before its standby", "with its standby", "stops", "restarts")
 
 
@@ -135,6 +137,9 @@ class TakeOverModel(LeaseModel):
             member_id = process.member_id
             self._after(NEWS_MS_MAX + 2_000, lambda: self._restart(member_id))
         self._free_unknown()
+        if self._forgiving:
+            # A renewal of the dead may have been under way.
+            self._after(CALL_MS_MAX, self._free_unknown)
 
     def _free_unknown(self) -> None:
         """Frees what no living member knows of; it must be news, unless the standby died, too."""
