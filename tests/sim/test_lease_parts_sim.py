@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.placement import spread
+from gossamer_mesh.testing import lease_parts
 from gossamer_mesh.testing.lease_checks import InvariantBroken
-from gossamer_mesh.testing.lease_mesh import Process
 from gossamer_mesh.testing.lease_parts import PartsModel
 
 SEEDS = 150
@@ -22,19 +22,10 @@ def test_rules_hold_while_parts_come_and_go() -> None:
     assert {path: counts[path] for path in met if not counts[path]} == {}
 
 
-def test_a_claimer_must_outlive_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To drop it with its part would forget its leases, and grant their ids once more."""
-    view_changed = PartsModel._view_changed
-
-    def forgetful(self: PartsModel, process: Process) -> None:
-        view_changed(self, process)
-        for group, claimer in process.claimers.items():
-            if not claimer.elected:
-                process.claimers[group] = Claimer(
-                    group, process.member_id, process.session, self._config
-                )
-
-    monkeypatch.setattr(PartsModel, "_view_changed", forgetful)
+def test_credit_for_a_part_that_nobody_claims_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder must spread over the parts that there are, not over those that could be."""
+    every = [f"e/{part}" for part in range(lease_parts.PARTS_MAX)]
+    monkeypatch.setattr(lease_parts, "spread", lambda _, member_ids: spread(every, member_ids))
     with pytest.raises(InvariantBroken, match=r"replay: python -m \S+lease_parts \d+"):
         for seed in range(SEEDS):
             PartsModel(seed).run()

@@ -106,6 +106,7 @@ class ClaimLoop:
                     await changed.wait()
 
     def _plan(self) -> list[Poll]:
+        self._lanes.rest()
         if not self._claimer.elected:
             self._elected_ms = None
             return []

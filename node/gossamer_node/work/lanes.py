@@ -14,7 +14,8 @@ backlog would have every slot. Rules:
    waiting, for its max-min fair share of the slots (`leases.shares.split`), counting the jobs that
    it has open: a topic whose jobs are slow comes up to its share and no further.
 4. Meanwhile a slot is kept for the others (of a poll-per-topic engine a quarter of the slots),
-   which are asked for once a second, without waiting either; what comes makes them hot, too.
+   which are asked for once a second, without waiting either; what comes makes them hot, too. The
+   last slot is never for a topic that has more than an equal part already, hot or not.
 5. With more topics than slots, the one that was not asked for longest is first, and waits are
    short enough that all have had their turn within one long wait.
 
@@ -94,6 +95,10 @@ class Lanes:
         """When to plan again although nothing changed; None for never."""
         return self._look_ms
 
+    def rest(self) -> None:
+        """There is nothing to spend, or nobody to ask for: no look before something changes."""
+        self._look_ms = None
+
     def plan(
         self, credits: Mapping[str, int], credit: int, open_jobs: Mapping[str, int], now_ms: int
     ) -> list[Poll]:
@@ -119,10 +124,13 @@ class Lanes:
         wants = {name: open_jobs.get(name, 0) for name in cold}
         wants |= {name: open_jobs.get(name, 0) + self._topics[name].window_jobs for name in hot}
         bounds = split(total - kept, wants, self._number)
+        # The last slot is for those alone that have no more than an equal part already.
+        modest = [name for name in names if open_jobs.get(name, 0) * len(names) <= total]
         if all(bounds[name] >= wants[name] for name in hot):
-            return self._plan_calm(names, credits, credit, total, now_ms)
+            return self._plan_calm(names, modest, credits, credit, total, now_ms)
+        quiet = [name for name in cold if name in modest]
         rooms = {name: min(bounds[name] - open_jobs.get(name, 0), credits[name]) for name in hot}
-        return self._plan_crowded(cold, rooms, credits, credit, max(1, kept), now_ms)
+        return self._plan_crowded(quiet, rooms, credits, credit, max(1, kept), now_ms)
 
     def end(self, poll: Poll, brought: Mapping[str, int] | None) -> None:
         """A poll has ended.
@@ -154,13 +162,22 @@ class Lanes:
         return 1 if self.topics_max is None else min(cold, max(1, total // 4))
 
     def _plan_calm(
-        self, names: list[str], credits: Mapping[str, int], credit: int, total: int, now_ms: int
+        self,
+        names: list[str],
+        modest: list[str],
+        credits: Mapping[str, int],
+        credit: int,
+        total: int,
+        now_ms: int,
     ) -> list[Poll]:
         """There is credit for everybody: long polls."""
         askable = [name for name in names if credits[name] > 0 and not self._topics[name].polling]
         if self.topics_max is None:
             # Of a first answer that takes everything, one slot stays for the other topics.
-            spare = 1 if len(names) > 1 and total > 1 else 0
+            kept = any(modest and set(one.topics) <= set(modest) for one in self._open.values())
+            spare = 1 if len(names) > 1 and total > 1 and not kept else 0
+            if spare and credit - self.promised() <= spare:
+                askable, spare = [name for name in askable if name in modest], 0
             return [
                 poll
                 for group, jobs in _by_credit(askable, credits)
@@ -175,7 +192,7 @@ class Lanes:
 
     def _plan_crowded(
         self,
-        cold: list[str],
+        quiet: list[str],
         rooms: Mapping[str, int],
         credits: Mapping[str, int],
         credit: int,
@@ -184,7 +201,7 @@ class Lanes:
     ) -> list[Poll]:
         """Hot topics want more than there is: all polls are short, first those for the quiet."""
         polls: list[Poll] = []
-        askable = [name for name in cold if credits[name] > 0 and not self._topics[name].polling]
+        askable = [name for name in quiet if credits[name] > 0 and not self._topics[name].polling]
         due = [name for name in askable if self._topics[name].asked_ms + GLANCE_MS <= now_ms]
         if self.topics_max is None and due:
             polls += self._ask(askable, 1, credit, 0, now_ms)
@@ -195,7 +212,7 @@ class Lanes:
             if not self._topics[name].polling:
                 jobs = min(rooms[name], self._topics[name].window_jobs)
                 polls += self._ask([name], jobs, credit, 0, now_ms)
-        due_ms = [self._topics[name].asked_ms + GLANCE_MS for name in cold]
+        due_ms = [self._topics[name].asked_ms + GLANCE_MS for name in quiet]
         self._look_ms = min((one for one in due_ms if one > now_ms), default=None)
         return polls
 
