@@ -9,6 +9,7 @@ from tests.gateway.bpmn_text import bpmn, end, flow, start, task
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.jobs import Completed, Job, Outcome
@@ -65,7 +66,7 @@ async def test_a_backlog_of_slow_jobs_leaves_room_for_a_late_quick_one(
         name="s", version="1", path=tmp_path, topics=tuple(Topic(one) for one in topics)
     )
     async with (
-        open_mesh(MeshConfig(identity=Identity.generate(), key=bytes(32))) as mesh,
+        open_mesh(MeshConfig(identity=Identity.generate(), keyring=Keyring((bytes(32),)))) as mesh,
         trio.open_nursery() as nursery,
     ):
         executor = Executor([(spec, worker)])

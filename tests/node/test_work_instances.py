@@ -8,6 +8,7 @@ from tests.node.source_engine import SourceEngine
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.leases import demand
 from gossamer_mesh.leases.demand import Instances
 from gossamer_node.jobs import Completed, Job, Outcome
@@ -79,7 +80,7 @@ async def test_a_node_scales_itself_by_what_its_mesh_tells(
     engine, worker = SourceEngine(), Echo()
     executor = Executor([(spec("s", instances=InstanceRange(1, 8)), worker)])
     async with (
-        open_mesh(MeshConfig(identity=Identity.generate(), key=bytes(32))) as mesh,
+        open_mesh(MeshConfig(identity=Identity.generate(), keyring=Keyring((bytes(32),)))) as mesh,
         trio.open_nursery() as nursery,
     ):
         leasing = Leasing(mesh, {engine.name: engine}, executor, slots=32, claims=True)

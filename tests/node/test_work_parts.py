@@ -12,6 +12,7 @@ from tests.node.source_engine import SourceEngine
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.leases import demand, parts
 from gossamer_node.jobs import Completed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
@@ -71,7 +72,9 @@ async def test_a_group_is_split_by_its_load_and_joined_again(tmp_path: Path) -> 
             task_status: trio.TaskStatus[Leasing] = trio.TASK_STATUS_IGNORED,
         ) -> None:
             nonlocal seeds
-            settings = MeshConfig(identity=Identity.generate(), key=key, seeds=seeds)
+            settings = MeshConfig(
+                identity=Identity.generate(), keyring=Keyring((key,)), seeds=seeds
+            )
             async with open_mesh(settings) as mesh, trio.open_nursery() as inner:
                 seeds = seeds or (mesh.address,)
                 executor = Executor([(spec, Echo())])

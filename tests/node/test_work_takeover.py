@@ -15,6 +15,7 @@ from tests.node.source_engine import SourceEngine
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, Job, JobRef, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
@@ -142,7 +143,9 @@ async def mesh_of(
 
         async def run_node(task_status: trio.TaskStatus[Node] = trio.TASK_STATUS_IGNORED) -> None:
             nonlocal seeds
-            settings = MeshConfig(identity=Identity.generate(), key=bytes(32), seeds=seeds)
+            settings = MeshConfig(
+                identity=Identity.generate(), keyring=Keyring((bytes(32),)), seeds=seeds
+            )
             with trio.CancelScope() as scope:
                 async with open_mesh(settings) as mesh, trio.open_nursery() as inner:
                     seeds = seeds or (mesh.address,)
