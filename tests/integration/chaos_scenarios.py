@@ -152,7 +152,7 @@ async def _with_all_locked(run: Run, strike: Strike) -> Strike:
     known = strike.keys
     strike.keys = await run.engine.witness.locked(run.process_id, strike.moment_s)
     run.tell(
-        f"{len(strike.keys)} jobs locked, {len(strike.keys - known)} of them for nobody's eyes"
+        f"{len(strike.keys)} jobs locked, {len(strike.keys - known)} by polls that nobody read"
     )
     return strike
 
