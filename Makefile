@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench sim engines setup clean help
+.PHONY: demo test check bench sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -28,6 +28,10 @@ bench: ## what a job costs on this machine, beside a peer
 sim: ## whole meshes in virtual time: SEEDS=200 of them, or HOURS=1 of fresh ones
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python -m gossamer_mesh.testing.sim $(if $(HOURS),--hours $(HOURS),--seeds $(or $(SEEDS),200)) $(ARGS)
+
+chaos: ## break a mesh in every way on the real engines, and judge (root; 40 minutes)
+	@$(PYTHON) tools/bootstrap.py test
+	@$(RUN)/python -m tests.integration.chaos $(ARGS)
 
 engines: ## start a Camunda 7 and a Zeebe here and print their URLs
 	@$(PYTHON) tools/bootstrap.py engines
