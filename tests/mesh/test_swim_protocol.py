@@ -61,6 +61,33 @@ class Bench:
         )
         self.swim.receive_datagram(data, ADDRESSES[sender], self.now_ms)
 
+    def hear_by_stream(
+        self,
+        sender: str,
+        *updates: Update,
+        kind: int = GOSSIP,
+        target: str = "",
+        sequence: int = 0,
+        sender_id: str | None = None,
+    ) -> None:
+        data = CODEC.encode(
+            kind,
+            sender,
+            sequence,
+            target=target,
+            address=None,
+            updates=[each.encoded for each in updates],
+        )
+        self.swim.receive_stream_frame(data, sender_id or sender, self.now_ms)
+
+    def sent_by_stream(self) -> list[tuple[Frame, tuple[str, int], str]]:
+        frames = []
+        for data, address, receiver in self.swim.stream_frames_to_send():
+            frame = CODEC.decode(data, by_stream=True)
+            assert frame is not None
+            frames.append((frame, address, receiver))
+        return frames
+
     def sent(self, kind: int | None = None) -> list[tuple[Frame, tuple[str, int]]]:
         frames = []
         for data, address in self.swim.datagrams_to_send():
@@ -416,3 +443,50 @@ def test_nothing_that_arrives_raises_or_breaks_a_bound(
         assert statistics["broadcasts_waiting"] <= 16
         assert statistics["members_gone"] <= 3
         assert statistics["suspicions"] <= statistics["members_present"]
+
+
+def test_a_ping_over_a_stream_is_answered_over_a_stream() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A))
+    bench.sent()
+    bench.hear_by_stream(A, kind=PING, target=US, sequence=5)
+    assert bench.sent() == []
+    [(frame, address, receiver)] = bench.sent_by_stream()
+    assert (frame.kind, frame.sequence, frame.target) == (ACK, 5, US)
+    assert (address, receiver) == (ADDRESSES[A], A)
+
+
+def test_a_stream_frame_counts_only_for_the_sender_that_the_stream_proved() -> None:
+    bench = Bench()
+    bench.hear_by_stream(A, claim(B), claim(A), sender_id=B)
+    assert bench.said() == []
+    assert bench.swim.statistics()["frames_of_another_sender"] == 1
+    bench.hear_by_stream(C, kind=PING, target=US)
+    assert bench.sent_by_stream() == []
+    assert bench.swim.statistics()["stream_frames_of_strangers"] == 1
+
+
+def test_an_answer_over_a_stream_saves_a_member_that_datagrams_do_not_reach() -> None:
+    bench = Bench()
+    bench.hear(A, claim(A))
+    bench.said()
+    for _ in range(500):
+        bench.advance(bench.now_ms + 10)
+        bench.sent()
+        for frame, address, receiver in bench.sent_by_stream():
+            assert (frame.kind, address, receiver) == (PING, ADDRESSES[A], A)
+            bench.hear_by_stream(A, kind=ACK, target=A, sequence=frame.sequence)
+    assert bench.said() == []
+    assert bench.swim.statistics()["probes_by_stream"] >= 9
+
+
+def test_stream_frames_wait_in_a_bounded_queue_and_may_be_long() -> None:
+    bench = Bench(Config(stream_frames_max=2))
+    everyone = [claim(f"{number:032x}", tags=bytes(400)) for number in range(1, 200)]
+    bench.hear_by_stream(A, claim(A), *everyone)
+    assert len(bench.swim.present()) == 201
+    for sequence in range(3):
+        bench.hear_by_stream(A, kind=SYNC, sequence=sequence)
+    [table, _] = bench.sent_by_stream()
+    assert len(table[0].updates) == 201
+    assert bench.swim.statistics()["stream_frames_dropped"] == 1

@@ -37,6 +37,10 @@ DATAGRAM_BYTES_MAX = 1_400
 FRAME_BYTES_MAX = 1_359
 """A datagram less 41 bytes of seal (`seal.OVERHEAD_BYTES`)."""
 
+STREAM_FRAME_BYTES_MAX = 262_144
+"""A frame over a stream: room for a short word on each of 10,000 members. Whoever reads one holds
+it whole in memory, so it is bounded."""
+
 TAGS_BYTES_MAX = 512
 NAME_BYTES_MAX = 64
 HOST_BYTES_MAX = 64
@@ -107,7 +111,7 @@ class Update:
 
 
 class Frame:
-    """One datagram's content.
+    """What one datagram, or one frame over a stream, says.
 
     Attributes:
         kind: one of `KINDS`.
@@ -212,22 +216,26 @@ class Codec:
             ]
         )
 
-    def room(self, address: "Address | None" = None) -> int:
+    def room(self, address: "Address | None" = None, *, by_stream: bool = False) -> int:
         """Bytes for updates beside an envelope, each counted as `cost` says."""
         anyone = "00" * _ID_BYTES
         empty = self.encode(STATE, anyone, SEQUENCE_MAX, target=anyone, address=address, updates=[])
-        return self.frame_bytes_max - len(empty) - _UPDATES_HEADER_BYTES
+        return self._bytes_max(by_stream) - len(empty) - _UPDATES_HEADER_BYTES
 
     def cost(self, encoded: bytes) -> int:
         """What an update takes of the room."""
         return len(encoded) + _UPDATE_HEADER_BYTES
 
-    def decode(self, data: bytes) -> Frame | None:
+    def decode(self, data: bytes, *, by_stream: bool = False) -> Frame | None:
         """Reads a frame; None (counted) for anything else. Never raises."""
-        frame = self._frame_of(self._unpacked(data)) if len(data) <= self.frame_bytes_max else None
+        is_long = len(data) > self._bytes_max(by_stream)
+        frame = None if is_long else self._frame_of(self._unpacked(data))
         if frame is None:
             self.frames_rejected += 1
         return frame
+
+    def _bytes_max(self, by_stream: bool) -> int:
+        return STREAM_FRAME_BYTES_MAX if by_stream else self.frame_bytes_max
 
     def _unpacked(self, data: bytes) -> object:
         try:

@@ -33,6 +33,7 @@ BOUNDS = {
     "gone_max": (1, 100_000),
     "broadcasts_max": (16, 100_000),
     "datagrams_max": (16, 100_000),
+    "stream_frames_max": (1, 1_024),
     "events_max": (16, 100_000),
     "relays_max": (1, 10_000),
     "frame_bytes_max": (FRAME_BYTES_MIN, FRAME_BYTES_MAX),
@@ -119,6 +120,10 @@ class Config:
 
     datagrams_max = 4_096
     """Datagrams waiting for the driver; further ones are dropped (counted), as a network may."""
+
+    stream_frames_max = 64
+    """Stream frames waiting for the driver; further ones are dropped (counted). They are few, a
+    ping or a table, and each may hold `codec.STREAM_FRAME_BYTES_MAX` bytes: 16 MiB at the worst."""
 
     events_max = 4_096
     """Events waiting for the driver, which takes them after each call; the oldest is dropped."""

@@ -1,13 +1,15 @@
-"""`Swim`: one member's whole protocol as a state machine, driven by five verbs.
+"""`Swim`: one member's whole protocol as a state machine, driven by its verbs.
 
-    receive_datagram(data, address, now_ms)     what came, seal removed
-    handle_timer(now_ms)                        time went on
-    get_timer() -> int | None                   when to call handle_timer next
-    datagrams_to_send() -> [(data, address)]    what to send, seal to be added
-    next_event() -> event | None                what to tell
+    receive_datagram(data, address, now_ms)          what came, seal removed
+    receive_stream_frame(data, sender_id, now_ms)    what came over a stream, its sender proved
+    handle_timer(now_ms)                             time went on
+    get_timer() -> int | None                        when to call handle_timer next
+    datagrams_to_send() -> [(data, address)]         what to send, seal to be added
+    stream_frames_to_send() -> [(data, address, id)] what to send over a stream of its own each
+    next_event() -> event | None                     what to tell
 
 and the commands `join`, `set_seeds`, `set_tags`, `leave`. After any call the driver takes
-datagrams and events and asks for the timer. No clock, socket or randomness of its own: `now_ms`
+frames and events and asks for the timer. No clock, socket or randomness of its own: `now_ms`
 is any clock that never goes back, in whole milliseconds; equal inputs give equal outputs. Rules:
 
 1. A member is judged by `state.supersedes` and `state.TRANSITIONS`, whoever brings the word.
@@ -40,7 +42,7 @@ from gossamer_mesh.swim.codec import (
 from gossamer_mesh.swim.events import JoinAnswered, JoinUnanswered, LeaveDone, MemberEvent
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
-from gossamer_mesh.swim.probe import FAILED, INDIRECT, Relays, Ring, Round
+from gossamer_mesh.swim.prober import Prober
 from gossamer_mesh.swim.state import (
     ALIVE,
     CHANGED,
@@ -108,9 +110,6 @@ class Swim:
         self._members = Members()
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions()
-        self._ring = Ring()
-        self._round: Round | None = None
-        self._relays = Relays(config.relays_max)
         self._joins: dict[Address, _Join] = {}
         self._asked_at_ms: dict[str, int] = {}
         self._returned: list[str] = []
@@ -121,8 +120,16 @@ class Swim:
         self._outbox = Outbox(node_id, config, codec, self._members, self._broadcasts)
         self._events: list[Event] = []
         self._counts: dict[str, int] = {}
+        self._prober = Prober(
+            config=config,
+            rng=rng,
+            members=self._members,
+            outbox=self._outbox,
+            next_sequence=self._next_sequence,
+            count=self._count,
+            now_ms=now_ms,
+        )
         # Members that start together must not speak together.
-        self._probe_ms = now_ms + rng.below(config.probe_interval_ms)
         self._gossip_ms = now_ms
         self._sync_ms = now_ms + rng.below(config.sync_interval_ms)
         self._reconnect_ms = now_ms + rng.below(config.reconnect_interval_ms)
@@ -155,8 +162,9 @@ class Swim:
             "suspicions": len(self._suspicions),
             "broadcasts_waiting": len(self._broadcasts),
             "broadcasts_dropped": self._broadcasts.dropped,
-            "relays": len(self._relays),
+            "relays": self._prober.relay_count,
             "datagrams_dropped": self._outbox.dropped,
+            "stream_frames_dropped": self._outbox.stream_frames_dropped,
             "frames_rejected": self._codec.frames_rejected,
             "updates_rejected": self._codec.updates_rejected,
         }
@@ -191,7 +199,7 @@ class Swim:
             return
         own = self.own
         self._leaving = True
-        self._round = None
+        self._prober.stop()
         self._leave_end_ms = now_ms + self._config.leave_timeout_ms
         goodbye = self._codec.verdict(LEFT, own.id, own.incarnation, own.id)
         self._members.put(own.after(goodbye, now_ms))
@@ -219,13 +227,31 @@ class Swim:
         profile = Profile(before.host, before.port, before.name, tags, before.session)
         self._say(own.incarnation + 1, profile)
 
-    # The five verbs.
+    # The verbs.
 
     def receive_datagram(self, data: bytes, address: "Address", now_ms: int) -> None:
         """Takes a frame that came from `address`. Anything but a frame is counted and dropped."""
         self._now_ms = now_ms
         frame = self._codec.decode(data)
-        if frame is None or self._left:
+        if frame is not None:
+            self._receive(frame, address)
+
+    def receive_stream_frame(self, data: bytes, sender_id: str, now_ms: int) -> None:
+        """Takes a frame that came over a stream, whose far end proved to be `sender_id`.
+
+        Answers go out as stream frames, to the address that the table has for the sender.
+        Anything but a frame, and a frame that names another sender, is counted and dropped.
+        """
+        self._now_ms = now_ms
+        frame = self._codec.decode(data, by_stream=True)
+        if frame is not None and frame.sender != sender_id:
+            self._count("frames_of_another_sender")
+        elif frame is not None:
+            self._receive(frame, None)
+
+    def _receive(self, frame: Frame, address: "Address | None") -> None:
+        """Takes a frame that came from `address`, or over a stream (None)."""
+        if self._left:
             return
         if frame.sender == self.node_id:
             self._count("frames_of_our_own_id")
@@ -237,14 +263,28 @@ class Swim:
         join = self._join_answered_by(frame)
         for update in frame.updates:
             self._hear(update, frame, hand_on=join is None or not join.is_first)
+        by_stream = address is None
+        if address is None:
+            sender = self._members.get(frame.sender)
+            if sender is None:
+                self._count("stream_frames_of_strangers")
+                return
+            address = sender.address
         if frame.kind == PING:
-            self._outbox.send(ACK, address, frame.sender, frame.sequence, target=self.node_id)
+            self._outbox.send(
+                ACK,
+                address,
+                frame.sender,
+                frame.sequence,
+                target=self.node_id,
+                by_stream=by_stream,
+            )
         elif frame.kind == ACK:
-            self._take_ack(frame)
+            self._prober.handle_ack(frame, by_stream=by_stream)
         elif frame.kind == PING_REQUEST:
-            self._relay(frame, address)
+            self._prober.relay(frame, address, self._now_ms)
         elif frame.kind == SYNC:
-            self._send_table(STATE, address, frame.sender, frame.sequence)
+            self._send_table(STATE, address, frame.sender, frame.sequence, by_stream=by_stream)
         elif join is not None and not join.is_answered:
             join.is_answered = True
             self._tell(JoinAnswered(join.address))
@@ -259,8 +299,7 @@ class Swim:
         if late_ms > self._config.stall_ms:
             self._count("stalls")
             self._suspicions.put_off(late_ms)
-            if self._round is not None:
-                self._round.put_off(late_ms)
+            self._prober.put_off(late_ms)
         self._run_joins()
         self._run_probe()
         for id in self._suspicions.expired(now_ms):
@@ -277,9 +316,7 @@ class Swim:
         if self._leaving:
             timers = [self._leave_end_ms]
         else:
-            round_ms = None if self._round is None else self._round.timer_ms
-            timers = [self._probe_ms if round_ms is None else round_ms]
-            timers.extend((self._sync_ms, self._reconnect_ms))
+            timers = [self._prober.timer_ms, self._sync_ms, self._reconnect_ms]
             timers.extend(join.next_ms for join in self._joins.values())
         suspicion_ms = self._suspicions.timer_ms()
         if suspicion_ms is not None:
@@ -291,6 +328,10 @@ class Swim:
     def datagrams_to_send(self) -> "list[tuple[bytes, Address]]":
         """Takes all frames that wait, each with its address, in order."""
         return self._outbox.take()
+
+    def stream_frames_to_send(self) -> "list[tuple[bytes, Address, str]]":
+        """Takes all frames that wait for a stream: frame, address, the member there or ""."""
+        return self._outbox.take_stream_frames()
 
     def next_event(self) -> "Event | None":
         """Takes the oldest event."""
@@ -349,7 +390,7 @@ class Swim:
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
-            self._ring.add(member.id, self._rng)
+            self._prober.add(member.id)
             self._asked_at_ms.pop(member.id, None)
             if known is not None and known.state == DEAD:
                 # Its side of a healed partition knows more: exchange tables soon.
@@ -407,68 +448,9 @@ class Swim:
     def _run_probe(self) -> None:
         if self._leaving:
             return
-        current = self._round
-        while current is not None and current.timer_ms is not None:
-            if current.timer_ms > self._now_ms:
-                break
-            outcome = current.take("timeout")
-            if outcome == INDIRECT:
-                self._ask_relays(current)
-            elif outcome == FAILED and self._is_alive(current.target):
-                self._pass_verdict(SUSPECT, current.target)
-        if self._probe_ms > self._now_ms or (current is not None and current.timer_ms is not None):
-            return
-        self._probe_ms = self._now_ms + self._config.probe_interval_ms
-        target = self._ring.next(self._peers(), self._rng)
-        member = None if target is None else self._members.get(target)
-        if member is not None:
-            sequence = self._next_sequence()
-            timeout_ms = self._now_ms + self._config.probe_timeout_ms
-            self._round = Round(member.id, sequence, timeout_ms, self._probe_ms)
-            self._count("probes")
-            self._outbox.send(PING, member.address, member.id, sequence, target=member.id)
-
-    def _ask_relays(self, current: Round) -> None:
-        target = self._members.get(current.target)
-        if target is None:
-            return
-        others = [id for id in self._peers() if id != target.id and self._is_alive(id)]
-        for id in self._rng.sample(others, self._config.indirect_probes):
-            relay = self._members.get(id)
-            if relay is not None:
-                self._outbox.send(
-                    PING_REQUEST,
-                    relay.address,
-                    id,
-                    current.sequence,
-                    target=target.id,
-                    place=target.address,
-                )
-
-    def _relay(self, frame: Frame, asker: "Address") -> None:
-        sequence = self._next_sequence()
-        end_ms = self._now_ms + self._config.probe_interval_ms
-        assert frame.address is not None  # the codec refuses a request without it
-        if self._relays.start(
-            sequence,
-            frame.target,
-            asker=asker,
-            asked_sequence=frame.sequence,
-            end_ms=end_ms,
-            now_ms=self._now_ms,
-        ):
-            self._outbox.send(PING, frame.address, frame.target, sequence, target=frame.target)
-        else:
-            self._count("relays_refused")
-
-    def _take_ack(self, frame: Frame) -> None:
-        if self._round is not None and self._round.is_answered_by(frame.sequence, frame.target):
-            self._round.take("ack")
-            return
-        asked = self._relays.answered(frame.sequence, frame.target)
-        if asked is not None and frame.sender == frame.target:
-            asker, asked_sequence = asked
-            self._outbox.send(ACK, asker, "", asked_sequence, target=frame.target)
+        failed = self._prober.handle_timer(self._peers(), self._now_ms)
+        if failed is not None and self._is_alive(failed):
+            self._pass_verdict(SUSPECT, failed)
 
     def _run_gossip(self) -> None:
         if self._gossip_ms > self._now_ms or not len(self._broadcasts):
@@ -502,8 +484,17 @@ class Swim:
             self._count("syncs")
             self._send_table(SYNC, member.address, id, self._next_sequence())
 
-    def _send_table(self, kind: int, address: "Address", receiver: str, sequence: int) -> None:
-        self._outbox.send_table(kind, address, receiver, sequence, self._rng.bits())
+    def _send_table(
+        self,
+        kind: int,
+        address: "Address",
+        receiver: str,
+        sequence: int,
+        *,
+        by_stream: bool = False,
+    ) -> None:
+        turn = self._rng.bits()
+        self._outbox.send_table(kind, address, receiver, sequence, turn, by_stream=by_stream)
 
     def _run_reconnect(self) -> None:
         if self._leaving or self._reconnect_ms > self._now_ms:
