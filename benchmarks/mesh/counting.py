@@ -73,12 +73,14 @@ async def _serve(
     client: trio.SocketStream, there: tuple[str, int], counts: "Counter[str]"
 ) -> None:
     requests = Requests(counts)
-    try:
-        async with client, await trio.open_tcp_stream(*there) as engine, trio.open_nursery() as both:
+    async with client:
+        try:
+            engine = await trio.open_tcp_stream(*there)
+        except OSError:
+            return
+        async with engine, trio.open_nursery() as both:
             both.start_soon(_pump, engine, client, None, both.cancel_scope)
             await _pump(client, engine, requests, both.cancel_scope)
-    except* (OSError, trio.BrokenResourceError):
-        return
 
 
 async def _pump(

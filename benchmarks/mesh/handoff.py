@@ -26,8 +26,7 @@ other works and does not claim. The claimer's engine is a feeder in its own proc
 that what is measured is the mesh's: grant, TLS stream, accept, outcome, settled. Jobs carry 1 KiB of
 variables; the worker ends them at once. *Paced*: a job at a time, 50 a second; the latency runs from
 the moment when the engine's answer is there to the first line of the worker on the other node.
-*Flood*: as many as the credits allow (64 slots). CPU is each whole process's, over the phase,
-less nothing.
+*Flood*: as many as the credits allow (64 slots). CPU is each whole process's, over the phase.
 """
 TOPIC = "bench-handoff"
 SLOTS = 64
