@@ -7,19 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer_mesh.errors import MisuseError
-from gossamer_mesh.swim.broadcast import Broadcasts
+from gossamer_mesh.swim.awareness import (
+    ANSWERED,
+    FAILED,
+    NACK_MISSING,
+    REFUTED,
+    WOKE_LATE,
+    Awareness,
+)
+from gossamer_mesh.swim.broadcast import MISFITS_MAX, Broadcasts
+from gossamer_mesh.swim.codec import Profile
 from gossamer_mesh.swim.config import (
     BOUNDS,
     Config,
+    confirmations_wanted,
     log10_hundredths,
     retransmit_limit,
     suspicion_timeout_ms,
     sync_interval_ms,
 )
-from gossamer_mesh.swim.probe import ANSWERED, FAILED, INDIRECT, Relays, Ring, Round
+from gossamer_mesh.swim.members import Member, Members
+from gossamer_mesh.swim.probe import ANSWERED as ROUND_ANSWERED
+from gossamer_mesh.swim.probe import FAILED as ROUND_FAILED
+from gossamer_mesh.swim.probe import INDIRECT, Relay, Relays, Ring, Round
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import ALIVE, DEAD, LEFT, SUSPECT, TRANSITIONS, UNKNOWN, supersedes
-from gossamer_mesh.swim.suspicion import Suspicions
+from gossamer_mesh.swim.suspicion import Suspicions, timeout_ms
 
 STATES = (ALIVE, SUSPECT, DEAD, LEFT)
 WORDS = [(incarnation, state) for incarnation in range(3) for state in STATES]
@@ -58,8 +71,8 @@ def test_the_logarithm_is_exact(count: int) -> None:
 
 @pytest.mark.parametrize(
     ("members", "suspicion_ms", "retransmits", "sync_ms"),
-    [(1, 2_000, 8, 10_000), (9, 2_000, 8, 10_000), (10, 2_000, 8, 10_000), (32, 3_000, 8, 10_000),
-     (33, 3_020, 8, 20_000), (100, 4_000, 12, 30_000), (1_000, 6_000, 16, 60_000)],
+    [(1, 2_000, 8, 10_000), (9, 2_000, 8, 10_000), (10, 2_000, 8, 10_000), (32, 2_500, 8, 10_000),
+     (33, 2_510, 8, 20_000), (100, 3_000, 12, 20_000), (1_000, 4_000, 16, 40_000)],
 )  # fmt: skip
 def test_formulas(members: int, suspicion_ms: int, retransmits: int, sync_ms: int) -> None:
     config = Config()
@@ -121,6 +134,25 @@ def test_a_full_queue_drops_what_was_sent_most() -> None:
     assert queue.take(100, 0, 9) == [b"c", b"b"]
 
 
+def test_thousands_of_updates_cost_neither_time_nor_memory() -> None:
+    queue = Broadcasts(waiting_max=4_096)
+    for number in range(10_000):
+        queue.put(str(number % 5_000), bytes(40))
+        assert len(queue._heap) <= 2 * len(queue) + 16
+    assert len(queue) <= 4_096
+    assert queue.dropped >= 904
+    queue = Broadcasts(waiting_max=4_096)
+    for number in range(MISFITS_MAX):
+        queue.put(str(number), bytes(900))
+    queue.put("small and older", bytes(5))
+    queue.take(10, 3, 9)
+    for number in range(MISFITS_MAX):
+        queue.put(str(number), bytes(900))
+    # So many long ones in front of it are passed over, and then the frame goes out as it is.
+    assert queue.take(10, 3, 9) == []
+    assert len(queue) == MISFITS_MAX + 1
+
+
 def test_a_round_asks_directly_then_indirectly_then_gives_up() -> None:
     probe = Round("target", 7, timeout_ms=100, end_ms=300)
     assert probe.timer_ms == 100
@@ -129,7 +161,7 @@ def test_a_round_asks_directly_then_indirectly_then_gives_up() -> None:
     assert not probe.is_answered_by(7, "other")
     assert not probe.is_answered_by(8, "target")
     assert probe.is_answered_by(7, "target")
-    assert probe.take("timeout") == FAILED
+    assert probe.take("timeout") == ROUND_FAILED
     assert probe.timer_ms is None
     assert not probe.is_answered_by(7, "target")
     with pytest.raises(KeyError):
@@ -138,63 +170,252 @@ def test_a_round_asks_directly_then_indirectly_then_gives_up() -> None:
 
 def test_an_answer_ends_a_round() -> None:
     probe = Round("target", 7, timeout_ms=100, end_ms=300)
-    assert probe.take("ack") == ANSWERED
+    assert probe.take("ack") == ROUND_ANSWERED
     assert probe.timer_ms is None
+
+
+def test_each_relay_that_says_nothing_counts_and_each_nack_once() -> None:
+    probe = Round("target", 7, timeout_ms=100, end_ms=300)
+    probe.take_nack(7, "a")
+    probe.take("timeout")
+    probe.ask(["a", "b", "c"])
+    for sequence, relay in [(7, "a"), (7, "a"), (8, "b"), (7, "stranger")]:
+        probe.take_nack(sequence, relay)
+    assert (probe.asked, probe.nacks_missing) == (3, 2)
+    probe.take("timeout")
+    probe.take_nack(7, "b")
+    assert probe.nacks_missing == 2
 
 
 def test_every_member_has_its_turn_once_per_round() -> None:
     ring, rng = Ring(), Rng(1)
-    members = ["a", "b", "c", "d"]
+    members = ["a", "b", "c", "d", "us"]
     for _ in range(5):
-        assert sorted(str(ring.next(members, rng)) for _ in members) == members
-    assert ring.next([], rng) is None
+        assert sorted(str(ring.next(members, "us", rng)) for _ in range(4)) == members[:4]
+    assert ring.next(["us"], "us", rng) is None
 
 
 def test_a_new_member_takes_part_in_the_running_round_and_a_gone_one_does_not() -> None:
     ring, rng = Ring(), Rng(1)
     members = ["a", "b", "c"]
-    seen = [ring.next(members, rng)]
+    seen = [ring.next(members, "us", rng)]
+    ring.add("d", rng)
     ring.add("d", rng)
     gone = "b" if seen == ["a"] else "a"
+    ring.remove(gone)
+    ring.remove(gone)
     members = sorted({*members, "d"} - {gone})
-    seen += [ring.next(members, rng) for _ in range(2)]
+    seen += [ring.next(members, "us", rng) for _ in range(2)]
     assert gone not in seen
     assert "d" in seen
 
 
+def relay_of(target: str, now_ms: int) -> Relay:
+    asker = ("10.0.0.1", 1)
+    return Relay(target, asker=asker, asked_sequence=9, nack_ms=now_ms + 200, end_ms=now_ms + 500)
+
+
 def test_relays_answer_once_and_are_bounded() -> None:
     relays = Relays(running_max=2)
-    asker = ("10.0.0.1", 1)
-
-    def start(sequence: int, now_ms: int) -> bool:
-        end_ms = now_ms + 500
-        return relays.start(
-            sequence, "t", asker=asker, asked_sequence=9, end_ms=end_ms, now_ms=now_ms
-        )
-
-    assert start(1, 0)
-    assert start(2, 0)
-    assert not start(3, 499)
+    assert relays.start(1, relay_of("t", 0))
+    assert relays.start(2, relay_of("t", 10))
+    assert not relays.start(3, relay_of("t", 20))
     assert relays.answered(1, "other") is None
-    assert relays.answered(1, "t") == (asker, 9)
+    answered = relays.answered(1, "t")
+    assert answered is not None
+    assert (answered.asker, answered.asked_sequence) == (("10.0.0.1", 1), 9)
     assert relays.answered(1, "t") is None
-    assert start(3, 500)
     assert len(relays) == 1
 
 
+def test_a_relay_says_no_in_time_and_still_hands_on_a_late_answer() -> None:
+    relays = Relays(running_max=9)
+    relays.start(1, relay_of("t", 0))
+    relays.start(2, relay_of("u", 100))
+    assert relays.timer_ms() == 200
+    assert relays.refused(199) == []
+    assert [each.target for each in relays.refused(200)] == ["t"]
+    assert relays.timer_ms() == 300
+    assert relays.answered(1, "t") is not None
+    assert [each.target for each in relays.refused(300)] == ["u"]
+    assert relays.refused(599) == []
+    assert len(relays) == 1
+    assert relays.refused(600) == []
+    assert (len(relays), relays.timer_ms()) == (0, None)
+
+
+def test_a_relay_that_slept_says_no_once_and_is_over() -> None:
+    relays = Relays(running_max=9)
+    relays.start(1, relay_of("t", 0))
+    assert len(relays.refused(9_000)) == 1
+    assert (len(relays), relays.timer_ms()) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "wanted", "lasts_ms"),
+    [(0, 0, 2_000), (0, 2, 12_000), (1, 2, 5_618), (2, 2, 2_000), (9, 2, 2_000),
+     (0, 3, 12_000), (1, 3, 7_000), (2, 3, 4_167), (3, 3, 2_000), (0, 1, 12_000), (1, 1, 2_000)],
+)  # fmt: skip
+def test_a_suspicion_gets_shorter_with_each_confirmation(
+    confirmed: int, wanted: int, lasts_ms: int
+) -> None:
+    assert timeout_ms(confirmed, wanted, 2_000, 12_000) == lasts_ms
+
+
+@pytest.mark.parametrize(
+    ("members", "wanted"), [(1, 0), (2, 0), (3, 0), (4, 2), (5, 2), (1_000, 2)]
+)
+def test_nobody_waits_for_confirmations_of_members_that_are_not_there(
+    members: int, wanted: int
+) -> None:
+    assert confirmations_wanted(Config(), members) == wanted
+
+
+def suspicions_of(wanted: int = 0) -> Suspicions:
+    """Of ten members: they last from 200 to 1,200 ms."""
+    config = Config(probe_interval_ms=50, probe_timeout_ms=20, suspicion_confirmations=wanted)
+    return Suspicions(config)
+
+
+def suspect(suspicions: Suspicions, id: str, now_ms: int) -> None:
+    suspicions.start(id, "x", 10, now_ms)
+
+
 def test_suspicions_expire_in_their_time() -> None:
-    suspicions = Suspicions()
+    suspicions = suspicions_of()
     assert suspicions.timer_ms() is None
-    suspicions.start("b", 200)
-    suspicions.start("a", 200)
-    suspicions.start("c", 300)
+    suspect(suspicions, "b", 0)
+    suspect(suspicions, "a", 0)
+    suspect(suspicions, "c", 100)
     assert suspicions.timer_ms() == 200
     assert suspicions.expired(199) == []
     assert suspicions.expired(200) == ["a", "b"]
     suspicions.put_off(50)
     assert suspicions.expired(249) == []
     suspicions.end("a")
+    assert suspicions.timer_ms() == 250
     assert suspicions.expired(250) == ["b"]
+    suspicions.end("b")
+    assert suspicions.timer_ms() == 350
+
+
+def test_confirmations_count_once_for_each_accuser_and_only_while_wanted() -> None:
+    suspicions = suspicions_of(wanted=2)
+    assert not suspicions.confirm("a", "y")
+    suspect(suspicions, "a", 0)
+    assert suspicions.timer_ms() == 1_200
+    assert not suspicions.confirm("a", "x")
+    assert suspicions.confirm("a", "y")
+    assert not suspicions.confirm("a", "y")
+    assert suspicions.timer_ms() == 562
+    assert suspicions.confirm("a", "z")
+    assert not suspicions.confirm("a", "w")
+    assert suspicions.timer_ms() == 200
+    # A newer incarnation is suspected anew.
+    suspect(suspicions, "a", 100)
+    assert suspicions.timer_ms() == 1_300
+    assert suspicions.shorten("a") == 300
+    assert suspicions.timer_ms() == 300
+    assert suspicions.shorten("b") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 5), st.integers(0, 400))))
+def test_the_next_deadline_of_suspicions_is_always_the_earliest(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    suspicions = suspicions_of(wanted=2)
+    now_ms = 0
+    for id, what, number in steps:
+        now_ms += number
+        if what < 2:
+            suspect(suspicions, id, now_ms)
+        elif what == 2:
+            suspicions.confirm(id, str(number))
+        elif what == 3:
+            suspicions.end(id)
+        elif what == 4:
+            suspicions.put_off(number)
+        else:
+            suspicions.shorten(id)
+        next_ms = suspicions.timer_ms()
+        assert (next_ms is None) == (len(suspicions) == 0)
+        if next_ms is not None:
+            assert suspicions.expired(next_ms - 1) == []
+            assert suspicions.expired(next_ms) != []
+
+
+def test_health_stays_within_its_bounds_and_scales_what_it_is_asked() -> None:
+    health = Awareness(4)
+    assert health.scale(500) == 500
+    health.take(ANSWERED)
+    assert health.score == 0
+    health.take(NACK_MISSING, 2)
+    health.take(WOKE_LATE)
+    health.take(FAILED)
+    health.take(REFUTED)
+    assert (health.score, health.scale(500)) == (3, 2_000)
+    health.take(ANSWERED)
+    assert health.score == 2
+    off = Awareness(1)
+    off.take(NACK_MISSING, 3)
+    assert off.scale(500) == 500
+
+
+def member(id: str, state: int, since_ms: int = 0) -> Member:
+    profile = Profile("10.0.0.1", 1, "", b"", 0)
+    return Member(
+        id=id,
+        state=state,
+        incarnation=0,
+        profile=profile,
+        claim=b"",
+        verdict=b"",
+        since_ms=since_ms,
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(STATES), st.integers(0, 3))))
+def test_the_orders_of_the_table_are_kept(steps: list[tuple[int, int, int]]) -> None:
+    members, plain, now_ms = Members("00"), dict[str, Member](), 0
+    for number, state, later_ms in steps:
+        now_ms += later_ms
+        changed = member(f"{number:02}", state, now_ms)
+        members.put(changed)
+        plain[changed.id] = changed
+        present = sorted(id for id in plain if plain[id].is_present)
+        gone = [each for each in plain.values() if not each.is_present]
+        assert members.present() == present
+        assert members.gone() == sorted(gone, key=lambda each: (each.since_ms, each.id))
+        assert members.peer_count() == len([id for id in present if id != "00"])
+        assert members.has_gone_since(now_ms) == any(each.since_ms == now_ms for each in gone)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 17, 200])
+def test_members_are_drawn_fairly_without_ourselves_and_the_long_gone(size: int) -> None:
+    members, rng = Members("000"), Rng(size)
+    for number in range(size):
+        members.put(member(f"{number:03}", SUSPECT if number % 2 else ALIVE))
+    members.put(member("x", DEAD, since_ms=5))
+    members.put(member("y", DEAD, since_ms=10))
+    members.put(member("z", LEFT, since_ms=10))
+    counts: dict[str, int] = {}
+    for _ in range(200):
+        drawn = members.draw(rng, 3, is_wanted=lambda each: each.state != LEFT, gone_since_ms=10)
+        assert len({each.id for each in drawn}) == len(drawn) == min(3, size)
+        for each in drawn:
+            counts[each.id] = counts.get(each.id, 0) + 1
+    assert not {"000", "x", "z"} & {*counts}
+    assert len(counts) >= min(size, 150)
+
+
+def test_tombstones_go_by_age_and_number_the_oldest_first() -> None:
+    members = Members("us")
+    for number in range(6):
+        members.put(member(str(number), DEAD, since_ms=number))
+    members.put(member("us", LEFT, since_ms=1))
+    assert members.forget_surplus(2, 99) == ["0", "1"]
+    assert members.forget_surplus(2, 3) == ["2", "3"]
+    assert [each.id for each in members.gone()] == ["us", "4", "5"]
 
 
 def test_choices_repeat_with_their_seed_and_are_fair() -> None:

@@ -9,7 +9,6 @@ from statistics import median
 
 import pytest
 
-from gossamer_mesh.swim.config import Config, suspicion_timeout_ms
 from gossamer_mesh.swim.events import LeaveDone, MemberEvent
 from gossamer_mesh.swim.state import DEPARTED, DIED
 from gossamer_mesh.testing.cluster import Cluster, Process
@@ -229,13 +228,6 @@ def test_equal_seeds_give_equal_runs() -> None:
         return network.carried, network.carried_bytes, [len(each.events) for each in cluster.up()]
 
     assert trace() == trace()
-
-
-def test_suspicion_lasts_as_the_formula_says() -> None:
-    assert suspicion_timeout_ms(Config(), 3) == 2_000
-    assert suspicion_timeout_ms(Config(), 10) == 2_000
-    assert suspicion_timeout_ms(Config(), 100) == 4_000
-    assert suspicion_timeout_ms(Config(), 1_000) == 6_000
 
 
 def kinds_of(process: Process, subject: Process) -> list[str]:

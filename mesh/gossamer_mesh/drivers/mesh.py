@@ -34,6 +34,7 @@ from gossamer_mesh.drivers.tags import pack_tags, printable, unpack_tags
 from gossamer_mesh.errors import ForeignMeshError, JoinError, ListenError, MisuseError
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.seal import Seal
+from gossamer_mesh.signing import Ed25519Signer
 from gossamer_mesh.swim import events
 from gossamer_mesh.swim.codec import Codec, Profile
 from gossamer_mesh.swim.members import Member as CoreMember
@@ -67,7 +68,12 @@ class Mesh:
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
         self._swim = Swim(
             config=config.tuning,
-            codec=Codec(pack, unpack, config.tuning.frame_bytes_max),
+            codec=Codec(
+                pack,
+                unpack,
+                Ed25519Signer(config.identity, config.mesh_name),
+                config.tuning.frame_bytes_max,
+            ),
             rng=Rng(secrets.randbits(64)),
             node_id=config.identity.node_id,
             # Any number will do; one that is higher than before a restart saves a round of gossip.
@@ -269,9 +275,9 @@ class Mesh:
         while (event := self._swim.next_event()) is not None:
             if isinstance(event, events.MemberEvent):
                 self._take_member_event(event)
-            elif isinstance(event, events.LeaveDone):
+            elif isinstance(event, (events.LeaveDone, events.IdentityTaken)):
                 self._left.set()
-            else:
+            elif isinstance(event, (events.JoinAnswered, events.JoinUnanswered)):
                 for call in self._joins:
                     call.take(event.address, isinstance(event, events.JoinAnswered))
         for frame, destination in self._swim.datagrams_to_send():

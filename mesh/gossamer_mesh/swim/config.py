@@ -17,17 +17,23 @@ BOUNDS = {
     "probe_interval_ms": (50, 60_000),
     "probe_timeout_ms": (20, 30_000),
     "indirect_probes": (0, 16),
+    "awareness_max": (1, 64),
+    "buddy_system": (0, 1),
+    "deaths_are_doubted": (0, 1),
     "suspicion_multiplier": (1, 32),
+    "suspicion_max_multiplier": (1, 32),
+    "suspicion_confirmations": (0, 16),
     "retransmit_multiplier": (1, 32),
     "gossip_interval_ms": (20, 60_000),
     "gossip_fanout": (1, 16),
+    "gossip_to_dead_ms": (0, 3_600_000),
     "sync_interval_ms": (500, 3_600_000),
     "sync_frames_max": (1, 1_024),
     "reconnect_interval_ms": (500, 3_600_000),
     "join_retry_ms": (50, 60_000),
     "join_attempts": (1, 100),
     "leave_timeout_ms": (0, 60_000),
-    "stall_ms": (20, 60_000),
+    "stall_ms": (0, 60_000),
     "tombstone_ms": (1_000, 30 * 86_400_000),
     "members_max": (2, 100_000),
     "gone_max": (1, 100_000),
@@ -62,7 +68,14 @@ class Config:
     """Members asked to ping for us when a direct ping stays unanswered. memberlist 3: with 25 %
     loss each way, a live member fails a direct ping in 44 % of cases, all four ways in 14 %."""
 
-    suspicion_multiplier = 4
+    awareness_max = 8
+    buddy_system = 1
+    deaths_are_doubted = 1
+    suspicion_max_multiplier = 6
+    suspicion_confirmations = 2
+    gossip_to_dead_ms = 30_000
+
+    suspicion_multiplier = 2
     """Suspicion lasts multiplier · max(1, log10 N) · probe interval: 2 s up to ten members, 4 s
     at a hundred. memberlist 4, with the same formula. Long enough for news of the suspicion to
     reach the suspect and for its objection to come back, and for a stall of a second."""
@@ -79,13 +92,14 @@ class Config:
     """memberlist 3."""
 
     sync_interval_ms = 10_000
-    """How often the whole table is exchanged with one member, for what gossip missed. Doubled
-    members beyond 32 add one interval each time (memberlist's pushPullScale): 30 s at 128.
-    memberlist 30,000, over TCP: a small table is cheap, and a missed update is repaired sooner."""
+    """How often our table is compared with one member's, for what gossip missed. Longer in large
+    meshes, see `sync_interval_ms` below. memberlist 30,000, the whole table over TCP each time: a
+    digest is one datagram, so a missed update is repaired sooner."""
 
-    sync_frames_max = 64
-    """Datagrams of one table exchange, about 700 members; larger tables take several exchanges,
-    each from a random place. Keeps a burst within a socket's buffer. memberlist: one TCP stream."""
+    sync_frames_max = 8
+    """Frames of one answer: eight datagrams have about 40 members' words, eight stream frames about
+    8,000. What is more takes several exchanges, each from a random place. Keeps a burst within a
+    socket's buffer. memberlist: one TCP stream, without a bound."""
 
     reconnect_interval_ms = 10_000
     """How often one of the dead, or a seed that is no member, is asked again: what heals a
@@ -157,9 +171,32 @@ def log10_hundredths(count: int) -> int:
 
 
 def suspicion_timeout_ms(config: Config, member_count: int) -> int:
-    """multiplier · max(1, log10 N) · probe interval (memberlist `suspicionTimeout`)."""
-    scale = max(100, log10_hundredths(member_count))
+    """multiplier · (1 + max(1, log10 N)) · probe interval: the least a suspicion lasts.
+
+    memberlist `suspicionTimeout` has no 1 in the brackets: with its 4 the same up to ten members,
+    and a third longer at a hundred. News takes log N of gossip to come round; what the suspect
+    needs to wake up and object does not grow with N.
+    """
+    scale = 100 + max(100, log10_hundredths(member_count))
     return config.suspicion_multiplier * scale * config.probe_interval_ms // 100
+
+
+def confirmations_wanted(config: Config, member_count: int) -> int:
+    """The configured number, or none where there are not so many others to confirm.
+
+    memberlist the same: `SuspicionMult` - 2, and none when N - 2 is less: without the accuser
+    and the suspect.
+    """
+    wanted = config.suspicion_confirmations
+    return wanted if member_count - 2 >= wanted else 0
+
+
+def nack_after_ms(config: Config) -> int:
+    """4 ÷ 5 of what remains to the asker: its interval less its timeout, in good health.
+
+    The last fifth is for the nack's way (Lifeguard §IV.A: at 80 % of the timeout).
+    """
+    return (config.probe_interval_ms - config.probe_timeout_ms) * 4 // 5
 
 
 def retransmit_limit(config: Config, member_count: int) -> int:
@@ -172,10 +209,14 @@ def retransmit_limit(config: Config, member_count: int) -> int:
 
 
 def sync_interval_ms(config: Config, member_count: int) -> int:
-    """interval · (1 + ⌈log2(N ÷ 32)⌉ beyond 32 members) (memberlist `pushPullScale`)."""
+    """interval · (1 + ⌈log4(N ÷ 32)⌉ beyond 32 members): 10 s, 20 s at 100, 40 s at 1,000.
+
+    memberlist `pushPullScale` has log2, for its exchange grows with N; ours is one datagram while
+    nothing differs, so the interval may grow half as fast.
+    """
     scale = 1
     covered = 32
     while covered < member_count:
-        covered *= 2
+        covered *= 4
         scale += 1
     return config.sync_interval_ms * scale

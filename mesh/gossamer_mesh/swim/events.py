@@ -29,9 +29,26 @@ class JoinUnanswered:
         self.address = address
 
 
+class IdentityTaken:
+    """Another process has our identity (a copied key file) and the higher session; it is at
+    `address`. This one is quiet from now on, as if it had never been."""
+
+    def __init__(self, address: "Address") -> None:
+        self.address = address
+
+
+class NameTaken:
+    """Two members have one name: `member` and the member of id `other_id`. Told once for a pair;
+    nothing else follows."""
+
+    def __init__(self, member: "Member", other_id: str) -> None:
+        self.member = member
+        self.other_id = other_id
+
+
 class LeaveDone:
     """The goodbye was handed on as often as it needs, or its time is up."""
 
 
 if TYPE_CHECKING:
-    Event = MemberEvent | JoinAnswered | JoinUnanswered | LeaveDone
+    Event = MemberEvent | JoinAnswered | JoinUnanswered | LeaveDone | IdentityTaken | NameTaken

@@ -1,17 +1,17 @@
 """Frames on their way out: which words ride on each, and two bounded queues for the driver.
 
 A frame carries first what its receiver must object to (our verdict on itself), then waiting
-updates, as many as fit. A table goes out in as many frames as it takes, up to a bound. Datagrams
-are short and may be lost; stream frames are long and come in order, but cost a connection.
+updates, as many as fit. Datagrams are short and may be lost; stream frames are long and come in
+order, but cost a connection.
 """
 
-from gossamer_mesh.swim.codec import STATE, SYNC
 from gossamer_mesh.swim.config import retransmit_limit
+from gossamer_mesh.swim.state import SUSPECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.swim.broadcast import Broadcasts
-    from gossamer_mesh.swim.codec import Codec
+    from gossamer_mesh.swim.codec import Codec, TableDigest
     from gossamer_mesh.swim.config import Config
     from gossamer_mesh.swim.members import Members
 
@@ -36,7 +36,6 @@ class Outbox:
         self._members = members
         self._broadcasts = broadcasts
         self._room = codec.room()
-        self._stream_room = codec.room(by_stream=True)
         self._header_bytes = codec.cost(b"")
         self._datagrams: list[tuple[bytes, Address]] = []
         self._stream_frames: list[tuple[bytes, Address, str]] = []
@@ -54,6 +53,11 @@ class Outbox:
         frames = self._stream_frames
         self._stream_frames = []
         return frames
+
+    def clear(self) -> None:
+        """Nothing of what waits is to be said any more."""
+        self._datagrams = []
+        self._stream_frames = []
 
     def send(
         self,
@@ -78,14 +82,16 @@ class Outbox:
             by_stream: over a stream to the receiver instead of a datagram.
         """
         room = self._room if place is None else self._codec.room(place)
-        updates = self._verdict_on(receiver)
-        for verdict in updates:
-            room -= self._codec.cost(verdict)
+        updates = []
+        for word in self._verdict_on(receiver):
+            if self._codec.cost(word) <= room:
+                updates.append(word)
+                room -= self._codec.cost(word)
         if not by_stream:
             # A stream may never come about; what rides on it would count as sent.
             limit = retransmit_limit(self._config, len(self._members.present()))
             updates.extend(self._broadcasts.take(room, self._header_bytes, limit))
-        self._put(
+        self.put(
             kind,
             address,
             receiver,
@@ -96,63 +102,16 @@ class Outbox:
             by_stream=by_stream,
         )
 
-    def ask_for_table(self, address: "Address", receiver: str, sequence: int) -> None:
-        """SYNC with our own words only: to somebody of whom we know too little for more."""
-        own = self._members.get(self._node_id)
-        assert own is not None
-        updates = own.words() + self._verdict_on(receiver)
-        self._put(SYNC, address, receiver, sequence, updates, target=receiver)
-
-    def send_table(
-        self,
-        kind: int,
-        address: "Address",
-        receiver: str,
-        sequence: int,
-        turn: int,
-        *,
-        by_stream: bool = False,
-    ) -> None:
-        """All members, in as many frames as they take: one of `kind`, then STATE.
-
-        Ourselves and the receiver come first; the others follow from the place that `turn` (any
-        number) points at, so that a bounded or lossy exchange leaves out another part each time.
-        """
-        others = [id for id in self._members.ids() if id not in (self._node_id, receiver)]
-        start = turn % len(others) if others else 0
-        ids = [self._node_id, receiver] + others[start:] + others[:start]
-        updates: list[bytes] = []
-        room = self._stream_room if by_stream else self._room
-        frames = 0
-        for id in ids:
-            member = self._members.get(id)
-            for word in member.words() if member is not None else ():
-                cost = self._codec.cost(word)
-                if cost > room:
-                    self._put(
-                        kind,
-                        address,
-                        receiver,
-                        sequence,
-                        updates,
-                        target=receiver,
-                        by_stream=by_stream,
-                    )
-                    frames += 1
-                    if frames == self._config.sync_frames_max:
-                        return
-                    kind = STATE
-                    updates = []
-                    room = self._stream_room if by_stream else self._room
-                updates.append(word)
-                room -= cost
-        self._put(kind, address, receiver, sequence, updates, target=receiver, by_stream=by_stream)
-
     def _verdict_on(self, receiver: str) -> list[bytes]:
+        """What the receiver must object to: first of all, so that it always fits."""
         held = self._members.get(receiver)
-        return [held.verdict] if held is not None and held.verdict else []
+        if held is None or not held.verdict:
+            return []
+        if held.state == SUSPECT and not self._config.buddy_system:
+            return []
+        return held.words_for_itself()
 
-    def _put(
+    def put(
         self,
         kind: int,
         address: "Address",
@@ -160,10 +119,17 @@ class Outbox:
         sequence: int,
         updates: list[bytes],
         *,
-        target: str,
+        target: str | None = None,
         place: "Address | None" = None,
+        digest: "TableDigest | None" = None,
         by_stream: bool = False,
     ) -> None:
+        """One frame with just these updates; the caller keeps within the codec's room.
+
+        Args:
+            target: see `send`; None: the receiver.
+            digest: see `codec.Frame`.
+        """
         if by_stream and len(self._stream_frames) >= self._config.stream_frames_max:
             self.stream_frames_dropped += 1
             return
@@ -171,7 +137,13 @@ class Outbox:
             self.dropped += 1
             return
         data = self._codec.encode(
-            kind, self._node_id, sequence, target=target, address=place, updates=updates
+            kind,
+            self._node_id,
+            sequence,
+            target=receiver if target is None else target,
+            address=place,
+            updates=updates,
+            digest=digest,
         )
         if by_stream:
             self._stream_frames.append((data, address, receiver))

@@ -16,20 +16,26 @@ is any clock that never goes back, in whole milliseconds; equal inputs give equa
 2. Only a member raises its own incarnation: when it hears a worse or a foreign word on itself
    (refutation), and when it changes its tags.
 3. Whatever changes the table is handed on, word for word, except by one who is new itself.
-4. A death learnt from a table, not from the one who saw it, is a suspicion here: after a partition
-   the dead of the other side are asked before they are believed.
+4. A death that another saw is believed once we ourselves have known of the suspicion for the least
+   time that its subject has to object. Until then it is a suspicion here: so the dead of the other
+   side of a partition, and those of a member that heard nobody for a while, are asked first.
 5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself.
+6. What a member says of itself counts only with its signature. A verdict answers one claim: it
+   counts only with who holds that claim, so nobody but the member itself moves its incarnation.
 
 The driver must read all datagrams that wait before it calls `handle_timer`: after a stall the
 answers lie in its socket. `ALGORITHM.md` has the protocol in words.
 """
 
+from gossamer_mesh.errors import MisuseError
+from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim import config as tuning
+from gossamer_mesh.swim import snapshot as snapshots
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
     GOSSIP,
-    INCARNATION_MAX,
+    NACK,
     PING,
     PING_REQUEST,
     SEQUENCE_MAX,
@@ -39,38 +45,39 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.events import JoinAnswered, JoinUnanswered, LeaveDone, MemberEvent
+from gossamer_mesh.swim.events import (
+    IdentityTaken,
+    JoinUnanswered,
+    LeaveDone,
+)
+from gossamer_mesh.swim.gossip import Gossip
+from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
 from gossamer_mesh.swim.outbox import Outbox
+from gossamer_mesh.swim.own import OBJECT, YIELD, Own
 from gossamer_mesh.swim.prober import Prober
 from gossamer_mesh.swim.state import (
     ALIVE,
-    CHANGED,
     DEAD,
-    DIED,
-    JOINED,
-    LEFT,
-    NOTHING,
-    PRESENT,
+    GONE,
     SUSPECT,
     TRANSITIONS,
     UNKNOWN,
     supersedes,
 )
 from gossamer_mesh.swim.suspicion import Suspicions
+from gossamer_mesh.swim.sync import Sync
+from gossamer_mesh.swim.telling import Telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gossamer_mesh.swim.codec import Codec
     from gossamer_mesh.swim.events import Event
     from gossamer_mesh.swim.rng import Rng
 
     Address = tuple[str, int]
-
-JOINS_MAX = 64
-"""Addresses asked for the mesh at one time."""
 
 
 class Swim:
@@ -85,9 +92,13 @@ class Swim:
             milliseconds) saves a refutation; a lower one is corrected by what others remember.
         profile: what this member says of itself, its address as others reach it.
         now_ms: the time.
+        admits: whether the member of an id may take part; None: whoever has the mesh key. It may
+            answer otherwise later; call `check_admission` then.
+        snapshot: what `snapshot()` gave before a restart; junk is counted and left aside.
 
     Raises:
-        MisuseError: the profile or the incarnation is out of bounds.
+        MisuseError: the profile or the incarnation is out of bounds, or the id is not that of the
+            codec's signer.
     """
 
     def __init__(
@@ -100,28 +111,59 @@ class Swim:
         incarnation: int,
         profile: Profile,
         now_ms: int,
+        admits: "Callable[[str], bool] | None" = None,
+        snapshot: bytes = b"",
     ) -> None:
+        if node_id != codec.own_id:
+            raise MisuseError(
+                f"the member {node_id} cannot speak with the key of {codec.own_id}; "
+                "give the codec that member's signer."
+            )
         self.node_id = node_id
+        self._admits = admits
         self._config = config
         self._codec = codec
         self._rng = rng
-        self._seeds: list[Address] = []
         self._now_ms = now_ms
-        self._members = Members()
+        self._members = Members(node_id)
+        self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
-        self._suspicions = Suspicions()
-        self._joins: dict[Address, _Join] = {}
+        self._suspicions = Suspicions(config)
         self._asked_at_ms: dict[str, int] = {}
-        self._returned: list[str] = []
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
         self._sequence = rng.bits()
         self._outbox = Outbox(node_id, config, codec, self._members, self._broadcasts)
-        self._events: list[Event] = []
         self._counts: dict[str, int] = {}
         self._prober = Prober(
+            node_id=node_id,
             config=config,
+            rng=rng,
+            members=self._members,
+            outbox=self._outbox,
+            health=self._health,
+            next_sequence=self._next_sequence,
+            count=self._count,
+            now_ms=now_ms,
+        )
+        self._gossip = Gossip(
+            config=config,
+            rng=rng,
+            members=self._members,
+            outbox=self._outbox,
+            broadcasts=self._broadcasts,
+            now_ms=now_ms,
+        )
+        remembered = snapshots.decode(codec, snapshot)
+        if remembered is not None:
+            incarnation = max(incarnation, remembered.incarnation)
+        elif snapshot:
+            self._count("snapshots_rejected")
+        self._sync = Sync(
+            node_id=node_id,
+            config=config,
+            codec=codec,
             rng=rng,
             members=self._members,
             outbox=self._outbox,
@@ -129,21 +171,33 @@ class Swim:
             count=self._count,
             now_ms=now_ms,
         )
-        # Members that start together must not speak together.
-        self._gossip_ms = now_ms
-        self._sync_ms = now_ms + rng.below(config.sync_interval_ms)
-        self._reconnect_ms = now_ms + rng.below(config.reconnect_interval_ms)
-        claim = codec.claim(node_id, incarnation, profile)
-        self._members.put(member_of(claim, profile, now_ms))
+        self._joining = Joining(
+            config=config,
+            rng=rng,
+            members=self._members,
+            sync=self._sync,
+            next_sequence=self._next_sequence,
+            tell=self._tell,
+            remembered={} if remembered is None else remembered.places,
+            now_ms=now_ms,
+        )
+        self._own = Own(
+            codec=codec,
+            members=self._members,
+            count=self._count,
+            incarnation=incarnation,
+            profile=profile,
+            now_ms=now_ms,
+        )
+        self._telling = Telling(codec, config.events_max, self._count)
+        self._telling.follow_name(None, self.own)
 
     # What the owner sees.
 
     @property
     def own(self) -> Member:
         """This member itself."""
-        own = self._members.get(self.node_id)
-        assert own is not None
-        return own
+        return self._own.member
 
     def member(self, id: str) -> Member | None:
         """Anyone known, the dead and departed of late included."""
@@ -158,8 +212,9 @@ class Swim:
         """Counters since the start, and gauges."""
         return self._counts | {
             "members_present": len(self._members.present()),
-            "members_gone": len(self._members.ids()) - len(self._members.present()),
+            "members_gone": self._members.gone_count(),
             "suspicions": len(self._suspicions),
+            "health_score": self._health.score,
             "broadcasts_waiting": len(self._broadcasts),
             "broadcasts_dropped": self._broadcasts.dropped,
             "relays": self._prober.relay_count,
@@ -169,28 +224,31 @@ class Swim:
             "updates_rejected": self._codec.updates_rejected,
         }
 
+    def snapshot(self) -> bytes:
+        """What the next process of this member should be given, at most
+        `snapshot.SNAPSHOT_BYTES_MAX` long. To be kept now and then, and at the end."""
+        known = [self._members.get(id) for id in self._members.ids()]
+        others = [member for member in known if member is not None]
+        return snapshots.encode(self._codec, self.own, others, self._joining.remembered)
+
     # Commands.
 
     def join(self, addresses: "Iterable[Address]", now_ms: int) -> None:
         """Asks members at these addresses for their tables, until each answers or is given up.
 
         Each address ends in one event, `JoinAnswered` or `JoinUnanswered`; those beyond
-        `JOINS_MAX` at a time, and all of a member that leaves, are unanswered at once.
+        `joining.JOINS_MAX` at a time, and all of a member that leaves, are unanswered at once.
         """
         self._now_ms = now_ms
+        if not self._leaving:
+            self._joining.join(sorted(set(addresses)), now_ms)
+            return
         for address in sorted(set(addresses)):
-            join = self._joins.get(address)
-            if join is not None and not join.is_answered:
-                continue
-            if self._leaving or (join is None and len(self._joins) >= JOINS_MAX):
-                self._tell(JoinUnanswered(address))
-            else:
-                self._joins[address] = _Join(address, now_ms)
-        self._run_joins()
+            self._tell(JoinUnanswered(address))
 
     def set_seeds(self, addresses: "Iterable[Address]") -> None:
         """Other addresses to ask, now and then, while no member has them."""
-        self._seeds = sorted(set(addresses))
+        self._joining.set_seeds(sorted(set(addresses)))
 
     def leave(self, now_ms: int) -> None:
         """Says goodbye. The event `LeaveDone` follows; meanwhile keep driving."""
@@ -201,16 +259,14 @@ class Swim:
         self._leaving = True
         self._prober.stop()
         self._leave_end_ms = now_ms + self._config.leave_timeout_ms
-        goodbye = self._codec.verdict(LEFT, own.id, own.incarnation, own.id)
+        goodbye = self._codec.goodbye(own.incarnation)
         self._members.put(own.after(goodbye, now_ms))
         self._broadcast(goodbye)
-        for address in sorted(self._joins):
-            if not self._joins[address].is_answered:
-                # Somebody there may know us already, although we know nobody.
-                self._outbox.send(GOSSIP, address, "", 0)
-                self._tell(JoinUnanswered(address))
-        self._joins = {}
-        self._run_gossip()
+        for address in self._joining.stop():
+            # Somebody there may know us already, although we know nobody.
+            self._outbox.send(GOSSIP, address, "", 0)
+            self._tell(JoinUnanswered(address))
+        self._gossip.handle_timer(self._now_ms)
         self._run_leave()
 
     def set_tags(self, tags: bytes, now_ms: int) -> None:
@@ -226,6 +282,23 @@ class Swim:
             return
         profile = Profile(before.host, before.port, before.name, tags, before.session)
         self._say(own.incarnation + 1, profile)
+
+    def check_admission(self, now_ms: int) -> None:
+        """Drops members that are no longer admitted, each with the event `died`.
+
+        To their leases it is a death: nobody waits for a word of theirs. It is not told to others,
+        who have lists of their own, and it leaves no tombstone, for nobody is to be asked again.
+        Also done now and then by itself.
+        """
+        self._now_ms = now_ms
+        for id in self._members.ids():
+            member = self._members.get(id)
+            if member is None or id == self.node_id or self._is_admitted(id):
+                continue
+            self._suspicions.end(id)
+            self._members.forget(id)
+            self._count("members_expelled")
+            self._telling.tell_expelled(member, now_ms)
 
     # The verbs.
 
@@ -256,13 +329,15 @@ class Swim:
         if frame.sender == self.node_id:
             self._count("frames_of_our_own_id")
             return
+        if not self._is_admitted(frame.sender):
+            self._count("frames_not_admitted")
+            return
         if frame.kind in (PING, STATE) and frame.target not in ("", self.node_id):
             # Another member had this address before, or a restart is not known yet.
             self._count("frames_misaddressed")
             return
-        join = self._join_answered_by(frame)
-        for update in frame.updates:
-            self._hear(update, frame, hand_on=join is None or not join.is_first)
+        join = self._joining.answered_by(frame)
+        self._hear_all(frame, hand_on=join is None or not join.is_first)
         by_stream = address is None
         if address is None:
             sender = self._members.get(frame.sender)
@@ -271,23 +346,19 @@ class Swim:
                 return
             address = sender.address
         if frame.kind == PING:
-            self._outbox.send(
-                ACK,
-                address,
-                frame.sender,
-                frame.sequence,
-                target=self.node_id,
-                by_stream=by_stream,
-            )
+            self._prober.answer(frame, address, by_stream=by_stream)
         elif frame.kind == ACK:
             self._prober.handle_ack(frame, by_stream=by_stream)
+        elif frame.kind == NACK:
+            self._prober.handle_nack(frame)
         elif frame.kind == PING_REQUEST:
             self._prober.relay(frame, address, self._now_ms)
         elif frame.kind == SYNC:
-            self._send_table(STATE, address, frame.sender, frame.sequence, by_stream=by_stream)
-        elif join is not None and not join.is_answered:
-            join.is_answered = True
-            self._tell(JoinAnswered(join.address))
+            self._sync.handle_sync(frame, address, by_stream=by_stream)
+        elif frame.kind == STATE:
+            self._sync.handle_state(frame, address, by_stream=by_stream)
+            if join is not None:
+                self._joining.handle_answer(join, self._now_ms)
 
     def handle_timer(self, now_ms: int) -> None:
         """Does what is due. Call it when `get_timer` says so; early calls do nothing."""
@@ -295,18 +366,16 @@ class Swim:
         self._now_ms = now_ms
         if due_ms is None or due_ms > now_ms:
             return
-        late_ms = now_ms - due_ms
-        if late_ms > self._config.stall_ms:
-            self._count("stalls")
-            self._suspicions.put_off(late_ms)
-            self._prober.put_off(late_ms)
-        self._run_joins()
-        self._run_probe()
+        self._take_lateness(now_ms - due_ms)
+        failed = None if self._leaving else self._prober.handle_timer(now_ms)
+        if failed is not None:
+            self._pass_verdict(SUSPECT, failed)
         for id in self._suspicions.expired(now_ms):
             self._pass_verdict(DEAD, id)
-        self._run_gossip()
-        self._run_sync()
-        self._run_reconnect()
+        self._gossip.handle_timer(now_ms)
+        if not self._leaving:
+            self._run_sync()
+            self._joining.handle_timer(now_ms)
         self._run_leave()
 
     def get_timer(self) -> int | None:
@@ -316,13 +385,13 @@ class Swim:
         if self._leaving:
             timers = [self._leave_end_ms]
         else:
-            timers = [self._prober.timer_ms, self._sync_ms, self._reconnect_ms]
-            timers.extend(join.next_ms for join in self._joins.values())
+            timers = [self._prober.timer_ms, self._sync.timer_ms, self._joining.timer_ms]
         suspicion_ms = self._suspicions.timer_ms()
         if suspicion_ms is not None:
             timers.append(suspicion_ms)
-        if len(self._broadcasts) and self._peers():
-            timers.append(self._gossip_ms)
+        gossip_ms = self._gossip.timer_ms(self._now_ms)
+        if gossip_ms is not None:
+            timers.append(gossip_ms)
         return min(timers)
 
     def datagrams_to_send(self) -> "list[tuple[bytes, Address]]":
@@ -335,9 +404,24 @@ class Swim:
 
     def next_event(self) -> "Event | None":
         """Takes the oldest event."""
-        return self._events.pop(0) if self._events else None
+        return self._telling.take()
 
     # Words on members.
+
+    def _hear_all(self, frame: Frame, *, hand_on: bool) -> None:
+        gone = {(update.id, update.incarnation) for update in frame.updates if update.state in GONE}
+        # Claims first: a verdict counts only with who holds the claim that it answers. That claim
+        # comes along for those, and makes nobody present to others for whom there is no death.
+        for update in frame.updates:
+            if update.state == ALIVE:
+                known = self._members.get(update.id)
+                is_here = known is not None and known.is_present
+                if (update.id, update.incarnation) in gone and not is_here:
+                    continue
+                self._hear(update, frame, hand_on=hand_on)
+        for update in frame.updates:
+            if update.state != ALIVE:
+                self._hear(update, frame, hand_on=hand_on)
 
     def _hear(self, update: Update, frame: Frame, *, hand_on: bool) -> None:
         if update.id == self.node_id:
@@ -345,13 +429,20 @@ class Swim:
             return
         known = self._members.get(update.id)
         state = UNKNOWN if known is None else known.state
-        if update.state == DEAD and state in PRESENT and frame.kind in (SYNC, STATE):
-            update = self._codec.verdict(SUSPECT, update.id, update.incarnation, frame.sender)
+        is_verdict = update.state in (SUSPECT, DEAD)
+        if is_verdict and known is not None and update.incarnation > known.incarnation:
+            self._count("verdicts_ahead")
+            return
+        is_death = update.state == DEAD
+        if is_death and known is not None and known.is_present:
+            update = self._doubted(known, update, is_old=frame.kind in (SYNC, STATE))
         if known is not None and not supersedes(
             update.incarnation, update.state, known.incarnation, known.state
         ):
             if update.state == ALIVE and not known.is_present:
                 self._ask_whether_alive(known)
+            elif update.state == SUSPECT and update.incarnation == known.incarnation:
+                self._confirm(update)
             return
         if (state, update.state) not in TRANSITIONS:
             self._count("updates_ignored")
@@ -359,22 +450,56 @@ class Swim:
         if state == UNKNOWN and len(self._members.present()) >= self._config.members_max:
             self._count("members_refused")
             return
+        if not self._is_admitted(update.id):
+            self._count("claims_not_admitted")
+            return
+        if not self._is_proved(update):
+            return
         self._enter(known, update, hand_on=hand_on)
+        if is_death:
+            self._suspicions.shorten(update.id)
+
+    def _doubted(self, known: Member, death: Update, *, is_old: bool) -> Update:
+        """A death that another saw: a suspicion, until its subject had the least time to object.
+
+        Else one member that hears nobody could kill everyone with what it says at last.
+        """
+        if not is_old and not self._config.deaths_are_doubted:
+            return death
+        if known.state == SUSPECT and known.incarnation == death.incarnation:
+            deadline_ms = self._suspicions.shorten(known.id)
+            if deadline_ms is None or deadline_ms <= self._now_ms:
+                return death
+        return self._codec.verdict(SUSPECT, death.id, death.incarnation, death.by)
 
     def _hear_of_self(self, update: Update) -> None:
-        own = self.own
-        if self._leaving or update.incarnation < own.incarnation:
+        if self._leaving:
             return
-        if update.state == ALIVE and update.encoded == own.claim:
-            return
-        # Suspected, dead, or an earlier process of ours: object with a newer word.
-        self._count("refutations")
-        self._say(update.incarnation + 1, own.profile)
+        answer = self._own.answer_to(update)
+        if answer == OBJECT:
+            self._health.take(awareness.REFUTED)
+            self._say(update.incarnation + 1, self.own.profile)
+        elif answer == YIELD:
+            assert update.profile is not None  # only a claim comes from another process
+            for address in self._joining.stop():
+                self._tell(JoinUnanswered(address))
+            self._leaving = True
+            self._left = True
+            self._prober.stop()
+            self._outbox.clear()
+            self._tell(IdentityTaken((update.profile.host, update.profile.port)))
+
+    def _is_proved(self, update: Update) -> bool:
+        if self._codec.is_proved(update):
+            return True
+        self._count("claims_forged")
+        return False
+
+    def _is_admitted(self, id: str) -> bool:
+        return self._admits is None or self._admits(id)
 
     def _say(self, incarnation: int, profile: Profile) -> None:
-        claim = self._codec.claim(self.node_id, min(incarnation, INCARNATION_MAX), profile)
-        self._members.put(member_of(claim, profile, self._now_ms))
-        self._broadcast(claim)
+        self._broadcast(self._own.say(incarnation, profile, self._now_ms))
 
     def _enter(self, known: Member | None, update: Update, *, hand_on: bool) -> None:
         """Takes an update that wins, with all that follows from it."""
@@ -385,44 +510,39 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            timeout_ms = tuning.suspicion_timeout_ms(self._config, len(self._members.present()))
-            self._suspicions.start(member.id, self._now_ms + timeout_ms)
+            count = len(self._members.present())
+            self._suspicions.start(member.id, update.by, count, self._now_ms)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
             self._prober.add(member.id)
             self._asked_at_ms.pop(member.id, None)
             if known is not None and known.state == DEAD:
-                # Its side of a healed partition knows more: exchange tables soon.
-                self._returned.append(member.id)
-                self._sync_ms = min(self._sync_ms, self._now_ms + self._config.gossip_interval_ms)
+                self._sync.hurry(member.id, self._now_ms)
         if hand_on:
             self._broadcast(update)
-        self._tell_change(known, member)
+        self._telling.tell_change(known, member)
         if not member.is_present:
+            self._prober.remove(member.id)
             self._forget_surplus()
 
-    def _tell_change(self, known: Member | None, member: Member) -> None:
-        state = UNKNOWN if known is None else known.state
-        kind = TRANSITIONS[(state, member.state)]
-        if known is not None and known.is_present and member.state == ALIVE:
-            if known.profile.session != member.profile.session:
-                # A new process under the old id: what the old one held is lost.
-                verdict = self._codec.verdict(DEAD, known.id, known.incarnation, self.node_id)
-                self._tell(MemberEvent(DIED, known.after(verdict, self._now_ms)))
-                kind = JOINED
-            elif kind == CHANGED and known.profile.same_as(member.profile):
-                kind = NOTHING
-        if kind != NOTHING:
-            self._tell(MemberEvent(kind, member))
+    def _confirm(self, update: Update) -> None:
+        """A suspicion that we hold, by another accuser: handed on while it shortens anything."""
+        if self._members.is_present(update.by) and self._suspicions.confirm(update.id, update.by):
+            self._count("confirmations")
+            self._broadcast(update)
 
     def _pass_verdict(self, state: int, id: str) -> None:
         """SUSPECT or DEAD by what we saw ourselves."""
         known = self._members.get(id)
-        if known is not None and (known.state, state) in TRANSITIONS:
-            self._count("suspected" if state == SUSPECT else "declared_dead")
-            verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
-            self._enter(known, verdict, hand_on=True)
+        if known is None or not known.is_present:
+            return
+        verdict = self._codec.verdict(state, id, known.incarnation, self.node_id)
+        if known.state == state:
+            self._confirm(verdict)
+            return
+        self._count("suspected" if state == SUSPECT else "declared_dead")
+        self._enter(known, verdict, hand_on=True)
 
     def _ask_whether_alive(self, member: Member) -> None:
         """Someone holds alive whom we hold gone: the ping carries our verdict, for objection."""
@@ -434,109 +554,30 @@ class Swim:
             )
 
     def _forget_surplus(self) -> None:
-        gone = self._members.gone()
-        oldest_ms = self._now_ms - self._config.tombstone_ms
-        for index, member in enumerate(gone):
-            if member.id == self.node_id:
-                continue
-            if member.since_ms < oldest_ms or len(gone) - index > self._config.gone_max:
-                self._members.forget(member.id)
-                self._asked_at_ms.pop(member.id, None)
+        before_ms = self._now_ms - self._config.tombstone_ms
+        for id in self._members.forget_surplus(before_ms, self._config.gone_max):
+            self._asked_at_ms.pop(id, None)
 
     # What time brings.
 
-    def _run_probe(self) -> None:
-        if self._leaving:
-            return
-        failed = self._prober.handle_timer(self._peers(), self._now_ms)
-        if failed is not None and self._is_alive(failed):
-            self._pass_verdict(SUSPECT, failed)
-
-    def _run_gossip(self) -> None:
-        if self._gossip_ms > self._now_ms or not len(self._broadcasts):
-            return
-        self._gossip_ms = self._now_ms + self._config.gossip_interval_ms
-        for id in self._rng.sample(self._peers(), self._config.gossip_fanout):
-            member = self._members.get(id)
-            if member is not None and len(self._broadcasts):
-                self._outbox.send(GOSSIP, member.address, id, 0)
+    def _take_lateness(self, late_ms: int) -> None:
+        """A timer that fires much too late: we were asleep, and the others' answers lie unread."""
+        if self._config.stall_ms and late_ms > self._config.stall_ms:
+            self._count("stalls")
+            self._health.take(awareness.WOKE_LATE)
+            self._suspicions.put_off(late_ms)
+            self._prober.put_off(late_ms)
 
     def _run_sync(self) -> None:
-        if self._leaving or self._sync_ms > self._now_ms:
-            return
-        peers = self._peers()
-        self._sync_ms = self._now_ms + tuning.sync_interval_ms(self._config, len(peers) + 1)
-        self._forget_surplus()
-        while self._returned:
-            id = self._returned.pop()
-            if id in peers:
-                # One partner at a time; the next one when this exchange had time to be answered.
-                if self._returned:
-                    self._sync_ms = self._now_ms + self._config.probe_interval_ms
-                self._sync_with(id)
-                return
-        for id in self._rng.sample(peers, 1):
-            self._sync_with(id)
-
-    def _sync_with(self, id: str) -> None:
-        member = self._members.get(id)
-        if member is not None:
-            self._count("syncs")
-            self._send_table(SYNC, member.address, id, self._next_sequence())
-
-    def _send_table(
-        self,
-        kind: int,
-        address: "Address",
-        receiver: str,
-        sequence: int,
-        *,
-        by_stream: bool = False,
-    ) -> None:
-        turn = self._rng.bits()
-        self._outbox.send_table(kind, address, receiver, sequence, turn, by_stream=by_stream)
-
-    def _run_reconnect(self) -> None:
-        if self._leaving or self._reconnect_ms > self._now_ms:
-            return
-        self._reconnect_ms = self._now_ms + self._config.reconnect_interval_ms
-        present = {member.address for member in self.present()}
-        dead = {
-            member.address: member.id for member in self._members.gone() if member.state == DEAD
-        }
-        wanted = (set(self._seeds) | set(dead)) - present
-        for address in self._rng.sample(sorted(wanted), 1):
-            self._outbox.ask_for_table(address, dead.get(address, ""), self._next_sequence())
-
-    def _run_joins(self) -> None:
-        for address in sorted(self._joins):
-            join = self._joins[address]
-            if join.next_ms > self._now_ms:
-                continue
-            if join.is_answered or join.attempts >= self._config.join_attempts:
-                del self._joins[address]
-                if not join.is_answered:
-                    self._tell(JoinUnanswered(address))
-                continue
-            if join.attempts == 0:
-                join.is_first = len(self._members.present()) == 1
-                join.sequence = self._next_sequence()
-            join.attempts += 1
-            join.next_ms = self._now_ms + self._config.join_retry_ms
-            self._outbox.ask_for_table(address, "", join.sequence)
-
-    def _join_answered_by(self, frame: Frame) -> "_Join | None":
-        """By its number: a host of several addresses may answer from another one than we asked."""
-        if frame.kind == STATE:
-            for address in sorted(self._joins):
-                if self._joins[address].sequence == frame.sequence:
-                    return self._joins[address]
-        return None
+        if self._sync.is_due_ms <= self._now_ms:
+            self._forget_surplus()
+            self.check_admission(self._now_ms)
+        self._sync.handle_timer(self._now_ms)
 
     def _run_leave(self) -> None:
         if not self._leaving or self._left:
             return
-        alone = not self._peers()
+        alone = self._members.peer_count() == 0
         if alone or not len(self._broadcasts) or self._leave_end_ms <= self._now_ms:
             self._left = True
             self._tell(LeaveDone())
@@ -544,22 +585,10 @@ class Swim:
     # Small things.
 
     def _broadcast(self, update: Update) -> None:
-        # With nothing to say the gossip timer stood still; it is not late now.
-        self._gossip_ms = max(self._gossip_ms, self._now_ms)
-        self._broadcasts.put(update.id, update.encoded)
+        self._gossip.put(update, self._now_ms)
 
     def _tell(self, event: "Event") -> None:
-        if len(self._events) >= self._config.events_max:
-            self._events.pop(0)
-            self._count("events_dropped")
-        self._events.append(event)
-
-    def _peers(self) -> list[str]:
-        return [id for id in self._members.present() if id != self.node_id]
-
-    def _is_alive(self, id: str) -> bool:
-        member = self._members.get(id)
-        return member is not None and member.state == ALIVE
+        self._telling.tell(event)
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % SEQUENCE_MAX + 1
@@ -567,15 +596,3 @@ class Swim:
 
     def _count(self, name: str) -> None:
         self._counts[name] = self._counts.get(name, 0) + 1
-
-
-class _Join:
-    """One address that we asked for the mesh."""
-
-    def __init__(self, address: "Address", now_ms: int) -> None:
-        self.address = address
-        self.next_ms = now_ms
-        self.attempts = 0
-        self.sequence = 0
-        self.is_first = False
-        self.is_answered = False

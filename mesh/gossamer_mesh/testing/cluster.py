@@ -7,7 +7,7 @@ looks at its timers. Invariants that hold at every step are asserted at every st
 from typing import TYPE_CHECKING
 
 from gossamer_mesh.packing import pack, unpack
-from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Codec, Profile
+from gossamer_mesh.swim.codec import GOSSIP, STREAM_FRAME_BYTES_MAX, Codec, Profile, Update
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
@@ -15,6 +15,7 @@ from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.swim.state import DIED, STATE_NAMES
 from gossamer_mesh.testing.clock import VirtualClock
 from gossamer_mesh.testing.network import Address, Network
+from gossamer_mesh.testing.toy_signing import ToySigner
 
 if TYPE_CHECKING:
     from gossamer_mesh.swim.events import Event
@@ -27,13 +28,41 @@ STREAMS_MAX = 64
 """Connections that wait for a stalled process to accept them."""
 
 
+UPDATES_SHARED_MAX = 100_000
+
+CLAIMS_PER_FRAME = 256
+
+
+class SharedCodec(Codec):
+    """One member's codec that reads an update only once for the whole cluster.
+
+    Updates never change, and a thousand members hear each of them a dozen times: most of the time
+    and the memory of a large simulation.
+    """
+
+    def __init__(self, cluster: "Cluster", id: str) -> None:
+        super().__init__(pack, unpack, ToySigner(id), cluster.config.frame_bytes_max)
+        self._updates = cluster.updates
+
+    def read_update(self, encoded: bytes) -> Update | None:
+        update = self._updates.get(encoded)
+        if update is None:
+            update = super().read_update(encoded)
+            if update is not None:
+                if len(self._updates) >= UPDATES_SHARED_MAX:
+                    self._updates.clear()
+                self._updates[encoded] = update
+        return update
+
+
 class Process:
     """One member: its core, and the process around it, which may stall, crash and start again."""
 
     def __init__(self, cluster: "Cluster", number: int) -> None:
         self._cluster = cluster
         self.number = number
-        self.id = f"{number:032x}"
+        # Spread as hashes are, with the number at the end.
+        self.id = f"{number * 0x9E3779B1 & 0xFFFFFFFF:08x}{number:024x}"
         self.address: Address = (
             f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
             7946,
@@ -53,8 +82,15 @@ class Process:
         assert self._swim is not None, f"process {self.number} never started"
         return self._swim
 
-    def start(self, seeds: list[Address], *, incarnation: int = 0, tags: bytes = b"") -> None:
-        """Starts, or starts again with nothing remembered but its id."""
+    def start(
+        self,
+        seeds: list[Address],
+        *,
+        incarnation: int = 0,
+        tags: bytes = b"",
+        snapshot: bytes = b"",
+    ) -> None:
+        """Starts, or starts again with nothing remembered but its id and a snapshot."""
         assert not self.is_up
         cluster = self._cluster
         now_ms = cluster.clock.now_ms
@@ -67,17 +103,18 @@ class Process:
         host, port = self.address
         self._swim = Swim(
             config=cluster.config,
-            codec=Codec(pack, unpack, cluster.config.frame_bytes_max),
+            codec=SharedCodec(cluster, self.id),
             rng=Rng(cluster.rng.bits()),
             node_id=self.id,
             incarnation=incarnation,
             profile=Profile(host, port, f"node-{self.number}", tags, self.session),
             now_ms=now_ms,
+            snapshot=snapshot,
         )
         cluster.network.attach(self.address, self._receive, self._receive_stream_frame)
         self.swim.set_seeds(seeds)
         self.swim.join([seed for seed in seeds if seed != self.address], now_ms)
-        self._after()
+        self.pump()
 
     def crash(self) -> None:
         """Gone without a word."""
@@ -88,11 +125,11 @@ class Process:
     def leave(self) -> None:
         """Says goodbye; the process itself runs on until it is crashed."""
         self.swim.leave(self._cluster.clock.now_ms)
-        self._after()
+        self.pump()
 
     def set_tags(self, tags: bytes) -> None:
         self.swim.set_tags(tags, self._cluster.clock.now_ms)
-        self._after()
+        self.pump()
 
     def stall(self, length_ms: int) -> None:
         """Nothing runs for a while: a stopped process or a host out of breath."""
@@ -124,7 +161,7 @@ class Process:
                 self._socket.append((data, source))
             return
         self.swim.receive_datagram(data, source, self._cluster.clock.now_ms)
-        self._after()
+        self.pump()
 
     def _receive_stream_frame(self, data: bytes, sender_id: str) -> None:
         if self._is_stalled():
@@ -132,7 +169,7 @@ class Process:
                 self._streams.append((data, sender_id))
             return
         self.swim.receive_stream_frame(data, sender_id, self._cluster.clock.now_ms)
-        self._after()
+        self.pump()
 
     def _wake(self) -> None:
         if not self.is_up or self._is_stalled():
@@ -145,15 +182,15 @@ class Process:
         for data, sender_id in arrived:
             self.swim.receive_stream_frame(data, sender_id, now_ms)
         self.swim.handle_timer(now_ms)
-        self._after()
+        self.pump()
 
     def _run_timer(self, timer_ms: int) -> None:
         if self._timer_ms == timer_ms and not self._is_stalled():
             self._timer_ms = None
             self.swim.handle_timer(self._cluster.clock.now_ms)
-            self._after()
+            self.pump()
 
-    def _after(self) -> None:
+    def pump(self) -> None:
         """What a driver does after each call, and the invariants of each step."""
         swim, cluster = self.swim, self._cluster
         own = swim.own.incarnation
@@ -192,6 +229,7 @@ class Cluster:
         self.clock = VirtualClock()
         self.network = Network(self.clock, Rng(self.rng.bits()))
         self.config = config or Config()
+        self.updates: dict[bytes, Update] = {}
         self.processes = [Process(self, number) for number in range(1, size + 1)]
         self.seeds = [process.address for process in self.processes[:3]]
 
@@ -200,6 +238,28 @@ class Cluster:
         for process in self.processes:
             if not process.is_up:
                 process.start(self.seeds)
+
+    def start_agreed(self) -> None:
+        """Starts all that are down, each with everybody in its table and nothing more to say.
+
+        A mesh of a thousand that has been running for long, without the minute until it has.
+        """
+        for process in self.processes:
+            if not process.is_up:
+                process.start([])
+        claims = [process.swim.own.claim for process in self.up()]
+        anyone = f"{len(self.processes) + 1:032x}"
+        codec = SharedCodec(self, anyone)
+        for process in self.up():
+            for first in range(0, len(claims), CLAIMS_PER_FRAME):
+                part = claims[first : first + CLAIMS_PER_FRAME]
+                frame = codec.encode(GOSSIP, anyone, 0, target="", address=None, updates=part)
+                process.swim.receive_stream_frame(frame, anyone, self.clock.now_ms)
+            process.swim._broadcasts.clear()
+            process.swim.set_seeds(self.seeds)
+            process.pump()
+        for process in self.up():
+            process.events.clear()
 
     def run(self, length_ms: int) -> None:
         self.clock.run_until(self.clock.now_ms + length_ms)

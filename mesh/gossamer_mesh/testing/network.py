@@ -18,8 +18,9 @@ StreamReceiver = Callable[[bytes, str], None]
 STREAM_ROUND_TRIPS = 3
 """TCP's and TLS 1.3's handshakes, and the frame itself."""
 
-STREAM_RETRY_MS = 250
-"""What a round trip takes longer when TCP must send again."""
+STREAM_FIRST_RETRY_MS = 1_000
+STREAM_RETRY_MS = 200
+"""What a round trip takes longer when TCP must send again, at first and later (Linux)."""
 
 
 class Network:
@@ -101,10 +102,12 @@ class Network:
         self.stream_carried_bytes += len(data)
         at_ms = self._clock.now_ms
         least, greatest = self.delay_ms
-        for _ in range(STREAM_ROUND_TRIPS):
-            at_ms += 2 * (least + self._rng.below(greatest - least + 1))
+        retry_ms = STREAM_FIRST_RETRY_MS
+        for _ in range(2 * STREAM_ROUND_TRIPS):
+            at_ms += least + self._rng.below(greatest - least + 1)
             if self._rng.below(100) < self.loss_percent:
-                at_ms += STREAM_RETRY_MS
+                at_ms += retry_ms
+            retry_ms = STREAM_RETRY_MS
         at_ms = max(at_ms, self._stream_ends_ms.get((source, destination), 0))
         self._stream_ends_ms[(source, destination)] = at_ms
         self._clock.call_at(
