@@ -14,10 +14,10 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
+from gossamer_node.address import ADDRESS, LISTEN, Address
 from gossamer_node.engines.config import (
     Auth,
     BasicAuth,
@@ -28,6 +28,7 @@ from gossamer_node.engines.config import (
     check_url,
 )
 from gossamer_node.errors import InputError
+from gossamer_node.metrics_config import METRICS, MetricsConfig
 from gossamer_node.schema import (
     Choice,
     Field,
@@ -48,35 +49,10 @@ from gossamer_node.schema.source import Place, Scalar, Source
 from gossamer_node.service.grants import GRANTS, Grants
 from gossamer_node.service.load import NAME
 
-PORT_DEFAULT = 7407
-"""UDP for gossip and TCP for streams. Below Linux's ephemeral range, which begins at 32768."""
-
 ENVIRONMENT_PREFIX = "GOSSAMER_"
 
 CONFIG_FILE_VARIABLE = "GOSSAMER_CONFIG"
 """Names the configuration file, as `--config` does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Host and port. Port 0, where one listens, is any free port."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def is_wildcard(self) -> bool:
-        return self.host in ("0.0.0.0", "::")  # noqa: S104 - it is recognised, not bound
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +78,7 @@ class NodeConfig:
     name: str
     data_dir: Path
     cache_dir: Path
-    listen: Address = Address("127.0.0.1", PORT_DEFAULT)
+    listen: Address = LISTEN
     advertise: Address | None = None
     join: tuple[Address, ...] = ()
     discovery: bool = False
@@ -113,23 +89,11 @@ class NodeConfig:
     slots: int = 32
     claim: bool = True
     log: LogConfig = field(default_factory=LogConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def grants_of(self, service: str) -> Grants:
         """What is granted to a service of that name: nothing, if the configuration is silent."""
         return self.grants.get(service, Grants())
-
-
-def parse_address(text: str) -> Address:
-    """`host:port`, `[v6]:port` or a bare host, which gets the default port."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?", text)
-    if match is None:
-        raise ValueError("is not an address")
-    port = PORT_DEFAULT if match[3] is None else int(match[3])
-    if port > 65_535:
-        raise ValueError("has no port that exists")
-    if match[1]:
-        ip_address(match[1])
-    return Address(match[1] or match[2], port)
 
 
 def _base_url(text: str) -> str:
@@ -141,7 +105,6 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-ADDRESS = Form("an address, `host:port`", parse_address, str)
 URL = Form("a URL such as `http://localhost:8080/engine-rest`", _base_url, str)
 WORD = Text("text", 1_000)
 
@@ -429,6 +392,7 @@ NODE = Record(
             flag="--cache-dir",
         ),
         Field("log", LOG, "log", "What is logged, and in which form."),
+        Field("metrics", METRICS, "metrics", "Where Prometheus reads what the node counts."),
     ),
     check=_check,
 )

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,11 +23,13 @@ from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.errors import ForeignMeshError, JoinError, KeyFileError, ListenError
 from gossamer_mesh.identity import load_or_create, read_mesh_key
 from gossamer_node import logs
-from gossamer_node.config import Address, NodeConfig
+from gossamer_node.address import Address
+from gossamer_node.config import NodeConfig
 from gossamer_node.control import hold_folder, serve_control, socket_path
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
+from gossamer_node.metrics import serve_metrics
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
@@ -75,7 +78,9 @@ class Node:
                 }
                 for one in self.mesh.members()
             ],
-            "services": [_shown(spec) for spec in self._executor.services()],
+            "services": [
+                _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
+            ],
             **self.leasing.status(),
             "network": self.mesh.statistics(),
         }
@@ -117,6 +122,10 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
         node = Node(config, mesh, leasing, executor)
         await nursery.start(serve_control, config.data_dir, {"status": node.status})
+        if config.metrics.listen is not None:
+            serve = partial(serve_metrics, config.metrics.listen, node.status)
+            host, port = await nursery.start(serve)
+            log.info("metrics", url=f"http://{Address(host, port)}/metrics")
         await nursery.start(leasing.run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
@@ -202,9 +211,10 @@ def _pair(address: Address) -> tuple[str, int]:
     return (address.host, address.port)
 
 
-def _shown(spec: ServiceSpec) -> dict[str, object]:
+def _shown(spec: ServiceSpec, instances: int) -> dict[str, object]:
     return {
         "name": spec.name,
         "version": spec.version,
         "topics": [one.name for one in spec.topics],
+        "instances": instances,
     }

@@ -64,7 +64,8 @@ async def test_status_says_what_is_so(
     assert its_engine["jobs_activated"] == 1
     assert [one["member"] for one in told["claimers"]] == ["node-1"]
     assert told["services"] == []
-    assert holds.status["services"] == [{"name": "telling", "version": "1.0.0", "topics": [topic]}]
+    shown = {"name": "telling", "version": "1.0.0", "topics": [topic], "instances": 8}
+    assert holds.status["services"] == [shown]
 
     rows = [line.split() for line in text]
     (first,) = [row for row in rows if row[:1] == ["node-1"]]

@@ -140,7 +140,7 @@ def test_topics_are_taken_together_and_bounded(bench: ClaimerBench) -> None:
     ):
         bench.claimer.receive_message(who, Heartbeat("e/a", 5, 1, [terms], []), 0)
     t, u, v = bench.claimer.topics()
-    assert t.to_plain() == ["t", 9_000, ["a", "b"], "wait", 5, 10]
+    assert t.to_plain() == ["t", 9_000, ["a", "b"], "wait", 5, 10, 0, False]
     assert u.lock_ms == CONFIG.lock_ms_min
     assert (v.lock_ms, v.variables) == (CONFIG.lock_ms_max, None)
 
@@ -312,6 +312,10 @@ def test_waiting_job_goes_back_to_the_engine(bench: ClaimerBench) -> None:
     release = bench.work(Release)
     assert release.reason == "no node had room for it"
     bench.claimer.handle_settled(release, None, bench.now_ms)
+    bench.wait(CONFIG.retry_max_ms)
+    again = bench.work(Release)  # without an answer it is tried while the lock lasts, no longer
+    bench.now_ms = bench.lease().lock_end_ms
+    bench.claimer.handle_settled(again, None, bench.now_ms)
     assert bench.claimer.leases() == []
 
 

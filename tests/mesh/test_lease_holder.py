@@ -13,6 +13,9 @@ from gossamer_mesh.leases.messages import (
     Grant,
     HandBack,
     Heartbeat,
+    Inherit,
+    Inherited,
+    Keep,
     LeaseId,
     Offer,
     OutcomeReport,
@@ -395,3 +398,50 @@ def test_prolong(bench: Bench) -> None:
     bench.holder.finish(lease, b"done", bench.now_ms)
     assert not bench.holder.prolong(lease, 60_000)
     assert bench.sent(Prolong) == []
+
+
+# --- claimers that are gone
+
+
+def test_a_lease_moves_to_who_claims_when_its_claimer_is_gone(bench: Bench) -> None:
+    lease = bench.run(1)
+    bench.sent(Heartbeat)
+    bench.holder.set_members({"d", "me"})
+    bench.holder.set_claimer("e/a", "d")
+    told = {to: (one.leases, one.moved) for to, one in bench.sent(Heartbeat)}  # at once
+    assert told["d"] == ([lease], [])
+    bench.holder.prolong(lease, 5)
+    assert [to for to, _ in bench.sent(Prolong)] == ["d"]
+    # The one that granted it was only out of sight: it hears where its lease is.
+    bench.holder.set_members({"c", "d", "me"})
+    bench.holder.set_claimer("e/a", "c")
+    bench.now_ms += CONFIG.heartbeat_ms
+    told = {to: (one.leases, one.moved) for to, one in bench.sent(Heartbeat)}
+    assert told == {"c": ([], [lease]), "d": ([lease], [])}
+    bench.holder.receive_message("d", Revoke(lease, "void"), bench.now_ms)
+    assert [type(one) for one in bench.holder.events()] == [Cancel]
+
+
+def test_who_offers_to_inherit_is_told_who_answers_for_the_lease(bench: Bench) -> None:
+    lease = bench.run(1)
+    bench.sent(Accept)
+    bench.holder.receive_message("d", Inherit(lease), bench.now_ms)
+    assert [to for to, _ in bench.sent(Keep)] == ["d"]
+    bench.holder.receive_message("d", Inherit(bench.lease(2)), bench.now_ms)
+    assert [one.lease.counter for _, one in bench.sent(Refuse)] == [2]
+    bench.holder.receive_message("d", Revoke(lease, "not mine to say"), bench.now_ms)
+    assert bench.holder.events() == []
+    bench.holder.set_members({"d", "me"})
+    bench.holder.receive_message("d", Inherit(lease), bench.now_ms)
+    ((to, inherited),) = bench.sent(Inherited)
+    assert (to, inherited.lease, inherited.receipt) == ("d", lease, b"receipt")
+    bench.holder.finish(lease, b"done", bench.now_ms)
+    assert [to for to, _ in bench.sent(OutcomeReport)] == ["d"]
+
+
+def test_an_outcome_follows_its_lease_at_once(bench: Bench) -> None:
+    lease = bench.finished(1)
+    bench.holder.set_members({"d", "me"})
+    bench.holder.receive_message("d", Inherit(lease), bench.now_ms)
+    assert [to for to, _ in bench.sent(OutcomeReport)] == ["d"]
+    assert bench.holder.leases() == [lease]

@@ -234,14 +234,25 @@ def test_lock_that_is_not_ours_stops_the_worker(bench: ClaimerBench) -> None:
     assert bench.claimer.leases() == []
 
 
-def test_refused_renewal_does_not_loop_while_a_report_waits(bench: ClaimerBench) -> None:
+def test_a_report_waits_for_the_renewal_that_is_under_way(bench: ClaimerBench) -> None:
     bench.join("h1", 1)
     lease = bench.held()
     bench.wait(LOCK_MS // 3, "h1")
     extend = bench.work(Extend)
     bench.outcome("h1", lease)
+    assert bench.claimer.events() == []  # behind the report, it could lock the job for nobody
+    bench.claimer.handle_extended(extend, None, bench.now_ms)
+    assert bench.work(Report).lease == lease
+
+
+def test_refused_renewal_does_not_loop_while_a_report_waits(bench: ClaimerBench) -> None:
+    bench.join("h1", 1)
+    lease = bench.held()
+    bench.outcome("h1", lease)
     report = bench.work(Report)
     bench.claimer.handle_settled(report, None, bench.now_ms, retry_after_ms=20_000)
+    bench.wait(LOCK_MS // 3, "h1")
+    extend = bench.work(Extend)
     bench.claimer.handle_extended(extend, False, bench.now_ms)
     bench.wait(5_000, "h1")
     assert bench.claimer.events() == []
@@ -320,10 +331,13 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "activated": 2,
         "granted": 1,
         "regranted": 0,
+        "inherited": 0,
         "settled": 0,
         "released": 1,
         "stale": 0,
+        "bytes_moved": 2,
         "open": 1,
+        "mirrored": 0,
         "holders": 1,
     }
 

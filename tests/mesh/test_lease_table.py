@@ -10,6 +10,7 @@ from gossamer_mesh.leases.messages import LeaseId
 STATES = [
     states.WAITING,
     states.GRANTED,
+    states.INHERITED,
     states.HELD,
     states.ABANDONED,
     states.REPORTING,
@@ -47,7 +48,7 @@ def test_unknown_step_raises() -> None:
 
 
 def test_every_state_is_reached_and_ends() -> None:
-    reached = {states.WAITING}
+    reached = {states.WAITING, states.INHERITED}
     while more := {to for (state, _), to in TRANSITIONS.items() if state in reached} - reached:
         reached |= more
     assert reached == set(STATES)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer_node import config
-from gossamer_node.config import Address, NodeConfig
+from gossamer_node.address import PORT_DEFAULT, Address, parse_address
+from gossamer_node.config import NodeConfig
 from gossamer_node.engines.config import (
     BasicAuth,
     BearerAuth,
@@ -158,13 +159,13 @@ grants:
     ("text", "address"),
     [
         ("127.0.0.1:0", Address("127.0.0.1", 0)),
-        ("node-2.example.org", Address("node-2.example.org", config.PORT_DEFAULT)),
+        ("node-2.example.org", Address("node-2.example.org", PORT_DEFAULT)),
         ("[::1]:7000", Address("::1", 7000)),
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
-    assert config.parse_address(text) == address
-    assert config.parse_address(str(address)) == address
+    assert parse_address(text) == address
+    assert parse_address(str(address)) == address
 
 
 @pytest.mark.parametrize(

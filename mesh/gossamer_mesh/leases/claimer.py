@@ -10,25 +10,33 @@ Rules:
    lease out, or when it is silent. Its leases are granted again at once, at most `regrants_max`
    times for one activation; then the claimer gives up and reports a failure itself. Where nobody
    else can take a lease, a holder that speaks again goes on with it. What a holder still runs
-   although another has it by now is revoked when its heartbeat names it.
-4. A claimer that is no longer elected keeps its leases until they settle.
-5. An outcome of a lease that another claimer granted, and that is not in our table, is reported to
-   the engine: it alone can say whether the job is still there.
+   although another has it by now is revoked when its heartbeat names it. A holder that speaks but
+   has had a job for longer than its service takes (`held_ms_max`) is stuck: revoked, then lost.
+4. A claimer that is no longer elected keeps its leases until they settle: to hand them over would
+   cost messages and gain nothing while it lives. Whoever claims then is its heir.
+5. When a claimer is gone, its heir takes its leases over (`takeover`), by the picture that it has
+   of them (`standby`). What no picture shows, the holders name: who answers for a lease is theirs
+   to say. An outcome of a lease that another claimer granted, and that is not in our table, is
+   reported to the engine: it alone can say whether the job is still there.
 6. After a pause of our own we listen before we judge anybody's silence.
 
-Calls to the engine are events (`Extend`, `Report`, `Release`); their ends come back through
-`handle_extended` and `handle_settled`. What the engine is, this module does not know.
+What is asked of the engine, and its answers, are in `engine_side`; the table's indexes in `table`.
 """
 
+from gossamer_mesh.leases import granting, takeover
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.config import LeaseConfig
-from gossamer_mesh.leases.credit import HolderView, merge_terms
+from gossamer_mesh.leases.credit import HolderView
+from gossamer_mesh.leases.engine_side import EngineSide
 from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import (
     Accept,
     Grant,
     HandBack,
     Heartbeat,
+    Inherit,
+    Inherited,
+    Keep,
     LeaseId,
     Offer,
     OutcomeReport,
@@ -38,20 +46,22 @@ from gossamer_mesh.leases.messages import (
     Settled,
     TopicTerms,
 )
-from gossamer_mesh.leases.timers import Timers
-from gossamer_mesh.leases.tombstones import Tombstones
-from gossamer_mesh.leases.work import NO_ROOM, EngineWork, Extend, Release, Report
+from gossamer_mesh.leases.mirroring import AboutMirror, Mirror, MirrorAsk
+from gossamer_mesh.leases.standby import MirrorSender, Standby
+from gossamer_mesh.leases.table import LEASE, LeaseTable
+from gossamer_mesh.leases.work import NO_ROOM, Extend
+from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
+    from gossamer_mesh.leases.standby import Orphan
 
 _HOLDER = "holder"
-_LEASE = "lease"
-"""What a timer is for."""
+"""What a timer is for, beside a lease."""
 
 
-class Claimer:
+class Claimer(EngineSide):
     """One member's claimer of one claim group.
 
     Args:
@@ -62,25 +72,18 @@ class Claimer:
     """
 
     def __init__(self, group: str, member_id: str, session: int, config: LeaseConfig) -> None:
-        self.group = group
+        mirror = MirrorSender(group, session, config)
+        super().__init__(group, config, LeaseTable(config, mirror))
         self.elected = False
         self.term = 0
         self._member_id = member_id
         self._session = session
-        self._config = config
         self._counter = 0
-        self._grace_end_ms: int | None = None
+        self._rng = Rng(session)
+        self._mirror = mirror
+        self._standby = Standby(group, config)
+        self._alive: set[str] = {member_id}
         self._holders: dict[str, HolderView] = {}
-        self._leases: dict[str, Lease] = {}
-        self._waiting: dict[str, Lease] = {}
-        self._leases_of: dict[str, dict[str, Lease]] = {}
-        self._settled = Tombstones(config.settled_kept_max)
-        self._timers = Timers()
-        self._messages: list[tuple[str, Message]] = []
-        self._events: list[EngineWork] = []
-        self._counts = dict.fromkeys(
-            ("activated", "granted", "regranted", "settled", "released", "stale"), 0
-        )
 
     # --- commands
 
@@ -93,6 +96,18 @@ class Claimer:
             self.term = max(self.term, term_seen_max) + 1
         self.elected = elected
 
+    def set_members(self, alive: set[str], heir: str | None, now_ms: int) -> None:
+        """Says who lives, this member included, and who gets the leases when it dies.
+
+        The heir is the group's standby; or, when another member claims, that one.
+        """
+        self._alive = set(alive)
+        if heir not in alive or heir == self._member_id:
+            heir = None
+        former = self._mirror.set_heir(heir, list(self._table.leases), now_ms)
+        if former in alive:
+            self._send(former, self._mirror.end())
+
     def credit(self, topic: str | None = None) -> int:
         """Jobs that may be activated now: of one topic, or of all topics together.
 
@@ -100,8 +115,10 @@ class Claimer:
         """
         if not self.elected:
             return 0
-        free = self._room(None)
-        return free if topic is None else min(free, self._room(topic))
+        free = granting.room(self._holders, self._table.waiting, None)
+        if topic is None:
+            return free
+        return min(free, granting.room(self._holders, self._table.waiting, topic))
 
     def topics(self) -> list[TopicTerms]:
         """What the mesh's holders serve, one entry a topic, sorted by name.
@@ -121,6 +138,7 @@ class Claimer:
         receipt: bytes,
         payload: bytes,
         now_ms: int,
+        priority: int = 0,
     ) -> None:
         """Takes a job that the engine has locked for us, and grants it if there is credit.
 
@@ -140,9 +158,11 @@ class Claimer:
             terms.on_lost if terms else "regrant",
             now_ms,
         )
+        new.priority = priority
         new.renew_at_ms = lock_end_ms - lock_ms + lock_ms // self._config.renew_fraction
         self._counts["activated"] += 1
-        older = self._leases.get(key)
+        self._counts["bytes_moved"] += len(payload)
+        older = self._table.get(key)
         if older is not None and older.state == states.REPORTING:
             older.successor = new
             if older.retry_at_ms is not None:
@@ -151,78 +171,17 @@ class Claimer:
         if older is not None:
             if older.holder is not None:
                 self._send(older.holder, Revoke(older.id, "the engine gave the job out anew"))
-            self._forget(older, "the engine gave the job out anew")
+            self._table.forget(older, "the engine gave the job out anew")
         self._enter(new, now_ms)
-        if new.state == states.WAITING:
+        waits = new.state == states.WAITING
+        if waits and not granting.may_wait(self._holders, self._table.waiting, new):
             # More than was asked for, or its credit went while the poll was open: not ours to keep.
             self._release(new, NO_ROOM, now_ms)
 
     def release_waiting(self, now_ms: int) -> None:
         """Gives back what no holder has: credit goes to another claimer now, or there is none."""
-        for one in list(self._waiting.values()):
+        for one in list(self._table.waiting.values()):
             self._release(one, "this claimer claims no more", now_ms)
-
-    # --- answers of the engine
-
-    def handle_extended(self, work: Extend, ours: "bool | None", now_ms: int) -> None:
-        """Ends an `Extend`.
-
-        Args:
-            work: as `events` gave it.
-            ours: True, renewed; False, the engine says it is not ours; None, no answer.
-        """
-        one = self._worked(work)
-        if one is None:
-            return
-        one.renewing = False
-        if ours:
-            one.lock_end_ms = now_ms + work.lock_ms
-        if ours is None:
-            one.renew_at_ms = now_ms + min(self._config.retry_max_ms, one.lock_ms // 10)
-        elif ours and one.lock_ms != work.lock_ms:
-            one.renew_at_ms = now_ms  # the worker asked for another length meanwhile
-        else:
-            one.renew_at_ms = now_ms + one.lock_ms // self._config.renew_fraction
-        if ours is False and one.state not in (states.REPORTING, states.RELEASING):
-            if one.holder is not None:
-                self._send(one.holder, Revoke(one.id, "the engine took the job away"))
-            self._forget(one, "the engine took the job away")
-            return
-        self._arm(one)
-
-    def handle_settled(
-        self, work: EngineWork, result: "str | None", now_ms: int, retry_after_ms: int = 0
-    ) -> None:
-        """Ends a `Report` or `Release`.
-
-        Args:
-            work: as `events` gave it.
-            result: how it ended, for the holder and the logs; None, no answer: tried again.
-            retry_after_ms: the engine's wish for the next try, 0 for none.
-        """
-        one = self._worked(work)
-        if one is None or one.retry_at_ms is not None:
-            return
-        if result is None and one.state == states.REPORTING:
-            if one.successor is not None:
-                self._carry_over(one)
-                return
-            one.tries += 1
-            pause_ms = min(self._config.retry_max_ms, 100 * 2 ** min(one.tries, 10))
-            one.retry_at_ms = now_ms + max(pause_ms, retry_after_ms)
-            self._arm(one)
-            return
-        # A release that nobody answered needs no second try: the lock ends by itself.
-        if one.state == states.REPORTING:
-            self._counts["settled"] += 1
-            if one.holder is not None:
-                self._send(one.holder, Settled(one.id, result or ""))
-        else:
-            self._counts["released"] += 1
-        self._step(one, "settle", now_ms)
-        self._forget(one, result or "released")
-        if one.successor is not None:
-            self._enter(one.successor, now_ms)
 
     # --- what the mesh says
 
@@ -232,81 +191,101 @@ class Claimer:
             if message.group == self.group:
                 self._receive_state(sender, message, now_ms)
             return
+        if isinstance(message, (Mirror, AboutMirror)):
+            if message.group == self.group:
+                self._receive_mirror(sender, message, now_ms)
+            return
         if message.lease.group != self.group:
             return
         if isinstance(message, OutcomeReport):
             self._receive_outcome(sender, message, now_ms)
             return
-        one = self._leases.get(message.lease.key)
+        one = self._table.get(message.lease.key)
+        if one is None and isinstance(message, Inherited):
+            self._inherit_from(sender, message, now_ms)
+            return
         if one is None or one.id != message.lease or one.holder != sender:
             return
-        if isinstance(message, Accept):
-            # Only with a view of the holder is there a silence that could end the lease again.
-            if one.may("accept") and sender in self._holders:
-                self._step(one, "accept", now_ms)
+        if isinstance(message, (Accept, Inherited)):
+            self._accept(one, now_ms)
         elif isinstance(message, (Refuse, HandBack)):
             self._receive_back(one, sender, message, now_ms)
+        elif isinstance(message, Keep):
+            if one.inherited:
+                self._move(one, now_ms)
         elif isinstance(message, Prolong) and one.state in (states.GRANTED, states.HELD):
             config = self._config
             one.lock_ms = min(max(message.lock_ms, config.lock_ms_min), config.lock_ms_max)
             one.renew_at_ms = now_ms
-            self._arm(one)
+            self._start_clock(one, now_ms, one.lock_ms)
+            self._table.arm(one)
 
     def handle_member_lost(self, member_id: str, now_ms: int) -> None:
-        """Membership calls the member dead, or it left: its credit and its leases are void."""
+        """Membership calls the member dead, or it left: its credit and what it held are void.
+
+        If it claimed, and this member mirrors its table, what it granted is ours to look after.
+        """
+        self._alive.discard(member_id)
         self._lose_all([member_id], now_ms)
+        self._take_over(self._standby.take(member_id), now_ms)
 
     # --- time
 
     def handle_timer(self, now_ms: int) -> None:
-        """Does what is due: renewals, retries, grants that nobody answered, silent holders."""
-        due_ms = self._timers.next_ms()
-        if due_ms is None or due_ms > now_ms:
-            return
+        """Does what is due: renewals, retries, unanswered grants, silent holders, the mirror."""
+        due_ms = self._table.timers.next_ms()
+        if due_ms is not None and due_ms <= now_ms:
+            self._handle_due(due_ms, now_ms)
+        told = self._mirror.next_message(self._table.leases, now_ms)
+        if told is not None and self._mirror.heir is not None:
+            self._send(self._mirror.heir, told)
+
+    def _handle_due(self, due_ms: int, now_ms: int) -> None:
         if now_ms - due_ms > self._config.heartbeat_ms:
             # We did not run for a while. What others said meanwhile lies unread, so that they
             # seem silent proves nothing yet.
-            self._grace_end_ms = now_ms + self._config.accept_ms
+            self._table.grace_end_ms = now_ms + self._config.accept_ms
+        timers = self._table.timers
         silent: list[str] = []
         leases: list[Lease] = []
-        name = self._timers.pop(now_ms)
+        name = timers.pop(now_ms)
         while name is not None:
-            if name[0] == _HOLDER:
-                if self._silence_ms(self._holders[name[1]]) <= now_ms:
-                    silent.append(name[1])
-                else:
-                    self._timers.set(name, self._silence_ms(self._holders[name[1]]))
+            if name[0] == LEASE:
+                leases.append(self._table.leases[name[1]])
+            elif self._silence_ms(self._holders[name[1]]) <= now_ms:
+                silent.append(name[1])
             else:
-                leases.append(self._leases[name[1]])
-            name = self._timers.pop(now_ms)
+                timers.set(name, self._silence_ms(self._holders[name[1]]))
+            name = timers.pop(now_ms)
         self._lose_all(silent, now_ms)
         for one in leases:
-            if self._leases.get(one.id.key) is one:
+            if self._table.get(one.id.key) is one:
                 self._handle_lease_timer(one, now_ms)
 
     def get_timer(self) -> "int | None":
         """When `handle_timer` is next due, in the caller's milliseconds; None for never."""
-        return self._timers.next_ms()
+        due = [self._table.timers.next_ms(), self._mirror.get_timer()]
+        known = [one for one in due if one is not None]
+        return min(known) if known else None
 
     # --- output
 
-    def messages_to_send(self) -> "list[tuple[str, Message]]":
-        """Messages with the member that each is for, in order; taken once."""
-        messages, self._messages = self._messages, []
-        return messages
-
-    def events(self) -> "list[EngineWork]":
-        """Work at the engine, in order; taken once."""
-        events, self._events = self._events, []
-        return events
-
     def leases(self) -> list[Lease]:
         """The open leases, by key. To read, not to change."""
-        return [self._leases[key] for key in sorted(self._leases)]
+        return [self._table.leases[key] for key in sorted(self._table.leases)]
+
+    def mirrored(self) -> list[str]:
+        """Jobs that others claimed, and that this member looks after when they are gone."""
+        return self._standby.keys()
 
     def statistics(self) -> dict[str, int]:
         """Counts since the start, and how many leases and holders there are now."""
-        return dict(self._counts, open=len(self._leases), holders=len(self._holders))
+        return dict(
+            self._counts,
+            open=len(self._table.leases),
+            mirrored=len(self._standby.keys()),
+            holders=len(self._holders),
+        )
 
     # --- holders
 
@@ -322,7 +301,7 @@ class Claimer:
             return
         holder.sequence = message.sequence
         holder.heard_ms = now_ms
-        self._timers.set((_HOLDER, sender), self._silence_ms(holder))
+        self._table.timers.set((_HOLDER, sender), self._silence_ms(holder))
         if isinstance(message, Offer):
             ours = message.claimer_session == self._session
             counter_seen = message.counter_seen if ours else 0
@@ -330,116 +309,164 @@ class Claimer:
             holder.offer(message.slots_free, message.bytes_free, counter_seen, lost_ms)
         else:
             holder.topics = {one.name: one for one in message.topics}
-            self._compare_holdings(sender, message.leases, now_ms)
+            self._compare_holdings(sender, message, now_ms)
         self._grant_waiting(sender, isinstance(message, Heartbeat), now_ms)
 
-    def _compare_holdings(self, sender: str, leases: "list[LeaseId]", now_ms: int) -> None:
+    def _compare_holdings(self, sender: str, heartbeat: Heartbeat, now_ms: int) -> None:
         """What the holder says it has, against what we believe it has."""
-        held = set(leases)
-        for one in list(self._leases_of.get(sender, {}).values()):
+        held, moved = set(heartbeat.leases), set(heartbeat.moved)
+        for one in self._table.of(sender):
             if one.id in held:
-                if one.may("accept"):
-                    self._step(one, "accept", now_ms)
+                self._accept(one, now_ms)
+            elif one.id in moved:
+                self._move(one, now_ms)
             elif one.state == states.HELD:
                 self._lose(one, now_ms)
-        for lease_id in leases:
-            one_now = self._leases.get(lease_id.key)
-            if (
-                lease_id.claimer == self._member_id
-                and lease_id.session == self._session
-                and (one_now is None or one_now.id != lease_id)
-            ):
+        for lease_id in heartbeat.leases:
+            one_now = self._table.get(lease_id.key)
+            if one_now is not None and one_now.id == lease_id:
+                continue
+            known = self._table.settled.get(lease_id)
+            ours = lease_id.claimer == self._member_id and lease_id.session == self._session
+            if ours or one_now is not None or known is not None:
                 # Lost, and by now with another or settled; or its end was told but not heard.
-                self._send(sender, Revoke(lease_id, self._settled.get(lease_id) or "stale"))
+                self._send(sender, Revoke(lease_id, known or "stale"))
+            else:
+                # Its claimer is gone, and nobody has told us of it: again, until it is settled.
+                self._send(sender, Inherit(lease_id))
+
+    def _accept(self, one: Lease, now_ms: int) -> None:
+        """Its holder has it. Only a holder of whom we have a view can fall silent again."""
+        if one.may("accept") and one.holder in self._holders:
+            if one.state == states.INHERITED:
+                self._start_clock(one, now_ms, 0)
+            self._table.step(one, "accept", now_ms)
+
+    def _move(self, one: Lease, now_ms: int) -> None:
+        """Another claimer answers for it by now, as its holder says."""
+        if one.may("move"):
+            self._table.step(one, "move", now_ms)
+            self._table.forget(one, None)
+
+    def _start_clock(self, one: Lease, now_ms: int, asked_ms: int) -> None:
+        """From now on its holder has as long as its service takes, or as long as it asked for."""
+        view = self._holders.get(one.holder or "")
+        terms = None if view is None else view.topics.get(one.topic)
+        if terms is not None and terms.held_ms_max:
+            one.held_end_ms = now_ms + max(terms.held_ms_max, asked_ms)
 
     def _silence_ms(self, holder: HolderView) -> int:
         """When this holder, if it says nothing more, is taken for lost."""
-        return self._judged_ms(holder.heard_ms + self._config.silence_ms)
-
-    def _judged_ms(self, due_ms: int) -> int:
-        """When to conclude from somebody's silence: not while we may have unread messages."""
-        return due_ms if self._grace_end_ms is None else max(due_ms, self._grace_end_ms)
+        return self._table.judged_ms(holder.heard_ms + self._config.silence_ms)
 
     def _lose_all(self, member_ids: list[str], now_ms: int) -> None:
         """Void the views of all these first, so that none gets the leases of another."""
         for member_id in member_ids:
             self._holders.pop(member_id, None)
-            self._timers.set((_HOLDER, member_id), None)
+            self._table.timers.set((_HOLDER, member_id), None)
         for member_id in member_ids:
-            for one in list(self._leases_of.get(member_id, {}).values()):
-                if one.may("lose"):
+            for one in self._table.of(member_id):
+                if one.state in (states.GRANTED, states.INHERITED, states.HELD):
                     self._lose(one, now_ms)
 
     def _lose(self, one: Lease, now_ms: int) -> None:
         """Its holder is lost, or seems so: `one.holder` stays, until another has the lease."""
         if one.on_lost == "wait":
-            self._step(one, "abandon", now_ms)
-        elif one.regrants < self._config.regrants_max:
-            self._step(one, "lose", now_ms)
-            self._grant(one, now_ms)
+            self._table.step(one, "abandon", now_ms)
+        elif one.regrants >= self._config.regrants_max:
+            self._give_up(one, now_ms)
+        elif one.inherited:
+            self._release(one, "its claimer was lost, and its node", now_ms)
         else:
-            self._step(one, "give_up", now_ms)
-            self._assign(one, None)
-            one.reason = f"{one.regrants + 1} nodes in a row were lost while they had this job"
-            self._report(one)
+            self._table.step(one, "lose", now_ms)
+            self._grant(one, now_ms)
 
-    def _room(self, topic: str | None) -> int:
-        """Credit beyond what waits for it, for one topic or for all."""
-        waiting = sum(1 for one in self._waiting.values() if topic in (None, one.topic))
-        offered = sum(
-            holder.credit()
-            for holder in self._holders.values()
-            if topic is None or topic in holder.topics
+    def _give_up(self, one: Lease, now_ms: int) -> None:
+        self._table.step(one, "give_up", now_ms)
+        self._table.assign(one, None)
+        one.reason = f"{one.regrants + 1} nodes in a row were lost while they had this job"
+        self._report(one)
+
+    # --- claimers that are gone
+
+    def _receive_mirror(self, sender: str, message: "Mirror | AboutMirror", now_ms: int) -> None:
+        if sender == self._member_id:
+            return
+        if isinstance(message, Mirror):
+            ask, orphans = self._standby.receive(sender, message, now_ms)
+            if ask is not None:
+                self._send(sender, ask)
+            self._take_over(orphans, now_ms)
+        elif isinstance(message, MirrorAsk):
+            self._mirror.ask(sender, message, list(self._table.leases), now_ms)
+        else:
+            self._standby.receive_end(sender, message)
+
+    def _take_over(self, rows: "list[Orphan]", now_ms: int) -> None:
+        """Looks after the leases of a claimer that is gone, as `takeover` decides."""
+        for row, lock_end_ms, heard_ms in rows:
+            step = takeover.decide(row, lock_end_ms, self._alive, now_ms)
+            known = self._table.get(row.lease.key) or self._table.settled.get(row.lease)
+            if known is not None or step == takeover.SKIP:
+                continue
+            one = takeover.inherit(row, lock_end_ms, now_ms)
+            one.free_until_ms = heard_ms + self._config.poll_ms_max
+            self._enter_inherited(one, row.holder or None)
+            if step == takeover.ASK:
+                self._send(row.holder, Inherit(row.lease))
+            elif step == takeover.LOSE:
+                self._lose(one, now_ms)
+            elif step == takeover.RELEASE:
+                self._release(one, "its claimer was lost", now_ms)
+            elif step == takeover.ABANDON:
+                self._table.step(one, "abandon", now_ms)
+            elif step == takeover.GIVE_UP:
+                self._give_up(one, now_ms)
+
+    def _inherit_from(self, sender: str, message: Inherited, now_ms: int) -> None:
+        """A holder names a lease that no picture has shown us."""
+        lease_id = message.lease
+        ours = lease_id.claimer == self._member_id and lease_id.session == self._session
+        if ours or sender not in self._holders or self._table.settled.get(lease_id) is not None:
+            return
+        terms = self._terms(message.topic)
+        lock_ms = terms.lock_ms if terms else self._config.silence_ms
+        on_lost = terms.on_lost if terms else "regrant"
+        one = takeover.inherit_from_holder(
+            lease_id, message.topic, message.receipt, lock_ms, on_lost, now_ms
         )
-        return max(0, offered - waiting)
+        self._enter_inherited(one, sender)
+        self._accept(one, now_ms)
+
+    def _enter_inherited(self, one: Lease, holder: "str | None") -> None:
+        self._counts["inherited"] += 1
+        one.activation = self._next_id(one.id.key).counter
+        self._table.put(one)
+        self._table.assign(one, holder)
 
     def _terms(self, topic: str) -> "TopicTerms | None":
-        """What the holders that serve the topic say of it, taken together; None without any."""
-        merged: TopicTerms | None = None
-        for holder in self._holders.values():
-            terms = holder.topics.get(topic)
-            if terms is not None:
-                merged = merge_terms(merged or terms, terms, self._config)
-        return merged
+        return granting.terms_of(self._holders, topic, self._config)
 
     # --- leases
 
     def _enter(self, one: Lease, now_ms: int) -> None:
-        self._leases[one.id.key] = self._waiting[one.id.key] = one
-        self._arm(one)
+        self._table.put(one)
         self._grant(one, now_ms)
 
     def _grant(self, one: Lease, now_ms: int) -> None:
-        """Gives a waiting lease to the holder with the most credit, if there is any."""
-        best: str | None = None
-        best_credit = 0
-        for member_id in sorted(self._holders):
-            holder = self._holders[member_id]
-            if (
-                one.topic in holder.topics
-                and holder.credit() > best_credit
-                and holder.takes(len(one.payload))
-            ):
-                best, best_credit = member_id, holder.credit()
+        """Gives a waiting lease to a holder, if there is one for it."""
+        best = granting.choose(self._holders, one, self._config, self._rng)
         if best is not None:
             self._grant_to(one, best, now_ms)
 
     def _grant_waiting(self, member_id: str, by_heartbeat: bool, now_ms: int) -> None:
-        """Spends one holder's new credit; nobody else has any that fits, or nothing would wait.
-
-        A lease that seemed lost on this very holder waits for a heartbeat, which tells whether it
-        was: an offer does not.
-        """
-        holder = self._holders[member_id]
-        for one in list(self._waiting.values()):
-            if holder.credit() == 0:
+        """Spends one holder's new credit; nobody else has any that fits, or nothing would wait."""
+        waiting = self._table.waiting
+        while True:
+            one = granting.pick(self._holders, waiting, member_id, by_heartbeat, self._config)
+            if one is None:
                 return
-            if (
-                one.topic in holder.topics
-                and holder.takes(len(one.payload))
-                and (by_heartbeat or one.holder != member_id)
-            ):
-                self._grant_to(one, member_id, now_ms)
+            self._grant_to(one, member_id, now_ms)
 
     def _grant_to(self, one: Lease, member_id: str, now_ms: int) -> None:
         self._counts["granted"] += 1
@@ -447,9 +474,11 @@ class Claimer:
             one.regrants += 1
             self._counts["regranted"] += 1
         one.id = self._next_id(one.id.key)
-        self._assign(one, member_id)
+        self._table.assign(one, member_id)
         self._holders[member_id].grant(one.id.counter, len(one.payload), now_ms)
-        self._step(one, "grant", now_ms)
+        one.held_end_ms = None
+        self._start_clock(one, now_ms, 0)
+        self._table.step(one, "grant", now_ms)
         remaining_ms = max(0, one.lock_end_ms - now_ms)
         grant = Grant(one.id, one.topic, remaining_ms, one.receipt, one.payload)
         self._send(member_id, grant)
@@ -458,29 +487,34 @@ class Claimer:
         self, one: Lease, sender: str, message: "Refuse | HandBack", now_ms: int
     ) -> None:
         """The holder gives a job back in good order: another may have it, without counting."""
+        if one.inherited:
+            if isinstance(message, HandBack) and one.may("release"):
+                self._release(one, message.reason, now_ms)
+            elif one.state == states.INHERITED:
+                self._lose(one, now_ms)  # it never had it, or ran it in an earlier life
+            return
         step = "refuse" if isinstance(message, Refuse) else "return"
         if not one.may(step):
             return
-        if sender in self._holders:
-            self._holders[sender].withdraw()
-        self._assign(one, None)
-        self._step(one, step, now_ms)
+        self._withdraw(sender)
+        self._table.assign(one, None)
+        self._table.step(one, step, now_ms)
         self._grant(one, now_ms)
 
     def _receive_outcome(self, sender: str, report: OutcomeReport, now_ms: int) -> None:
         lease_id = report.lease
-        one = self._leases.get(lease_id.key)
+        one = self._table.get(lease_id.key)
         if one is not None and one.id == lease_id:
             if one.holder == sender and one.may("outcome"):
                 self._take_outcome(one, report.outcome, now_ms)
             return
-        known = self._settled.get(lease_id)
+        known = self._table.settled.get(lease_id)
         if known is None and one is None and lease_id.session != self._session:
             # Rule 5: the claimer that granted it is gone; the engine says if it still counts.
             one = Lease(lease_id, report.topic, report.receipt, b"", 0, now_ms, "regrant", now_ms)
             one.activation = self._next_id(lease_id.key).counter
-            self._leases[lease_id.key] = one
-            self._assign(one, sender)
+            self._table.put(one)
+            self._table.assign(one, sender)
             self._take_outcome(one, report.outcome, now_ms)
             return
         if known is None:
@@ -488,113 +522,48 @@ class Claimer:
         self._send(sender, Settled(lease_id, known or "stale"))
 
     def _take_outcome(self, one: Lease, outcome: bytes, now_ms: int) -> None:
-        self._step(one, "outcome", now_ms)
+        self._table.step(one, "outcome", now_ms)
         one.outcome = outcome
+        self._counts["bytes_moved"] += len(outcome)
         self._report(one)
-
-    def _carry_over(self, one: Lease) -> None:
-        """What no answer has come for is reported again, under the lock of the new activation."""
-        new, one.successor = one.successor, None
-        if new is not None:
-            one.receipt = new.receipt
-            one.lock_ms, one.lock_end_ms = new.lock_ms, new.lock_end_ms
-            one.renew_at_ms = new.renew_at_ms
-        self._report(one)
-
-    def _report(self, one: Lease) -> None:
-        one.payload = b""
-        one.retry_at_ms = None
-        self._events.append(Report(one, self._terms(one.topic)))
-        self._arm(one)
-
-    def _release(self, one: Lease, reason: str, now_ms: int) -> None:
-        self._step(one, "release", now_ms)
-        one.payload = b""
-        one.reason = reason
-        self._events.append(Release(one))
 
     def _handle_lease_timer(self, one: Lease, now_ms: int) -> None:
         waited_ms = now_ms - one.since_ms
-        if one.state == states.GRANTED and now_ms >= self._accept_end_ms(one):
-            if one.holder in self._holders:
-                self._holders[one.holder].withdraw()
+        unanswered = one.state in (states.GRANTED, states.INHERITED)
+        if unanswered and now_ms >= self._table.accept_end_ms(one):
+            self._withdraw(one.holder)
             self._lose(one, now_ms)
+        elif one.state == states.HELD and self._is_stuck(one, now_ms):
+            self._take_away(one, now_ms)
         elif one.state == states.WAITING and waited_ms >= self._config.waiting_ms:
             self._release(one, NO_ROOM, now_ms)
         elif one.state == states.ABANDONED and now_ms >= one.lock_end_ms:
-            self._step(one, "settle", now_ms)
-            self._forget(one, "its node was lost and its lock ended")
+            self._table.step(one, "settle", now_ms)
+            self._table.forget(one, "its node was lost and its lock ended")
             return
         if one.retry_at_ms is not None and now_ms >= one.retry_at_ms:
-            self._report(one)
-        if self._renewable(one) and now_ms >= one.renew_at_ms:
+            self._call(one)
+        if self._table.is_renewable(one) and now_ms >= one.renew_at_ms:
             one.renewing = True
             self._events.append(Extend(one))
-        self._arm(one)
+        self._table.arm(one)
 
-    def _arm(self, one: Lease) -> None:
-        """Sets the lease's timer to the earliest thing that `_handle_lease_timer` would do."""
-        due: list[int] = []
-        if one.state == states.GRANTED:
-            due.append(self._accept_end_ms(one))
-        elif one.state == states.WAITING:
-            due.append(one.since_ms + self._config.waiting_ms)
-        elif one.state == states.ABANDONED:
-            due.append(one.lock_end_ms)
-        if one.retry_at_ms is not None:
-            due.append(one.retry_at_ms)
-        if self._renewable(one):
-            due.append(one.renew_at_ms)
-        self._timers.set((_LEASE, one.id.key), min(due) if due else None)
+    def _is_stuck(self, one: Lease, now_ms: int) -> bool:
+        return one.held_end_ms is not None and now_ms >= self._table.judged_ms(one.held_end_ms)
 
-    def _accept_end_ms(self, one: Lease) -> int:
-        return self._judged_ms(one.since_ms + self._config.accept_ms)
+    def _take_away(self, one: Lease, now_ms: int) -> None:
+        """Its holder speaks, but the job has been there for too long. This counts as a loss."""
+        holder = one.holder
+        if holder is not None:
+            self._send(holder, Revoke(one.id, "it took too long, and did not ask for more time"))
+        self._withdraw(holder)
+        self._lose(one, now_ms)
 
-    def _renewable(self, one: Lease) -> bool:
-        """A lock is kept for whoever works or is about to; an adopted lease has none to keep."""
-        if one.renewing or one.lock_ms == 0:
-            return False
-        return one.state in (states.WAITING, states.GRANTED, states.HELD) or (
-            one.state == states.REPORTING and one.retry_at_ms is not None
-        )
-
-    def _step(self, one: Lease, step: str, now_ms: int) -> None:
-        """Every step goes through here, so that `_waiting` and the timers follow."""
-        one.step(step, now_ms)
-        if one.state == states.WAITING:
-            self._waiting[one.id.key] = one
-        else:
-            self._waiting.pop(one.id.key, None)
-        self._arm(one)
-
-    def _assign(self, one: Lease, member_id: "str | None") -> None:
-        """Every change of a holder goes through here, so that `_leases_of` follows."""
-        if one.holder is not None:
-            theirs = self._leases_of[one.holder]
-            del theirs[one.id.key]
-            if not theirs:
-                del self._leases_of[one.holder]
-        one.holder = member_id
-        if member_id is not None:
-            self._leases_of.setdefault(member_id, {})[one.id.key] = one
-
-    def _worked(self, work: EngineWork) -> "Lease | None":
-        """The lease that a call to the engine was for, if it is still the same activation."""
-        one = self._leases.get(work.lease.key)
-        return one if one is not None and one.activation == work.activation else None
-
-    def _forget(self, one: Lease, result: str) -> None:
-        """Takes it out of the table; a tombstone stays, to answer repeats."""
-        key = one.id.key
-        del self._leases[key]
-        self._waiting.pop(key, None)
-        self._timers.set((_LEASE, key), None)
-        self._assign(one, None)
-        self._settled.put(one.id, result)
+    def _withdraw(self, member_id: "str | None") -> None:
+        """No more for this holder until it offers again."""
+        if member_id in self._holders:
+            self._holders[member_id].withdraw()
 
     def _next_id(self, key: str) -> LeaseId:
         self._counter += 1
         return LeaseId(self.group, key, self._member_id, self._session, self.term, self._counter)
-
-    def _send(self, member_id: str, message: "Message") -> None:
-        self._messages.append((member_id, message))

@@ -22,8 +22,10 @@ class LeaseConfig:
         "heartbeat_ms",
         "lock_ms_max",
         "lock_ms_min",
+        "mirror_ms",
         "outcome_bytes_max",
         "outcomes_kept_max",
+        "poll_ms_max",
         "regrants_max",
         "renew_fraction",
         "repeat_max_ms",
@@ -32,6 +34,7 @@ class LeaseConfig:
         "retry_max_ms",
         "settled_kept_max",
         "silence_ms",
+        "under_way_bytes_max",
         "waiting_ms",
     )
 
@@ -42,6 +45,8 @@ class LeaseConfig:
         silence_ms: int = 10_000,
         accept_ms: int = 3_000,
         waiting_ms: int = 2_000,
+        mirror_ms: int = 25,
+        poll_ms_max: int = 10_000,
         repeat_ms: int = 2_000,
         repeat_max_ms: int = 30_000,
         reroute_tries: int = 3,
@@ -53,6 +58,7 @@ class LeaseConfig:
         outcomes_kept_max: int = 4_096,
         settled_kept_max: int = 16_384,
         outcome_bytes_max: int = 2**21,
+        under_way_bytes_max: int = 2**21,
     ) -> None:
         if not 0 < heartbeat_ms < accept_ms < silence_ms:
             raise MisuseError(
@@ -74,6 +80,13 @@ class LeaseConfig:
         lost with a stream. Three heartbeats, since a heartbeat also accepts."""
         self.waiting_ms = waiting_ms
         """How long an activated job waits for a credit before the engine gets it back."""
+        self.mirror_ms = mirror_ms
+        """Shortest pause between two messages to the standby, while there is something to tell:
+        40 messages a second at most, however many leases move. What a claimer activated in its
+        last 25 ms and no holder has yet, comes back only when the engine's lock ends."""
+        self.poll_ms_max = poll_ms_max
+        """Longest poll at an engine. It outlives a claimer that dies, and may take what its heir
+        releases, for nobody: so long after the last word of the dead, releases are said again."""
         self.repeat_ms = repeat_ms
         """An outcome that nobody acknowledged is sent again after this, then after twice as long,
         and so on: two seconds, since what is lost is lost with a stream, and that is rare."""
@@ -101,3 +114,9 @@ class LeaseConfig:
         """Settled leases that a claimer remembers, to answer a repeated outcome."""
         self.outcome_bytes_max = outcome_bytes_max
         """Largest outcome. A larger one is refused by the holder, before it is sent."""
+        self.under_way_bytes_max = under_way_bytes_max
+        """Payload bytes on their way to one holder; a larger payload goes alone. What is beyond
+        waits at the claimer for the holder's next offer. Two MiB keep a stream busy, and arrive
+        within `accept_ms` also where a node gets a tenth of a core: with all of a holder's credit
+        sent at once, 12 MB were still on their way when their grants were taken for lost and sent
+        again, and again."""

@@ -49,9 +49,15 @@ class HolderView:
             return 0
         return max(0, self._slots_free - len(self._unseen))
 
-    def takes(self, payload_bytes: int) -> bool:
+    def fits(self, payload_bytes: int) -> bool:
         """Whether there is credit, and room for a payload of this size."""
         return self.credit() > 0 and self._unseen_bytes + payload_bytes <= self._bytes_free
+
+    def takes(self, payload_bytes: int, under_way_max: int) -> bool:
+        """Whether it fits and may be sent now: not beside too much that is on its way."""
+        return self.fits(payload_bytes) and (
+            not self._unseen or self._unseen_bytes + payload_bytes <= under_way_max
+        )
 
     def offer(self, slots_free: int, bytes_free: int, counter_seen: int, lost_ms: int) -> None:
         """It offers anew, having seen our grants up to `counter_seen`.
@@ -88,4 +94,5 @@ def merge_terms(one: TopicTerms, other: TopicTerms, config: "LeaseConfig") -> To
         "wait" if "wait" in (one.on_lost, other.on_lost) else "regrant",
         max(one.retries, other.retries),
         max(one.backoff_ms, other.backoff_ms),
+        max(one.held_ms_max, other.held_ms_max) if one.held_ms_max and other.held_ms_max else 0,
     )

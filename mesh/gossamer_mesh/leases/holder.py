@@ -2,12 +2,16 @@
 
 Rules:
 
-1. It offers what it can start now, to the claimer of each group. A slot may be offered to several
-   groups at once; a grant that finds no slot is refused, which costs a message and no run.
-2. Once accepted, a lease is named in every heartbeat until it is settled, revoked or handed back,
-   to the claimer that granted it while that one lives, also when another claims by now.
-3. An outcome goes to the lease's claimer, or, when that one is gone or does not answer, to whoever
-   claims for the group now; it is repeated until it is answered.
+1. It offers what it can start now, to the claimers of its groups, each slot to one of them
+   (`shares`). A grant that finds no slot all the same, as it was on its way while a share became
+   smaller, is refused, which costs a message and no run.
+2. Each lease has one claimer that answers for it: the one that granted it, while that lives, also
+   when another claims by now; then whoever claims for the group, or offers to `Inherit` it. The
+   holder decides, and stays with its choice while that one lives. In every heartbeat it names the
+   lease to its claimer, until it is settled, revoked or handed back; and to those that answered for
+   it before, should they live after all, as moved.
+3. An outcome goes to the lease's claimer, or, when that one does not answer, to whoever claims for
+   the group now; it is repeated until it is answered.
 4. What runs and what is kept are bounded, in number and in bytes: beyond, no credit, and a grant is
    refused. Only an outcome may go over the bytes, as the work is done.
 5. Of one claimer, grants are taken in the order of their counters: one that comes late or twice is
@@ -22,6 +26,9 @@ from gossamer_mesh.leases.messages import (
     Grant,
     HandBack,
     Heartbeat,
+    Inherit,
+    Inherited,
+    Keep,
     LeaseId,
     Offer,
     OutcomeReport,
@@ -31,11 +38,15 @@ from gossamer_mesh.leases.messages import (
     Settled,
     TopicTerms,
 )
+from gossamer_mesh.leases.shares import Shares
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
 
+
+FORMER_MAX = 4
+"""Earlier claimers of one lease that are told that it has moved, should they live after all."""
 
 PEERS_KEPT_MAX = 1_024
 """Claimers whose newest grant is remembered; beyond, only those of living members. A member that
@@ -80,6 +91,8 @@ class _Held:
 
     Attributes:
         lease, topic, receipt: as granted.
+        claimer: the member that answers for it.
+        former: those that did before, the newest last.
         bytes_held: of its payload while it runs, of its outcome after.
         outcome: None while the worker has it.
         repeat_at_ms: when to send the outcome again.
@@ -89,6 +102,8 @@ class _Held:
 
     __slots__ = (
         "bytes_held",
+        "claimer",
+        "former",
         "lease",
         "outcome",
         "receipt",
@@ -102,6 +117,8 @@ class _Held:
         self.lease = grant.lease
         self.topic = grant.topic
         self.receipt = grant.receipt
+        self.claimer = grant.lease.claimer
+        self.former: list[str] = []
         self.bytes_held = len(grant.payload)
         self.outcome: bytes | None = None
         self.repeat_at_ms = 0
@@ -140,6 +157,7 @@ class Holder:
         self._config = config
         self._sequence = 0
         self._draining = False
+        self._shares = Shares()
         self._topics: dict[str, list[TopicTerms]] = {}
         self._claimers: dict[str, str] = {}
         self._members: set[str] = set()
@@ -162,8 +180,11 @@ class Holder:
         """
         if len(topics) > TOPICS_MAX:
             raise MisuseError(f"{len(topics)} topics of {group}; at most {TOPICS_MAX}")
+        said = [one.to_plain() for one in self._topics.get(group, [])]
+        if said == [one.to_plain() for one in sorted(topics, key=_name)]:
+            return
         if topics:
-            self._topics[group] = sorted(topics, key=lambda one: one.name)
+            self._topics[group] = sorted(topics, key=_name)
         else:
             self._topics.pop(group, None)
         self._heartbeat_at_ms = 0
@@ -208,15 +229,22 @@ class Holder:
 
     def hand_back(self, lease: LeaseId) -> None:
         """Gives a job back unworked: this member is stopping. Another may have it at once."""
-        if self._drop(self._running, lease) is not None:
-            self._send(lease.claimer, HandBack(lease, "this node is stopping"))
+        held = self._drop(self._running, lease)
+        if held is not None:
+            self._send(held.claimer, HandBack(lease, "this node is stopping"))
 
     def prolong(self, lease: LeaseId, lock_ms: int) -> bool:
         """Asks for a longer engine lock. False when the lease is not ours any more."""
-        if lease not in self._running:
+        held = self._running.get(lease)
+        if held is None:
             return False
-        self._send(lease.claimer, Prolong(lease, lock_ms))
+        self._send(held.claimer, Prolong(lease, lock_ms))
         return True
+
+    def set_slots(self, slots: int) -> None:
+        """Says how many jobs may run at once from now; those that run beyond go on."""
+        self._credit_changed = self._credit_changed or slots != self._slots
+        self._slots = slots
 
     def drain(self) -> None:
         """Takes no more work: every further grant is refused, every offer is of nothing."""
@@ -232,7 +260,9 @@ class Holder:
         elif isinstance(message, Settled):
             if self._drop(self._finished, message.lease) is not None:
                 self._events.append(Acknowledged(message.lease, message.reason))
-        elif isinstance(message, Revoke) and sender == message.lease.claimer:
+        elif isinstance(message, Inherit):
+            self._receive_inherit(sender, message.lease, now_ms)
+        elif isinstance(message, Revoke) and self._answers_for(sender, message.lease):
             if self._drop(self._running, message.lease) is not None:
                 self._events.append(Cancel(message.lease, message.reason))
             elif self._drop(self._finished, message.lease) is not None:
@@ -246,6 +276,8 @@ class Holder:
         if heartbeat_due or self._credit_changed:
             # The offer first: a heartbeat tells what it must not be spent on.
             self._credit_changed = False
+            if heartbeat_due:
+                self._shares.note_heartbeat()
             self._send_states(heartbeat_due)
         if heartbeat_due:
             self._heartbeat_at_ms = now_ms + self._config.heartbeat_ms
@@ -281,6 +313,10 @@ class Holder:
         room = self._config.outcomes_kept_max - len(self._running) - len(self._finished)
         return max(0, min(self._slots - len(self._running), room))
 
+    def leases(self) -> "list[LeaseId]":
+        """What runs here, and what has an outcome that nobody acknowledged, in no order."""
+        return list(self._running) + list(self._finished)
+
     def statistics(self) -> dict[str, int]:
         """How many jobs run, and how many outcomes wait for an acknowledgement."""
         return {
@@ -308,6 +344,7 @@ class Holder:
         if lease not in self._running and lease not in self._finished:
             held = self._running[lease] = _Held(grant)
             self._bytes_held += held.bytes_held
+            self._shares.note_grant(lease.group)
             self._events.append(Run(grant))
 
     def _refusal(self, grant: Grant, peer: _Peer) -> str:
@@ -325,6 +362,38 @@ class Holder:
         if self._bytes_held + len(grant.payload) > self._payload_bytes_max:
             return "no room for its payload"
         return ""
+
+    def _find(self, lease: LeaseId) -> "_Held | None":
+        return self._running.get(lease) or self._finished.get(lease)
+
+    def _answers_for(self, sender: str, lease: LeaseId) -> bool:
+        """Whether this member may end the lease: it granted it, or has taken it over."""
+        held = self._find(lease)
+        return sender == lease.claimer or (held is not None and sender == held.claimer)
+
+    def _receive_inherit(self, sender: str, lease: LeaseId, now_ms: int) -> None:
+        """A member wants to answer for a lease, as the claimer that does is gone in its view."""
+        held = self._find(lease)
+        if held is None:
+            self._send(sender, Refuse(lease, "this node does not have it"))
+            return
+        if held.claimer != sender and held.claimer in self._members:
+            self._send(sender, Keep(lease, f"{held.claimer} answers for it"))
+            return
+        self._move(held, sender)
+        self._send(sender, Inherited(lease, held.topic, held.receipt))
+
+    def _move(self, held: _Held, member_id: str) -> None:
+        """Another member answers for this lease from now on, and hears of it at once."""
+        if held.claimer == member_id:
+            return
+        former = [one for one in held.former if one not in (member_id, held.claimer)]
+        held.former = (former + [held.claimer])[-FORMER_MAX:]
+        held.claimer = member_id
+        self._heartbeat_at_ms = 0
+        if held.outcome is not None:
+            held.tries = 0
+            held.repeat_at_ms = 0
 
     def _drop(self, table: "dict[LeaseId, _Held]", lease: LeaseId) -> "_Held | None":
         """Takes a lease out of one of the two tables, and its bytes off the account."""
@@ -348,10 +417,15 @@ class Holder:
         """Who gets the outcome; empty when there is nobody."""
         claims_now = self._claimers.get(held.lease.group, "")
         patient = held.tries < self._config.reroute_tries or not claims_now
-        return held.lease.claimer if held.lease.claimer in self._members and patient else claims_now
+        return held.claimer if held.claimer in self._members and patient else claims_now
 
     def _reroute(self) -> None:
-        """Outcomes whose way changed go out at once."""
+        """Leases whose claimer is gone move to the one that claims now; outcomes go out at once."""
+        for table in (self._running, self._finished):
+            for held in table.values():
+                claims_now = self._claimers.get(held.lease.group)
+                if held.claimer not in self._members and claims_now in self._members:
+                    self._move(held, claims_now)
         for held in self._finished.values():
             if self._destination(held) != held.sent_to:
                 held.tries = 0
@@ -359,7 +433,7 @@ class Holder:
 
     def _send_states(self, with_heartbeat: bool) -> None:
         """Credit, and with it what we serve and hold, to each claimer that it concerns."""
-        slots_free = self.slots_free()
+        offers = self._offers()
         bytes_free = max(0, self._payload_bytes_max - self._bytes_held)
         audience = self._audience()
         # Whom it concerned until now hears once more, that there is nothing for it any more.
@@ -373,24 +447,29 @@ class Holder:
                     group,
                     self._session,
                     self._sequence,
-                    slots_free if claims else 0,
+                    offers[group] if claims else 0,
                     bytes_free,
                     peer.session,
                     peer.counter_seen,
                 ),
             )
             if with_heartbeat:
-                leases = [
-                    one
-                    for table in (self._running, self._finished)
-                    for one in table
-                    if one.group == group and one.claimer == member_id
-                ]
+                leases, moved = self._holdings(member_id, group)
                 self._sequence += 1
                 topics = self._topics.get(group, [])
-                heartbeat = Heartbeat(group, self._session, self._sequence, topics, leases)
-                self._send(member_id, heartbeat)
+                self._send(
+                    member_id,
+                    Heartbeat(group, self._session, self._sequence, topics, leases, moved),
+                )
         self._audience_before = audience
+
+    def _offers(self) -> "dict[str, int]":
+        """Our free slots, split among the groups that we serve and that somebody claims for."""
+        running: dict[str, int] = {}
+        for one in self._running:
+            running[one.group] = running.get(one.group, 0) + 1
+        groups = [group for group in self._claimers if group in self._topics]
+        return self._shares.offers(self.slots_free(), groups, running)
 
     def _audience(self) -> "set[tuple[str, str]]":
         """(claimer, group) pairs to keep informed: those that claim, and those we hold from."""
@@ -400,8 +479,28 @@ class Holder:
             if group in self._topics
         }
         for table in (self._running, self._finished):
-            pairs |= {(one.claimer, one.group) for one in table if one.claimer in self._members}
+            for held in table.values():
+                for member_id in held.former + [held.claimer]:
+                    if member_id in self._members:
+                        pairs.add((member_id, held.lease.group))
         return pairs
+
+    def _holdings(self, member_id: str, group: str) -> "tuple[list[LeaseId], list[LeaseId]]":
+        """What a member answers for here, and what it did until another took it over."""
+        theirs: list[LeaseId] = []
+        moved: list[LeaseId] = []
+        for table in (self._running, self._finished):
+            for lease, held in table.items():
+                if lease.group == group:
+                    if held.claimer == member_id:
+                        theirs.append(lease)
+                    elif member_id in held.former:
+                        moved.append(lease)
+        return theirs, moved
 
     def _send(self, member_id: str, message: "Message") -> None:
         self._messages.append((member_id, message))
+
+
+def _name(terms: TopicTerms) -> str:
+    return terms.name

@@ -6,9 +6,13 @@
                   │                                       └──abandon──▶ ABANDONED ──settle──▶ ∅
                   └──release──▶ RELEASING ──settle──▶ ∅
 
+    taken over ─▶ INHERITED ──accept──▶ HELD, and whatever GRANTED may do but go back to WAITING
+
 What HELD may do, GRANTED may do as well, and both `give_up` to REPORTING. A holder that was lost
 may be there after all: until another has the lease (WAITING, ABANDONED), its `accept` and its
-`outcome` still count.
+`outcome` still count. What was taken over has no payload, so nobody else can be granted it: where
+another lease is lost to WAITING, it is released. A lease that `move`s has another claimer by now,
+and leaves the table without a word to the engine.
 
 A lease leaves the table when it is settled; then only its tombstone answers repeated outcomes.
 """
@@ -20,6 +24,8 @@ WAITING = "waiting"
 """Activated; no holder is known to have it."""
 GRANTED = "granted"
 """Sent to a holder that has not answered."""
+INHERITED = "inherited"
+"""Taken over from a claimer that is gone; its holder has not confirmed it."""
 HELD = "held"
 """A holder runs it."""
 ABANDONED = "abandoned"
@@ -43,18 +49,30 @@ TRANSITIONS = {
     (GRANTED, "abandon"): ABANDONED,
     (GRANTED, "give_up"): REPORTING,
     (GRANTED, "outcome"): REPORTING,
+    (INHERITED, "accept"): HELD,
+    (INHERITED, "abandon"): ABANDONED,
+    (INHERITED, "give_up"): REPORTING,
+    (INHERITED, "outcome"): REPORTING,
+    (INHERITED, "release"): RELEASING,
     (HELD, "accept"): HELD,
     (HELD, "return"): WAITING,
     (HELD, "lose"): WAITING,
     (HELD, "abandon"): ABANDONED,
     (HELD, "give_up"): REPORTING,
     (HELD, "outcome"): REPORTING,
+    (HELD, "release"): RELEASING,
     (ABANDONED, "accept"): HELD,
     (ABANDONED, "return"): WAITING,
     (ABANDONED, "outcome"): REPORTING,
+    (ABANDONED, "release"): RELEASING,
     (ABANDONED, "settle"): SETTLED,
     (REPORTING, "settle"): SETTLED,
     (RELEASING, "settle"): SETTLED,
+    (WAITING, "move"): SETTLED,
+    (GRANTED, "move"): SETTLED,
+    (INHERITED, "move"): SETTLED,
+    (HELD, "move"): SETTLED,
+    (ABANDONED, "move"): SETTLED,
 }
 """(state, step) → next state."""
 
@@ -66,15 +84,20 @@ class Lease:
         activation: counter of its first id; tells this activation from another.
         id: changes with every grant: a new counter is a new epoch, and fences the old holder.
         topic, receipt, payload: as activated. The payload goes when an outcome has come.
+        priority: of leases that wait, the highest goes first.
+        inherited: another claimer granted it, and its payload never was here.
         holder: the member that has it, or had it when it was lost; None before the first grant
             and after it was given back.
         state: one of this module's states; change it by `step` alone.
+        free_until_ms: until then a release is said again, as a dead claimer's poll may undo it.
         since_ms: when the state was entered.
         lock_ms: length of the engine's lock at each renewal.
         lock_end_ms: when it ends, on this member's clock.
         renew_at_ms: when to renew it.
         renewing: a renewal is on its way.
+        call_waits: its report or release waits for the end of that.
         regrants: how often it was granted again because its holder was lost.
+        held_end_ms: when its holder, if it has not asked for more time, is stuck; None for never.
         on_lost: `regrant` or `wait`.
         outcome: opaque, while reporting; None there means that the claimer gave up.
         reason: why it was given up or released.
@@ -85,13 +108,18 @@ class Lease:
 
     __slots__ = (
         "activation",
+        "call_waits",
+        "free_until_ms",
+        "held_end_ms",
         "holder",
         "id",
+        "inherited",
         "lock_end_ms",
         "lock_ms",
         "on_lost",
         "outcome",
         "payload",
+        "priority",
         "reason",
         "receipt",
         "regrants",
@@ -124,11 +152,16 @@ class Lease:
         self.lock_ms = lock_ms
         self.lock_end_ms = lock_end_ms
         self.on_lost = on_lost
+        self.priority = 0
+        self.inherited = False
+        self.free_until_ms = now_ms
+        self.held_end_ms: int | None = None
         self.holder: str | None = None
         self.state = WAITING
         self.since_ms = now_ms
         self.renew_at_ms = lock_end_ms
         self.renewing = False
+        self.call_waits = False
         self.regrants = 0
         self.outcome: bytes | None = None
         self.reason = ""

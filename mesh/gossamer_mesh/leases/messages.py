@@ -4,61 +4,32 @@ A message is a list: its kind, then its fields in the order of the class. Lists,
 and bytes only, so msgpack carries them and a reader of the next version may append fields: what is
 beyond the known ones is ignored. `from_plain` is total: any value gives a message or None.
 
-Claimer to holder: Grant, Settled, Revoke. Holder to claimer: Offer, Heartbeat, Accept, Refuse,
-OutcomeReport, HandBack, Prolong.
+Claimer to holder: Grant, Settled, Revoke, Inherit. Holder to claimer: Offer, Heartbeat, Accept,
+Refuse, OutcomeReport, HandBack, Prolong, Inherited, Keep. What a claimer and its standby say is in
+`mirroring.py`.
 """
+
+from gossamer_mesh.leases.lease_id import NAME_LENGTH_MAX as NAME_LENGTH_MAX  # noqa: PLC0414
+from gossamer_mesh.leases.lease_id import LeaseId as LeaseId  # noqa: PLC0414
+from gossamer_mesh.leases.lease_id import are_counts, is_name, read_all, read_lease_id
+from gossamer_mesh.leases.mirroring import (
+    ABOUT_MIRROR,
+    Mirror,
+    read_about_mirror,
+    read_mirror,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from gossamer_mesh.leases.mirroring import AboutMirror
 
 TOPICS_MAX = 1_024
 """Topics that one heartbeat may name."""
 
 HOLDINGS_MAX = 16_384
 """Leases that one heartbeat may name."""
-
-NAME_LENGTH_MAX = 512
-"""Longest topic, key, group or reason, in characters."""
-
-
-class LeaseId:
-    """One activation granted to one holder: unique in the mesh, never used again.
-
-    Attributes:
-        group: the claim group, `engine/name`.
-        key: the engine's job key.
-        claimer: member id of the claimer that granted it.
-        session: of the claimer's process. One that restarts may not have heard of its own earlier
-            terms yet; its session keeps its ids apart all the same.
-        term: the claimer's term, larger than every term it saw before.
-        counter: counts the claimer's grants; never repeats within the session.
-    """
-
-    __slots__ = ("_parts", "claimer", "counter", "group", "key", "session", "term")
-
-    def __init__(
-        self, group: str, key: str, claimer: str, session: int, term: int, counter: int
-    ) -> None:
-        self.group = group
-        self.key = key
-        self.claimer = claimer
-        self.session = session
-        self.term = term
-        self.counter = counter
-        self._parts = (group, key, claimer, session, term, counter)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LeaseId) and self._parts == other._parts
-
-    def __hash__(self) -> int:
-        return hash(self._parts)
-
-    def __repr__(self) -> str:
-        return f"<lease {self.group} {self.key} {self.term}.{self.counter}>"
-
-    def to_plain(self) -> "list[Any]":
-        return list(self._parts)
 
 
 class TopicTerms:
@@ -71,9 +42,21 @@ class TopicTerms:
         on_lost: `regrant` or `wait`, when the holder is lost.
         retries: tries of a job whose engine never gave a count.
         backoff_ms: wait between tries.
+        held_ms_max: how long the holder may have a job, from the grant or the last `Prolong` to
+            the outcome; beyond, it is stuck. 0: for ever.
+        warm: whether the holder has the service's module ready, as it has worked lately.
     """
 
-    __slots__ = ("backoff_ms", "lock_ms", "name", "on_lost", "retries", "variables")
+    __slots__ = (
+        "backoff_ms",
+        "held_ms_max",
+        "lock_ms",
+        "name",
+        "on_lost",
+        "retries",
+        "variables",
+        "warm",
+    )
 
     def __init__(
         self,
@@ -83,6 +66,8 @@ class TopicTerms:
         on_lost: str = "regrant",
         retries: int = 3,
         backoff_ms: int = 1_000,
+        held_ms_max: int = 0,
+        warm: bool = False,
     ) -> None:
         self.name = name
         self.lock_ms = lock_ms
@@ -90,6 +75,8 @@ class TopicTerms:
         self.on_lost = on_lost
         self.retries = retries
         self.backoff_ms = backoff_ms
+        self.held_ms_max = held_ms_max
+        self.warm = warm
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -99,6 +86,8 @@ class TopicTerms:
             self.on_lost,
             self.retries,
             self.backoff_ms,
+            self.held_ms_max,
+            self.warm,
         ]
 
 
@@ -164,9 +153,13 @@ class Heartbeat:
     """What a holder serves, and every lease of the group that it holds or has an outcome for.
 
     A lease that the claimer believes to be held and that is not named here is lost.
+
+    Attributes:
+        leases: those that this claimer answers for, as the holder sees it.
+        moved: those that it answered for, until another took them over. The holder goes on.
     """
 
-    __slots__ = ("group", "leases", "sequence", "session", "topics")
+    __slots__ = ("group", "leases", "moved", "sequence", "session", "topics")
     kind = "heartbeat"
 
     def __init__(
@@ -176,12 +169,14 @@ class Heartbeat:
         sequence: int,
         topics: "list[TopicTerms]",
         leases: "list[LeaseId]",
+        moved: "list[LeaseId] | None" = None,
     ) -> None:
         self.group = group
         self.session = session
         self.sequence = sequence
         self.topics = topics
         self.leases = leases
+        self.moved = moved or []
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -191,6 +186,7 @@ class Heartbeat:
             self.sequence,
             [one.to_plain() for one in self.topics],
             [one.to_plain() for one in self.leases],
+            [one.to_plain() for one in self.moved],
         ]
 
 
@@ -302,6 +298,42 @@ class Revoke(_AboutLease):
     kind = "revoke"
 
 
+class Inherit(_AboutLease):
+    """A claimer offers to answer for a lease that another granted, as that one is gone for it.
+
+    The holder answers Inherited, Keep, or Refuse when it has no such lease.
+    """
+
+    __slots__ = ()
+    kind = "inherit"
+
+
+class Keep(_AboutLease):
+    """The holder has the lease, but not from this claimer: who answers for it lives, it seems."""
+
+    __slots__ = ()
+    kind = "keep"
+
+
+class Inherited:
+    """The holder has the lease, and from now on this claimer answers for it.
+
+    Attributes:
+        topic, receipt: as the grant had them, for a claimer that never saw it.
+    """
+
+    __slots__ = ("lease", "receipt", "topic")
+    kind = "inherited"
+
+    def __init__(self, lease: LeaseId, topic: str, receipt: bytes) -> None:
+        self.lease = lease
+        self.topic = topic
+        self.receipt = receipt
+
+    def to_plain(self) -> "list[Any]":
+        return [self.kind, self.lease.to_plain(), self.topic, self.receipt]
+
+
 class Prolong:
     """The worker asks for a lock of `lock_ms` from now on, renewed at that length."""
 
@@ -316,10 +348,20 @@ class Prolong:
         return [self.kind, self.lease.to_plain(), self.lock_ms]
 
 
-_ABOUT_LEASE = {one.kind: one for one in (Accept, Refuse, HandBack, Settled, Revoke)}
+_ABOUT_LEASE = {one.kind: one for one in (Accept, Refuse, HandBack, Settled, Revoke, Inherit, Keep)}
 
 if TYPE_CHECKING:
-    Message = Offer | Heartbeat | Grant | OutcomeReport | Prolong | _AboutLease
+    Message = (
+        Offer
+        | Heartbeat
+        | Grant
+        | OutcomeReport
+        | Prolong
+        | Inherited
+        | _AboutLease
+        | Mirror
+        | AboutMirror
+    )
 
 
 def from_plain(value: "Any") -> "Message | None":
@@ -334,12 +376,12 @@ def from_plain(value: "Any") -> "Message | None":
         return None
     kind, fields = value[0], value[1:]
     if kind in _ABOUT_LEASE:
-        lease = _lease_id(fields[0]) if len(fields) >= 2 else None
-        if lease is None or not _is_name(fields[1]):
+        lease = read_lease_id(fields[0]) if len(fields) >= 2 else None
+        if lease is None or not is_name(fields[1]):
             return None
         return _ABOUT_LEASE[kind](lease, fields[1])
     if kind == Offer.kind:
-        if len(fields) >= 7 and _is_name(fields[0]) and _are_counts(fields[1:7]):
+        if len(fields) >= 7 and is_name(fields[0]) and are_counts(fields[1:7]):
             return Offer(*fields[:7])
     elif kind == Heartbeat.kind:
         return _heartbeat(fields)
@@ -347,9 +389,15 @@ def from_plain(value: "Any") -> "Message | None":
         return _grant(fields)
     elif kind == OutcomeReport.kind:
         return _outcome(fields)
+    elif kind == Inherited.kind:
+        return _inherited(fields)
+    elif kind == Mirror.kind:
+        return read_mirror(fields)
+    elif kind in ABOUT_MIRROR:
+        return read_about_mirror(kind, fields)
     elif kind == Prolong.kind:
-        lease = _lease_id(fields[0]) if len(fields) >= 2 else None
-        if lease is not None and _are_counts(fields[1:2]):
+        lease = read_lease_id(fields[0]) if len(fields) >= 2 else None
+        if lease is not None and are_counts(fields[1:2]):
             return Prolong(lease, fields[1])
     return None
 
@@ -357,8 +405,8 @@ def from_plain(value: "Any") -> "Message | None":
 def _grant(fields: "list[Any]") -> "Grant | None":
     if len(fields) < 5:
         return None
-    lease = _lease_id(fields[0])
-    if lease is None or not _is_name(fields[1]) or not _are_counts(fields[2:3]):
+    lease = read_lease_id(fields[0])
+    if lease is None or not is_name(fields[1]) or not are_counts(fields[2:3]):
         return None
     if not isinstance(fields[3], bytes) or not isinstance(fields[4], bytes):
         return None
@@ -368,63 +416,44 @@ def _grant(fields: "list[Any]") -> "Grant | None":
 def _outcome(fields: "list[Any]") -> "OutcomeReport | None":
     if len(fields) < 4:
         return None
-    lease = _lease_id(fields[0])
-    if lease is None or not _is_name(fields[1]):
+    lease = read_lease_id(fields[0])
+    if lease is None or not is_name(fields[1]):
         return None
     if not isinstance(fields[2], bytes) or not isinstance(fields[3], bytes):
         return None
     return OutcomeReport(lease, *fields[1:4])
 
 
+def _inherited(fields: "list[Any]") -> "Inherited | None":
+    lease = read_lease_id(fields[0]) if len(fields) >= 3 else None
+    if lease is None or not is_name(fields[1]) or not isinstance(fields[2], bytes):
+        return None
+    return Inherited(lease, *fields[1:3])
+
+
 def _heartbeat(fields: "list[Any]") -> "Heartbeat | None":
-    if len(fields) < 5 or not _is_name(fields[0]) or not _are_counts(fields[1:3]):
+    if len(fields) < 6 or not is_name(fields[0]) or not are_counts(fields[1:3]):
         return None
-    if not isinstance(fields[3], list) or not isinstance(fields[4], list):
+    topics = read_all(fields[3], _topic, TOPICS_MAX)
+    leases = read_all(fields[4], read_lease_id, HOLDINGS_MAX)
+    moved = read_all(fields[5], read_lease_id, HOLDINGS_MAX)
+    if topics is None or leases is None or moved is None:
         return None
-    if len(fields[3]) > TOPICS_MAX or len(fields[4]) > HOLDINGS_MAX:
-        return None
-    topics = [_topic(one) for one in fields[3]]
-    leases = [_lease_id(one) for one in fields[4]]
-    known_topics = [one for one in topics if one is not None]
-    known_leases = [one for one in leases if one is not None]
-    if len(known_topics) != len(topics) or len(known_leases) != len(leases):
-        return None
-    return Heartbeat(fields[0], fields[1], fields[2], known_topics, known_leases)
+    return Heartbeat(fields[0], fields[1], fields[2], topics, leases, moved)
 
 
 def _topic(value: "Any") -> "TopicTerms | None":
-    if not isinstance(value, list) or len(value) < 6:
+    if not isinstance(value, list) or len(value) < 8:
         return None
-    name, lock_ms, variables, on_lost, retries, backoff_ms = value[:6]
-    if not _is_name(name) or not _are_counts([lock_ms, retries, backoff_ms]):
+    name, lock_ms, variables, on_lost, retries, backoff_ms, held_ms_max, warm = value[:8]
+    if not is_name(name) or not are_counts([lock_ms, retries, backoff_ms, held_ms_max]):
         return None
     if variables is not None and not (
         isinstance(variables, list)
         and len(variables) <= TOPICS_MAX
-        and all(_is_name(one) for one in variables)
+        and all(is_name(one) for one in variables)
     ):
         return None
-    if on_lost not in ("regrant", "wait"):
+    if on_lost not in ("regrant", "wait") or not isinstance(warm, bool):
         return None
-    return TopicTerms(name, lock_ms, variables, on_lost, retries, backoff_ms)
-
-
-def _lease_id(value: "Any") -> "LeaseId | None":
-    if not isinstance(value, list) or len(value) < 6:
-        return None
-    if not (_is_name(value[0]) and _is_name(value[1]) and _is_name(value[2])):
-        return None
-    if not _are_counts(value[3:6]):
-        return None
-    return LeaseId(*value[:6])
-
-
-def _is_name(value: "Any") -> bool:
-    return isinstance(value, str) and len(value) <= NAME_LENGTH_MAX
-
-
-def _are_counts(values: "list[Any]") -> bool:
-    """Whether all are integers from 0 to 2**63 - 1; a bool is not a count."""
-    return all(
-        isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**63 for one in values
-    )
+    return TopicTerms(name, lock_ms, variables, on_lost, retries, backoff_ms, held_ms_max, warm)

@@ -20,68 +20,24 @@ engine calls without an answer. After the trouble the mesh is left alone until e
 Replay one seed, with every step in words: `python -m gossamer_mesh.testing.lease_model SEED`.
 """
 
-import random
 import sys
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import TYPE_CHECKING
 
-from gossamer_mesh.leases.claimer import Claimer
-from gossamer_mesh.leases.config import LeaseConfig
-from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
-from gossamer_mesh.leases.messages import (
-    HandBack,
-    Heartbeat,
-    LeaseId,
-    Offer,
-    Refuse,
-    TopicTerms,
-    from_plain,
-)
-from gossamer_mesh.leases.placement import rank
-from gossamer_mesh.leases.work import EngineWork, Extend, Report
-from gossamer_mesh.testing import lease_engine
-from gossamer_mesh.testing.lease_checks import Checks, InvariantBroken, name_of
-from gossamer_mesh.testing.lease_engine import EngineModel
-from gossamer_mesh.testing.lease_network import LeaseNetwork
+from gossamer_mesh.testing.lease_checks import InvariantBroken
+from gossamer_mesh.testing.lease_mesh import NEWS_MS_MAX, LeaseMesh, Process
 
 if TYPE_CHECKING:
-    from gossamer_mesh.leases.messages import Message
+    pass
 
 CHAOS_MS = 30_000
 """How long things go wrong."""
-NEWS_MS_MAX = 6_000
-"""How late a member hears that another died or came."""
 QUIET_MS_MAX = 300_000
 """How long the mesh may take to finish after that: some lock cycles for each retry."""
-JOBS_PER_POLL_MAX = 4
-BYTES_MAX = 1_000
-"""Of payloads and outcomes on one holder."""
 
 
-@dataclass
-class Process:
-    """One run of a member's process: what dies with it."""
-
-    member_id: str
-    session: int
-    holder: Holder
-    checks: Checks
-    claimers: dict[str, Claimer] = field(default_factory=dict)
-    view: set[str] = field(default_factory=set)
-    running: dict[LeaseId, int] = field(default_factory=dict)
-    polling: set[str] = field(default_factory=set)
-    backlog: list[Callable[[], None]] = field(default_factory=list)
-    alive: bool = True
-    draining: bool = False
-    paused: bool = False
-    wake_ms: int | None = None
-
-
-class LeaseModel:
+class LeaseModel(LeaseMesh):
     """One run.
 
     Args:
@@ -89,45 +45,30 @@ class LeaseModel:
         trace: takes each step in words; None for none.
     """
 
-    def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
-        self.seed = seed
-        self.counts: Counter[str] = Counter()
-        self._trace = trace
-        self._rng = rng = random.Random(seed)
-        self._now_ms = 0
-        self._number = 0
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._config = LeaseConfig(outcomes_kept_max=6)
-        self._network = LeaseNetwork(rng, datagrams=rng.random() < 0.3)
-        self._member_ids = [f"m{number}" for number in range(rng.randint(2, 4))]
-        self._lock_ms = rng.choice([10_000, 30_000])
-        self._engine = EngineModel(rng.random() < 0.5, rng.choice([0, 1_000]))
-        self._engine_down_ms = 0
-        self._groups = {"e/a": ["a1", "a2"]}
-        if rng.random() < 0.3:
-            self._groups["e/b"] = ["b1"]
-        self._reach = {
-            group: set(rng.sample(self._member_ids, rng.randint(1, len(self._member_ids))))
-            for group in self._groups
-        }
-        waits = {"a2"} if rng.random() < 0.3 else set()
-        self._terms = {
-            topic: TopicTerms(topic, self._lock_ms, None, "wait" if topic in waits else "regrant")
-            for topics in self._groups.values()
-            for topic in topics
-        }
-        self._processes: dict[str, Process] = {}
-        self._terms_seen: Counter[str] = Counter()
-        self._granted: set[LeaseId] = set()
-        self._poison: dict[str, int] = {}
+    replay = "gossamer_mesh.testing.lease_model"
 
     # --- the run
 
     def run(self) -> None:
         """Runs to the end. Raises InvariantBroken."""
-        rng = self._rng
         for member_id in self._member_ids:
             self._start(member_id, set(self._member_ids))
+        self._plan()
+        try:
+            self._run_queue()
+        except InvariantBroken as broken:
+            raise InvariantBroken(
+                f"seed {self.seed} at {self._now_ms} ms: {broken}; "
+                f"replay: python -m {self.replay} {self.seed}"
+            ) from None
+        for process in self._processes.values():
+            for claimer in process.claimers.values():
+                self.counts.update(claimer.statistics())
+
+    def _plan(self) -> None:
+        """Says what is to happen, and when."""
+        rng = self._rng
+        self._luck_end_ms = CHAOS_MS
         topics = [topic for group in self._groups.values() for topic in group]
         for number in range(rng.randint(5, 25)):
             key = f"j{number}"
@@ -153,24 +94,21 @@ class LeaseModel:
             )
             self._at(rng.randrange(CHAOS_MS), trouble)
         self._at(CHAOS_MS + NEWS_MS_MAX, self._calm)
-        try:
-            self._run_queue()
-        except InvariantBroken as broken:
-            raise InvariantBroken(
-                f"seed {self.seed} at {self._now_ms} ms: {broken}; "
-                f"replay: python -m gossamer_mesh.testing.lease_model {self.seed}"
-            ) from None
-        for process in self._processes.values():
-            for claimer in process.claimers.values():
-                self.counts.update(claimer.statistics())
 
     def _run_queue(self) -> None:
-        last_ms = CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
-        while self._now_ms < CHAOS_MS or not self._is_quiet():
-            if self._now_ms > last_ms:
+        while self._now_ms < self._work_ms() or not self._is_quiet():
+            if self._now_ms > self._last_ms():
                 raise InvariantBroken(f"not quiet at the end: {self._leftovers()}")
             self._now_ms, _, action = heappop(self._queue)
             action()
+
+    def _work_ms(self) -> int:
+        """Until then there is something to come."""
+        return CHAOS_MS
+
+    def _last_ms(self) -> int:
+        """When everything must have come to an end."""
+        return CHAOS_MS + NEWS_MS_MAX + QUIET_MS_MAX
 
     def _is_quiet(self) -> bool:
         return (
@@ -178,92 +116,6 @@ class LeaseModel:
             and all(process.alive for process in self._processes.values())
             and not self._leftovers()
         )
-
-    def _leftovers(self) -> list[str]:
-        left = [repr(job) for job in self._engine.jobs.values() if not job.done]
-        for process in self._processes.values():
-            for claimer in process.claimers.values():
-                left += [f"{process.member_id} {one.id!r} {one.state}" for one in claimer.leases()]
-            counts = process.holder.statistics()
-            if counts["running"] or counts["unacknowledged"]:
-                left.append(f"{process.member_id} holds {counts}")
-        return left
-
-    def _say(self, text: str) -> None:
-        if self._trace is not None:
-            self._trace(f"{self._now_ms:7} {text}")
-
-    def _at(self, due_ms: int, action: Callable[[], None]) -> None:
-        self._number += 1
-        heappush(self._queue, (due_ms, self._number, action))
-
-    def _after(self, pause_ms: int, action: Callable[[], None]) -> None:
-        self._at(self._now_ms + pause_ms, action)
-
-    def _post(self, process: Process, action: Callable[[], None]) -> None:
-        """Lets a process act, unless it is dead; later, if it is paused."""
-        if process.paused:
-            process.backlog.append(action)
-        elif process.alive:
-            action()
-            self._drive(process)
-
-    # --- members
-
-    def _start(self, member_id: str, view: set[str]) -> None:
-        session = self._rng.randrange(1, 2**40)
-        slots = self._rng.randint(1, 4)
-        config = self._config
-        holder = Holder(session, slots, BYTES_MAX, config)
-        checks = Checks(member_id, session, slots, BYTES_MAX, self._granted, config)
-        process = Process(member_id, session, holder, checks)
-        process.view = view | {member_id}
-        for group, topics in sorted(self._groups.items()):
-            # The first member serves all, so that each job has a holder in the end.
-            served = [topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8]
-            holder.serve(group, [self._terms[topic] for topic in served])
-            if member_id in self._reach[group]:
-                process.claimers[group] = Claimer(group, member_id, session, self._config)
-        self._processes[member_id] = process
-        self._say(f"{member_id} starts")
-        self._post(process, lambda: self._view_changed(process))
-
-    def _view_changed(self, process: Process) -> None:
-        process.holder.set_members(process.view)
-        for group in self._groups:
-            ranked = rank(group, sorted(process.view & self._reach[group]))
-            leader = ranked[0] if ranked else None
-            process.holder.set_claimer(group, leader)
-            if group in process.claimers:
-                claimer = process.claimers[group]
-                # What gossip has told of earlier terms may be nothing yet.
-                term_seen = self._rng.choice([0, self._terms_seen[group]])
-                claimer.elect(leader == process.member_id and not process.draining, term_seen)
-                self._terms_seen[group] = max(self._terms_seen[group], claimer.term)
-
-    def _spread(self, member_id: str, alive: bool) -> None:
-        """The news that a member died or came reaches the others, each in its own time."""
-        for other in self._member_ids:
-            if other != member_id:
-                pause_ms = self._rng.randrange(100, NEWS_MS_MAX)
-                self._after(pause_ms, partial(self._tell, other, member_id, alive))
-
-    def _tell(self, other: str, member_id: str, alive: bool) -> None:
-        process = self._processes[other]
-        self._post(process, lambda: self._hear(process, member_id, alive))
-
-    def _hear(self, process: Process, member_id: str, alive: bool) -> None:
-        if (member_id in process.view) == alive:
-            return
-        self._say(f"{process.member_id} hears {member_id} {'is there' if alive else 'died'}")
-        if alive:
-            process.view.add(member_id)
-        else:
-            process.view.discard(member_id)
-            process.checks.note_member_lost(member_id)
-            for claimer in process.claimers.values():
-                claimer.handle_member_lost(member_id, self._now_ms)
-        self._view_changed(process)
 
     # --- trouble
 
@@ -286,15 +138,6 @@ class LeaseModel:
         self._spread(process.member_id, alive=False)
         member_id = process.member_id
         self._after(self._rng.randrange(100, 8_000), lambda: self._restart(member_id))
-
-    def _restart(self, member_id: str) -> None:
-        if not self._processes[member_id].alive:
-            self._start(member_id, set())
-            for other in self._member_ids:
-                if other != member_id and self._processes[other].alive:
-                    pause_ms = self._rng.randrange(100, 3_000)
-                    self._after(pause_ms, partial(self._tell, member_id, other, True))
-            self._spread(member_id, alive=True)
 
     def _pause_one(self) -> None:
         process = self._pick()
@@ -350,35 +193,19 @@ class LeaseModel:
         self._say("streams break")
         self._cut_streams(self._rng.choice(self._member_ids))
 
-    def _cut_streams(self, member_id: str) -> None:
-        """What is under way to and from this member is lost."""
-        self._network.break_streams(
-            {(member_id, other) for other in self._member_ids}
-            | {(other, member_id) for other in self._member_ids}
-        )
-
     def _stop_one(self) -> None:
         """A graceful stop: no more work, then what still runs is handed back, then gone."""
         process = self._pick()
         if process is None or process.draining:
             return
+        self._stop(process)
+
+    def _stop(self, process: Process) -> None:
         self._say(f"{process.member_id} stops")
         self.counts["stops"] += 1
         self._post(process, lambda: self._drain(process))
         self._after(3_000, lambda: self._post(process, lambda: self._hand_back(process)))
         self._after(6_000, lambda: self._crash(process))
-
-    def _drain(self, process: Process) -> None:
-        process.draining = True
-        process.holder.drain()
-        self._view_changed(process)
-
-    def _hand_back(self, process: Process) -> None:
-        for lease in list(process.running):
-            process.holder.hand_back(lease)
-        process.running.clear()
-        for claimer in process.claimers.values():
-            claimer.release_waiting(self._now_ms)
 
     def _doubt_one(self) -> None:
         """One member takes another that lives for dead, for a while."""
@@ -408,174 +235,6 @@ class LeaseModel:
                 for other in self._member_ids:
                     if one != other:
                         self._after(pause_ms, partial(self._tell, one, other, True))
-
-    # --- what a driver does
-
-    def _drive(self, process: Process) -> None:
-        """Runs a process until it has nothing to do, and sets its alarm."""
-        if not process.alive or process.paused:
-            return
-        now_ms = self._now_ms
-        holder = process.holder
-        holder.handle_timer(now_ms)
-        due = [holder.get_timer()]
-        for group, claimer in process.claimers.items():
-            claimer.handle_timer(now_ms)
-            for work in claimer.events():
-                self._call_engine(process, claimer, work)
-            for to, message in claimer.messages_to_send():
-                process.checks.check_claimer_message(claimer, to, message, now_ms)
-                self._send(process, to, message)
-            if group not in process.polling and (credit := claimer.credit()):
-                self._poll(process, claimer, min(credit, JOBS_PER_POLL_MAX))
-            timer_ms = claimer.get_timer()
-            if timer_ms is not None:
-                due.append(timer_ms)
-        for event in holder.events():
-            self._handle_holder_event(process, event)
-        process.checks.check_bounds(process.running, holder.statistics())
-        for to, message in holder.messages_to_send():
-            if isinstance(message, Offer):
-                process.checks.check_offer(message, len(process.running))
-            self._send(process, to, message)
-        wake_ms = max(min(due), now_ms + 1)
-        if process.wake_ms is None or wake_ms < process.wake_ms or process.wake_ms <= now_ms:
-            process.wake_ms = wake_ms
-            self._at(wake_ms, lambda: self._wake(process, wake_ms))
-
-    def _wake(self, process: Process, wake_ms: int) -> None:
-        if process.wake_ms == wake_ms:
-            process.wake_ms = None
-            self._drive(process)
-
-    def _handle_holder_event(self, process: Process, event: Run | Cancel | Acknowledged) -> None:
-        lease = event.lease
-        if isinstance(event, Run):
-            process.checks.check_run(lease)
-            process.running[lease] = len(event.payload)
-            self._say(f"{process.member_id} runs {lease!r}")
-            self.counts["runs"] += 1
-            if self._poison.get(lease.key, 0) > 0:
-                self._poison[lease.key] -= 1
-                self._after(self._rng.randrange(1, 500), lambda: self._crash(process))
-            usual = self._rng.random() < 0.9
-            run_ms = self._rng.randrange(5, 800) if usual else self._rng.randrange(1_000, 40_000)
-            if self._rng.random() < 0.1:
-                lock_ms = self._rng.choice([0, 5_000, 60_000])
-                process.holder.prolong(lease, lock_ms)
-            self._after(run_ms, lambda: self._post(process, lambda: self._finish(process, lease)))
-        elif isinstance(event, Cancel):
-            self._say(f"{process.member_id} cancels {lease!r}: {event.reason}")
-            self.counts["cancelled"] += 1
-            process.running.pop(lease, None)
-        else:
-            self._say(f"{process.member_id} is told {lease!r}: {event.result}")
-            self.counts[f"told {event.result}"] += 1
-
-    def _finish(self, process: Process, lease: LeaseId) -> None:
-        if lease in process.running:
-            del process.running[lease]
-            verb = lease_engine.FAILED if self._rng.random() < 0.1 else lease_engine.COMPLETED
-            self._say(f"{process.member_id} has {verb} {lease!r}")
-            process.holder.finish(lease, f"{verb}|{name_of(lease)}".encode(), self._now_ms)
-
-    # --- the network
-
-    def _send(self, process: Process, to: str, message: "Message") -> None:
-        pair, plain = (process.member_id, to), message.to_plain()
-        stream, arrivals_ms = self._network.send(pair, self._now_ms)
-        for arrival_ms in arrivals_ms:
-            self._at(arrival_ms, lambda: self._deliver(pair, stream, plain))
-
-    def _deliver(self, pair: tuple[str, str], stream: int, plain: list[object]) -> None:
-        if not self._network.arrives(pair, stream):
-            return
-        sender, to = pair
-        message = from_plain(plain)
-        if message is None:
-            raise InvariantBroken(f"{sender} sent what nobody can read: {plain}")
-        process = self._processes[to]
-        self._post(process, lambda: self._receive(process, sender, message))
-
-    def _receive(self, process: Process, sender: str, message: "Message") -> None:
-        process.holder.receive_message(sender, message, self._now_ms)
-        group = message.group if hasattr(message, "group") else message.lease.group
-        claimer = process.claimers.get(group)
-        if claimer is None:
-            return
-        if isinstance(message, (Offer, Heartbeat)):
-            process.checks.note_state(sender, message, self._now_ms)
-        elif isinstance(message, (Refuse, HandBack)):
-            process.checks.note_back(claimer, message.lease)
-        claimer.receive_message(sender, message, self._now_ms)
-
-    # --- the engine
-
-    def _poll(self, process: Process, claimer: Claimer, jobs_max: int) -> None:
-        """One long poll for a group: the engine locks, then answers; a dead asker hears nothing."""
-        process.polling.add(claimer.group)
-        topics = {one.name for one in claimer.topics()}
-        wait_ms = self._rng.randrange(5, 1_000)
-
-        def act() -> None:
-            jobs = []
-            if self._now_ms >= self._engine_down_ms:
-                jobs = self._engine.activate(
-                    topics, jobs_max, self._lock_ms, process.member_id, self._now_ms
-                )
-            lock_end_ms = self._now_ms + self._lock_ms
-            found = [(job.key, job.topic) for job in jobs]
-            self._after(
-                self._rng.randrange(1, 40),
-                lambda: self._post(process, lambda: answer(found, lock_end_ms)),
-            )
-
-        def answer(found: list[tuple[str, str]], lock_end_ms: int) -> None:
-            process.polling.discard(claimer.group)
-            for key, topic in found:
-                self._say(f"{process.member_id} activated {key}")
-                claimer.handle_activated(
-                    key,
-                    topic,
-                    self._lock_ms,
-                    lock_end_ms,
-                    f"{key}|{process.member_id}".encode(),
-                    b"x" * self._rng.randrange(50, 600),
-                    self._now_ms,
-                )
-
-        self._after(wait_ms, act)
-
-    def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
-        """A call takes its time, and may fail before or after the engine has acted."""
-        if isinstance(work, Report):
-            process.checks.check_report(work)
-            if work.lease.claimer != process.member_id or work.lease.session != process.session:
-                self.counts["adopted"] += 1
-            if work.outcome is None:
-                self.counts["given up"] += 1
-        slow_ms = self._rng.randrange(1, 40) if self._rng.random() < 0.95 else 3_000
-        luck = self._rng.random() if self._now_ms < CHAOS_MS else 1.0
-
-        def act() -> None:
-            down = self._now_ms < self._engine_down_ms or luck < 0.05
-            result = None if down else self._engine.call(work, self._now_ms)
-            heard = None if luck < 0.1 else result
-            self._say(f"{process.member_id} {type(work).__name__} {work.lease!r}: {result} {heard}")
-            self._after(
-                self._rng.randrange(1, 40), lambda: self._post(process, lambda: answer(heard))
-            )
-
-        def answer(result: str | None) -> None:
-            if isinstance(work, Extend):
-                ours = None if result is None else result == lease_engine.EXTENDED
-                claimer.handle_extended(work, ours, self._now_ms)
-                return
-            if isinstance(work, Report) and result is not None:
-                process.checks.note_settled(work.lease)
-            claimer.handle_settled(work, result, self._now_ms)
-
-        self._after(slow_ms, act)
 
 
 def main(arguments: list[str]) -> int:

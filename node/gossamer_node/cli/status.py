@@ -68,7 +68,9 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
-    claimers = {one["engine"]: one["member"] for one in status["claimers"]}
+    claimers: dict[str, list[str]] = {}
+    for one in status["claimers"]:
+        claimers.setdefault(one["engine"], []).append(one["member"])
     yield ""
     yield from _table(
         ("MEMBER", "ID", "ADDRESS", "STATE", "CLAIMS FROM"),
@@ -78,7 +80,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
                 one["id"][:8],
                 one["address"],
                 one["state"],
-                ", ".join(sorted(name for name, by in claimers.items() if by == one["name"])),
+                ", ".join(sorted(name for name, by in claimers.items() if one["name"] in by)),
             )
             for one in status["members"]
         ],
@@ -90,7 +92,7 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
             (
                 one["name"],
                 f"{one['product']} {one['version']}" if one["reachable"] else "no",
-                claimers.get(one["name"], "nobody"),
+                ", ".join(claimers.get(one["name"], ["nobody"])),
                 str(one["polls"]),
                 str(one["jobs_activated"]),
             )
@@ -99,8 +101,19 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     )
     yield ""
     yield from _table(
-        ("SERVICE", "VERSION", "TOPICS"),
-        [(one["name"], one["version"], ", ".join(one["topics"])) for one in status["services"]],
+        ("DEMAND", "JOBS", "SLOTS", "DESIRED"),
+        [
+            (one["engine"], str(one["demand"]), str(one["capacity"]), str(one["desired"]))
+            for one in status["demand"]
+        ],
+    )
+    yield ""
+    yield from _table(
+        ("SERVICE", "VERSION", "INSTANCES", "TOPICS"),
+        [
+            (one["name"], one["version"], str(one["instances"]), ", ".join(one["topics"]))
+            for one in status["services"]
+        ],
     )
     leases = status["leases"]
     if leases:

@@ -32,6 +32,7 @@ from gossamer_node.service.spec import (
     Capabilities,
     Dependency,
     Grpc,
+    InstanceRange,
     Limits,
     ServiceSpec,
     Topic,
@@ -225,6 +226,36 @@ GRPC = Record(
 )
 
 
+def _check_range(value: InstanceRange) -> Iterable[tuple[str, str]]:
+    if value.min > value.max:
+        yield "min", f"{value.min} is more than `max`, {value.max}; exchange them"
+
+
+INSTANCES = Record(
+    "Instances",
+    "A range instead of a fixed `concurrency`: a node begins at the minimum; while the mesh wants "
+    "more slots than it has, it goes up to twofold every ten seconds, and down by an eighth a "
+    "minute while a quarter of the slots is too many.",
+    InstanceRange,
+    (
+        Field(
+            "min",
+            Whole(1, 1_024),
+            "min",
+            "So many of its jobs one node runs at once when there is little to do.",
+            "A service that nobody calls keeps one slot, and answers the first job at once.",
+        ),
+        Field(
+            "max",
+            Whole(1, 1_024),
+            "max",
+            "So many when there is much to do. The node's `slots` bound all services together.",
+            "As `concurrency`.",
+        ),
+    ),
+    check=_check_range,
+)
+
 SERVICE = Record(
     "Service",
     "A service is a worker and what it needs: one service.yaml beside one WebAssembly module. "
@@ -264,6 +295,14 @@ SERVICE = Record(
             "concurrency",
             "How many of its jobs one node runs at once.",
             "Enough to hide the waits of HTTP calls, and few enough for a small machine.",
+        ),
+        Field(
+            "instances",
+            INSTANCES,
+            "instances",
+            "Moves that number by the demand of the mesh, between a minimum and a maximum; "
+            "`concurrency` then counts for nothing.",
+            default_words="`concurrency`, always",
         ),
         Field(
             "encoding",

@@ -90,6 +90,14 @@ class Grpc:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceRange:
+    """Between how many and how many of its jobs a node runs at once, by the mesh's demand."""
+
+    min: int = 1
+    max: int = 8
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """One service. `path` is its service.yaml; `module` the .wasm file, resolved beside it.
 
@@ -105,6 +113,7 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
     capabilities: Capabilities = field(default_factory=Capabilities)
     concurrency: int = 8
+    instances: InstanceRange | None = None
     encoding: Literal["json", "msgpack"] = "json"
     retries: int = 3
     backoff_ms: int = 1_000

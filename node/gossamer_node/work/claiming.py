@@ -1,39 +1,31 @@
-"""How a claimer asks its engine for work: lanes of long polls, paid for with credits.
+"""How a claimer keeps itself supplied from its engine: long polls, paid for with credits.
 
-An engine that takes a whole group of topics in one call (Camunda 7) has one lane; one that takes a
-single topic a call (Camunda 8) has a lane for each. Rules:
+`lanes` says which polls to start; here they run. Rules:
 
-1. A poll is never larger than the credits that no other poll has been promised, so all polls
-   together never ask for more than the holders offered.
-2. A lane's window starts at one and doubles while polls come back full; an empty poll closes it to
-   one again. So an idle topic ties up one credit, and a busy one gets the rest in a few polls.
-3. A poll is never cancelled half way: a lane is told to stop, and ends when its poll has.
-4. A poll waits no longer than this member has claimed: while a mesh starts, and the claim passes
+1. A poll is never cancelled half way: a loop that is told to stop ends when its polls have.
+2. A poll waits no longer than this member has claimed: while a mesh starts, and the claim passes
    from node to node, nobody is left with a long poll that brings jobs which another should have.
-5. An engine that does not answer is asked again with growing pauses, up to `PAUSE_MS_MAX`.
+3. An engine that does not answer is asked again with growing pauses, up to `PAUSE_MS_MAX`.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
 from gossamer_mesh.leases.claimer import Claimer
-from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node import logs
-from gossamer_node.engines.port import WAIT_MS_MAX, Engine, TopicRequest
+from gossamer_node.engines.port import Engine, TopicRequest
 from gossamer_node.errors import EngineError, EngineUnavailable
 from gossamer_node.jobs import Job
+from gossamer_node.work.lanes import Lanes, Poll
 
 log = logs.get("claiming")
 
 PAUSE_MS_MAX = 5_000
 """Longest pause between two calls to an engine that does not answer."""
-
-JOBS_PER_POLL_MAX = 256
-"""More in one answer only delays the first of them; both Camundas answer this many in well under
-a second."""
 
 WAIT_MS_MIN = 250
 """The first poll of a new claimer."""
@@ -41,22 +33,6 @@ WAIT_MS_MIN = 250
 FAILURES_BEFORE_UNREACHABLE = 3
 """Failed polls in a row before this member says that it cannot reach the engine, so that another
 claims. One may be a restart of the engine; three pauses are more than half a second."""
-
-
-class Lane:
-    """Polls for one list of topics, one poll at a time."""
-
-    def __init__(self) -> None:
-        self.window_jobs = 1
-        self.promised_jobs = 0
-        self.stopped = False
-
-    def note_poll(self, asked_jobs: int, brought_jobs: int) -> None:
-        """Adapts the window to what a poll brought (rule 2)."""
-        if brought_jobs == 0:
-            self.window_jobs = 1
-        elif brought_jobs >= asked_jobs:
-            self.window_jobs = min(JOBS_PER_POLL_MAX, max(self.window_jobs, asked_jobs) * 2)
 
 
 @dataclass(slots=True)
@@ -92,7 +68,7 @@ class ClaimLoop:
         self._worker_id = worker_id
         self._take = take
         self._set_reachable = set_reachable
-        self._lanes: dict[str, Lane] = {}
+        self._lanes = Lanes(engine.topics_per_activation_max)
         self._failed_polls = 0
         self._elected_ms: int | None = None
         self._changed = trio.Event()
@@ -111,84 +87,63 @@ class ClaimLoop:
 
     def polls_open(self) -> int:
         """Polls under way; each may still bring jobs."""
-        return sum(1 for one in self._lanes.values() if one.promised_jobs)
+        return self._lanes.polls_open()
+
+    def is_hot(self) -> bool:
+        """Whether the engine probably has more than the mesh has slots for."""
+        return self._claimer.elected and self._lanes.is_hot()
 
     async def run(self) -> None:
-        """Runs lanes for the topics that the mesh serves, until `stop`."""
+        """Polls for the topics that the mesh serves, until `stop`."""
         async with trio.open_nursery() as nursery:
             while not self._stopping:
                 changed = self._changed
-                wanted = self._wanted_lanes()
-                for name in wanted:
-                    if name not in self._lanes:
-                        self._lanes[name] = Lane()
-                        nursery.start_soon(self._run_lane, name, self._lanes[name])
-                for name, lane in self._lanes.items():
-                    lane.stopped = name not in wanted
-                await changed.wait()
+                for poll in self._plan():
+                    nursery.start_soon(self._run_poll, poll)
+                look_ms = self._lanes.next_look_ms()
+                pause_s = math.inf if look_ms is None else max(0, look_ms - now_ms()) / 1_000
+                with trio.move_on_after(pause_s):
+                    await changed.wait()
 
-    def _wanted_lanes(self) -> list[str]:
-        """Lanes by name: the topic, or the empty name for the whole group."""
+    def _plan(self) -> list[Poll]:
         if not self._claimer.elected:
             self._elected_ms = None
             return []
         if self._elected_ms is None:
             self._elected_ms = now_ms()
-        topics = self._claimer.topics()
-        if not topics:
-            return []
-        if self._engine.topics_per_activation_max is None:
-            return [""]
-        return [one.name for one in topics]
+        credit = self._claimer.credit()
+        if credit <= self._lanes.promised():
+            return []  # most of the time, where there is much to do: this is asked at every change
+        open_jobs = Counter(
+            one.topic for one in self._claimer.leases() if one.state in ("granted", "held")
+        )
+        credits = {one.name: self._claimer.credit(one.name) for one in self._claimer.topics()}
+        return self._lanes.plan(credits, credit, open_jobs, now_ms())
 
-    async def _run_lane(self, name: str, lane: Lane) -> None:
-        while not (lane.stopped or self._stopping):
-            changed = self._changed
-            topics = self._topics_of(name)
-            jobs_max = self._room(name, lane)
-            if not topics or jobs_max == 0:
-                await changed.wait()
-                continue
-            lane.promised_jobs = jobs_max
-            try:
-                brought = await self._poll(topics, jobs_max)
-            finally:
-                lane.promised_jobs = 0
-            if brought is not None:
-                lane.note_poll(jobs_max, brought)
-        del self._lanes[name]
-        # The topic may have come back while the last poll ran.
+    async def _run_poll(self, poll: Poll) -> None:
+        brought: Counter[str] | None = None
+        try:
+            brought = await self._poll(poll)
+        finally:
+            self._lanes.end(poll, brought)
         self.wake()
 
-    def _topics_of(self, name: str) -> list[TopicTerms]:
-        return [
-            one
-            for one in self._claimer.topics()
-            if (name in ("", one.name)) and self._claimer.credit(one.name)
-        ]
-
-    def _room(self, name: str, lane: Lane) -> int:
-        """How many jobs this lane may ask for now (rules 1 and 2)."""
-        promised = sum(one.promised_jobs for one in self._lanes.values())
-        credit = min(self._claimer.credit() - promised, self._claimer.credit(name or None))
-        window_jobs = JOBS_PER_POLL_MAX if name == "" else lane.window_jobs
-        return max(0, min(credit, window_jobs))
-
-    async def _poll(self, topics: list[TopicTerms], jobs_max: int) -> int | None:
-        """One long poll. Returns how many jobs it brought, None when the engine did not answer."""
+    async def _poll(self, poll: Poll) -> Counter[str] | None:
+        """Returns how many jobs it brought, by topic; None when the engine did not answer."""
         requests = [
             TopicRequest(
                 one.name, one.lock_ms, None if one.variables is None else tuple(one.variables)
             )
-            for one in topics
+            for one in self._claimer.topics()
+            if one.name in poll.topics
         ]
         started_ms = now_ms()
         elected_for_ms = 0 if self._elected_ms is None else started_ms - self._elected_ms
-        wait_ms = min(WAIT_MS_MAX, max(WAIT_MS_MIN, elected_for_ms))
+        wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))
         self.counts.polls += 1
         try:
             jobs = await self._engine.activate(
-                requests, jobs_max=jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
+                requests, jobs_max=poll.jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
             )
         except EngineError as error:
             await self._pause(error)
@@ -198,7 +153,7 @@ class ClaimLoop:
         self.counts.jobs += len(jobs)
         if jobs:
             self._take(jobs, started_ms)
-        return len(jobs)
+        return Counter(one.ref.topic for one in jobs)
 
     async def _pause(self, error: EngineError) -> None:
         self._failed_polls += 1

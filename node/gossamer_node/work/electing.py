@@ -1,22 +1,28 @@
 """Who claims from an engine: worked out by each member for itself, from what all say of themselves.
 
 A member's tags hold `engines` (the names that it reaches and may claim from, with each engine's
-fingerprint) and `claims` (the groups that it claims for, with its term). All members that see the
-same tags name the same claimer without a word; while views differ, two may claim, and the engine's
-locks keep their jobs apart. Pure functions; a tag of another form counts as not said.
+fingerprint) and `claims` (the groups that it claims for: its term, how many parts the engine's
+topics are split into, and the group's demand and capacity). All members that see the same tags name
+the same claimers, and the same standbys, without a word. The standby is the next in the ranking:
+whoever would claim if the claimer died, so that what it mirrors is with the member that needs it.
+While views differ, two may claim, and the engine's locks keep their jobs apart.
+
+An engine's groups are `ENGINE/0`, `ENGINE/1`, …: its parts. Each polls all topics, for holders of
+its own; no member claims for two of them, so there are never more parts than members that reach
+the engine. The claimer of part 0 says how many there are to be, and everybody follows it.
+Pure functions; a tag of another form counts as not said.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gossamer_mesh.drivers import Member, Plain
 from gossamer_mesh.drivers.tags import pack_tags
 from gossamer_mesh.errors import MisuseError
-from gossamer_mesh.leases.placement import rank
+from gossamer_mesh.leases.demand import LEVEL_MAX
+from gossamer_mesh.leases.parts import PARTS_MAX
+from gossamer_mesh.leases.placement import rank, spread
 from gossamer_node.errors import InputError
-
-_GROUP = "all"
-"""An engine has one claim group as yet: every topic that the mesh serves there."""
-
 
 FINGERPRINT_CHARS = 8
 """Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
@@ -27,9 +33,28 @@ TERM_MAX = 2**32
 soon fit no message."""
 
 
-def group_of(engine: str) -> str:
-    """The claim group of an engine."""
-    return f"{engine}/{_GROUP}"
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claimer says of its group.
+
+    Attributes:
+        term: its own.
+        parts: how many parts the engine's topics are split into; of part 0 alone it counts.
+        demand, capacity: in jobs, as `leases.demand` tells them.
+    """
+
+    term: int
+    parts: int = 1
+    demand: int = 0
+    capacity: int = 0
+
+    def to_plain(self) -> list[Plain]:
+        return [self.term, self.parts, self.demand, self.capacity]
+
+
+def group_of(engine: str, part: int = 0) -> str:
+    """A claim group of an engine."""
+    return f"{engine}/{part}"
 
 
 def engine_of(group: str) -> str:
@@ -37,16 +62,21 @@ def engine_of(group: str) -> str:
     return group.rpartition("/")[0]
 
 
-def tags(engines: Mapping[str, str], claims: Mapping[str, int]) -> dict[str, Plain]:
+def is_group(group: str) -> bool:
+    """Whether a group's name is one that we would give."""
+    return group in {group_of(engine_of(group), part) for part in range(PARTS_MAX)}
+
+
+def tags(engines: Mapping[str, str], claims: Mapping[str, Claim]) -> dict[str, Plain]:
     """What a member says of itself.
 
     Args:
         engines: fingerprints by name, of the engines that it may claim from now.
-        claims: its terms, by the group that it claims for.
+        claims: what it says of each group that it claims for.
     """
     return {
         "engines": {name: one[:FINGERPRINT_CHARS] for name, one in engines.items()},
-        "claims": {**claims},
+        "claims": {group: one.to_plain() for group, one in claims.items()},
     }
 
 
@@ -55,11 +85,12 @@ def refuse_too_many(engines: Sequence[str]) -> None:
 
     Raises: InputError when they have not.
     """
+    largest = Claim(TERM_MAX, PARTS_MAX, LEVEL_MAX, LEVEL_MAX)
     try:
         pack_tags(
             tags(
                 dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
-                {group_of(name): TERM_MAX for name in engines},
+                {group_of(name): largest for name in engines},
             )
         )
     except MisuseError:
@@ -69,23 +100,88 @@ def refuse_too_many(engines: Sequence[str]) -> None:
         ) from None
 
 
-def claimers(
-    members: Sequence[Member], node_id: str, reachable: Mapping[str, str]
-) -> dict[str, str]:
-    """The claimer of each engine that anybody reaches, by the engine's name.
+@dataclass(frozen=True, slots=True)
+class Election:
+    """Who claims for a group.
+
+    Attributes:
+        claimer: the member that asks the engine for jobs.
+        standby: the member that claims next, None when no other reaches the engine.
+    """
+
+    claimer: str
+    standby: str | None
+
+
+def elections(
+    members: Sequence[Member],
+    node_id: str,
+    reachable: Mapping[str, str],
+    parts: Mapping[str, int],
+) -> dict[str, Election]:
+    """The claimer and the standby of each group whose engine anybody reaches.
 
     Args:
         members: everybody who is there, this member included.
         node_id: this member.
         reachable: fingerprints of the engines that this member may claim from now. It knows that
             before its own tags say so, and better.
+        parts: into how many each engine's topics are split; one, where nothing is said.
     """
     reaching: dict[str, list[str]] = {name: [node_id] for name in reachable}
     for member in members:
         if member.id != node_id:
             for name in engines_of(member):
                 reaching.setdefault(name, []).append(member.id)
-    return {name: rank(group_of(name), ids)[0] for name, ids in reaching.items()}
+    elected = {}
+    for name, ids in reaching.items():
+        taken: set[str] = set()
+        for part in range(min(parts.get(name, 1), len(ids))):
+            group = group_of(name, part)
+            free = [one for one in rank(group, ids) if one not in taken]
+            elected[group] = Election(free[0], free[1] if len(free) > 1 else None)
+            taken.add(free[0])
+    return elected
+
+
+def parts_told(members: Sequence[Member], elected: Mapping[str, Election], engine: str) -> int:
+    """How many parts the claimer of an engine's part 0 says there are; 0 when it says nothing.
+
+    A new one has nothing to say for a moment; then what its predecessor said still holds.
+    """
+    first = elected.get(group_of(engine))
+    for member in members:
+        if first is not None and member.id == first.claimer:
+            claim = claims_of(member).get(group_of(engine))
+            return 0 if claim is None else claim.parts
+    return 0
+
+
+def group_to_serve(
+    members: Sequence[Member], node_id: str, elected: Mapping[str, Election], engine: str
+) -> str | None:
+    """The group of an engine that this member gives its credit to; None when nobody claims."""
+    groups = sorted(one for one in elected if engine_of(one) == engine)
+    if len(groups) < 2:
+        return groups[0] if groups else None
+    return spread(groups, sorted({node_id, *(one.id for one in members)}))[node_id]
+
+
+def claims_of(member: Member) -> dict[str, Claim]:
+    """What a member says of the groups that it claims for; what cannot be so is left out."""
+    said = member.tags.get("claims")
+    claims = {}
+    for group, parts in (said if isinstance(said, dict) else {}).items():
+        if isinstance(parts, list) and len(parts) >= 4:
+            numbers = [one for one in parts[:4] if type(one) is int and one >= 0]
+            if (
+                len(numbers) == 4
+                and numbers[0] < TERM_MAX
+                and 1 <= numbers[1] <= PARTS_MAX
+                and max(numbers[2:]) <= LEVEL_MAX
+            ):
+                claims[group] = Claim(*numbers)
+    return claims
 
 
 def namesake(
@@ -116,6 +212,5 @@ def engines_of(member: Member) -> dict[str, Plain]:
 
 def term_seen_max(members: Sequence[Member], group: str) -> int:
     """The highest term that any member claims a group with; 0 when nobody does."""
-    claims = [member.tags.get("claims") for member in members]
-    terms = [one.get(group) for one in claims if isinstance(one, dict)]
-    return max((one for one in terms if isinstance(one, int) and one < TERM_MAX), default=0)
+    claims = [claims_of(member).get(group) for member in members]
+    return max((one.term for one in claims if one is not None), default=0)

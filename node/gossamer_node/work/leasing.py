@@ -21,15 +21,19 @@ from gossamer_mesh.drivers import Member, Mesh
 from gossamer_mesh.leases import messages as wire
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
+from gossamer_mesh.leases.demand import SAMPLE_MS
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
+from gossamer_mesh.leases.mirroring import AboutMirror, Mirror
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine, EngineInfo
 from gossamer_node.errors import EngineError
 from gossamer_node.jobs import Failed, Job, Outcome
-from gossamer_node.work import electing, settling
+from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.claiming import ClaimLoop, now_ms
+from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
+from gossamer_node.work.signals import Signals, signals_told
 from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
 
 log = logs.get("leasing")
@@ -76,9 +80,13 @@ class Leasing:
         self._may_claim = claims
         self._config = config or LeaseConfig()
         self._session = secrets.randbits(62)
-        self._holder = Holder(self._session, slots, PAYLOAD_BYTES_MAX, self._config)
+        self._holder = Holder(self._session, executor.slots(slots), PAYLOAD_BYTES_MAX, self._config)
+        self._slots = slots
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
+        self._signals = Signals()
+        self._groups: set[str] = set()
+        self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
         self._infos: dict[str, EngineInfo] = {}
         self._unreadable: set[str] = set()
@@ -86,38 +94,45 @@ class Leasing:
         self._doubts = {name: trio.Event() for name in engines}
         self._announced: set[str] = set()
         self._namesakes: dict[str, str] = {}
-        self._claimer_of: dict[str, str] = {}
+        self._elections: dict[str, electing.Election] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
         self._stopping = False
         self._nursery: trio.Nursery | None = None
-        for name, engine in engines.items():
-            group = electing.group_of(name)
-            claimer = Claimer(group, mesh.node_id, self._session, self._config)
-            self._claimers[group] = claimer
-            self._loops[group] = ClaimLoop(
-                engine,
-                claimer,
-                f"gossamer-{mesh.node_id[:8]}-{self._session:x}",
-                partial(self._take, group),
-                partial(self._set_reachable, name),
-            )
+        for name in engines:
+            self._add_claimer(electing.group_of(name))
+
+    def _add_claimer(self, group: str) -> None:
+        """A claimer and its loop: of each engine's first part, and of others when they come up."""
+        name = electing.engine_of(group)
+        self._claimers[group] = Claimer(group, self._mesh.node_id, self._session, self._config)
+        loop = self._loops[group] = ClaimLoop(
+            self._engines[name],
+            self._claimers[group],
+            f"gossamer-{self._mesh.node_id[:8]}-{self._session:x}-{group.rpartition('/')[2]}",
+            partial(self._take, group),
+            partial(self._set_reachable, name),
+        )
+        if self._nursery is not None and not self._stopping:
+            self._nursery.start_soon(loop.run)
 
     # --- running
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Works until it is cancelled; `stop` first, for a stop in good order."""
         async with trio.open_nursery() as nursery:
+            first = list(self._loops.values())
             self._nursery = nursery
             self._review()
             nursery.start_soon(self._run_timer)
             nursery.start_soon(self._run_members)
             nursery.start_soon(self._run_messages)
+            nursery.start_soon(self._run_signals)
             for name in self._engines:
                 self._doubts[name].set()
                 nursery.start_soon(self._run_probe, name)
-            for loop in self._loops.values():
+            for loop in first:
                 nursery.start_soon(loop.run)
             task_status.started()
 
@@ -178,9 +193,16 @@ class Leasing:
                 id=event.member.id,
             )
             if event.kind in ("died", "left"):
-                for claimer in self._claimers.values():
-                    claimer.handle_member_lost(event.member.id, now_ms())
+                self._handle_member_lost(event.member)
             self._review()
+
+    def _handle_member_lost(self, member: Member) -> None:
+        for group, claimer in self._claimers.items():
+            before = claimer.statistics()["inherited"]
+            claimer.handle_member_lost(member.id, now_ms())
+            count = claimer.statistics()["inherited"] - before
+            if count:
+                log.warning("took over", group=group, leases=count, member=member.name)
 
     async def _run_messages(self) -> None:
         while True:
@@ -242,25 +264,96 @@ class Leasing:
         """Works out who claims, and tells the machines and the mesh."""
         members = self._mesh.members()
         reachable = self._reachable(members)
-        claimers = electing.claimers(members, self._mesh.node_id, reachable)
-        self._holder.set_members({one.id for one in members} | {self._mesh.node_id})
-        for name in sorted({*claimers, *self._claimer_of, *self._engines}):
-            group, first = electing.group_of(name), claimers.get(name)
-            if self._claimer_of.get(name) != first:
-                log.info("claimer", engine=name, member=first)
-            self._holder.serve(group, self._executor.topics(name))
-            self._holder.set_claimer(group, first)
+        elections = self._elect(members, reachable)
+        alive = {one.id for one in members} | {self._mesh.node_id}
+        self._holder.set_members(alive)
+        engines = {electing.engine_of(group) for group in elections} | {*self._engines}
+        mine = [
+            electing.group_to_serve(members, self._mesh.node_id, elections, name)
+            for name in engines
+        ]
+        self._served = {group for group in mine if group is not None}
+        for group in sorted({*elections, *self._elections, *self._groups, *self._claimers}):
+            name, election = electing.engine_of(group), elections.get(group)
+            # What is left of a part that is no more goes to the claimer of the first.
+            heir = election or elections.get(electing.group_of(name))
+            if self._elections.get(group) != election:
+                log.info(
+                    "claimer",
+                    group=group,
+                    member=election.claimer if election else None,
+                    standby=election.standby if election else None,
+                )
+            topics = self._executor.topics(name, self._slots) if group in self._served else []
+            self._holder.serve(group, topics)
+            self._holder.set_claimer(group, heir.claimer if heir else None)
+            elected = election is not None and election.claimer == self._mesh.node_id
+            if elected and group not in self._claimers:
+                self._add_claimer(group)
             claimer = self._claimers.get(group)
             if claimer is not None:
-                elected = first == self._mesh.node_id
                 if elected and not claimer.elected:
                     self._doubts[name].set()
                 claimer.elect(elected, electing.term_seen_max(members, group))
-        self._claimer_of = claimers
+                then = None if heir is None else heir.standby if elected else heir.claimer
+                claimer.set_members(alive, then, now_ms())
+        self._elections = elections
+        self._groups = {
+            group
+            for group in {*elections, *self._groups}
+            if electing.group_of(electing.engine_of(group)) in elections
+        }
         self._announced = set(reachable)
-        terms = {group: one.term for group, one in self._claimers.items() if one.elected}
-        self._mesh.set_tags(electing.tags(reachable, terms))
+        self._mesh.set_tags(electing.tags(reachable, self._own_claims()))
         self._pump()
+
+    def _elect(
+        self, members: list[Member], reachable: Mapping[str, str]
+    ) -> dict[str, electing.Election]:
+        """Who claims, with as many parts as the claimers of the first parts say."""
+        elections = electing.elections(
+            members, self._mesh.node_id, reachable, self._signals.parts()
+        )
+        for name in {electing.engine_of(group) for group in elections}:
+            told = electing.parts_told(members, elections, name)
+            if told and elections[electing.group_of(name)].claimer != self._mesh.node_id:
+                self._signals.follow(name, told)
+        return electing.elections(members, self._mesh.node_id, reachable, self._signals.parts())
+
+    def _own_claims(self) -> dict[str, electing.Claim]:
+        return {
+            group: self._signals.claim(group, one.term)
+            for group, one in self._claimers.items()
+            if one.elected
+        }
+
+    async def _run_signals(self) -> None:
+        """Looks at demand and capacity, tells the mesh when they change, and follows them."""
+        while True:
+            await trio.sleep(SAMPLE_MS / 1_000)
+            members = self._mesh.members()
+            claimers = {
+                group: (one, self._loops[group].is_hot())
+                for group, one in self._claimers.items()
+                if one.elected
+            }
+            reaching = {
+                name: len(
+                    {self._mesh.node_id}
+                    | {one.id for one in members if name in electing.engines_of(one)}
+                )
+                for name in self._engines
+            }
+            changed = self._signals.look(claimers, reaching, now_ms())
+            told = signals_told(members, self._elections, self._own_claims())
+            if self._executor.follow(told, now_ms()):
+                self._holder.set_slots(self._executor.slots(self._slots))
+                changed = True
+            for group in self._served:
+                topics = self._executor.topics(electing.engine_of(group), self._slots)
+                self._holder.serve(group, topics)
+            if changed:
+                self._review()
 
     def _reachable(self, members: list[Member]) -> dict[str, str]:
         """Fingerprints of the engines that this member may claim from now.
@@ -293,9 +386,14 @@ class Leasing:
     # --- jobs in, outcomes out
 
     def _take(self, group: str, jobs: list[Job], started_ms: int) -> None:
-        """Jobs that a poll brought; their locks began after the poll did."""
+        """Jobs that a poll brought.
+
+        When in the poll an engine locked a job is not known: its own time of the lock's end is on
+        another clock. So a lock ends no earlier than if it had begun with the poll. That is what
+        counts: at worst the first renewal comes too early, never too late.
+        """
         claimer = self._claimers[group]
-        for job in jobs:
+        for job in sorted(jobs, key=lambda one: -one.priority):
             log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
             try:
                 receipt, payload = pack_job(job)
@@ -308,10 +406,11 @@ class Leasing:
                 job.ref.key,
                 job.ref.topic,
                 job.lock_ms,
-                max(started_ms, now_ms() - 1_000) + job.lock_ms,
+                started_ms + job.lock_ms,
                 receipt,
                 payload,
                 now_ms(),
+                job.priority,
             )
         if not claimer.elected:
             # They came by a poll from when it was; no credit will come for those without a holder.
@@ -324,7 +423,7 @@ class Leasing:
             if job is None:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
-                outcome = await self._executor.run(job, _Context(self, run.lease, job))
+                outcome = await self._executor.run(job, LeaseContext(self.prolong, run.lease, job))
                 log.info(
                     "worked",
                     job=job.ref.key,
@@ -431,14 +530,19 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
-        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke)):
+        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit)):
             self._holder.receive_message(sender, message, now_ms())
             return
-        group = (
-            message.group
-            if isinstance(message, (wire.Offer, wire.Heartbeat))
-            else message.lease.group
-        )
+        if isinstance(message, (wire.Offer, wire.Heartbeat, Mirror, AboutMirror)):
+            group = message.group
+        else:
+            group = message.lease.group
+        if (
+            group not in self._claimers
+            and electing.engine_of(group) in self._engines
+            and electing.is_group(group)
+        ):
+            self._add_claimer(group)  # of a part that was given to us before we have heard of it
         if group in self._claimers:
             self._claimers[group].receive_message(sender, message, now_ms())
 
@@ -446,67 +550,27 @@ class Leasing:
 
     def status(self) -> dict[str, object]:
         """What this member knows, as plain values: see `gossamer status --json`."""
-        names = {one.id: one.name for one in self._mesh.members()}
+        members = self._mesh.members()
         return {
             "engines": [
-                {
-                    "name": name,
-                    "kind": engine.kind,
-                    "reachable": name in self._infos and name not in self._down,
-                    "product": self._infos[name].product if name in self._infos else None,
-                    "version": self._infos[name].version if name in self._infos else None,
-                    "polls_open": self._loops[electing.group_of(name)].polls_open(),
-                    "polls": self._loops[electing.group_of(name)].counts.polls,
-                    "jobs_activated": self._loops[electing.group_of(name)].counts.jobs,
-                }
+                showing.engine(
+                    engine,
+                    self._infos.get(name),
+                    name not in self._down,
+                    [
+                        one
+                        for group, one in self._loops.items()
+                        if electing.engine_of(group) == name
+                    ],
+                )
                 for name, engine in sorted(self._engines.items())
             ],
-            "claimers": [
-                {"engine": name, "id": member_id, "member": names.get(member_id, member_id)}
-                for name, member_id in sorted(self._claimer_of.items())
-            ],
-            "leases": [
-                {
-                    "job": one.id.key,
-                    "topic": one.topic,
-                    "group": group,
-                    "epoch": f"{one.id.term}.{one.id.counter}",
-                    "state": one.state,
-                    "holder": names.get(one.holder, one.holder) if one.holder else None,
-                    "regrants": one.regrants,
-                }
-                for group, claimer in sorted(self._claimers.items())
-                for one in claimer.leases()
-            ],
-            "claimed": {group: one.statistics() for group, one in sorted(self._claimers.items())},
+            **showing.groups(
+                members, self._elections, self._claimers, self._own_claims(), self._signals
+            ),
             "holding": self._holder.statistics(),
             "outcomes": dict(self._executor.outcomes),
         }
-
-
-class _Context:
-    """What a worker may ask of its lease, from whatever thread it runs in."""
-
-    def __init__(self, leasing: Leasing, lease: wire.LeaseId, job: Job) -> None:
-        self._leasing = leasing
-        self._lease = lease
-        self._job = job
-        self._token = trio.lowlevel.current_trio_token()
-
-    def extend_lock(self, lock_ms: int) -> bool:
-        """Asks for a lock of `lock_ms` from now. False: the lease is not ours any more."""
-        try:
-            return trio.from_thread.run_sync(
-                self._leasing.prolong, self._lease, lock_ms, trio_token=self._token
-            )
-        except trio.RunFinishedError:
-            return False
-
-    def log(self, level: int, line: str) -> None:
-        """A line that the worker logged."""
-        ref = self._job.ref
-        write = (log.debug, log.info, log.warning, log.error)[level]
-        write(line, job=ref.key, topic=ref.topic, engine=ref.engine)
 
 
 def _unpack(data: bytes) -> "wire.Message | None":

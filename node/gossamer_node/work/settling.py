@@ -49,12 +49,15 @@ async def extend(engine: Engine, work: Extend) -> bool | None:
 
 
 async def release(engine: Engine, work: Release) -> Answer:
-    """Gives a job back. Without an answer its lock ends by itself."""
+    """Gives a job back. Without an answer it is tried again while its lock lasts."""
     ref = unpack_receipt(work.receipt)
     if ref is None:
         return Answer("unreadable receipt")
     try:
         settlement = await engine.release(ref)
+    except EngineUnavailable as error:
+        log.warning(str(error), job=ref.key, topic=ref.topic, engine=ref.engine)
+        return Answer(None, error.retry_after_ms or 0)
     except EngineError as error:
         return Answer(f"not released: {error}")
     log.info("released", job=ref.key, topic=ref.topic, engine=ref.engine, reason=work.reason)
