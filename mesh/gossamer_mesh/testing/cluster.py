@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from gossamer_mesh.packing import pack, unpack
 from gossamer_mesh.swim.codec import GOSSIP, STREAM_FRAME_BYTES_MAX, Codec, Profile, Update
-from gossamer_mesh.swim.config import Config
+from gossamer_mesh.swim.config import Config, suspicion_timeout_ms
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
 from gossamer_mesh.swim.rng import Rng
-from gossamer_mesh.swim.state import DIED, STATE_NAMES
+from gossamer_mesh.swim.state import DIED, STATE_NAMES, SUSPECTED
 from gossamer_mesh.testing.clock import VirtualClock
 from gossamer_mesh.testing.network import Address, Network
 from gossamer_mesh.testing.toy_signing import ToySigner
@@ -76,6 +76,7 @@ class Process:
         self._stalled_until_ms = 0
         self._timer_ms: int | None = None
         self._incarnations: dict[str, int] = {}
+        self._suspected_ms: dict[str, int] = {}
 
     @property
     def swim(self) -> Swim:
@@ -100,6 +101,7 @@ class Process:
         self._socket = []
         self._streams = []
         self._incarnations = {}
+        self._suspected_ms = {}
         host, port = self.address
         self._swim = Swim(
             config=cluster.config,
@@ -196,6 +198,7 @@ class Process:
         own = swim.own.incarnation
         assert own >= self._incarnations.get(self.id, 0), "an incarnation went back"
         self._incarnations[self.id] = own
+        came = len(self.events)
         while (event := swim.next_event()) is not None:
             self.events.append((cluster.clock.now_ms, event))
             if isinstance(event, MemberEvent):
@@ -203,6 +206,7 @@ class Process:
                 held = self._incarnations.get(member.id, 0)
                 assert member.incarnation >= held, "an incarnation went back"
                 self._incarnations[member.id] = member.incarnation
+        self._assert_deaths_had_their_time(came)
         for data, destination in swim.datagrams_to_send():
             assert len(data) <= cluster.config.frame_bytes_max, "a frame is too long"
             cluster.network.send(data, self.address, destination)
@@ -213,6 +217,24 @@ class Process:
         if timer_ms is not None and timer_ms != self._timer_ms:
             self._timer_ms = timer_ms
             cluster.clock.call_at(timer_ms, lambda: self._run_timer(timer_ms))
+
+    def _assert_deaths_had_their_time(self, came: int) -> None:
+        """Nobody is dead before it had the least time to object, but by its own next life."""
+        now_ms, config = self._cluster.clock.now_ms, self._cluster.config
+        for place in range(came, len(self.events)):
+            event = self.events[place][1]
+            if not isinstance(event, MemberEvent):
+                continue
+            id = event.member.id
+            if event.kind == SUSPECTED:
+                self._suspected_ms[id] = now_ms
+            elif event.kind == DIED and config.deaths_are_doubted:
+                after = self.events[place + 1][1] if place + 1 < len(self.events) else None
+                is_next_life = isinstance(after, MemberEvent) and after.member.id == id
+                since_ms = self._suspected_ms.get(id)
+                assert is_next_life or (
+                    since_ms is not None and now_ms - since_ms >= suspicion_timeout_ms(config, 1)
+                ), f"process {self.number} calls {id} dead that had no time to object"
 
 
 class Cluster:
