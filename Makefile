@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench engines setup clean help
+.PHONY: demo test check bench bench-mesh engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -25,6 +25,10 @@ bench: ## what a job costs on this machine, beside a peer
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
 
+bench-mesh: ## what the mesh costs and how fast it is, beside memberlist: tables and charts
+	@$(PYTHON) tools/bootstrap.py check
+	@$(RUN)/python -m benchmarks.mesh $(or $(ARGS),--out benchmarks/results/mesh --page docs/explanation/mesh-figures.md)
+
 engines: ## start a Camunda 7 and a Zeebe here and print their URLs
 	@$(PYTHON) tools/bootstrap.py engines
 	@$(RUN)/gossamer engines $(ARGS)
@@ -33,7 +37,7 @@ setup: ## everything a developer needs
 	@$(PYTHON) tools/bootstrap.py test
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 clean: ## remove what setup made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -69,9 +69,7 @@ async def counted(url: str, counts: "Counter[str]") -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-async def _serve(
-    client: trio.SocketStream, there: tuple[str, int], counts: "Counter[str]"
-) -> None:
+async def _serve(client: trio.SocketStream, there: tuple[str, int], counts: "Counter[str]") -> None:
     requests = Requests(counts)
     async with client:
         try:

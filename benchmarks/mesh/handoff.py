@@ -143,8 +143,10 @@ def run(scale: str, say: Say, folder: Path) -> Part:
             while (left_s := end_s - time.monotonic()) > 0:
                 nodes.listen(left_s)
             cpu.append(nodes.statuses())
-    latency = Table("From activated to started on the other node, ms", ["phase", "leases"] + [
-        "p50", "p99", "slowest"])
+    latency = Table(
+        "From activated to started on the other node, ms",
+        ["phase", "leases"] + ["p50", "p99", "slowest"],
+    )
     cost = Table(
         "CPU of a lease, ms",
         ["phase", "leases/s", "claimer", "holder", "together"],
@@ -164,7 +166,5 @@ def run(scale: str, say: Say, folder: Path) -> Part:
             (cpu[number + 1][id]["cpu_s"] - cpu[number][id]["cpu_s"]) * 1_000 / max(1, count)
             for id in (claimer.id, holder.id)
         ]
-        cost.rows.append(
-            [phase, count / (paced_s, flood_s)[number], *used_ms, sum(used_ms)]
-        )
+        cost.rows.append([phase, count / (paced_s, flood_s)[number], *used_ms, sum(used_ms)])
     return Part(NAME, TITLE, HOW, [], [latency, cost])

@@ -91,7 +91,9 @@ def run(*, members: int, kills: int, idle_s: float, folder: Path, say: Say) -> T
 def _may_unshare() -> bool:
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 class Herd:

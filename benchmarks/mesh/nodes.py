@@ -92,9 +92,7 @@ def engine_at(url: str) -> Engine:
     return open_engine(EngineConfig(name=ENGINE, kind="camunda7", url=url))
 
 
-def spec(
-    topic: str, lock_ms: int, on_lost: Literal["regrant", "wait"] = "regrant"
-) -> ServiceSpec:
+def spec(topic: str, lock_ms: int, on_lost: Literal["regrant", "wait"] = "regrant") -> ServiceSpec:
     """A service that works on one topic."""
     return ServiceSpec(
         path=Path("service.yaml"),

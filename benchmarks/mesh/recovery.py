@@ -68,7 +68,9 @@ def run(scale: str, say: Say, folder: Path) -> Part:
         times = found[name]
         if not detected[kind]:
             continue
-        late[name] = max(found[f"{name}, after"], default=None) if f"{name}, after" in found else None
+        late[name] = (
+            max(found[f"{name}, after"], default=None) if f"{name}, after" in found else None
+        )
         row: list[Cell] = [name, len(times), percentile(detected[kind], 0.5)]
         row += [percentile(times, 0.5), max(times, default=None), late[name]]
         table.rows.append(row)

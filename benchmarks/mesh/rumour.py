@@ -22,12 +22,16 @@ from heapq import heappop, heappush
 
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim.config import Config
+from gossamer_mesh.swim.suspicion import timeout_ms
 
 DELAY_MS = (1, 5)
 """As `testing.network`."""
 
 NEWS = -1
 """The word that nothing wins over: dead, or the update whose spread is watched."""
+
+SOMEBODY = -2
+"""The accuser in a death that comes before any suspicion."""
 
 TRUSTED, SUSPECT, KNOWN = 0, 1, 2
 
@@ -42,6 +46,8 @@ class Terms:
         transmits_max: how often one member hands a word on.
         at_once: whether news is passed on as it comes (then every `gossip_ms`), or with the next
             tick of a clock that never stops.
+        is_doubted: whether a death by another's word is a suspicion, of the least length, until
+            the time to object is over.
     """
 
     size: int
@@ -52,20 +58,27 @@ class Terms:
     gossip_ms: int
     fanout: int
     at_once: bool
+    is_doubted: bool
 
 
 def ours(size: int, config: Config | None = None) -> Terms:
     """Gossamer's, by the cores' formulas."""
     config = config or Config()
+    least_ms = tuning.suspicion_timeout_ms(config, size)
+    wanted = tuning.confirmations_wanted(config, size)
     return Terms(
         size=size,
         probe_interval_ms=config.probe_interval_ms,
         probe_ms=config.probe_interval_ms,
-        suspicion_ms=(tuning.suspicion_timeout_ms(config, size),),
+        suspicion_ms=tuple(
+            timeout_ms(confirmed, wanted, least_ms, least_ms * config.suspicion_max_multiplier)
+            for confirmed in range(wanted + 1)
+        ),
         transmits_max=tuning.retransmit_limit(config, size),
         gossip_ms=config.gossip_interval_ms,
         fanout=config.gossip_fanout,
         at_once=True,
+        is_doubted=bool(config.deaths_are_doubted),
     )
 
 
@@ -83,6 +96,7 @@ def memberlist(size: int) -> Terms:
         gossip_ms=200,
         fanout=3,
         at_once=False,
+        is_doubted=False,
     )
 
 
@@ -125,6 +139,8 @@ class Rumour:
         phases = [self._rng.randrange(terms.gossip_ms) for _ in range(size)]
         self._gossip_ms = [0] * size if terms.at_once else phases
         self._gossiping = [False] * size
+        self._is_short = [False] * size
+        self._hear_news = self._hear_death if terms.is_doubted else self._learn
         self.known_ms: list[int | None] = [None] * size
         self._unknown = size
 
@@ -140,6 +156,7 @@ class Rumour:
 
     def update(self, limit_ms: int = 60_000) -> list[int | None]:
         """A member says something new at 0; when each has heard it, or None by the limit."""
+        self._hear_news = self._learn
         for member in range(self._terms.size):
             first_ms = self._rng.randrange(self._terms.probe_interval_ms)
             self._at(first_ms, self._probe, member, 0, -1)
@@ -189,6 +206,8 @@ class Rumour:
         timeouts_ms = self._terms.suspicion_ms
         if state == KNOWN or accuser in accusers or len(accusers) >= len(timeouts_ms):
             return
+        if self._is_short[member]:
+            return
         if state == TRUSTED:
             self._state[member] = SUSPECT
             self._since_ms[member] = self._now_ms
@@ -197,6 +216,17 @@ class Rumour:
         self._deadline_ms[member] = end_ms
         self._at(max(end_ms, self._now_ms), self._expire, member, end_ms)
         self._put(member, accuser)
+
+    def _hear_death(self, member: int) -> None:
+        """Another's word: believed when the victim had the least time to object, by our clock."""
+        if self._state[member] == TRUSTED:
+            self._accuse(member, SOMEBODY)
+        if self._state[member] == SUSPECT and not self._is_short[member]:
+            self._is_short[member] = True
+            end_ms = self._since_ms[member] + self._terms.suspicion_ms[-1]
+            if end_ms < self._deadline_ms[member]:
+                self._deadline_ms[member] = end_ms
+                self._at(max(end_ms, self._now_ms), self._expire, member, end_ms)
 
     def _expire(self, member: int, deadline_ms: int) -> None:
         if self._state[member] == SUSPECT and self._deadline_ms[member] == deadline_ms:
@@ -241,7 +271,7 @@ class Rumour:
             return None
         at_ms = self._now_ms + DELAY_MS[0] + self._rng.randrange(DELAY_MS[1] - DELAY_MS[0] + 1)
         if word == NEWS:
-            self._at(at_ms, self._learn, target)
+            self._at(at_ms, self._hear_news, target)
         elif word is not None:
             self._at(at_ms, self._accuse, target, word)
         return at_ms

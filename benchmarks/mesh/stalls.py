@@ -20,18 +20,26 @@ that a member hears that a *healthy* one (which never stalls) died. *Blocked* is
 anomaly: a stalled member's timers go on, but nothing it sends leaves and nothing that comes is read
 until the stall is over. *Paused* is a stopped process: nothing runs; afterwards it reads what waits
 in its socket before it looks at its timers, as our driver does. Plain SWIM is the same code with
-local health, confirmations, the buddy rule and the stall rule off by configuration, in the same
+local health, confirmations, the buddy rule, doubt of deaths and the stall rule off by configuration, in the same
 simulator with the same seeds; in *paused* it profits from the driver's order of reading, too.
 """
 SEED = 3_000
 STALL_MS = (128, 32_768)
 RUN_MS = (1, 1_024)
-PLAIN = {"stall_ms": 60_000}
-"""Configuration of plain SWIM."""
+PLAIN = {
+    "awareness_max": 1,
+    "buddy_system": 0,
+    "deaths_are_doubted": 0,
+    "gossip_to_dead_ms": 0,
+    "stall_ms": 0,
+    "suspicion_confirmations": 0,
+    "suspicion_max_multiplier": 1,
+}
+"""Configuration of plain SWIM; its suspicions last as long as ours last at least."""
 
 SIZES = {
     # (members, stalled members, length of a run, runs)
-    "full": (128, (4, 8, 16, 32), 120_000, 2),
+    "full": (128, (4, 8, 16, 32), 60_000, 1),
     "quick": (64, (8,), 60_000, 1),
     "tiny": (10, (2,), 5_000, 1),
 }
