@@ -154,10 +154,9 @@ def draw(chart: Chart) -> str:
         labels.append((places[-1][1], f'" style="fill:{colour};font-weight:600', series.name))
     last_px = -math.inf
     for y, look, label in sorted(labels):
-        y = max(y + 4, last_px + LABEL_PX_MIN)
-        last_px = y
+        last_px = max(y + 4, last_px + LABEL_PX_MIN)
         out.append(
-            f'<text class="{look}" x="{WIDTH - RIGHT + 8}" y="{y:.0f}">{escape(label)}</text>'
+            f'<text class="{look}" x="{WIDTH - RIGHT + 8}" y="{last_px:.0f}">{escape(label)}</text>'
         )
     out.append("</svg>\n")
     return "\n".join(out)

@@ -6,19 +6,21 @@ from pathlib import Path
 from benchmarks.mesh import herd, rumour
 from benchmarks.mesh.charts import Chart, Series
 from benchmarks.mesh.formed import formed, in_children, settle
-from benchmarks.mesh.report import Cell, Goal, Part, Say, Table, percentile
+from benchmarks.mesh.report import Cell, Goal, Part, Say, Table, number, percentile
+
 from gossamer_mesh.testing.cluster import Cluster
 
 NAME = "detection"
 TITLE = "From a crash to dead everywhere"
 HOW = """
-A member is gone without a word; the time runs until the *last* of all others has declared it dead or
-heard so. N = 10, 100 and 1,000 run the real cores with full tables in virtual time, 1 to 5 ms a
-datagram; some members crash one after another in each run, none comes back. 10,000 run in the
+A member is gone without a word; the time runs until the *last* of all others has declared it dead
+or heard so. N = 10, 100 and 1,000 run the real cores with full tables in virtual time, 1 to 5 ms
+a datagram; some members crash one after another in each run, none comes back. 10,000 run in the
 reduced model of `rumour.py`: all 10,000 members, but of each table only the entry of the one that
-crashed; the rows "model" at smaller N show how near it comes to the full simulation. The 30 are real
-processes with the real driver on loopback (UDP sealed, TLS, the clock of the machine), killed by
-SIGKILL one after another. memberlist: its LAN defaults and formulas in the same reduced model.
+crashed; the rows "model" at smaller N show how near it comes to the full simulation. The 30 are
+real processes with the real driver on loopback (UDP sealed, TLS, the clock of the machine),
+killed by SIGKILL one after another. memberlist: its LAN defaults and formulas in the same reduced
+model.
 """
 GAP_MS = 700
 """Between two crashes of one run."""
@@ -53,17 +55,22 @@ def run(scale: str, say: Say, folder: Path) -> Part:
         note="first: when the first member calls it dead. p99 by nearest rank: with fewer than 100 "
         "crashes it is the slowest.",
     )
-    goals, series = [], {"simulated": [], "model": [], "memberlist, model": []}
+    goals: list[Goal] = []
+    series: dict[str, list[list[float | None]]] = {
+        "simulated": [],
+        "model": [],
+        "memberlist, model": [],
+    }
     seeds = []
     for size, (trials, crashes) in SIZES[scale].items():
         cluster = formed(size, SEED + size, say)
         seeds.append(SEED + size)
-        tasks = [partial(_crash_some, cluster, SEED + number, crashes) for number in range(trials)]
+        tasks = [partial(_crash_some, cluster, SEED + turn, crashes) for turn in range(trials)]
         found = in_children(tasks, say, f"crashes among {size:,}")
         times = [one for trial in found for one in trial]
         row = _row(size, "simulated in full", times)
         table.rows.append(row)
-        series["simulated"].append([size, row[4]])
+        series["simulated"].append([size, number(row[4])])
         if size in BOUNDS_S:
             goals.append(_goal(size, row))
     for size, trials in MODELS[scale].items():
@@ -72,13 +79,12 @@ def run(scale: str, say: Say, folder: Path) -> Part:
             ("memberlist, model", rumour.memberlist(size - 1)),
         ):
             tasks = [
-                partial(_crash_in_model, terms, SEED + number, -(-trials // 4))
-                for number in range(4)
+                partial(_crash_in_model, terms, SEED + turn, -(-trials // 4)) for turn in range(4)
             ]
             found = in_children(tasks, say, f"{name} of {size:,}")
             row = _row(size, name, [one for trial in found for one in trial])
             table.rows.append(row)
-            series[name].append([size, row[4]])
+            series[name].append([size, number(row[4])])
     members, kills = KILLS[scale]
     told = herd.run(members=members, kills=kills, idle_s=0, folder=folder, say=say)
     table.rows.append(_row(members, "real processes", [(one[0], one[1]) for one in told.kills_s]))
@@ -95,9 +101,7 @@ def run(scale: str, say: Say, folder: Path) -> Part:
 
 
 def _goal(size: int, row: list[Cell]) -> Goal:
-    measured = row[5]
-    assert measured is None or isinstance(measured, float)
-    return Goal(f"Dead everywhere at {size:,}, p99", BOUNDS_S[size], "s", measured)
+    return Goal(f"Dead everywhere at {size:,}, p99", BOUNDS_S[size], "s", number(row[5]))
 
 
 def _row(size: int, how: str, times_s: list[tuple[float, float]]) -> list[Cell]:
@@ -119,8 +123,8 @@ def _crash_some(cluster: Cluster, seed: int, count: int) -> list[tuple[float, fl
     rng = settle(cluster, seed)
     victims = rng.sample([process.number for process in cluster.processes], count)
     crashed_ms = {}
-    for number in victims:
-        process = cluster.processes[number - 1]
+    for victim in victims:
+        process = cluster.processes[victim - 1]
         crashed_ms[process.id] = cluster.clock.now_ms
         process.crash()
         cluster.run(GAP_MS)
@@ -128,7 +132,7 @@ def _crash_some(cluster: Cluster, seed: int, count: int) -> list[tuple[float, fl
     heard: dict[str, list[int]] = {id: [] for id in crashed_ms}
     up = cluster.up()
     for process in up:
-        known = {}
+        known: dict[str, int] = {}
         for at_ms, id in process.deaths():
             if id in crashed_ms and at_ms >= crashed_ms[id]:
                 known.setdefault(id, at_ms - crashed_ms[id])
@@ -141,9 +145,9 @@ def _crash_some(cluster: Cluster, seed: int, count: int) -> list[tuple[float, fl
 
 def _crash_in_model(terms: rumour.Terms, seed: int, count: int) -> list[tuple[float, float]]:
     times = []
-    for number in range(count):
-        known = rumour.Rumour(terms, seed * 1_000 + number).crash()
+    for turn in range(count):
+        known = rumour.Rumour(terms, seed * 1_000 + turn).crash()
         heard = [one for one in known if one is not None]
-        assert len(heard) == len(known), f"seed {seed * 1_000 + number}: not known to all"
+        assert len(heard) == len(known), f"seed {seed * 1_000 + turn}: not known to all"
         times.append((min(heard) / 1_000, max(heard) / 1_000))
     return times

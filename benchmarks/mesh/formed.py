@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from benchmarks.mesh.report import Say
+
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.testing.cluster import Cluster

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import trio
-
 from benchmarks.mesh.nodes import ENGINE, Nodes, Settings
 from benchmarks.mesh.report import Part, Say, Table, percentile
+
 from gossamer_node.engines.port import (
     Capability,
     Effect,
     EngineInfo,
+    ProcessInstance,
     Settlement,
     TopicRequest,
 )
@@ -22,11 +23,12 @@ NAME = "handoff"
 TITLE = "Handing a lease over"
 HOW = """
 Two node processes on loopback with the real driver and leasing: one claims and does not work, the
-other works and does not claim. The claimer's engine is a feeder in its own process, without HTTP, so
-that what is measured is the mesh's: grant, TLS stream, accept, outcome, settled. Jobs carry 1 KiB of
-variables; the worker ends them at once. *Paced*: a job at a time, 50 a second; the latency runs from
-the moment when the engine's answer is there to the first line of the worker on the other node.
-*Flood*: as many as the credits allow (64 slots). CPU is each whole process's, over the phase.
+other works and does not claim. The claimer's engine is a feeder in its own process, without HTTP,
+so that what is measured is the mesh's: grant, TLS stream, accept, outcome, settled. Jobs carry 1
+KiB of variables; the worker ends them at once. *Paced*: a job at a time, 50 a second; the latency
+runs from the moment when the engine's answer is there to the first line of the worker on the
+other node. *Flood*: as many as the credits allow (64 slots). CPU is each whole process's, over
+the phase.
 """
 TOPIC = "bench-handoff"
 SLOTS = 64
@@ -116,7 +118,7 @@ class Feeder:
     async def read_variables(self, instance_key: str) -> Variables:
         raise NotImplementedError
 
-    async def list_instances(self, process_id: str) -> list[object]:
+    async def list_instances(self, process_id: str) -> list[ProcessInstance]:
         raise NotImplementedError
 
     async def aclose(self) -> None:
@@ -159,8 +161,13 @@ def run(scale: str, say: Say, folder: Path) -> Part:
                 times_ms.append(one.at_s * 1_000 - int(str(one.value).rsplit("|", 1)[1]) / 1e6)
         count = len(times_ms)
         latency.rows.append(
-            [phase, count, percentile(times_ms, 0.5), percentile(times_ms, 0.99)]
-            + [max(times_ms, default=None)]
+            [
+                phase,
+                count,
+                percentile(times_ms, 0.5),
+                percentile(times_ms, 0.99),
+                max(times_ms, default=None),
+            ]
         )
         used_ms = [
             (cpu[number + 1][id]["cpu_s"] - cpu[number][id]["cpu_s"]) * 1_000 / max(1, count)

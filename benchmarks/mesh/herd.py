@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-
 from benchmarks.mesh.report import Say
+
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 

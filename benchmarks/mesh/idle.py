@@ -9,6 +9,7 @@ from benchmarks.mesh import herd
 from benchmarks.mesh.charts import Chart, Series
 from benchmarks.mesh.formed import formed, in_children, settle
 from benchmarks.mesh.report import Goal, Part, Say, Table
+
 from gossamer_mesh.seal import OVERHEAD_BYTES
 from gossamer_mesh.testing.cluster import Cluster
 
@@ -18,11 +19,11 @@ HOW = """
 Nobody comes, goes or says anything new; what remains is probes and anti-entropy. Simulated rows
 count every frame that the real cores send over some minutes of virtual time: as datagrams, sealed
 (41 bytes each) and with IPv4 and UDP headers (28); as streams, with what opening and closing one
-costs (see `idle.STREAM_BYTES`, counted on a loopback). The CPU of simulated rows is that of the core
-alone. The real rows are processes with the real driver in a network namespace of their own: the
-loopback's own counters, and each process's CPU clock. memberlist is worked out from its defaults: a
-ping and an ack a second, and full-table exchanges over TCP at its scaled interval, 100 bytes a
-member.
+costs (see `idle.STREAM_BYTES`, counted on a loopback). The CPU of simulated rows is that of the
+core alone. The real rows are processes with the real driver in a network namespace of their own:
+the loopback's own counters, and each process's CPU clock. memberlist is worked out from its
+defaults: a ping and an ack a second, and full-table exchanges over TCP at its scaled interval,
+100 bytes a member.
 """
 SEED = 4_000
 SIZES = {

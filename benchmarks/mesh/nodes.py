@@ -269,9 +269,9 @@ class Nodes:
     def first(self, kind: str, value: Any, after_s: float, by: str | None = None) -> float | None:
         """When this was first said after a moment (by one node or any), in seconds after it."""
         for one in self.said:
-            if (one.kind, one.value) == (kind, value) and one.at_s >= after_s:
-                if by in (None, one.node):
-                    return one.at_s - after_s
+            said = (one.kind, one.value) == (kind, value) and by in (None, one.node)
+            if said and one.at_s >= after_s:
+                return one.at_s - after_s
         return None
 
 

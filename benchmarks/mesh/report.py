@@ -105,6 +105,11 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
+def number(cell: Cell) -> float | None:
+    """A cell that is one, or empty."""
+    return None if cell is None else float(cell)
+
+
 def shown(value: Cell) -> str:
     """A cell as a person reads it: three digits that count, thousands apart."""
     if value is None:
@@ -154,7 +159,10 @@ def part_lines(part: Part, pictures: str) -> list[str]:
     for table in part.tables:
         lines += [*table_lines(table), ""]
     seeds = ", ".join(str(one) for one in part.seeds) or "none: nothing is drawn from one"
-    lines += [f"Seeds: {seeds}. Took {part.seconds:.0f} s.", ""]
+    size = (
+        "" if part.scale == "full" else f" This was the {part.scale} form, smaller than the full."
+    )
+    lines += [f"Seeds: {seeds}. Took {part.seconds:.0f} s at `{part.commit}`.{size}", ""]
     return lines
 
 

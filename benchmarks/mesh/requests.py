@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import trio
-
 from benchmarks.mesh.charts import Chart, Series
 from benchmarks.mesh.counting import counted
 from benchmarks.mesh.formed import in_children
 from benchmarks.mesh.nodes import ENGINE, Worker, bpmn, embedded_engine, engine_at, spec
 from benchmarks.mesh.report import Goal, Part, Say, Table
+
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_node.engines.port import Engine
@@ -23,13 +23,14 @@ from gossamer_node.work.leasing import Leasing
 NAME = "requests"
 TITLE = "Requests at the engine"
 HOW = """
-Nodes with the real driver, leasing and Camunda 7 adapter, all in one process, against the embedded
-engine, which speaks Camunda 7's dialect; a proxy before it counts the HTTP requests. Each node has 4
-slots for one topic and a worker that ends a job at once. *Mesh*: all nodes in one mesh. *Pollers*: as
-many nodes, each a mesh of its own, so they share nothing but the engine. Both sides fetch with long
-polls of 10 s, the longest that Gossamer makes. Idle counts begin when the mesh has agreed and the
-first polls of a new claimer, which are short, are over. Then instances of ten tasks in a row are
-started at once, and all requests until the engine has none left are counted, `complete` included.
+Nodes with the real driver, leasing and Camunda 7 adapter, all in one process, against the
+embedded engine, which speaks Camunda 7's dialect; a proxy before it counts the HTTP requests.
+Each node has 4 slots for one topic and a worker that ends a job at once. *Mesh*: all nodes in one
+mesh. *Pollers*: as many nodes, each a mesh of its own, so they share nothing but the engine. Both
+sides fetch with long polls of 10 s, the longest that Gossamer makes. Idle counts begin when the
+mesh has agreed and the first polls of a new claimer, which are short, are over. Then instances of
+ten tasks in a row are started at once, and all requests until the engine has none left are
+counted, `complete` included.
 """
 TASKS = 10
 SLOTS = 4
@@ -127,7 +128,9 @@ async def _work(engine: Engine, process_id: str, topic: str, instances: int) -> 
     await engine.deploy({"bench.bpmn": bpmn(process_id, topic, TASKS)})
     for _ in range(instances):
         await engine.start(process_id, variables=Variables())
-    while any(one.state == "active" for one in await engine.list_instances(process_id)):
+    while any(  # noqa: ASYNC110 - it happens in another process
+        one.state == "active" for one in await engine.list_instances(process_id)
+    ):
         await trio.sleep(0.2)
 
 

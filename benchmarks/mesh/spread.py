@@ -6,19 +6,20 @@ from pathlib import Path
 from benchmarks.mesh import rumour
 from benchmarks.mesh.charts import Chart, Series
 from benchmarks.mesh.formed import formed, in_children, settle
-from benchmarks.mesh.report import Cell, Goal, Part, Say, Table, percentile
+from benchmarks.mesh.report import Cell, Goal, Part, Say, Table, number, percentile
+
 from gossamer_mesh.testing.cluster import Cluster
 
 NAME = "spread"
 TITLE = "How an update spreads"
 HOW = """
-One member changes its tags; the time runs until 99 % of all members hold the new ones. N = 100 and
-1,000 are the real cores with full tables, 1 to 5 ms a datagram, and every datagram is lost with 0 or
-25 % chance (the loss begins two seconds before the first update, so the suspicions that it breeds
-compete for room as they would); 10,000 is the reduced model of `rumour.py`, shown at 1,000 too for
-comparison. memberlist: its LAN defaults in the reduced model. Published for it, derived by a
-simulation of its defaults: 1.4 s at 1,000 and 1.8 s with 25 % loss; ScaleCube's emulator, 200
-members, 1 % loss: 3.6 s.
+One member changes its tags; the time runs until 99 % of all members hold the new ones. N = 100
+and 1,000 are the real cores with full tables, 1 to 5 ms a datagram, and every datagram is lost
+with 0 or 25 % chance (the loss begins two seconds before the first update, so the suspicions that
+it breeds compete for room as they would); 10,000 is the reduced model of `rumour.py`, shown at
+1,000 too for comparison. memberlist: its LAN defaults in the reduced model. Published for it,
+derived by a simulation of its defaults: 1.4 s at 1,000 and 1.8 s with 25 % loss; ScaleCube's
+emulator, 200 members, 1 % loss: 3.6 s.
 """
 SEED = 2_000
 GAP_MS = 5_000
@@ -47,8 +48,7 @@ def run(scale: str, say: Say, folder: Path) -> Part:
         cluster = formed(size, 1_000 + size, say)
         for loss in LOSSES:
             tasks = [
-                partial(_update_some, cluster, SEED + number, updates, loss)
-                for number in range(trials)
+                partial(_update_some, cluster, SEED + turn, updates, loss) for turn in range(trials)
             ]
             found = in_children(tasks, say, f"updates among {size:,} at {loss} % loss")
             times = [one for trial in found for one in trial]
@@ -66,13 +66,13 @@ def run(scale: str, say: Say, folder: Path) -> Part:
                 ("memberlist, model", rumour.memberlist(size)),
             ):
                 tasks = [
-                    partial(_update_in_model, terms, SEED + number, -(-trials // 4), loss)
-                    for number in range(4)
+                    partial(_update_in_model, terms, SEED + turn, -(-trials // 4), loss)
+                    for turn in range(4)
                 ]
                 found = in_children(tasks, say, f"{name} of {size:,} at {loss} % loss")
                 row = _row(size, loss, name, [one for trial in found for one in trial])
                 table.rows.append(row)
-                series.setdefault(f"{name}, {loss} % loss", []).append([size, _number(row[4])])
+                series.setdefault(f"{name}, {loss} % loss", []).append([size, number(row[4])])
     table.rows.sort(key=lambda row: (row[0], row[1], row[2]))
     for row in table.rows:
         row[1] = f"{row[1]} %"
@@ -85,10 +85,6 @@ def run(scale: str, say: Say, folder: Path) -> Part:
         log_x=True,
     )
     return Part(NAME, TITLE, HOW, [SEED], [table], goals, [chart] if series else [])
-
-
-def _number(cell: Cell) -> float | None:
-    return None if cell is None else float(cell)
 
 
 def _row(size: int, loss: int, how: str, times_s: list[float]) -> list[Cell]:
@@ -109,10 +105,10 @@ def _update_some(cluster: Cluster, seed: int, count: int, loss: int) -> list[flo
     cluster.network.loss_percent = loss
     cluster.run(2_000)
     times = []
-    for number in range(count):
+    for turn in range(count):
         origin = cluster.processes[rng.below(len(cluster.processes))]
         began_ms = cluster.clock.now_ms
-        tags = bytes([number]) * 8
+        tags = bytes([turn]) * 8
         origin.set_tags(tags)
         wanted = -(-99 * len(cluster.processes) // 100)
         lacking = [process for process in cluster.processes if process is not origin]
@@ -134,8 +130,8 @@ def _tags(process: object, id: str) -> bytes:
 
 def _update_in_model(terms: rumour.Terms, seed: int, count: int, loss: int) -> list[float]:
     times = []
-    for number in range(count):
-        known = rumour.Rumour(terms, seed * 1_000 + number, loss).update()
+    for turn in range(count):
+        known = rumour.Rumour(terms, seed * 1_000 + turn, loss).update()
         heard = sorted(one for one in known if one is not None)
         wanted = -(-99 * terms.size // 100)
         times.append(heard[wanted - 1] / 1_000 if len(heard) >= wanted else MISSED_S)

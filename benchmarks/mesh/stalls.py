@@ -5,7 +5,8 @@ from pathlib import Path
 
 from benchmarks.mesh.charts import Chart, Series
 from benchmarks.mesh.formed import formed, in_children, settle
-from benchmarks.mesh.report import Goal, Part, Say, Table
+from benchmarks.mesh.report import Cell, Goal, Part, Say, Table
+
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.testing.cluster import Cluster, Process
@@ -14,14 +15,15 @@ from gossamer_mesh.testing.network import Address, Network
 NAME = "stalls"
 TITLE = "False deaths with stalled CPUs"
 HOW = """
-A share of the members stalls for a random time, again and again: 128 ms to 32 s, then runs for 1 ms
-to 1 s, both log-uniform, as in Lifeguard's experiments (arXiv 1707.00788 §V). Counted is each time
-that a member hears that a *healthy* one (which never stalls) died. *Blocked* is that paper's
-anomaly: a stalled member's timers go on, but nothing it sends leaves and nothing that comes is read
-until the stall is over. *Paused* is a stopped process: nothing runs; afterwards it reads what waits
-in its socket before it looks at its timers, as our driver does. Plain SWIM is the same code with
-local health, confirmations, the buddy rule, doubt of deaths and the stall rule off by configuration, in the same
-simulator with the same seeds; in *paused* it profits from the driver's order of reading, too.
+A share of the members stalls for a random time, again and again: 128 ms to 32 s, then runs for 1
+ms to 1 s, both log-uniform, as in Lifeguard's experiments (arXiv 1707.00788 §V). Counted is each
+time that a member hears that a *healthy* one (which never stalls) died. *Blocked* is that paper's
+anomaly: a stalled member's timers go on, but nothing it sends leaves and nothing that comes is
+read until the stall is over. *Paused* is a stopped process: nothing runs; afterwards it reads
+what waits in its socket before it looks at its timers, as our driver does. Plain SWIM is the same
+code with local health, confirmations, the buddy rule, doubt of deaths and the stall rule off by
+configuration, in the same simulator with the same seeds; in *paused* it profits from the driver's
+order of reading, too.
 """
 SEED = 3_000
 STALL_MS = (128, 32_768)
@@ -84,10 +86,9 @@ def run(scale: str, say: Say, folder: Path) -> Part:
                 )
             (plain, plain_healthy), (own, own_healthy) = counts
             sums = [sums[0] + plain, sums[1] + own]
-            table.rows.append(
-                [how, stalled, plain, own, plain / max(1, own)]
-                + [plain_healthy, own_healthy, plain_healthy / max(1, own_healthy)]
-            )
+            row: list[Cell] = [how, stalled, plain, own, plain / max(1, own)]
+            row += [plain_healthy, own_healthy, plain_healthy / max(1, own_healthy)]
+            table.rows.append(row)
         ratios.append(sums[0] / max(1, sums[1]))
         table.rows.append([how, "all", *sums, ratios[-1], None, None, None])
     goals = [
@@ -104,7 +105,7 @@ def run(scale: str, say: Say, folder: Path) -> Part:
 
 
 class HeldNetwork(Network):
-    """A network on which all traffic of some members waits until a moment, then goes on in order."""
+    """A network on which all traffic of some members waits, then goes on in order."""
 
     def __init__(self, of: Network) -> None:
         self.__dict__.update(of.__dict__)
