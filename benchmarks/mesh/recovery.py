@@ -14,7 +14,7 @@ NAME = "recovery"
 TITLE = "Work after a death"
 HOW = """
 Five node processes (real driver, real leasing, a worker that waits) on the embedded engine, which
-speaks Camunda 7's dialect, with locks of 30 s. While each node runs some of 34 jobs, one is
+speaks Camunda 7's dialect, with locks of 30 s. While each node runs some of 40 jobs, one is
 killed by SIGKILL: a holder, or the claimer, which holds jobs itself. Times run from the kill.
 *Detection* is the moment when the claimer, or the one that takes over, has the dead one's `died`
 from its membership. *Running again*: a job of the dead node starts on another. *Reported*:
@@ -24,8 +24,9 @@ claimer's kill, running. Lock expiry is the same kill between independent poller
 nothing but the engine.
 """
 NODES = 5
-JOBS = 34
-SLOTS = 8
+JOBS = 40
+SLOTS = 12
+"""Four nodes have room for all jobs, so a lost one never waits for a slot."""
 TOPIC = "bench-recovery"
 PROCESS = "bench-recovery"
 LOOK_S = 0.05
@@ -55,7 +56,8 @@ def run(scale: str, say: Say, folder: Path) -> Part:
             for number in range(holders + claimers):
                 kind = "holder" if number < holders else "claimer"
                 say(f"death of a {kind}, {number + 1} of {holders + claimers}")
-                _one_death(nodes, url, kind, found, detected)
+                while not _one_death(nodes, url, kind, found, detected):
+                    say("it had no job; once more")
                 nodes.start(settings)
         expiry = _expiry(url, say, settings) if pollers else []
     table = Table(
@@ -109,14 +111,17 @@ def _one_death(
     kind: str,
     found: dict[str, list[float]],
     detected: dict[str, list[float]],
-) -> None:
+) -> bool:
+    """Kills one; False when there was none of that kind with a job."""
     claimer = nodes.agree()
     nodes.said.clear()
     trio.run(_start_instances, url, JOBS)
     nodes.until(lambda: len(_started(nodes)) == JOBS)
     where = _started(nodes)
     busy = sorted({id for id in where.values() if (id == claimer) == (kind == "claimer")})
-    assert busy, f"the {kind} got none of {JOBS} jobs, more than the others have slots for"
+    if not busy:  # chance gave all jobs to the others
+        _finish_all(nodes, url)
+        return False
     victim = busy[0]
     lost = {key for key, id in where.items() if id == victim}
     killed_s = nodes.kill(victim)
@@ -142,6 +147,7 @@ def _one_death(
         for other in ("claimer, outcomes of the survivors reported", "claimer, new job running"):
             found.setdefault(f"{other}, after", []).append(found[other][-1] - known_s)
     _finish_all(nodes, url)
+    return True
 
 
 def _started(nodes: Nodes) -> dict[str, str]:
