@@ -31,11 +31,10 @@ OPENING = """# What the mesh costs, and how fast it is
 
 Written by `make bench-mesh`; to change the words, change `benchmarks/mesh`. Simulated figures come
 from the real cores in virtual time and are the same on every machine for one commit and seed. Real
-ones were measured on {machine}, shared with other work: read them as orders of magnitude. What is
+ones were measured on {machine}, busy with other work:
+read them as orders of magnitude. Each part says at which commit, and whether in its full form. What is
 said of memberlist follows from its defaults and formulas (`config.go`, `util.go`,
 `suspicion.go`) in the same reduced model; it was not run here.
-
-Commits: {commits}.
 
 ## Goals
 """
@@ -60,11 +59,10 @@ def page(parts: list[Part], pictures: str) -> str:
     """All parts as one Markdown page."""
     cores = len(os.sched_getaffinity(0))
     machine = f"{cores} shared {platform.machine()} cores, Python {platform.python_version()}"
-    commits = ", ".join(sorted({f"`{part.commit}`" for part in parts}))
-    lines = OPENING.format(machine=machine, commits=commits).splitlines()
+    lines = OPENING.format(machine=machine).splitlines()
     lines += ["", *report.goals_lines(parts), ""]
     for part in parts:
-        lines += [f'<a id="{part.name}"></a>', "", f"## {part.title}", ""]
+        lines += [f"## {part.title}", ""]
         lines += report.part_lines(part, pictures)
     return "\n".join(lines).rstrip() + "\n"
 

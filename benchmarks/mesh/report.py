@@ -7,6 +7,7 @@ says why.
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -143,7 +144,7 @@ def goals_lines(parts: Sequence[Part]) -> list[str]:
             verdict = {True: "met", False: "**missed**", None: "not measured"}[goal.met]
             bound = shown(int(goal.bound) if goal.bound == int(goal.bound) else goal.bound)
             lines.append(
-                f"| [{goal.text}](#{part.name}) | {sign} {bound} {goal.unit} | "
+                f"| [{goal.text}](#{_anchor(part.title)}) | {sign} {bound} {goal.unit} | "
                 f"{shown(goal.measured)} {goal.unit} | {verdict} |"
             )
             if goal.met is False and goal.why:
@@ -180,6 +181,11 @@ def read_parts(folder: Path, names: Sequence[str]) -> list[Part]:
     """Those that the folder has, in the order of `names`."""
     files = [folder / f"{name}.json" for name in names]
     return [Part.from_json(one.read_text(encoding="utf-8")) for one in files if one.exists()]
+
+
+def _anchor(title: str) -> str:
+    """Of a heading, as GitHub makes them."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _picture(part: Part, number: int) -> str:
