@@ -32,8 +32,8 @@ OPENING = """# What the mesh costs, and how fast it is
 Written by `make bench-mesh`; to change the words, change `benchmarks/mesh`. Simulated figures come
 from the real cores in virtual time and are the same on every machine for one commit and seed. Real
 ones were measured on {machine}, busy with other work:
-read them as orders of magnitude. Each part says at which commit, and whether in its full form. What is
-said of memberlist follows from its defaults and formulas (`config.go`, `util.go`,
+read them as orders of magnitude. Each part says at which commit, and whether in its full form. What
+is said of memberlist follows from its defaults and formulas (`config.go`, `util.go`,
 `suspicion.go`) in the same reduced model; it was not run here.
 
 ## Goals

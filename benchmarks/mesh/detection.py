@@ -15,12 +15,11 @@ TITLE = "From a crash to dead everywhere"
 HOW = """
 A member is gone without a word; the time runs until the *last* of all others has declared it dead
 or heard so. N = 10, 100 and 1,000 run the real cores with full tables in virtual time, 1 to 5 ms
-a datagram; one crash a run, at 1,000 twelve, 700 ms apart. 10,000 run in the
-reduced model of `rumour.py`: all 10,000 members, but of each table only the entry of the one that
-crashed; the rows "model" at smaller N show how near it comes to the full simulation. The 30 are
-real processes with the real driver on loopback (UDP sealed, TLS, the clock of the machine),
-killed by SIGKILL one after another. memberlist: its LAN defaults and formulas in the same reduced
-model.
+a datagram; one crash a run, at 1,000 twelve, 700 ms apart. 10,000 run in the reduced model of
+`rumour.py`: all 10,000 members, but of each table only the entry of the one that crashed; the
+rows "model" at smaller N show how near it comes to the full simulation. The 30 are real processes
+with the real driver on loopback (UDP sealed, TLS, the clock of the machine), killed by SIGKILL
+one after another. memberlist: its LAN defaults and formulas in the same reduced model.
 """
 GAP_MS = 700
 """Between two crashes of one run."""

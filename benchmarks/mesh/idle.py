@@ -18,11 +18,11 @@ TITLE = "What an idle node costs"
 HOW = """
 Nobody comes, goes or says anything new; what remains is probes and anti-entropy. Simulated rows
 count every frame that the real cores send over some minutes of virtual time: as datagrams, sealed
-(41 bytes each) and with IPv4 and UDP headers (28); as streams, with what opening one costs (`idle.STREAM_BYTES`, an estimate). The CPU of simulated rows is that of the
-core alone. The real rows are processes with the real driver in a network namespace of their own:
-the loopback's own counters, and each process's CPU clock. memberlist is worked out from its
-defaults: a ping and an ack a second, and full-table exchanges over TCP at its scaled interval,
-100 bytes a member.
+(41 bytes each) and with IPv4 and UDP headers (28); as streams, with what opening one costs
+(`idle.STREAM_BYTES`, an estimate). The CPU of simulated rows is that of the core alone. The real
+rows are processes with the real driver in a network namespace of their own: the loopback's own
+counters, and each process's CPU clock. memberlist is worked out from its defaults: a ping and an
+ack a second, and full-table exchanges over TCP at its scaled interval, 100 bytes a member.
 """
 SEED = 4_000
 SIZES = {
