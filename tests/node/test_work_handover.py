@@ -1,4 +1,4 @@
-"""A claimer loses its engine while it lives: its leases go to who claims now, and nothing runs again.
+"""A claimer loses its engine, but lives: its leases go to who claims now, and nothing runs again.
 
 Real members of a mesh, each with a way of its own to one embedded engine.
 """
@@ -26,7 +26,7 @@ from gossamer_node.variables import Variables
 
 pytestmark = [
     pytest.mark.processes,
-    # httpx leaves the generator of a body unfinished when its connection breaks in the middle of it.
+    # httpx leaves the generator of a body unfinished when its connection breaks in the midst of it.
     pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning"),
 ]
 

@@ -8,8 +8,8 @@ or for good. Beside the rules of `lease_model`:
 8. What a living member knew of when the claimer was lost, by its mirror or as its holder, is worked
    long before the lock ends. What nobody knew of was activated a moment before.
 9. A lease that was taken over, and that a holder may have, is renewed at once.
-10. A claimer that has lost its engine, while its heir has not, keeps no lease for long, and no worker
-    is stopped for it: who ran a job when the link broke ends it.
+10. A claimer that has lost its engine, while its heir has not, keeps no lease for long, and no
+    worker is stopped for it: who ran a job when the link broke ends it.
 
 A job that nobody can know of is freed at the engine by hand, and this engine, unlike real ones,
 does not lock another for a poll whose asker is dead: only the lock's end brings back either.
@@ -41,8 +41,8 @@ UNSEEN_MS_MAX = 250
 """A job that was activated longer ago than this has been mirrored: the answer's way (80 ms), the
 mirror's pause and its way, three times."""
 HANDED_MS_MAX = 8_000
-"""From the loss of the engine, or from the lease's first day, to the end of the hand-over: the
-claimer finds out (2 s), waits a heartbeat, has its last grants answered or lost (3 s), offers twice."""
+"""From the loss of the engine, or from the lease's begin, to the end of the hand-over: the claimer
+finds out (2 s), waits a heartbeat, has its last grants answered or lost (3 s), offers twice."""
 CALL_MS_MAX = 3_100
 """The slowest call to the engine, with its answer."""
 WAYS = (
