@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 3, 3, 4, 5, 6, 9)
 """How many members a world has."""
+JOBS_MAX = 25
+POISON_PERCENT = 8
+"""Of jobs that kill some nodes that work on them."""
 TROUBLE_MS = 40_000
 """How long things go wrong, after `START_MS`."""
 START_MS = 5_000
@@ -179,13 +182,13 @@ class World:
 
     def _plan_jobs(self) -> None:
         rng = self.rng
-        for number in range(5 + rng.below(21)):
+        for number in range(5 + rng.below(JOBS_MAX - 4)):
             engine = self.engines[f"e{rng.below(len(self.engines))}"]
             topic = engine.topics[rng.below(len(engine.topics))]
             retries = (1, 3, 3)[rng.below(3)]
             key = f"{engine.name}j{number}"
             self._plan_job(rng.below(START_MS + TROUBLE_MS), engine, key, topic, retries)
-            if rng.below(100) < 8:
+            if rng.below(100) < POISON_PERCENT:
                 self.poison[key] = 1 + rng.below(5)
 
     def _plan_job(

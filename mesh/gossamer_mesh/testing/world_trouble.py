@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gossamer_mesh.testing.world_node import Node
 
 TROUBLES_MAX = 14
+"""In one world. Each begins at any time."""
 
 
 class Forger(ToySigner):
