@@ -31,6 +31,7 @@ from benchmarks.mesh.report import Say
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 
 AGREE_S_MAX = 120.0
 HEARD_S_MAX = 60.0
@@ -116,7 +117,7 @@ class Herd:
         here, there = self._context.Pipe()
         identity = Identity.generate()
         seeds = () if self._address is None else (self._address,)
-        config = MeshConfig(identity=identity, key=self._key, seeds=seeds)
+        config = MeshConfig(identity=identity, keyring=Keyring((self._key,)), seeds=seeds)
         child = self._context.Process(target=_run_member, args=(there, config), daemon=True)
         child.start()
         there.close()

@@ -25,6 +25,7 @@ import trio
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_node import logs
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
@@ -194,7 +195,7 @@ class Nodes:
         seeds = [one.address for one in self.nodes.values() if one.address][:2]
         config = MeshConfig(
             identity=identity,
-            key=self.key,
+            keyring=Keyring((self.key,)),
             seeds=() if self.alone else tuple(one for one in seeds if one is not None),
             mesh_name=identity.node_id if self.alone else "bench",
         )

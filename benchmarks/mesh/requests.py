@@ -15,6 +15,7 @@ from benchmarks.mesh.report import Goal, Part, Say, Table
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring
 from gossamer_node.engines.port import Engine
 from gossamer_node.variables import Variables
 from gossamer_node.work.executing import Executor
@@ -143,7 +144,7 @@ async def _nodes(url: str, topic: str, count: int, *, alone: bool) -> AsyncItera
         for number in range(count):
             config = MeshConfig(
                 identity=Identity.generate(),
-                key=KEY,
+                keyring=Keyring((KEY,)),
                 mesh_name=f"bench-{number}" if alone else "bench",
                 seeds=() if alone else tuple(one.address for one in meshes[:1]),
             )

@@ -10,7 +10,9 @@ from benchmarks.mesh.report import Cell, Goal, Part, Say, Table
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.rng import Rng
 from gossamer_mesh.testing.cluster import Cluster, Process
-from gossamer_mesh.testing.network import Address, Network
+from gossamer_mesh.testing.network import Network
+
+Address = tuple[str, int]
 
 NAME = "stalls"
 TITLE = "False deaths with stalled CPUs"
