@@ -356,7 +356,7 @@ class Swim:
         elif frame.kind == SYNC:
             self._sync.handle_sync(frame, address, by_stream=by_stream)
         elif frame.kind == STATE:
-            self._sync.handle_state(frame, address, by_stream=by_stream)
+            self._sync.handle_state(frame, address, self._now_ms, by_stream=by_stream)
             if join is not None:
                 self._joining.handle_answer(join, self._now_ms)
 
