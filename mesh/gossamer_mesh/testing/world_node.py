@@ -34,7 +34,9 @@ class Node:
         self._world = world
         # The first can do everything, so that each job finds its node in the end.
         self.engines = [
-            name for name in sorted(world.engines) if number == 1 or rng.below(100) < world.plan.reaches_percent
+            name
+            for name in sorted(world.engines)
+            if number == 1 or rng.below(100) < world.plan.reaches_percent
         ]
         self.waits = rng.below(100) < world.plan.waits_percent
         self._wall_ms = rng.below(1_000_000)

@@ -103,6 +103,22 @@ class LostClaimers(Plan):
     """Far less than a lock."""
 
 
+class BrokenStreams(Plan):
+    """Much short work, and streams that break all the time: answers are lost."""
+
+    name = "broken-streams"
+    sizes = (2, 3)
+    engines_max = 1
+    reaches_percent = 50
+    jobs_max = 80
+    poison_percent = 0
+    slow_percent = 5
+    splits = False
+    troubles = ("flap", "flap", "break streams", "weather")
+    troubles_min = 8
+    troubles_max = 16
+
+
 class Poison(Plan):
     """Most jobs kill whoever works on them."""
 
@@ -128,7 +144,22 @@ class Liars(Plan):
     quiet_ms_max = 120_000
 
 
-PLANS = (Plan, Rough, LateReports, LostClaimers, Poison, Liars)
+class Restarts(Plan):
+    """Members come and go and hear each other badly: what is believed of them is soon not true."""
+
+    name = "restarts"
+    sizes = (4, 5)
+    engines_max = 1
+    jobs_max = 6
+    poison_percent = 0
+    slow_percent = 0
+    troubles = ("restart", "crash", "restart many", "vanish", "part", "cut one way", "silence")
+    troubles_min = 10
+    troubles_max = 20
+    quiet_ms_max = 120_000
+
+
+PLANS = (Plan, Rough, LateReports, LostClaimers, BrokenStreams, Poison, Liars, Restarts)
 
 
 def plan_of(name: str) -> Plan:
