@@ -1,12 +1,11 @@
 """The engines that the tests of the spine run on, their worker, and the server that it reaches."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
+from tests.integration.compiling import compile_guest
 from tests.integration.nodes import ENGINES
 from tests.integration.server import Server
 
@@ -15,11 +14,6 @@ from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.local_engines.progress import silent
-
-SDK = Path(__file__).parents[2] / "sdk-wasm" / "c"
-GUESTS = Path(__file__).parent / "guests"
-
-C_FLAGS = "-target wasm32-freestanding -std=c11 -Oz -nostdlib -Wl,--no-entry -Wl,--strip-all"
 
 
 @pytest.fixture
@@ -63,11 +57,7 @@ async def server(nursery: trio.Nursery) -> Server:
 @pytest.fixture(scope="session")
 def telling(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The module of guests/telling.c."""
-    module = tmp_path_factory.mktemp("guests") / "telling.wasm"
-    compiler = [sys.executable, "-m", "ziglang", "cc", *C_FLAGS.split()]
-    sources = [SDK / "job1.c", GUESTS / "telling.c"]
-    subprocess.run([*compiler, "-I", SDK, *sources, "-o", module], check=True)
-    return module.read_bytes()
+    return compile_guest("telling", tmp_path_factory.mktemp("guests"))
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.integration.conftest import GUESTS
+from tests.integration.compiling import GUESTS
 from tests.integration.nodes import CAMUNDA7, CAMUNDA8, DIALECTS, complete, on, until
 
 from gossamer_hotel.demo.processes import gossamer_process, wait_until_ready

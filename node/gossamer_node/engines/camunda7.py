@@ -16,6 +16,7 @@ REST resources used, which is what an engine of this dialect must offer: `versio
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -53,6 +54,9 @@ ROWS_PER_PAGE = 1_000
 
 ROWS_MAX = 1_000_000
 """Rows of the history read for one listing: a bound on memory, not a promise of speed."""
+
+_LOCKED_BY = re.compile(r"It is locked by worker '[^']*'\.?$")
+"""How Camunda 7's sentence on a wrong worker id ends."""
 
 _TASK_UNKNOWN = "RestException"
 """Type of the 404 that means "no such task", where a wrong URL gives NotFoundException or HTML."""
@@ -194,7 +198,17 @@ class Camunda7:
         )
 
     async def release(self, job: JobRef) -> Settlement:
-        # Not a lock time of 1 ms: an unlock wakes the waiting polls, an expiring lock does not.
+        # Nobody asks whose lock an unlock ends: a late one would end the lock of who has the job by
+        # now, ourselves included. Nor would a lock time of 1 ms do, which is asked whose it is: an
+        # unlock wakes the waiting polls, an expiring lock does not.
+        answer = await self._rest.send("GET", f"/external-task/{quote(job.key, safe='')}")
+        if answer.status == 200:
+            doing = f"tell who has job {job.key}"
+            task = self._object(answer, doing)
+            if "workerId" not in task:
+                raise self._rest.nonsense(doing)
+            if task["workerId"] != job.worker_id:
+                return Settlement(Effect.NOT_OURS)
         return await self._settle(job, "unlock", {})
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
@@ -264,6 +278,8 @@ class Camunda7:
         lost = Settlement(Effect.NOT_OURS, answer.sentence())
         if verb == "extendLock":
             return lost  # Ours but expired is 400 as well, and may be another's any moment.
+        if _LOCKED_BY.search(answer.sentence()):
+            return lost  # The task may be ours again by now, by a poll: then it tells nothing.
         task = await self._rest.send("GET", path)
         if task.status == 404:
             return Settlement(Effect.GONE, answer.sentence())

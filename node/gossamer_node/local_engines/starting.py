@@ -6,10 +6,11 @@ start (ports, the data directory) is given as system properties.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -36,6 +37,8 @@ _ZEEBE_JVM = (
     *("--add-opens", "java.base/java.nio=ALL-UNNAMED"),
     "-Dio.netty.tryReflectionSetAccessible=true",
 )
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _AUTOCONFIGURE = "org.springframework.boot.autoconfigure"
 _CAMUNDA7_SOURCES = (
@@ -79,8 +82,14 @@ class RunningZeebe:
 
 
 @asynccontextmanager
-async def start_camunda7(*, progress: Progress = silent) -> AsyncIterator[RunningCamunda7]:
+async def start_camunda7(
+    *, progress: Progress = silent, properties: Mapping[str, str] = _NOTHING
+) -> AsyncIterator[RunningCamunda7]:
     """Runs a real Camunda 7 on 127.0.0.1 for the length of a block, empty, in memory.
+
+    Args:
+        properties: system properties that overrule ours; with `spring.datasource.url` the data
+            can stay, and be there at the next start.
 
     Raises:
         LocalEngineMissing: It can't be had on this machine.
@@ -102,6 +111,7 @@ async def start_camunda7(*, progress: Progress = silent) -> AsyncIterator[Runnin
             f"-Djava.io.tmpdir={data}",
             f"-Dspring.config.additional-location=file:{_HERE / 'camunda7' / 'application.yaml'}",
             f"-Dserver.port={port}",
+            *_defined(properties),
             *("-classpath", ":".join(jars)),
             "org.springframework.boot.SpringApplication",
             f"--spring.main.sources={','.join(_CAMUNDA7_SOURCES)}",
@@ -116,8 +126,14 @@ async def start_camunda7(*, progress: Progress = silent) -> AsyncIterator[Runnin
 
 
 @asynccontextmanager
-async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZeebe]:
+async def start_zeebe(
+    *, progress: Progress = silent, properties: Mapping[str, str] = _NOTHING
+) -> AsyncIterator[RunningZeebe]:
     """Runs a real Zeebe (one broker, one partition, no exporters) for the length of a block.
+
+    Args:
+        properties: system properties that overrule ours, exporters among them. Data that stay
+            (`zeebe.broker.data.directory`) want the cluster's name and the command port to stay.
 
     Raises:
         LocalEngineMissing: It can't be had on this machine.
@@ -146,6 +162,7 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
             f"-Dzeebe.broker.network.internalApi.port={internal}",
             f"-Dzeebe.broker.cluster.clusterName={secrets.token_hex(16)}",
             f"-Dzeebe.broker.data.directory={data / 'broker'}",
+            *_defined(properties),
             *("-classpath", f"{home / 'config'}:{home / 'lib'}/*"),
             "io.camunda.application.StandaloneBroker",
         ]
@@ -163,3 +180,8 @@ async def start_zeebe(*, progress: Progress = silent) -> AsyncIterator[RunningZe
 
     async with processes.running(title, command, healthy) as process:
         yield RunningZeebe(url, f"127.0.0.1:{grpc}", management_url, ZEEBE_VERSION, process)
+
+
+def _defined(properties: Mapping[str, str]) -> list[str]:
+    """Java takes the last of two definitions."""
+    return [f"-D{name}={value}" for name, value in properties.items()]

@@ -139,13 +139,21 @@ class _Stack:
 
 
 @asynccontextmanager
-async def gossamer_process(arguments: Sequence[str], home: Path) -> AsyncIterator[trio.Process]:
-    """Runs a `gossamer` command under the guard, its log in `home`; ends it with the block."""
+async def gossamer_process(
+    arguments: Sequence[str], home: Path, *, within: Sequence[str] = ()
+) -> AsyncIterator[trio.Process]:
+    """Runs a `gossamer` command under the guard, its log in `home`; ends it with the block.
+
+    Args:
+        arguments: the command's.
+        home: where its log goes, after what an earlier run wrote there.
+        within: a command that becomes the one that is written after it, as `nsenter` does.
+    """
     home.mkdir(parents=True, exist_ok=True)
     scratch = home / "scratch"
-    scratch.mkdir()
-    command = [sys.executable, "-m", "gossamer_node", *arguments]
-    with (home / "log").open("wb") as log:
+    scratch.mkdir(exist_ok=True)
+    command = [*within, sys.executable, "-m", "gossamer_node", *arguments]
+    with (home / "log").open("ab") as log:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-I", "-S", guard.__file__, str(scratch), *command],
             stdin=subprocess.PIPE,
