@@ -5,6 +5,7 @@ whole worlds (`test_world_mutations`). Each takes a `MonkeyPatch` and breaks the
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,9 @@ from gossamer_mesh.swim.asking import Asking
 from gossamer_mesh.swim.codec import Codec
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.protocol import Swim
+
+if TYPE_CHECKING:
+    from gossamer_mesh.leases.messages import Message
 
 Defect = Callable[[pytest.MonkeyPatch], None]
 
@@ -85,13 +89,17 @@ def ids_repeated(patch: pytest.MonkeyPatch) -> None:
 
 def outcomes_not_repeated(patch: pytest.MonkeyPatch) -> None:
     """An outcome that was lost on its way is not sent again."""
-    send = Holder._send_outcome
+    send = Holder._send
+    sent: set[tuple[int, LeaseId]] = set()
 
-    def once(self: Holder, held: object, now_ms: int) -> None:
-        if getattr(held, "tries") == 0:  # noqa: B009 (the class is private)
-            send(self, held, now_ms)  # type: ignore[arg-type]
+    def once(self: Holder, to: str, message: "Message") -> None:
+        if isinstance(message, OutcomeReport):
+            if (self._session, message.lease) in sent:
+                return
+            sent.add((self._session, message.lease))
+        send(self, to, message)
 
-    patch.setattr(Holder, "_send_outcome", once)
+    patch.setattr(Holder, "_send", once)
 
 
 def lost_holders_not_missed(patch: pytest.MonkeyPatch) -> None:

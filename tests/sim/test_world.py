@@ -1,4 +1,4 @@
-"""Whole nodes in virtual time: fresh seeds for a minute, and the same runs on real MicroPython.
+"""Whole nodes in virtual time: half a minute of fresh seeds, and the same on real MicroPython.
 
 A failure names its seed; `python -m gossamer_mesh.testing.world SEED` tells it step by step.
 `GOSSAMER_SIM_SECONDS` is how long the fresh seeds may take; `make sim` runs more of them.
@@ -18,7 +18,7 @@ from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.world import World, main
 from gossamer_mesh.testing.world_plans import PLANS, Plan, plan_of
 
-SECONDS = float(os.environ.get("GOSSAMER_SIM_SECONDS", "60"))
+SECONDS = float(os.environ.get("GOSSAMER_SIM_SECONDS", "30"))
 PLAN_SEEDS = 10
 """Fresh worlds of each plan."""
 TWIN_SEEDS = range(1, 7)
