@@ -53,6 +53,10 @@ class LockingEngine(SourceEngine):
             await super().release(job)
         return answer
 
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        keys = sorted(key for key, locker in self.locks.items() if locker == worker_id)
+        return [JobRef(self.name, key, "t", worker_id) for key in keys]
+
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         answer = self._answer(job)
         if answer.effect is Effect.APPLIED:

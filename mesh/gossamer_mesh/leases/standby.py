@@ -226,6 +226,11 @@ class Standby:
             return []
         return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
 
+    def session_of(self, member_id: str) -> "int | None":
+        """The process of a claimer whose table is mirrored here; None when it is not."""
+        picture = self._pictures.get(member_id)
+        return None if picture is None else picture.session
+
     def keys(self) -> "list[str]":
         """Jobs of others that are mirrored here, sorted."""
         return sorted({key for one in self._pictures.values() for key in one.rows})
