@@ -91,8 +91,8 @@ class LeaseConfig:
         releases, for nobody: so long after the last word of the dead, releases are said again."""
         self.reclaim_ms = reclaim_ms
         """Pause between two questions to the engine about what a dead claimer's polls have locked.
-        A job is freed at the second, so within a second; and holders name what they run within it,
-        as they speak at once when their claimer is gone. At most 22 questions for a dead claimer."""
+        A job is freed at the second, so within a second; and holders name what they run within
+        it, as they speak at once when their claimer is gone. Some 20 questions a dead claimer."""
         self.repeat_ms = repeat_ms
         """An outcome that nobody acknowledged is sent again after this, then after twice as long,
         and so on: two seconds, since what is lost is lost with a stream, and that is rare."""
@@ -117,8 +117,8 @@ class LeaseConfig:
         """Leases that a holder runs or keeps an outcome of. Beyond, it offers no credit, so that
         an engine that is down stops the intake instead of filling the memory."""
         self.settled_kept_max = settled_kept_max
-        """Settled leases that a claimer remembers, to answer a repeated outcome; and as many that went
-        to another claimer, to say where."""
+        """Settled leases that a claimer remembers, to answer a repeated outcome; and as many that
+        went to another claimer, to say where."""
         self.outcome_bytes_max = outcome_bytes_max
         """Largest outcome. A larger one is refused by the holder, before it is sent."""
         self.under_way_bytes_max = under_way_bytes_max

@@ -144,7 +144,7 @@ class Inheriting(EngineSide):
         return looks
 
     def handle_locked(self, look: Look, locked: "list[Locked] | None", now_ms: int) -> None:
-        """Ends a `Look`: which jobs are locked for that claimer. None: the engine did not answer."""
+        """Ends a `Look`: what is locked for that claimer. None: the engine did not answer."""
         if locked is None:
             self._searches.take_no_answer(look, now_ms)
             return

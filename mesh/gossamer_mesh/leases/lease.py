@@ -11,10 +11,10 @@
 What HELD may do, GRANTED may do as well, and both `give_up` to REPORTING. A holder that was lost
 may be there after all: until another has the lease (WAITING, ABANDONED), its `accept` and its
 `outcome` still count. What was taken over has no payload, so nobody else can be granted it: where
-another lease is lost to WAITING, it is released. A lease that `move`s has another claimer by now, as
-its holder says; one that is handed over (`yield`) has one that has said so itself. Both leave the
-table without a word to the engine. What was not answered yet, GRANTED and INHERITED, is not handed
-over: within `accept_ms` it is something else.
+another lease is lost to WAITING, it is released. A lease that `move`s has another claimer by now,
+as its holder says; one that is handed over (`yield`) has one that has said so itself. Both leave
+the table without a word to the engine. What was not answered yet, GRANTED and INHERITED, is not
+handed over: within `accept_ms` it is something else.
 
 A lease leaves the table when it is settled; then only its tombstone answers repeated outcomes.
 """

@@ -1,19 +1,19 @@
 """What a dead claimer's polls lock, and nobody knows of: found by asking the engine, and freed.
 
-A long poll outlives the claimer that opened it. The engine gives it jobs, locked under the worker id
-of the dead, and no picture and no holder has heard of them. An engine that can be asked which jobs a
-worker id has locked (Camunda 7) is asked by the heir, from the take-over until the last such poll must
-have ended. Rules:
+A long poll outlives the claimer that opened it. The engine gives it jobs, locked under the worker
+id of the dead, and no picture and no holder has heard of them. An engine that can be asked which
+jobs a worker id has locked (Camunda 7) is asked by the heir, from the take-over until the last such
+poll must have ended. Rules:
 
-1. A job is freed when it was locked in two looks in a row, `reclaim_ms` apart, and has not been in the
-   heir's table in between. By then the holders have named what they run; where the heir had no
+1. A job is freed when it was locked in two looks in a row, `reclaim_ms` apart, and has not been in
+   the heir's table in between. By then the holders have named what they run; where the heir had no
    picture of the dead, it waits for them for `accept_ms`.
-2. A claimer that lives settles what we do not know, so that it vanishes from one look to the next. A
-   look in which anything vanished frees nothing: claimers that are only parted keep their jobs.
+2. A claimer that lives settles what we do not know, so that it vanishes from one look to the next.
+   A look in which anything vanished frees nothing: who is only parted keeps most of its jobs.
 3. While the member lives in the same process as before, or we cannot say, nothing is freed.
 4. An engine that cannot tell is not asked again; there a short first lock bounds the wait.
 
-Only what is under the dead one's own worker id is listed, so what another has by now is not touched.
+Only what is under the dead one's own worker id is listed: what another has by now is not touched.
 """
 
 TYPE_CHECKING = False

@@ -544,10 +544,7 @@ class Leasing:
             self._holder.receive_message(sender, message, now_ms())
             return
         about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
-        if isinstance(message, about_group):
-            group = message.group
-        else:
-            group = message.lease.group
+        group = message.group if isinstance(message, about_group) else message.lease.group
         if (
             group not in self._claimers
             and electing.engine_of(group) in self._engines
