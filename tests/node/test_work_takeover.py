@@ -99,6 +99,27 @@ async def test_what_other_nodes_hold_goes_on_when_its_claimer_is_lost(
         assert taken_s < 1
 
 
+async def test_what_a_dead_claimers_polls_lock_comes_back_within_a_second(tmp_path: Path) -> None:
+    engine, gate = LockingEngine("one"), Gate()
+    gate.open.set()
+    async with mesh_of([{"one": engine}] * 3, TOPIC, gate, tmp_path) as nodes:
+        engine.add("t", 1)
+        await until(lambda: completed_once(engine, 1))
+        (worker_id,) = [one for one, jobs in engine.asked_by.items() if jobs]
+        claimer = next(one for one in nodes if one.claims("one"))
+        others = [one for one in nodes if one is not claimer]
+        claimer.kill()
+        # The engine fills its open polls, and nobody reads the answer.
+        engine.locks |= {"unread-1": worker_id, "unread-2": worker_id, "another's": "someone else"}
+        await until(lambda: all(len(one.mesh.members()) == 2 for one in others))
+        known_s = await until(lambda: completed_once(engine, 3))
+        engine.locks["unread-3"] = worker_id
+        later_s = await until(lambda: completed_once(engine, 4))
+        assert engine.locks == {"another's": "someone else"}
+        print(f"{known_s:.2f} s after detection; {later_s:.2f} s after a later poll was filled")
+        assert max(known_s, later_s) < 2  # two looks, 0.5 s apart, and what this machine takes
+
+
 async def test_two_engines_at_once(tmp_path: Path) -> None:
     engines, gate = [LockingEngine("one"), LockingEngine("two")], Gate()
     async with mesh_of([{one.name: one for one in engines}] * 3, TOPIC, gate, tmp_path) as nodes:

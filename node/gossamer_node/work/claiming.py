@@ -38,9 +38,9 @@ living node runs is run twice. 6 s cover what was measured (2.6 s with 5 nodes, 
 30). A third is 3 s: quick jobs end before it and cost no call more, others one."""
 
 TRANSIT_MS = 1_000
-"""How long the answer of a poll is under way at most, as a rule. A short first lock is counted from
-so long before its answer, not from the start of a long poll, or it would be renewed at once. What takes
-longer is renewed later by as much, with 5 s to spare."""
+"""How long the answer of a poll is under way at most, as a rule. A short first lock is counted
+from so long before its answer, not from the start of a long poll, or it would be renewed at once.
+What takes longer is renewed later by as much, with 5 s to spare."""
 
 WAIT_MS_MIN = 250
 """The first poll of a new claimer."""

@@ -27,9 +27,9 @@ CALLS_MAX = 8
 connection costs the HTTP pool a look for every request (at 32 that was a third of a claimer)."""
 
 RENEWALS_MAX = 2
-"""Renewals at one engine at once, beside those: they must not wait behind a thousand reports, as a
-first lock leaves them 6 s. Two make 50 renewals a second at 40 ms each, enough for 500 jobs that take
-long under locks of 30 s."""
+"""Renewals at one engine at once, beside those: they must not wait behind a thousand reports, as
+a first lock leaves them 6 s. Two make 50 renewals a second at 40 ms each, enough for 500 jobs that
+take long under locks of 30 s."""
 
 RETRIES_DEFAULT = 3
 """For a job whose engine gave no count and whose service nobody in the mesh knows any more."""
