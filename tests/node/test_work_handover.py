@@ -35,7 +35,7 @@ LOCK_MS = 4_000
 RENEWALS = 4
 """Each comes a third of the lock after the one before: so many last longer than the lock."""
 RECOVERY_S_MAX = 10
-"""Some 2 s were measured; without the hand-over an outcome came through after 14 s."""
+"""Some 2 s were measured; a holder turns to another claimer by itself after 14 s."""
 
 
 class WatchedEngine(Camunda7):
