@@ -12,9 +12,10 @@ import pytest
 from gossamer_mesh.leases import granting, takeover
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.credit import HolderView
+from gossamer_mesh.leases.handover import HandOverSender
 from gossamer_mesh.leases.holder import Holder
 from gossamer_mesh.leases.lease import Lease
-from gossamer_mesh.leases.messages import LeaseId, OutcomeReport
+from gossamer_mesh.leases.messages import Inherit, LeaseId, OutcomeReport
 from gossamer_mesh.leases.mirroring import Row
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.tombstones import Tombstones
@@ -157,6 +158,39 @@ def silent_holders_believed(patch: pytest.MonkeyPatch) -> None:
             lose(self, one, now_ms)
 
     patch.setattr(Claimer, "_lose", trusting)
+
+
+# --- leases passed on
+
+
+def never_handed_over(patch: pytest.MonkeyPatch) -> None:
+    """A claimer that lost its engine keeps its leases."""
+    patch.setattr(HandOverSender, "get_timer", lambda self: None)
+    patch.setattr(HandOverSender, "next_message", lambda self, leases, now_ms: None)
+
+
+def taken_over_unasked(patch: pytest.MonkeyPatch) -> None:
+    """The heir does not say that the old claimer agrees, so holders stay with that one."""
+    receive = Holder._receive_inherit
+
+    def unheard(self: Holder, sender: str, inherit: Inherit) -> None:
+        receive(self, sender, Inherit(inherit.lease))
+
+    patch.setattr(Holder, "_receive_inherit", unheard)
+    patch.setattr(Holder, "_receive_yield", lambda self, sender, message: None)
+
+
+def handed_over_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Holders that have not heard of the heir yet are told that their leases are void."""
+    put = Tombstones.put
+    members = ("m0", "m1", "m2", "m3")
+
+    def put_no_word(self: Tombstones, lease: LeaseId, word: str) -> None:
+        if word not in members:
+            put(self, lease, word)
+
+    patch.setattr(Claimer, "_moved_to", lambda self, lease_id: "")
+    patch.setattr(Tombstones, "put", put_no_word)
 
 
 # --- membership

@@ -24,12 +24,16 @@ def test_nothing_waits_for_the_lock_and_every_path_is_met() -> None:
         counts.update(model.counts)
     met = (*WAYS, "inherited", "released", "adopted", "unseen", "told completed", "cancelled")
     assert {path: counts[path] for path in met if path != "stops" and not counts[path]} == {}
+    assert counts["handed_over"] > SEEDS // len(WAYS)
     assert counts["inherited"] > SEEDS  # a loss that finds nothing open would prove nothing
 
 
 @pytest.mark.parametrize(
     "defect",
     [
+        defects.never_handed_over,
+        defects.taken_over_unasked,
+        defects.handed_over_forgotten,
         defects.mirror_ignored,
         defects.mirror_silent,
         defects.inherited_not_renewed,
