@@ -255,9 +255,9 @@ class World:
             known |= node.knows()
         for _, engine in sorted(self.engines.items()):
             for job in engine.model.locked_by(worker_id, self.clock.now_ms):
-                age_ms = self.clock.now_ms - job.locked_ms
-                if job.key in known:
+                if job.key in known or job.locked_ms is None:
                     continue
+                age_ms = self.clock.now_ms - job.locked_ms
                 if age_ms > UNSEEN_MS_MAX:
                     self.broken(f"nobody knows of {job!r}, locked {age_ms} ms ago")
                 self.count("unseen")

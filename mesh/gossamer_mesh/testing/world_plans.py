@@ -29,18 +29,18 @@ class Plan:
     """
 
     name = "usual"
-    sizes = (1, 2, 3, 3, 4, 5, 6, 9)
+    sizes: "tuple[int, ...]" = (1, 2, 3, 3, 4, 5, 6, 9)
     engines_max = 2
     reaches_percent = 75
-    locks_ms = (10_000, 30_000)
+    locks_ms: "tuple[int, ...]" = (10_000, 30_000)
     forgets_dead = False
     jobs_max = 25
     poison_percent = 8
     slow_percent = 25
-    slow_ms = (5_000, 15_000, 40_000)
+    slow_ms: "tuple[int, ...]" = (5_000, 15_000, 40_000)
     waits_percent = 20
     splits = True
-    troubles = (
+    troubles: "tuple[str, ...]" = (
         "crash", "crash", "crash claimer", "crash holder", "restart", "restart many", "vanish",
         "stall", "stall", "stall claimer", "stall holder", "stall holder", "stop",
         "part", "part", "cut one way", "break streams", "flap", "flap", "weather", "weather",
