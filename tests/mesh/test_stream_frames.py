@@ -1,13 +1,16 @@
 """Frames of the membership protocol over links of their own, beside messages."""
 
 import dataclasses
+import socket
+import sys
 
+import pytest
 import trio
 from tests.mesh.mesh_fixture import config_of, count_of, meshes, until
 
 from gossamer_mesh.drivers import Mesh, open_mesh
 from gossamer_mesh.drivers.calls import Handler
-from gossamer_mesh.drivers.links import ORDER
+from gossamer_mesh.drivers.links import ORDER, Link
 from gossamer_mesh.errors import PeerError
 from gossamer_mesh.swim.config import Config
 
@@ -48,6 +51,27 @@ async def test_a_request_does_not_wait_behind_messages() -> None:
         with trio.fail_after(10):
             said = await one.ask(other.node_id, ORDER, b"hello", timeout_s=5)
         assert said == one.node_id.encode() + b" said hello"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an option of Linux")
+async def test_both_ends_of_a_link_repeat_lost_packets_at_even_pauses() -> None:
+    """Else a link on which a fifth is lost falls silent for longer than a grant may take."""
+    tcp_thin_linear_timeouts = 16
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with meshes(2) as (one, other), listener, trio.open_nursery() as nursery:
+        links: list[Link | None] = []
+
+        async def accept() -> None:
+            links.append(await one._streams.links.accept(await listener.accept()))
+
+        nursery.start_soon(accept)
+        links.append(await other._streams.links.open(listener.socket.getsockname()))
+        await until(lambda: len(links) == 2)
+        for link in links:
+            assert link is not None
+            kernel = link.stream.transport_stream.socket
+            assert kernel.getsockopt(socket.IPPROTO_TCP, tcp_thin_linear_timeouts) == 1
+            await trio.aclose_forcefully(link.stream)
 
 
 async def test_requests_that_fail_are_said() -> None:

@@ -45,11 +45,7 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.events import (
-    IdentityTaken,
-    JoinUnanswered,
-    LeaveDone,
-)
+from gossamer_mesh.swim.events import IdentityTaken, JoinUnanswered, LeaveDone
 from gossamer_mesh.swim.gossip import Gossip
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
@@ -223,6 +219,13 @@ class Swim:
             "frames_rejected": self._codec.frames_rejected,
             "updates_rejected": self._codec.updates_rejected,
         }
+
+    def rejected(self) -> "tuple[int, int, int]":
+        """So far: junk, frames of who is not admitted, words in another member's name."""
+        count, codec = self._counts.get, self._codec
+        junk = codec.frames_rejected + codec.updates_rejected
+        forged = count("claims_forged", 0) + count("frames_of_another_sender", 0)
+        return junk, count("frames_not_admitted", 0), forged
 
     def snapshot(self) -> bytes:
         """What the next process of this member should be given, at most
@@ -510,8 +513,7 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            count = len(self._members.present())
-            self._suspicions.start(member.id, update.by, count, self._now_ms)
+            self._suspicions.start(member.id, update.by, len(self._members.present()), self._now_ms)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
