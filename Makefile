@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench sim chaos engines setup clean help
+.PHONY: demo test check bench bench-mesh sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -25,6 +25,10 @@ bench: ## what a job costs on this machine, beside a peer
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
 
+bench-mesh: ## what the mesh costs and how fast it is, beside memberlist: tables and charts
+	@$(PYTHON) tools/bootstrap.py check
+	@$(RUN)/python -m benchmarks.mesh $(or $(ARGS),--out benchmarks/results/mesh --page docs/explanation/mesh-figures.md)
+
 sim: ## whole meshes in virtual time: SEEDS=200 of them, or HOURS=1 of fresh ones
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python -m gossamer_mesh.testing.sim $(if $(HOURS),--hours $(HOURS),--seeds $(or $(SEEDS),200)) $(ARGS)
@@ -41,7 +45,7 @@ setup: ## everything a developer needs
 	@$(PYTHON) tools/bootstrap.py test
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 clean: ## remove what setup made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

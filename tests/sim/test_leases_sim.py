@@ -29,7 +29,16 @@ def test_rules_hold_and_every_path_is_met() -> None:
         model.run()
         counts.update(model.counts)
     # A model in which nothing goes wrong would prove nothing.
-    met = ("crashes", "pauses", "partitions", "stops", "regranted", "adopted", "given up")
+    met = (
+        "crashes",
+        "pauses",
+        "partitions",
+        "stops",
+        "regranted",
+        "adopted",
+        "given up",
+        "handed_over",
+    )
     told = ("told completed", "told failed", "told gone", "told stale", "told released")
     assert {path: counts[path] for path in (*met, *told, "cancelled") if not counts[path]} == {}
 

@@ -10,9 +10,14 @@ import pytest
 
 from gossamer_mesh.leases import takeover
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.handover import HandOverSender
+from gossamer_mesh.leases.holder import Holder
 from gossamer_mesh.leases.lease import Lease
+from gossamer_mesh.leases.lease_id import LeaseId
+from gossamer_mesh.leases.messages import Inherit
 from gossamer_mesh.leases.mirroring import Row
 from gossamer_mesh.leases.standby import MirrorSender, Standby
+from gossamer_mesh.leases.tombstones import Tombstones
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_takeover import WAYS, TakeOverModel
 
@@ -29,6 +34,7 @@ def test_nothing_waits_for_the_lock_and_every_path_is_met() -> None:
         counts.update(model.counts)
     met = (*WAYS, "inherited", "released", "adopted", "unseen", "told completed", "cancelled")
     assert {path: counts[path] for path in met if path != "stops" and not counts[path]} == {}
+    assert counts["handed_over"] > SEEDS // len(WAYS)
     assert counts["inherited"] > SEEDS  # a loss that finds nothing open would prove nothing
 
 
@@ -72,9 +78,41 @@ def _believe_in_silent_holders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Claimer, "_lose", trusting)
 
 
+def _never_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HandOverSender, "get_timer", lambda self: None)
+    monkeypatch.setattr(HandOverSender, "next_message", lambda self, leases, now_ms: None)
+
+
+def _take_over_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heir does not say that the old claimer agrees, so holders stay with that one."""
+
+    def unheard(self: Holder, sender: str, inherit: Inherit) -> None:
+        receive(self, sender, Inherit(inherit.lease))
+
+    receive = Holder._receive_inherit
+    monkeypatch.setattr(Holder, "_receive_inherit", unheard)
+    monkeypatch.setattr(Holder, "_receive_yield", lambda self, sender, message: None)
+
+
+def _forget_what_was_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holders that have not heard of the heir yet are told that their leases are void."""
+    monkeypatch.setattr(Claimer, "_moved_to", lambda self, lease_id: "")
+    monkeypatch.setattr(Tombstones, "put", _put_no_word(Tombstones.put))
+
+
+def _put_no_word(
+    put: Callable[[Tombstones, LeaseId, str], None],
+) -> Callable[[Tombstones, LeaseId, str], None]:
+    members = ("m0", "m1", "m2", "m3")
+    return lambda self, lease, word: None if word in members else put(self, lease, word)
+
+
 @pytest.mark.parametrize(
     "break_rule",
     [
+        _never_hand_over,
+        _take_over_without_asking,
+        _forget_what_was_handed_over,
         _ignore_the_mirror,
         _tell_no_standby,
         _adopt_without_renewing,

@@ -111,7 +111,8 @@ class LeaseConfig:
         """Leases that a holder runs or keeps an outcome of. Beyond, it offers no credit, so that
         an engine that is down stops the intake instead of filling the memory."""
         self.settled_kept_max = settled_kept_max
-        """Settled leases that a claimer remembers, to answer a repeated outcome."""
+        """Settled leases that a claimer remembers, to answer a repeated outcome; and as many that
+        went to another claimer, to say where."""
         self.outcome_bytes_max = outcome_bytes_max
         """Largest outcome. A larger one is refused by the holder, before it is sent."""
         self.under_way_bytes_max = under_way_bytes_max

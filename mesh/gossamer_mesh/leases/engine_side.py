@@ -42,8 +42,8 @@ class EngineSide:
         self._table = table
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
-        kinds = ("activated", "granted", "regranted", "inherited", "settled", "released", "stale")
-        self._counts = dict.fromkeys(kinds + ("bytes_moved",), 0)
+        kinds = ("activated", "granted", "regranted", "inherited", "handed_over", "settled")
+        self._counts = dict.fromkeys(kinds + ("released", "stale", "bytes_moved"), 0)
 
     # --- answers of the engine
 

@@ -132,7 +132,7 @@ class MirrorSender:
             )
             if self._told.get(key) != told:
                 self._told[key] = told
-                rows.append(_row(one, standing, now_ms))
+                rows.append(row_of(one, now_ms))
                 size_bytes += len(one.receipt)
         quiet = self._sent_ms is not None and now_ms < self._sent_ms + self._config.heartbeat_ms
         if (quiet or self._has_said_all) and not rows and not gone:
@@ -259,13 +259,14 @@ def standing_of(one: "Lease") -> str:
     return TAKEN if one.holder is not None else GIVEN_UP
 
 
-def _row(one: "Lease", standing: str, now_ms: int) -> Row:
+def row_of(one: "Lease", now_ms: int) -> Row:
+    """A lease as an heir needs it."""
     return Row(
         one.id,
         one.topic,
         one.receipt,
         one.holder or "",
-        standing,
+        standing_of(one),
         one.regrants,
         one.lock_ms,
         max(0, one.lock_end_ms - now_ms),

@@ -21,9 +21,10 @@ from gossamer_mesh.leases.messages import (
     Revoke,
     Settled,
     TopicTerms,
+    Yield,
     from_plain,
 )
-from gossamer_mesh.leases.mirroring import AboutMirror, Mirror
+from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Profile
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
@@ -241,7 +242,7 @@ class Process:
 
     def _receive(self, sender: str, message: "Message") -> None:
         now_ms = self.now_ms()
-        if isinstance(message, (Grant, Settled, Revoke, Inherit)):
+        if isinstance(message, (Grant, Settled, Revoke, Inherit, Yield)):
             self.holder.receive_message(sender, message, now_ms)
             return
         group = _group_of(message)
@@ -318,7 +319,9 @@ class Process:
                 world.note(f"n{node.number} {word} {group}")
             seen = [term for id in sorted(said) for one, term in said[id][1] if one == group]
             claimer.elect(elected, max(seen) if seen else 0)
-            claimer.set_members(alive, heirs[1] if elected else heirs[0], self.now_ms())
+            heir = heirs[1] if elected else heirs[0]
+            reaches = engine_of(group) not in self._down
+            claimer.set_members(alive, heir, self.now_ms(), reaches=reaches)
         if not self.swim.own.is_present:
             return
         tags = self._tags()
@@ -448,6 +451,6 @@ class Process:
 
 def _group_of(message: "Message") -> str:
     """The claim group that a holder's message is about."""
-    if isinstance(message, (Offer, Heartbeat, Mirror, AboutMirror)):
+    if isinstance(message, (Offer, Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)):
         return message.group
     return message.lease.group

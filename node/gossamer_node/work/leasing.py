@@ -23,7 +23,7 @@ from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.demand import SAMPLE_MS
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
-from gossamer_mesh.leases.mirroring import AboutMirror, Mirror
+from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine, EngineInfo
@@ -218,8 +218,9 @@ class Leasing:
             self._pump()
 
     async def _run_probe(self, name: str) -> None:
-        """Asks an engine who it is, whenever there is doubt: at the start, when it stopped
-        answering, when this member begins to claim, when another means something else by its name.
+        """Asks an engine who it is, whenever there is doubt: at the start, when it left a poll or a
+        call unanswered, when this member begins to claim, when another means something else by its
+        name.
         """
         engine = self._engines[name]
         said = ""
@@ -296,7 +297,8 @@ class Leasing:
                     self._doubts[name].set()
                 claimer.elect(elected, electing.term_seen_max(members, group))
                 then = None if heir is None else heir.standby if elected else heir.claimer
-                claimer.set_members(alive, then, now_ms())
+                reaches = name in self._infos and name not in self._down
+                claimer.set_members(alive, then, now_ms(), reaches=reaches)
         self._elections = elections
         self._groups = {
             group
@@ -455,15 +457,21 @@ class Leasing:
         name = electing.engine_of(claimer.group)
         engine = self._engines[name]
         async with self._limits[name]:
+            is_answer = True
             if isinstance(work, Extend):
                 ours = await settling.extend(engine, work)
+                is_answer = ours is not None
                 claimer.handle_extended(work, ours, now_ms())
-            elif isinstance(work, Report):
-                answer = await settling.report(engine, work)
+            elif isinstance(work, (Report, Release)):
+                if isinstance(work, Report):
+                    answer = await settling.report(engine, work)
+                else:
+                    answer = await settling.release(engine, work)
+                is_answer = answer.word is not None
                 claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
-            elif isinstance(work, Release):
-                answer = await settling.release(engine, work)
-                claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
+        if not is_answer:
+            # Who polls no more, or has no slot free to poll for, notices by nothing else.
+            self._doubts[name].set()
         self._pump()
 
     def prolong(self, lease: wire.LeaseId, lock_ms: int) -> bool:
@@ -530,13 +538,11 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
-        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit)):
+        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit, wire.Yield)):
             self._holder.receive_message(sender, message, now_ms())
             return
-        if isinstance(message, (wire.Offer, wire.Heartbeat, Mirror, AboutMirror)):
-            group = message.group
-        else:
-            group = message.lease.group
+        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
+        group = message.group if isinstance(message, about_group) else message.lease.group
         if (
             group not in self._claimers
             and electing.engine_of(group) in self._engines
@@ -545,6 +551,8 @@ class Leasing:
             self._add_claimer(group)  # of a part that was given to us before we have heard of it
         if group in self._claimers:
             self._claimers[group].receive_message(sender, message, now_ms())
+            if isinstance(message, TakenOver):
+                log.warning("handed over", group=group, leases=len(message.leases), member=sender)
 
     # --- what a person sees
 
