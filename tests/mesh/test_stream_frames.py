@@ -5,6 +5,7 @@ import socket
 
 import pytest
 import trio
+from tests.conftest import NOT_RUN
 from tests.mesh.mesh_fixture import config_of, count_of, meshes, until
 from trio.socket import SocketType
 
@@ -66,7 +67,7 @@ async def test_both_ends_of_a_link_bound_the_pauses_of_tcp() -> None:
         try:
             assert not is_pause_bounded(listener.socket)
         except OSError:
-            pytest.skip("this kernel has no bound to set")
+            pytest.skip(f"{NOT_RUN}this kernel has no bound to set")
         links: list[Link | None] = []
 
         async def accept() -> None:
