@@ -333,6 +333,7 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "regranted": 0,
         "inherited": 0,
         "handed_over": 0,
+        "reclaimed": 0,
         "settled": 0,
         "released": 1,
         "stale": 0,

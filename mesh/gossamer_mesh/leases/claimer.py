@@ -142,6 +142,8 @@ class Claimer(Inheriting):
         )
         new.priority = priority
         new.renew_at_ms = lock_end_ms - lock_ms + lock_ms // self._config.renew_fraction
+        if terms is not None:
+            new.lock_ms = max(lock_ms, terms.lock_ms)  # the first lock may be a shorter one
         self._counts["activated"] += 1
         self._counts["bytes_moved"] += len(payload)
         older = self._table.get(key)
@@ -210,6 +212,7 @@ class Claimer(Inheriting):
         """
         self._alive.discard(member_id)
         self._lose_all([member_id], now_ms)
+        self._search(member_id, now_ms)
         self._take_over(self._standby.take(member_id), now_ms)
 
     # --- time
@@ -358,6 +361,10 @@ class Claimer(Inheriting):
         self._table.assign(one, None)
         one.reason = f"{one.regrants + 1} nodes in a row were lost while they had this job"
         self._report(one)
+
+    def _session_of(self, member_id: str) -> "int | None":
+        view = self._holders.get(member_id)
+        return None if view is None else view.session
 
     def _terms(self, topic: str) -> "TopicTerms | None":
         return granting.terms_of(self._holders, topic, self._config)

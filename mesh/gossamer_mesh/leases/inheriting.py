@@ -2,22 +2,25 @@
 
 A claimer's heir has a picture of its table (`standby`) and takes its leases over when it is gone
 (`takeover`), or when it says that it cannot reach the engine any more (`handover`). What no picture
-shows, the holders name. Who answers for a lease is theirs to say.
+shows, the holders name. Who answers for a lease is theirs to say. What nobody knows of, the engine
+tells (`reclaiming`).
 """
 
 from gossamer_mesh.leases import takeover
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.engine_side import EngineSide
 from gossamer_mesh.leases.handover import HandOverSender
+from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import Inherit, Inherited, LeaseId
 from gossamer_mesh.leases.mirroring import HandOver, Mirror, MirrorAsk, TakenOver
+from gossamer_mesh.leases.reclaiming import Look, Searches
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.table import LeaseTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gossamer_mesh.leases.lease import Lease
     from gossamer_mesh.leases.mirroring import AboutMirror, Row
+    from gossamer_mesh.leases.reclaiming import Locked
     from gossamer_mesh.leases.standby import Orphan
 
     Passing = Mirror | AboutMirror | HandOver | TakenOver
@@ -43,6 +46,8 @@ class Inheriting(EngineSide):
         self._mirror = mirror
         self._standby = Standby(group, config)
         self._hand_over = HandOverSender(group, session, config)
+        self._searches = Searches(config)
+        self._looks: list[Look] = []
         self._alive: set[str] = {member_id}
         self._reaches = True
 
@@ -78,6 +83,8 @@ class Inheriting(EngineSide):
         if sender == self._member_id:
             return
         if isinstance(message, Mirror):
+            if self._standby.session_of(sender) not in (None, message.session):
+                self._search(sender, now_ms)
             ask, orphans = self._standby.receive(sender, message, now_ms)
             if ask is not None:
                 self._send(sender, ask)
@@ -122,11 +129,45 @@ class Inheriting(EngineSide):
         offered = self._hand_over.next_message(self._table.leases, now_ms)
         if offered is not None and self._hand_over.heir is not None:
             self._send(self._hand_over.heir, offered)
+        self._looks += self._searches.due(now_ms)
 
     def _say_next_at_ms(self) -> "list[int | None]":
         """When there is something to tell the heir."""
         waits = self._hand_over.get_timer() if self._table.leases else None
-        return [self._mirror.get_timer(), waits]
+        return [self._mirror.get_timer(), waits, self._searches.get_timer()]
+
+    # --- what nobody knows of
+
+    def looks(self) -> list[Look]:
+        """Questions to the engine, in order; taken once."""
+        looks, self._looks = self._looks, []
+        return looks
+
+    def handle_locked(self, look: Look, locked: "list[Locked] | None", now_ms: int) -> None:
+        """Ends a `Look`: what is locked for that claimer. None: the engine did not answer."""
+        if locked is None:
+            self._searches.take_no_answer(look, now_ms)
+            return
+        known = {row[0] for row in locked if self._table.get(row[0]) is not None}
+        is_gone = look.claimer not in self._alive
+        if not is_gone:
+            is_gone = self._session_of(look.claimer) not in (None, look.session)
+        for key, topic, receipt in self._searches.take_answer(look, locked, known, is_gone, now_ms):
+            end_ms = now_ms + self._config.poll_ms_max
+            one = Lease(self._next_id(key), topic, receipt, b"", 0, end_ms, "regrant", now_ms)
+            self._counts["reclaimed"] += 1
+            self._table.put(one)
+            self._release(one, "the engine gave it to a claimer that was lost", now_ms)
+
+    def handle_cannot_tell(self, look: Look) -> None:
+        """Ends a `Look` at an engine that is not to be asked this."""
+        self._searches.end(look)
+
+    def _search(self, member_id: str, now_ms: int) -> None:
+        """A claimer of whose table we have a picture is gone."""
+        session = self._standby.session_of(member_id)
+        if session is not None:
+            self._searches.begin(member_id, session, True, now_ms)
 
     # --- leases that come
 
@@ -185,10 +226,13 @@ class Inheriting(EngineSide):
         )
         self._enter_inherited(one, sender)
         self._accept(one, now_ms)
+        if lease_id.claimer not in self._alive:
+            self._searches.begin(lease_id.claimer, lease_id.session, False, now_ms)
 
     def _enter_inherited(self, one: "Lease", holder: "str | None") -> None:
         self._counts["inherited"] += 1
         one.activation = self._next_id(one.id.key).counter
+        self._searches.note(one.id.key)
         self._table.put(one)
         self._table.assign(one, holder)
 
@@ -224,6 +268,9 @@ class Inheriting(EngineSide):
         raise NotImplementedError
 
     def _take_outcome(self, one: "Lease", outcome: bytes, now_ms: int) -> None:
+        raise NotImplementedError
+
+    def _session_of(self, member_id: str) -> "int | None":
         raise NotImplementedError
 
     def _next_id(self, key: str) -> LeaseId:

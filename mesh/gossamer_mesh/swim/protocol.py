@@ -19,7 +19,8 @@ is any clock that never goes back, in whole milliseconds; equal inputs give equa
 4. A death that another saw is believed once we ourselves have known of the suspicion for the least
    time that its subject has to object. Until then it is a suspicion here: so the dead of the other
    side of a partition, and those of a member that heard nobody for a while, are asked first.
-5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself.
+5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself; so
+   does who holds a claim of it other than ours with the same incarnation.
 6. What a member says of itself counts only with its signature. A verdict answers one claim: it
    counts only with who holds that claim, so nobody but the member itself moves its incarnation.
 
@@ -31,6 +32,7 @@ from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim import snapshot as snapshots
+from gossamer_mesh.swim.asking import Asking
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
@@ -125,13 +127,19 @@ class Swim:
         self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions(config)
-        self._asked_at_ms: dict[str, int] = {}
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
         self._sequence = rng.bits()
         self._outbox = Outbox(node_id, config, codec, self._members, self._broadcasts)
         self._counts: dict[str, int] = {}
+        self._asking = Asking(
+            config=config,
+            codec=codec,
+            outbox=self._outbox,
+            next_sequence=self._next_sequence,
+            count=self._count,
+        )
         self._prober = Prober(
             node_id=node_id,
             config=config,
@@ -443,7 +451,9 @@ class Swim:
             update.incarnation, update.state, known.incarnation, known.state
         ):
             if update.state == ALIVE and not known.is_present:
-                self._ask_whether_alive(known)
+                self._asking.whether_alive(known, self._now_ms)
+            elif update.state == ALIVE and update.incarnation == known.incarnation:
+                self._asking.which_claim(known, update, self._now_ms)
             elif update.state == SUSPECT and update.incarnation == known.incarnation:
                 self._confirm(update)
             return
@@ -518,7 +528,7 @@ class Swim:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
             self._prober.add(member.id)
-            self._asked_at_ms.pop(member.id, None)
+            self._asking.forget(member.id)
             if known is not None and known.state == DEAD:
                 self._sync.hurry(member.id, self._now_ms)
         if hand_on:
@@ -546,19 +556,10 @@ class Swim:
         self._count("suspected" if state == SUSPECT else "declared_dead")
         self._enter(known, verdict, hand_on=True)
 
-    def _ask_whether_alive(self, member: Member) -> None:
-        """Someone holds alive whom we hold gone: the ping carries our verdict, for objection."""
-        asked_ms = self._asked_at_ms.get(member.id)
-        if asked_ms is None or self._now_ms - asked_ms >= self._config.probe_interval_ms:
-            self._asked_at_ms[member.id] = self._now_ms
-            self._outbox.send(
-                PING, member.address, member.id, self._next_sequence(), target=member.id
-            )
-
     def _forget_surplus(self) -> None:
         before_ms = self._now_ms - self._config.tombstone_ms
         for id in self._members.forget_surplus(before_ms, self._config.gone_max):
-            self._asked_at_ms.pop(id, None)
+            self._asking.forget(id)
 
     # What time brings.
 

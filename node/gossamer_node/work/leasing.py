@@ -30,7 +30,7 @@ from gossamer_node.engines.port import Engine, EngineInfo
 from gossamer_node.errors import EngineError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling, showing
-from gossamer_node.work.claiming import ClaimLoop, now_ms
+from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.signals import Signals, signals_told
@@ -40,10 +40,6 @@ log = logs.get("leasing")
 
 PAYLOAD_BYTES_MAX = 64 * 2**20
 """Payload that this node holds at once; its holder offers no credit beyond."""
-
-ENGINE_CALLS_MAX = 8
-"""Calls at one engine at once, beside the polls. More gained nothing on either Camunda, and each
-connection costs the HTTP pool a look for every request (at 32 that was a third of a claimer)."""
 
 PROBE_MS_MIN, PROBE_MS_MAX = 250, 5_000
 """Pauses between questions to an engine that does not answer; they double."""
@@ -87,7 +83,8 @@ class Leasing:
         self._signals = Signals()
         self._groups: set[str] = set()
         self._served: set[str] = set()
-        self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
+        self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
+        self._renewals = {name: trio.CapacityLimiter(settling.RENEWALS_MAX) for name in engines}
         self._infos: dict[str, EngineInfo] = {}
         self._unreadable: set[str] = set()
         self._down: set[str] = set()
@@ -110,7 +107,7 @@ class Leasing:
         loop = self._loops[group] = ClaimLoop(
             self._engines[name],
             self._claimers[group],
-            f"gossamer-{self._mesh.node_id[:8]}-{self._session:x}-{group.rpartition('/')[2]}",
+            worker_id(self._mesh.node_id, self._session, group),
             partial(self._take, group),
             partial(self._set_reachable, name),
         )
@@ -456,7 +453,8 @@ class Leasing:
     async def _work_at_engine(self, claimer: Claimer, work: EngineWork) -> None:
         name = electing.engine_of(claimer.group)
         engine = self._engines[name]
-        async with self._limits[name]:
+        limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
+        async with limit:
             is_answer = True
             if isinstance(work, Extend):
                 ours = await settling.extend(engine, work)
@@ -523,6 +521,10 @@ class Leasing:
             for work in claimer.events():
                 started = True
                 self._nursery.start_soon(self._work_at_engine, claimer, work)
+            for look in claimer.looks():
+                locker = worker_id(look.claimer, look.session, claimer.group)
+                engine = self._engines[electing.engine_of(claimer.group)]
+                self._nursery.start_soon(settling.look, engine, claimer, look, locker, self._pump)
         for event in self._holder.events():
             started = True
             if isinstance(event, Run):
