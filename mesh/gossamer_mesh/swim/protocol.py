@@ -466,7 +466,8 @@ class Swim:
         if not self._is_admitted(update.id):
             self._count("claims_not_admitted")
             return
-        if not self._is_proved(update):
+        if not self._codec.is_proved(update):
+            self._count("claims_forged")
             return
         self._enter(known, update, hand_on=hand_on)
         if is_death:
@@ -501,12 +502,6 @@ class Swim:
             self._prober.stop()
             self._outbox.clear()
             self._tell(IdentityTaken((update.profile.host, update.profile.port)))
-
-    def _is_proved(self, update: Update) -> bool:
-        if self._codec.is_proved(update):
-            return True
-        self._count("claims_forged")
-        return False
 
     def _is_admitted(self, id: str) -> bool:
         return self._admits is None or self._admits(id)
