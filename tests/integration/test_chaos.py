@@ -23,7 +23,7 @@ from gossamer_node.local_engines.progress import silent
 
 pytestmark = pytest.mark.processes
 
-JOBS = 300
+JOBS = 200
 NODES = 4
 
 CROWD = 30

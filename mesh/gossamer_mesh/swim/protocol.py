@@ -47,11 +47,7 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.events import (
-    IdentityTaken,
-    JoinUnanswered,
-    LeaveDone,
-)
+from gossamer_mesh.swim.events import IdentityTaken, JoinUnanswered, LeaveDone
 from gossamer_mesh.swim.gossip import Gossip
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
@@ -231,6 +227,13 @@ class Swim:
             "frames_rejected": self._codec.frames_rejected,
             "updates_rejected": self._codec.updates_rejected,
         }
+
+    def rejected(self) -> "tuple[int, int, int]":
+        """So far: junk, frames of who is not admitted, words in another member's name."""
+        count, codec = self._counts.get, self._codec
+        junk = codec.frames_rejected + codec.updates_rejected
+        forged = count("claims_forged", 0) + count("frames_of_another_sender", 0)
+        return junk, count("frames_not_admitted", 0), forged
 
     def snapshot(self) -> bytes:
         """What the next process of this member should be given, at most
@@ -463,7 +466,8 @@ class Swim:
         if not self._is_admitted(update.id):
             self._count("claims_not_admitted")
             return
-        if not self._is_proved(update):
+        if not self._codec.is_proved(update):
+            self._count("claims_forged")
             return
         self._enter(known, update, hand_on=hand_on)
         if is_death:
@@ -499,12 +503,6 @@ class Swim:
             self._outbox.clear()
             self._tell(IdentityTaken((update.profile.host, update.profile.port)))
 
-    def _is_proved(self, update: Update) -> bool:
-        if self._codec.is_proved(update):
-            return True
-        self._count("claims_forged")
-        return False
-
     def _is_admitted(self, id: str) -> bool:
         return self._admits is None or self._admits(id)
 
@@ -520,8 +518,7 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            count = len(self._members.present())
-            self._suspicions.start(member.id, update.by, count, self._now_ms)
+            self._suspicions.start(member.id, update.by, len(self._members.present()), self._now_ms)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
