@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 NODES = 3
-LOCK_MS = 4_000
+LOCK_MS = 9_000
 RENEWALS = 4
 """Each comes a third of the lock after the one before: so many last longer than the lock."""
 
