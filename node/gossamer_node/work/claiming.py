@@ -1,6 +1,6 @@
 """How a claimer keeps itself supplied from its engine: long polls, paid for with credits.
 
-`lanes` says which polls to start; here they run. Rules:
+`leases.lanes` says which polls to start; here they run. Rules:
 
 1. A poll is never cancelled half way: a loop that is told to stop ends when its polls have.
 2. A poll waits no longer than this member has claimed: while a mesh starts, and the claim passes
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import trio
 
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.lanes import Lanes, Poll
 from gossamer_node import logs
-from gossamer_node.engines.port import Capability, Engine, TopicRequest
+from gossamer_node.engines.port import WAIT_MS_MAX, Capability, Engine, TopicRequest
 from gossamer_node.errors import EngineError, EngineUnavailable
 from gossamer_node.jobs import Job
-from gossamer_node.work.lanes import Lanes, Poll
 
 log = logs.get("claiming")
 
@@ -83,7 +83,7 @@ class ClaimLoop:
         self._worker_id = worker_id
         self._take = take
         self._set_reachable = set_reachable
-        self._lanes = Lanes(engine.topics_per_activation_max)
+        self._lanes = Lanes(engine.topics_per_activation_max, WAIT_MS_MAX)
         self._failed_polls = 0
         self._elected_ms: int | None = None
         self._changed = trio.Event()
