@@ -58,6 +58,17 @@ def regrant_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Claimer, "_lose", forgetful)
 
 
+def losses_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A job that killed its claimer is counted from none by the next."""
+    enter = Claimer._enter
+
+    def fresh(self: Claimer, one: Lease, now_ms: int) -> None:
+        one.regrants = 0
+        enter(self, one, now_ms)
+
+    patch.setattr(Claimer, "_enter", fresh)
+
+
 def tombstones(patch: pytest.MonkeyPatch) -> None:
     """A repeated outcome is no longer known."""
     patch.setattr(Tombstones, "put", lambda self, lease, result: None)
