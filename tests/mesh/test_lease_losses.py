@@ -5,10 +5,10 @@ import pytest
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.losses import Losses
-from gossamer_mesh.leases.messages import HandBack, Inherited, LeaseId
+from gossamer_mesh.leases.messages import Accept, HandBack, Inherited, LeaseId
 from gossamer_mesh.leases.mirroring import FREE, TAKEN, Mirror, MirrorEnd, Row
 from gossamer_mesh.leases.reclaiming import Look
-from gossamer_mesh.leases.work import Release, Report
+from gossamer_mesh.leases.work import Extend, Release, Report
 from gossamer_mesh.testing.lease_bench import CONFIG, LOCK_MS, ClaimerBench
 
 DEAD = "dead"
@@ -138,6 +138,27 @@ def test_the_heir_of_the_heir_is_told_when_the_job_is_nowhere() -> None:
     assert 0 < remaining_ms < KEPT_MS
 
 
+def test_the_heir_is_told_of_what_another_claimer_that_is_gone_remembered() -> None:
+    bench = heir(row(remaining_ms=0), losses=[("j2", 2, 5_000)], dies=False)
+    assert losses_told(bench) == []
+    bench.claimer.handle_member_lost(DEAD, bench.now_ms)
+    assert losses_told(bench) == [("j1", 1, KEPT_MS - 25), ("j2", 2, 4_950)]
+
+
+def test_a_lost_job_that_the_engine_takes_away_keeps_its_count() -> None:
+    bench = ClaimerBench()
+    for who in ("h1", "h2"):
+        bench.join(who, 1)
+    bench.activate("j1")
+    (to, lease) = bench.grant()
+    bench.tell(to, Accept(lease))
+    bench.claimer.handle_member_lost(to, bench.now_ms)
+    bench.wait(LOCK_MS // CONFIG.renew_fraction, "h1", "h2")
+    bench.claimer.handle_extended(bench.work(Extend), False, bench.now_ms)
+    assert bench.claimer.leases() == []
+    assert bench.claimer.losses_of("j1", bench.now_ms) == 1
+
+
 def test_an_heir_that_was_told_counts_on() -> None:
     for dies in (True, False):  # one that lives and claims no more may have released it
         bench = heir(losses=[("j1", 2, 5_000)], dies=dies)
@@ -221,9 +242,30 @@ def test_losses_are_bounded_and_the_first_to_end_makes_room(count: int) -> None:
 
 def test_of_two_counts_the_higher_holds_and_what_is_forgotten_is_none() -> None:
     losses = Losses(CONFIG)
-    losses.keep("a", 2, 100)
-    losses.keep("a", 1, 900)
-    assert (losses.get("a", 99), losses.get("a", 100)) == (2, 0)
+    losses.keep("a", 2, 100, 0)
+    losses.keep("a", 1, 900, 99)
+    assert (losses.get("a", 899), losses.get("a", 900)) == (2, 0)
     losses.forget("a")
     losses.forget("a")
     assert losses.get("a", 0) == 0
+
+
+def test_a_count_that_has_ended_does_not_hide_a_new_one() -> None:
+    losses = Losses(CONFIG)
+    losses.keep("a", 2, 100, 0)
+    losses.keep("a", 1, 900, 100)
+    assert (losses.get("a", 100), losses.remaining_ms("a", 100)) == (1, 800)
+    ours = Losses(CONFIG)
+    ours.add(losses, 899)
+    assert (ours.get("a", 899), ours.remaining_ms("a", 899)) == (1, 1)
+    ours.forget("a")
+    ours.add(losses, 900)
+    assert ours.keys() == []
+
+
+def test_what_has_ended_makes_room_for_what_an_heir_is_told() -> None:
+    full = [(f"old{number}", 1, 5_000) for number in range(CONFIG.losses_kept_max)]
+    bench = heir(losses=full, dies=False)
+    bench.now_ms += 5_000
+    bench.tell(DEAD, Mirror("e/a", 9, 1, 1, [], [], [("j1", 1, KEPT_MS)]))
+    assert bench.claimer.losses_of("j1", bench.now_ms) == 1

@@ -212,7 +212,7 @@ def test_pictures_are_bounded_and_forgotten() -> None:
     assert standby.keys()[0] == "j1"
     standby.receive_end("x1", MirrorEnd("e/a", 1, 1))
     assert standby.keys()[0] == "j2"
-    assert standby.take("never heard of") == []
+    assert standby.take("never heard of", 0) == []
 
 
 # --- the take-over

@@ -129,7 +129,7 @@ def topics_confused(patch: pytest.MonkeyPatch) -> None:
 
 def mirror_ignored(patch: pytest.MonkeyPatch) -> None:
     """The heir does nothing with what it knows."""
-    patch.setattr(Standby, "take", lambda self, member_id: [])
+    patch.setattr(Standby, "take", lambda self, member_id, now_ms: [])
 
 
 def mirror_silent(patch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ Rules:
    lease out, or when it is silent. Its leases are granted again at once, at most `regrants_max`
    times for one job until the engine has counted a failure; then the claimer gives up and reports
    one itself. What goes back to the engine takes its count along (`losses`). Where nobody else can
-   take a lease, a holder that speaks again goes on with it. What a holder still runs
-   although another has it by now is revoked when its heartbeat names it. A holder that speaks but
-   has had a job for longer than its service takes (`held_ms_max`) is stuck: revoked, then lost.
+   take a lease, a holder that speaks again goes on with it. What a holder still runs although
+   another has it by now is revoked when its heartbeat names it. A holder that speaks but has had a
+   job for longer than its service takes (`held_ms_max`) is stuck: revoked, then lost.
 4. A claimer that is no longer elected keeps its leases until they settle, as long as it reaches
    the engine: to hand them over would cost messages and gain nothing. If it does not, whoever
    claims then, its heir, gets them (`handover`).
@@ -155,8 +155,7 @@ class Claimer(Inheriting):
             return
         new.regrants = self.losses_of(key, now_ms)
         if older is not None:
-            lost = 1 if older.state == states.WAITING and older.holder is not None else 0
-            new.regrants = max(new.regrants, older.regrants + lost)
+            new.regrants = max(new.regrants, older.losses())
             if older.holder is not None:
                 self._send(older.holder, Revoke(older.id, "the engine gave the job out anew"))
             self._table.forget(older, "the engine gave the job out anew")
@@ -217,7 +216,7 @@ class Claimer(Inheriting):
         self._alive.discard(member_id)
         self._lose_all([member_id], now_ms)
         self._search(member_id, now_ms)
-        self._take_over(self._standby.take(member_id), now_ms)
+        self._take_over(self._standby.take(member_id, now_ms), now_ms)
 
     # --- time
 

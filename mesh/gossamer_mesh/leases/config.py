@@ -120,7 +120,7 @@ class LeaseConfig:
         self.losses_kept_max = losses_kept_max
         """Jobs that went back to the engine after their holder was lost, and whose count goes on
         when they are activated again: what a few nodes ran that died at the same time. 256 of them
-        are 16 kB in the mirror's first message."""
+        are 12 kB in the mirror's first message."""
         self.losses_kept_ms = losses_kept_ms
         """How long that is remembered. What is released comes back at once, unless the engine has a
         backlog or the mesh no room: ten minutes, twenty of the usual locks."""

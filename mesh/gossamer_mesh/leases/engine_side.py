@@ -17,13 +17,13 @@ Calls are events (`Extend`, `Report`, `Release`); their ends come back through `
 
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.lease import Lease
-from gossamer_mesh.leases.losses import Losses
 from gossamer_mesh.leases.messages import Revoke, Settled
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.config import LeaseConfig
+    from gossamer_mesh.leases.losses import Losses
     from gossamer_mesh.leases.messages import Message, TopicTerms
     from gossamer_mesh.leases.table import LeaseTable
 
@@ -35,13 +35,16 @@ class EngineSide:
         group: the claim group.
         config: bounds and intervals.
         table: the leases.
+        losses: of jobs that are at the engine.
     """
 
-    def __init__(self, group: str, config: "LeaseConfig", table: "LeaseTable") -> None:
+    def __init__(
+        self, group: str, config: "LeaseConfig", table: "LeaseTable", losses: "Losses"
+    ) -> None:
         self.group = group
         self._config = config
         self._table = table
-        self._losses = Losses(config)
+        self._losses = losses
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
         kinds = ("activated", "granted", "regranted", "inherited", "handed_over", "settled")
@@ -76,6 +79,8 @@ class EngineSide:
         if ours is False and one.state not in (states.REPORTING, states.RELEASING):
             if one.holder is not None:
                 self._send(one.holder, Revoke(one.id, "the engine took the job away"))
+            if one.losses():
+                self._losses.note(one.id.key, one.losses(), now_ms)
             self._table.forget(one, "the engine took the job away")
             return
         self._table.arm(one)

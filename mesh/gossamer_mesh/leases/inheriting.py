@@ -12,6 +12,7 @@ from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.engine_side import EngineSide
 from gossamer_mesh.leases.handover import HandOverSender
 from gossamer_mesh.leases.lease import Lease
+from gossamer_mesh.leases.losses import Losses
 from gossamer_mesh.leases.messages import Inherit, Inherited, LeaseId
 from gossamer_mesh.leases.mirroring import HandOver, Mirror, MirrorAsk, TakenOver
 from gossamer_mesh.leases.reclaiming import Look, Searches
@@ -40,12 +41,13 @@ class Inheriting(EngineSide):
 
     def __init__(self, group: str, member_id: str, session: int, config: LeaseConfig) -> None:
         mirror = MirrorSender(group, session, config)
-        super().__init__(group, config, LeaseTable(config, mirror))
+        losses = Losses(config, mirror)
+        super().__init__(group, config, LeaseTable(config, mirror), losses)
         self.elected = False
         self._member_id = member_id
         self._session = session
         self._mirror = mirror
-        self._standby = Standby(group, config, self._losses)
+        self._standby = Standby(group, config, losses)
         self._hand_over = HandOverSender(group, session, config)
         self._searches = Searches(config)
         self._looks: list[Look] = []
@@ -79,7 +81,10 @@ class Inheriting(EngineSide):
         return self._standby.leases()
 
     def losses_of(self, key: str, now_ms: int) -> int:
-        """How often a job's holder was lost before it went back to the engine, as known here."""
+        """How often a job's node was lost before the job went back to the engine, as known here.
+
+        Not of a job that is in this claimer's table: there its lease counts.
+        """
         return max(self._losses.get(key, now_ms), self._standby.losses_of(key, now_ms))
 
     # --- what other claimers say
@@ -137,6 +142,7 @@ class Inheriting(EngineSide):
         self._looks += self._searches.due(now_ms)
 
     def _mirror_keys(self) -> list[str]:
+        """Jobs of which the heir is to know something."""
         return list(self._table.leases) + self._losses.keys()
 
     def _say_next_at_ms(self) -> "list[int | None]":
@@ -206,7 +212,6 @@ class Inheriting(EngineSide):
         if ours is not None and ours.id != row.lease and ours.state == states.RELEASING:
             # Released here, and then it was the other's: what that one saw counts on.
             ours.regrants = self._note_losses(row, ours.regrants, now_ms)
-            self._mirror.note(ours.id.key)
         known = ours or self._table.settled.get(row.lease)
         if known is not None:
             return
@@ -230,7 +235,10 @@ class Inheriting(EngineSide):
             self._give_up(one, now_ms)
 
     def _note_losses(self, row: "Row", known: int, now_ms: int) -> int:
-        """Remembers what a row says of a job that is at the engine by now."""
+        """Remembers what a row says of a job that is at the engine by now; returns the count.
+
+        There is no lease to give up: at the limit, the next activation is granted once more.
+        """
         count = min(takeover.losses_of(row, known, self._alive), self._config.regrants_max)
         if count:
             self._losses.note(row.lease.key, count, now_ms)

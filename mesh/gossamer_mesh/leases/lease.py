@@ -179,6 +179,10 @@ class Lease:
         self.tries = 0
         self.successor: Lease | None = None
 
+    def losses(self) -> int:
+        """How often its node was lost, counting the last when nobody else has the lease yet."""
+        return self.regrants + (1 if self.state == WAITING and self.holder is not None else 0)
+
     def may(self, step: str) -> bool:
         """Whether the table allows this step now."""
         return (self.state, step) in TRANSITIONS

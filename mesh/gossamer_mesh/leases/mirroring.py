@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.lease_id import LeaseId
 
     Loss = tuple[str, int, int]
+    """A job that is at the engine: key, how often its node was lost, kept for so many ms more."""
 
 ROWS_MAX = 512
 """Leases that one message may name."""
@@ -93,8 +94,8 @@ class Mirror:
         sequence: within the run, from 0: a message that is not the next shows a gap.
         rows: leases that are new or have changed.
         gone: keys of leases that have left the table.
-        losses: jobs that went back to the engine after nodes that had them were lost: key, how
-            often, and for how many milliseconds more that is to be remembered. Not in the table.
+        losses: of jobs that went back to the engine after their nodes were lost: the count, in
+            place of a row.
     """
 
     __slots__ = ("gone", "group", "losses", "rows", "run", "sequence", "session")

@@ -22,6 +22,7 @@ from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases import takeover
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.lease_id import in_order
+from gossamer_mesh.leases.losses import Losses
 from gossamer_mesh.leases.messages import HOLDINGS_MAX
 from gossamer_mesh.leases.mirroring import (
     FREE,
@@ -39,13 +40,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.lease import Lease
     from gossamer_mesh.leases.lease_id import LeaseId
-    from gossamer_mesh.leases.losses import Losses
     from gossamer_mesh.leases.mirroring import AboutMirror, Loss
 
     Orphan = tuple[Row, int, int]
     """A row, the end of its lock, and when its claimer was heard last."""
 
     Told = tuple[int, str | None, str, int, int, int, int]
+    """Of a lease, what makes a new row when it changes."""
 
 MIRRORS_MAX = 4
 """Claimers of one group that a member mirrors at once. Two is usual while a claim passes on."""
@@ -180,13 +181,13 @@ class _Picture:
 
     __slots__ = ("heard_ms", "losses", "next_sequence", "rows", "run", "session")
 
-    def __init__(self, session: int, run: int, now_ms: int) -> None:
+    def __init__(self, session: int, run: int, config: LeaseConfig, now_ms: int) -> None:
         self.session = session
         self.run = run
         self.next_sequence = 0
         self.heard_ms = now_ms
         self.rows: dict[str, tuple[Row, int]] = {}  # by key: with the end of the lock
-        self.losses: dict[str, tuple[int, int]] = {}  # by key: how often, until when
+        self.losses = Losses(config)
 
 
 class Standby:
@@ -195,7 +196,7 @@ class Standby:
     Args:
         group: the claim group.
         config: bounds and intervals.
-        losses: gets what a claimer that is gone remembered.
+        losses: this member's own; gets what a claimer that is gone remembered.
     """
 
     def __init__(self, group: str, config: LeaseConfig, losses: "Losses") -> None:
@@ -216,10 +217,11 @@ class Standby:
         orphans: list[Orphan] = []
         picture = self._pictures.get(sender)
         if picture is not None and picture.session != message.session:
-            orphans = self.take(sender)
+            orphans = self.take(sender, now_ms)
             picture = None
         if message.sequence == 0 and (picture is None or message.run > picture.run):
-            picture = self._pictures[sender] = _Picture(message.session, message.run, now_ms)
+            picture = _Picture(message.session, message.run, self._config, now_ms)
+            self._pictures[sender] = picture
             self._make_room(sender)
         if picture is None or message.run > picture.run:
             return self._ask(sender, message, now_ms), orphans
@@ -231,17 +233,16 @@ class Standby:
         picture.heard_ms = now_ms
         for key in message.gone:
             picture.rows.pop(key, None)
-            picture.losses.pop(key, None)
+            picture.losses.forget(key)
             self._losses.forget(key)
         for key, count, remaining_ms in message.losses:
             picture.rows.pop(key, None)
-            if key in picture.losses or len(picture.losses) < self._config.losses_kept_max:
-                end_ms = now_ms + min(remaining_ms, self._config.losses_kept_ms)
-                picture.losses[key] = (count, end_ms)
+            end_ms = now_ms + min(remaining_ms, self._config.losses_kept_ms)
+            picture.losses.keep(key, min(count, self._config.regrants_max), end_ms, now_ms)
         for row in message.rows:
             if row.lease.group == self._group and len(picture.rows) < HOLDINGS_MAX:
                 picture.rows[row.lease.key] = (row, now_ms + row.remaining_ms)
-                picture.losses.pop(row.lease.key, None)
+                picture.losses.forget(row.lease.key)
         return None, orphans
 
     def receive_end(self, sender: str, message: "AboutMirror") -> None:
@@ -250,15 +251,13 @@ class Standby:
         if picture is not None and picture.session == message.session:
             del self._pictures[sender]
 
-    def take(self, member_id: str) -> "list[Orphan]":
-        """What is known of a claimer that is gone, by key; taken once."""
+    def take(self, member_id: str, now_ms: int) -> "list[Orphan]":
+        """What is known of a claimer that is gone, by key; taken once. Its losses are ours now."""
         picture = self._pictures.pop(member_id, None)
         self._asked_ms.pop(member_id, None)
         if picture is None:
             return []
-        for key in sorted(picture.losses):
-            count, end_ms = picture.losses[key]
-            self._losses.keep(key, min(count, self._config.regrants_max), end_ms)
+        self._losses.add(picture.losses, now_ms)
         return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
 
     def session_of(self, member_id: str) -> "int | None":
@@ -271,19 +270,17 @@ class Standby:
         return sorted({key for one in self._pictures.values() for key in one.rows})
 
     def losses_of(self, key: str, now_ms: int) -> int:
-        """How often the nodes that had a job were lost, which its claimers have no more."""
+        """How often a job's node was lost, as other claimers say that gave it back, or will."""
         most = 0
         for picture in self._pictures.values():
-            count, end_ms = picture.losses.get(key, (0, 0))
-            if now_ms < end_ms:
-                most = max(most, count)
+            most = max(most, picture.losses.get(key, now_ms))
             known = picture.rows.get(key)
             if known is not None and known[0].standing == FREE:
                 most = max(most, takeover.losses_of(known[0], 0, set()))
         return min(most, self._config.regrants_max)
 
     def leases(self) -> "list[LeaseId]":
-        """Leases of others that are mirrored here."""
+        """Leases of others that are mirrored here, in order."""
         rows = [row[0] for one in self._pictures.values() for row in one.rows.values()]
         return in_order([row.lease for row in rows])
 
