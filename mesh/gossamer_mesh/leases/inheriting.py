@@ -264,6 +264,7 @@ class Inheriting(EngineSide):
 
     def _enter_inherited(self, one: "Lease", holder: "str | None", now_ms: int) -> None:
         self._counts["inherited"] += 1
+        # Not what pictures say: the one of a claimer that hands over has this very lease.
         one.regrants = max(one.regrants, self._losses.get(one.id.key, now_ms))
         one.activation = self._next_id(one.id.key).counter
         self._searches.note(one.id.key)

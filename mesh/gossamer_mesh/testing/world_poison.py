@@ -24,7 +24,11 @@ BEGUN_MS = 5_000
 
 
 class Kills:
-    """Counts by job."""
+    """How many nodes each job has killed, since its engine counted.
+
+    Args:
+        world: whose nodes and jobs these are.
+    """
 
     def __init__(self, world: "World") -> None:
         self._world = world
