@@ -100,9 +100,11 @@ async def test_what_other_nodes_hold_goes_on_when_its_claimer_is_lost(
 
 async def test_what_a_dead_claimers_polls_lock_comes_back_at_once(tmp_path: Path) -> None:
     engine, gate = LockingEngine("one"), Gate()
-    gate.open.set()
     async with mesh_of([{"one": engine}] * 3, TOPIC, gate, tmp_path) as nodes:
         engine.add("t", 1)
+        # What a claimer's first second was like, nobody can know.
+        await until(lambda: sum(one.mirrors() for one in nodes) == 1)
+        gate.open.set()
         await until(lambda: completed_once(engine, 1))
         claimer = next(one for one in nodes if one.claims("one"))
         worker_id = next(one for one in engine.asked_by if claimer.mesh.node_id[:8] in one)
