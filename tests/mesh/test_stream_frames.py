@@ -6,7 +6,8 @@ import socket
 import pytest
 import trio
 from tests.conftest import NOT_RUN
-from tests.mesh.mesh_fixture import config_of, count_of, meshes, until
+from tests.mesh.mesh_fixture import config_of, count_of, meshes
+from tests.patience import patience, until
 from trio.socket import SocketType
 
 from gossamer_mesh.drivers import Mesh, open_mesh
@@ -49,7 +50,7 @@ async def test_a_request_does_not_wait_behind_messages() -> None:
         other.handle(ORDER, Handler(answer, 100, 5))
         while one.send_nowait(other.node_id, bytes(2**20)):  # nobody reads them
             pass
-        with trio.fail_after(10):
+        with patience():
             said = await one.ask(other.node_id, ORDER, b"hello", timeout_s=5)
         assert said == one.node_id.encode() + b" said hello"
 

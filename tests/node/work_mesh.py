@@ -1,10 +1,11 @@
 """A mesh of real members in one process, for tests of how nodes share an engine's work."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+from tests.patience import until
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -18,7 +19,6 @@ from gossamer_node.work.leasing import Leasing
 
 SLOTS = 4
 """Of each node."""
-PATIENCE_S = 60
 
 
 class Gate:
@@ -28,6 +28,9 @@ class Gate:
         self.open = trio.Event()
         self.running = 0
         self.runs = 0
+
+    def __repr__(self) -> str:
+        return f"Gate(running={self.running}, runs={self.runs})"
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         self.running += 1
@@ -46,6 +49,11 @@ class Node:
         self.mesh = mesh
         self.leasing = leasing
         self._scope = scope
+
+    def __repr__(self) -> str:
+        """What a test that waits in vain shows of it."""
+        members = [one.id[:4] for one in self.mesh.members()]
+        return f"Node({self.mesh.node_id[:4]} of {members}, {self.leasing.status()})"
 
     def kill(self) -> None:
         """From now on it says nothing and does nothing."""
@@ -75,15 +83,6 @@ class Node:
         told = self.leasing.status()[what]
         assert isinstance(told, list)
         return told
-
-
-async def until(condition: Callable[[], bool]) -> float:
-    """Waits; returns how many seconds it took."""
-    started_s = trio.current_time()
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - nodes change when they do, not when we are told
-            await trio.sleep(0.01)
-    return trio.current_time() - started_s
 
 
 @asynccontextmanager
