@@ -14,6 +14,7 @@ from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Completed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
+from gossamer_node.work.electing import engines_of
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 
@@ -65,11 +66,13 @@ class Node:
         await self.mesh.leave()
         self._scope.cancel()
 
+    def claimer(self, engine: str) -> str | None:
+        """The id of the member that claims, as far as this one knows."""
+        ids = [one["id"] for one in self._told("claimers") if one["engine"] == engine]
+        return ids[0] if ids else None
+
     def claims(self, engine: str) -> bool:
-        return any(
-            one["id"] == self.mesh.node_id and one["engine"] == engine
-            for one in self._told("claimers")
-        )
+        return self.claimer(engine) == self.mesh.node_id
 
     def leases(self) -> list[str]:
         return [one["job"] for one in self._told("leases")]
@@ -116,14 +119,17 @@ async def mesh_of(
                     await trio.sleep_forever()
 
         nodes = [await nursery.start(run_node, engines) for engines in reached]
-        names = {name for engines in reached for name in engines}
-        await until(lambda: agreed(nodes, names))
+        await until(lambda: agreed(nodes, reached))
         yield nodes
         nursery.cancel_scope.cancel()
 
 
-def agreed(nodes: list[Node], engines: set[str]) -> bool:
-    """Whether all see all, and one claimer for each engine."""
-    return all(len(one.mesh.members()) == len(nodes) for one in nodes) and all(
-        sum(one.claims(engine) for one in nodes) == 1 for engine in engines
-    )
+def agreed(nodes: Sequence[Node], reached: Sequence[Mapping[str, Engine]]) -> bool:
+    """Whether all see all, have heard of each what it reaches, and name one claimer for each
+    engine. Before that a node may claim for a moment that will not when it has heard of the rest.
+    """
+    reaches = {one.mesh.node_id: set(engines) for one, engines in zip(nodes, reached, strict=True)}
+    return all(
+        {member.id: set(engines_of(member)) for member in one.mesh.members()} == reaches
+        for one in nodes
+    ) and all(len({one.claimer(engine) for one in nodes}) == 1 for engine in set().union(*reached))
