@@ -23,7 +23,7 @@ LOOK_S = 0.01
 TICK_S = 0.1
 TICK_S_MAX = 1.0
 
-VALUE_CHARACTERS_MAX = 2_000
+VALUE_CHARACTERS_MAX = 20_000
 """Of each value that is shown."""
 
 T = TypeVar("T")
