@@ -20,7 +20,7 @@ PATIENCE_S = 60.0
 LOOK_S = 0.01
 """Between two looks."""
 
-TICK_S = 0.1
+TICK_S = 0.5
 TICK_S_MAX = 1.0
 
 VALUE_CHARACTERS_MAX = 20_000

@@ -6,6 +6,7 @@ import pytest
 import trio
 from tests.conftest import NO_RIGHTS
 from tests.integration.chaos_wire import HOST, Wire, missing, open_wire
+from tests.patience import patience
 
 pytestmark = pytest.mark.processes
 
@@ -29,7 +30,7 @@ async def carried(wire: Wire, number: int, to: int) -> dict[str, int]:
     """What became of `COUNT` datagrams. Nobody need listen for a packet to be carried."""
     before = await wire.counts()
     await say(wire, number, to)
-    with trio.fail_after(10):
+    with patience():
         while True:
             counts = {name: count - before[name] for name, count in (await wire.counts()).items()}
             # A listener that is not there answers by ICMP, at the kernel's own rate.
