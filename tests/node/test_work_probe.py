@@ -5,7 +5,8 @@ from pathlib import Path
 
 import trio
 from tests.node.source_engine import SourceEngine
-from tests.node.work_mesh import SLOTS, Gate, Node, mesh_of, until
+from tests.node.work_mesh import SLOTS, Gate, Node, mesh_of
+from tests.patience import until
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity

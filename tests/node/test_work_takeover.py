@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.node.source_engine import SourceEngine
-from tests.node.work_mesh import SLOTS, Gate, mesh_of, until
+from tests.node.work_mesh import SLOTS, Gate, mesh_of
+from tests.patience import until
 
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, Job, JobRef
