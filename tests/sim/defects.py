@@ -19,6 +19,7 @@ from gossamer_mesh.leases.messages import Inherit, LeaseId, OutcomeReport
 from gossamer_mesh.leases.mirroring import Row
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.tombstones import Tombstones
+from gossamer_mesh.leases.work import EngineWork, Release
 from gossamer_mesh.swim import protocol
 from gossamer_mesh.swim.asking import Asking
 from gossamer_mesh.swim.codec import Codec
@@ -158,6 +159,18 @@ def silent_holders_believed(patch: pytest.MonkeyPatch) -> None:
             lose(self, one, now_ms)
 
     patch.setattr(Claimer, "_lose", trusting)
+
+
+def releases_repeated(patch: pytest.MonkeyPatch) -> None:
+    """A job that is back at the engine is given back again, whoever has it by then."""
+    settle = Claimer.handle_settled
+
+    def deaf(
+        self: Claimer, work: EngineWork, result: str | None, now_ms: int, retry_after_ms: int = 0
+    ) -> None:
+        settle(self, work, None if isinstance(work, Release) else result, now_ms, retry_after_ms)
+
+    patch.setattr(Claimer, "handle_settled", deaf)
 
 
 # --- leases passed on

@@ -29,6 +29,7 @@ CASES = (
     (defects.mirror_silent, "lost-claimers"),
     (defects.inherited_not_released, "lost-claimers"),
     (defects.silent_holders_believed, "lost-claimers"),
+    (defects.releases_repeated, "lost-claimers"),
     (defects.signatures, "liars"),
     (defects.old_words, "liars"),
     (defects.refutation, "restarts"),

@@ -107,7 +107,7 @@ class Inheriting(EngineSide):
             row, outcome = message.rows[place], message.outcomes[place]
             if row.lease.group == self.group:
                 lock_end_ms = now_ms + row.remaining_ms
-                self._take_over_one(row, lock_end_ms, now_ms, now_ms, sender, outcome)
+                self._take_over_one(row, lock_end_ms, now_ms, sender, outcome)
                 taken.append(row.lease)
         self._send(sender, TakenOver(self.group, message.session, taken))
 
@@ -173,14 +173,13 @@ class Inheriting(EngineSide):
 
     def _take_over(self, rows: "list[Orphan]", now_ms: int) -> None:
         """Looks after the leases of a claimer that is gone, as `takeover` decides."""
-        for row, lock_end_ms, heard_ms in rows:
-            self._take_over_one(row, lock_end_ms, heard_ms, now_ms, "", None)
+        for row, lock_end_ms in rows:
+            self._take_over_one(row, lock_end_ms, now_ms, "", None)
 
     def _take_over_one(
         self,
         row: "Row",
         lock_end_ms: int,
-        heard_ms: int,
         now_ms: int,
         former: str,
         outcome: "bytes | None",
@@ -196,7 +195,6 @@ class Inheriting(EngineSide):
         if known is not None or (step == takeover.SKIP and outcome is None):
             return
         one = takeover.inherit(row, lock_end_ms, now_ms)
-        one.free_until_ms = heard_ms + self._config.poll_ms_max
         self._enter_inherited(one, row.holder or None)
         if outcome is not None:
             self._take_outcome(one, outcome, now_ms)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.lease import Lease
     from gossamer_mesh.leases.mirroring import AboutMirror
 
-    Orphan = tuple[Row, int, int]
-    """A row, the end of its lock, and when its claimer was heard last."""
+    Orphan = tuple[Row, int]
+    """A row and the end of its lock."""
 
     Told = tuple[int, str | None, str, int, int, int]
 
@@ -230,7 +230,7 @@ class Standby:
         self._asked_ms.pop(member_id, None)
         if picture is None:
             return []
-        return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
+        return [picture.rows[key] for key in sorted(picture.rows)]
 
     def session_of(self, member_id: str) -> "int | None":
         """The process of a claimer whose table is mirrored here; None when it is not."""

@@ -16,7 +16,8 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
 4. Incarnations never go back, in any member's view.
 5. Every bound is kept: frames, queues, tables, slots, bytes, grants on their way.
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
-   that it has settled, and no activation is granted more than three times.
+   that it has settled, or gives a job back that it has given back, and no activation is granted
+   more than three times.
 7. No lease id is granted twice, and no holder runs one twice.
 8. With the plan `lost-claimers`, where locks outlast the world: a claimer's heir knows all that it
    had, and nothing that anybody knew of waits for the end of its lock.

@@ -114,8 +114,8 @@ class Work:
             claimer.release_waiting(now_ms)
 
     def _call_engine(self, claimer: "Claimer", work: "EngineWork") -> None:
+        self._process.checks.check_call(work)
         if isinstance(work, Report):
-            self._process.checks.check_report(work)
             if (
                 work.lease.claimer != self._process.node.id
                 or work.lease.session != self._process.session
@@ -125,12 +125,12 @@ class Work:
                 self._world.count("given up")
 
         def answer(word: "str | None") -> None:
+            if word is not None:
+                self._process.checks.note_answered(work)
             if isinstance(work, Extend):
                 ours = None if word is None else word == EXTENDED
                 claimer.handle_extended(work, ours, self._process.now_ms())
                 return
-            if isinstance(work, Report) and word is not None:
-                self._process.checks.note_settled(work.lease)
             claimer.handle_settled(work, word, self._process.now_ms())
 
         engine = self._world.engines[engine_of(claimer.group)]

@@ -455,6 +455,8 @@ class Leasing:
         engine = self._engines[name]
         limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
         async with limit:
+            if not claimer.is_current(work):
+                return
             is_answer = True
             if isinstance(work, Extend):
                 ours = await settling.extend(engine, work)
