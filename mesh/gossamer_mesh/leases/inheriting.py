@@ -84,7 +84,7 @@ class Inheriting(EngineSide):
             return
         if isinstance(message, Mirror):
             if self._standby.session_of(sender) not in (None, message.session):
-                self._search(sender, now_ms)
+                self._search(sender, None, now_ms)
             ask, orphans = self._standby.receive(sender, message, now_ms)
             if ask is not None:
                 self._send(sender, ask)
@@ -129,12 +129,12 @@ class Inheriting(EngineSide):
         offered = self._hand_over.next_message(self._table.leases, now_ms)
         if offered is not None and self._hand_over.heir is not None:
             self._send(self._hand_over.heir, offered)
-        self._looks += self._searches.due(now_ms)
+        self._looks += self._searches.due(self.elected, now_ms)
 
     def _say_next_at_ms(self) -> "list[int | None]":
         """When there is something to tell the heir."""
         waits = self._hand_over.get_timer() if self._table.leases else None
-        return [self._mirror.get_timer(), waits, self._searches.get_timer()]
+        return [self._mirror.get_timer(), waits, self._searches.get_timer(self.elected)]
 
     # --- what nobody knows of
 
@@ -163,11 +163,13 @@ class Inheriting(EngineSide):
         """Ends a `Look` at an engine that is not to be asked this."""
         self._searches.end(look)
 
-    def _search(self, member_id: str, now_ms: int) -> None:
-        """A claimer of whose table we have a picture is gone."""
-        session = self._standby.session_of(member_id)
-        if session is not None:
-            self._searches.begin(member_id, session, True, now_ms)
+    def _search(self, member_id: str, session: "int | None", now_ms: int) -> None:
+        """A claimer is gone, of whose table we have a picture, or that claimed in this session."""
+        pictured = self._standby.session_of(member_id)
+        if pictured is not None:
+            self._searches.begin(member_id, pictured, True, now_ms)
+        if session is not None and session != pictured:
+            self._searches.expect(member_id, session, now_ms)
 
     # --- leases that come
 

@@ -428,8 +428,10 @@ class Process:
                 self.world.count("deaths seen")
             self.world.network.break_streams(self.node.address, member.address)
             self.checks.note_member_lost(member.id)
+            claimed = [group for group, _ in self.world.unpack(member.profile.tags)[1]]
             for group in sorted(self.claimers):
-                self.claimers[group].handle_member_lost(member.id, self.now_ms())
+                session = member.profile.session if group in claimed else None
+                self.claimers[group].handle_member_lost(member.id, self.now_ms(), session)
         return True
 
     def _send(self, to: str, message: "Message") -> None:
