@@ -142,6 +142,17 @@ def test_who_claims_after_claimer_and_heir_were_lost_at_once_searches_as_well() 
     assert bench.claimer.statistics()["reclaimed"] == 2
 
 
+def test_the_heir_of_a_restarted_claimer_searches_for_what_its_first_process_left() -> None:
+    bench = bystander()
+    bench.claimer.set_members({"c", DEAD}, DEAD, bench.now_ms, sessions={DEAD: SESSION + 1})
+    bench.wait(1_000)
+    assert bench.claimer.looks() == []
+    bench.tell(DEAD, Mirror("e/a", SESSION + 1, 1, 0, [], []))
+    bench.claimer.handle_timer(bench.now_ms)
+    while not freed(answer(bench, "j1")):
+        assert bench.now_ms < 2 * CONFIG.poll_ms_max
+
+
 def test_who_claims_long_after_a_death_asks_nothing() -> None:
     bench = bystander()
     bench.wait(CONFIG.poll_ms_max)

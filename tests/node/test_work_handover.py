@@ -32,6 +32,8 @@ pytestmark = [
 
 NODES = 3
 LOCK_MS = 9_000
+SWALLOWED_LOCK_MS = 18_000
+"""The next renewal is 6 s away at most, then it takes 8 s until another claimer has the leases."""
 RENEWALS = 4
 """Each comes a third of the lock after the one before: so many last longer than the lock."""
 
@@ -75,7 +77,7 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(url: str, path: Path) -> AsyncIterator[World]:
+async def world_of(url: str, path: Path, lock_ms: int = LOCK_MS) -> AsyncIterator[World]:
     topic = f"t-{uuid.uuid4().hex[:8]}"
     process = bpmn(
         start(), task("t", topic=topic), end(), flow("s", "t"), flow("t", "e"),
@@ -94,7 +96,7 @@ async def world_of(url: str, path: Path) -> AsyncIterator[World]:
         assert await engines[0].deploy({f"{topic}.bpmn": process})
         for _ in range(NODES * SLOTS):
             await engines[0].start(f"P-{topic}", variables=Variables())
-        served = Topic(topic, lock_ms=LOCK_MS)
+        served = Topic(topic, lock_ms=lock_ms)
         async with mesh_of([{"x": one} for one in engines], served, gate, path) as nodes:
             await until(lambda: gate.running == NODES * SLOTS)
             yield World(nodes, links, engines, gate)
@@ -163,7 +165,7 @@ async def test_a_claimer_that_has_its_engine_again_claims_and_takes_no_lease_bac
 async def test_a_link_that_swallows_everything_is_noticed_long_before_its_calls_time_out(
     embedded_url: str, tmp_path: Path
 ) -> None:
-    async with world_of(embedded_url, tmp_path) as world:
+    async with world_of(embedded_url, tmp_path, lock_ms=SWALLOWED_LOCK_MS) as world:
         old = world.claimer()
         world.links[old].block()
         handed_s = await until(lambda: not world.nodes[old].leases())

@@ -49,12 +49,19 @@ class Inheriting(EngineSide):
         self._searches = Searches(config)
         self._looks: list[Look] = []
         self._alive: set[str] = {member_id}
+        self._sessions: dict[str, int] = {}
         self._reaches = True
 
     # --- commands
 
     def set_members(
-        self, alive: set[str], heir: str | None, now_ms: int, *, reaches: bool = True
+        self,
+        alive: set[str],
+        heir: str | None,
+        now_ms: int,
+        *,
+        reaches: bool = True,
+        sessions: "dict[str, int] | None" = None,
     ) -> None:
         """Says who lives, this member included, and who gets the leases when it dies.
 
@@ -63,8 +70,10 @@ class Inheriting(EngineSide):
         Args:
             reaches: whether this member reaches the engine, as far as it knows. While it does not,
                 another that claims gets the leases although this member lives.
+            sessions: which process of a member lives, where that is known.
         """
         self._alive = set(alive)
+        self._sessions = dict(sessions or {})
         self._reaches = reaches
         if heir not in alive or heir == self._member_id:
             heir = None
@@ -85,6 +94,7 @@ class Inheriting(EngineSide):
         if isinstance(message, Mirror):
             if self._standby.session_of(sender) not in (None, message.session):
                 self._search(sender, None, now_ms)
+            self._searches.begin_as_heir(sender, message.session, now_ms)
             ask, orphans = self._standby.receive(sender, message, now_ms)
             if ask is not None:
                 self._send(sender, ask)
@@ -151,7 +161,8 @@ class Inheriting(EngineSide):
         known = {row[0] for row in locked if self._table.get(row[0]) is not None}
         is_gone = look.claimer not in self._alive
         if not is_gone:
-            is_gone = self._session_of(look.claimer) not in (None, look.session)
+            session = self._sessions.get(look.claimer, self._session_of(look.claimer))
+            is_gone = session not in (None, look.session)
         for key, topic, receipt in self._searches.take_answer(look, locked, known, is_gone, now_ms):
             end_ms = now_ms + self._config.poll_ms_max
             one = Lease(self._next_id(key), topic, receipt, b"", 0, end_ms, "regrant", now_ms)

@@ -119,8 +119,9 @@ class World:
             topics = [f"t{number}{letter}" for letter in "abc"[: 1 + rng.below(3)]]
             lock_ms = plan.locks_ms[rng.below(len(plan.locks_ms))]
             name = f"e{number}"
+            checks = plan.engines_check[rng.below(len(plan.engines_check))]
             self.parts[name] = 1 + rng.below(4) // 3 if plan.splits else 1
-            self.engines[name] = WorldEngine(self, name, rng.below(2) == 0, topics, lock_ms)
+            self.engines[name] = WorldEngine(self, name, checks, topics, lock_ms)
 
     # --- the run
 

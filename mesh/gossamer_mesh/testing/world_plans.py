@@ -13,6 +13,7 @@ class Plan:
         sizes: how many members there are, each as likely.
         engines_max: how many engines there are at most.
         reaches_percent: chance of a member to reach an engine; the first reaches all.
+        engines_check: whether an engine checks worker ids, each as likely.
         locks_ms: of an engine's activations, each as likely.
         forgets_dead: an engine locks nothing for a poll whose asker is dead, and what was locked
             for a process in its last moment, when nobody else can know of it, is free again. Real
@@ -32,6 +33,7 @@ class Plan:
     sizes: "tuple[int, ...]" = (1, 2, 3, 3, 4, 5, 6, 9)
     engines_max = 2
     reaches_percent = 75
+    engines_check: "tuple[bool, ...]" = (True, False)
     locks_ms: "tuple[int, ...]" = (10_000, 30_000)
     forgets_dead = False
     jobs_max = 25
@@ -51,6 +53,10 @@ class Plan:
     pace_ms = 0
     quiet_ms_max = 400_000
     """Some lock cycles for each retry."""
+
+    def has_parts(self) -> bool:
+        """Whether an engine may be in parts at any time."""
+        return self.splits or "split" in self.troubles
 
 
 class Rough(Plan):
@@ -101,6 +107,16 @@ class LostClaimers(Plan):
     pace_ms = 20_000
     quiet_ms_max = 90_000
     """Far less than a lock."""
+
+
+class UnreadPolls(LostClaimers):
+    """Claimers are lost, alone or with their heir, and the engine gives jobs to the polls that they
+    leave behind, as Camunda 7 does: who claims next must find them."""
+
+    name = "unread-polls"
+    engines_check = (True,)
+    forgets_dead = False
+    troubles = ("crash claimer", "restart claimer", "stop claimer", "crash claimer and heir")
 
 
 class BrokenStreams(Plan):
@@ -159,7 +175,17 @@ class Restarts(Plan):
     quiet_ms_max = 120_000
 
 
-PLANS = (Plan, Rough, LateReports, LostClaimers, BrokenStreams, Poison, Liars, Restarts)
+PLANS = (
+    Plan,
+    Rough,
+    LateReports,
+    LostClaimers,
+    UnreadPolls,
+    BrokenStreams,
+    Poison,
+    Liars,
+    Restarts,
+)
 
 
 def plan_of(name: str) -> Plan:

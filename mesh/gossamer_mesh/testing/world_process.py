@@ -34,6 +34,7 @@ from gossamer_mesh.testing.lease_checks import Checks
 from gossamer_mesh.testing.toy_signing import ToySigner
 from gossamer_mesh.testing.world_claiming import Claiming
 from gossamer_mesh.testing.world_electing import Electing, engine_of, first_part
+from gossamer_mesh.testing.world_engine import worker_id_of
 from gossamer_mesh.testing.world_work import Work
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ class Process:
         self.is_stopping = False
         self.will_stop = False
         self.session = world.rng.bits()
-        self.worker_id = f"g-{node.number}-{self.session}"
+        self.worker_id = worker_id_of(node.number, self.session)
         self._in_timer = False
         self._spins = 0
         self.claimers: dict[str, Claimer] = {}
@@ -88,6 +89,7 @@ class Process:
         self._incarnations: dict[str, int] = {}
         self._down: set[str] = set()
         self._groups: set[str] = set()
+        self._have_claimed: set[tuple[str, str]] = set()
         now_ms = self.now_ms()
         config = world.lease_config
         slots = 1 + world.rng.below(4)
@@ -321,12 +323,15 @@ class Process:
         said[node.id] = [self.reachable(), []]
         electing = Electing(said, world.parts)
         alive = set(said)
+        sessions = {one.id: one.profile.session for one in members}
         self.holder.set_members(alive)
         self._groups |= set(electing.groups())
         for group in sorted(self._groups):
             claims, standby = electing.elected(group)
             # What is left of a part that is no more goes to the claimer of the first.
             heirs = (claims, standby) if claims else electing.elected(first_part(group))
+            if claims is not None:
+                self._have_claimed.add((group, claims))
             serves = group == electing.serves(engine_of(group), node.id)
             self.holder.serve(group, self._topics(engine_of(group)) if serves else [])
             self.holder.set_claimer(group, heirs[0])
@@ -341,7 +346,7 @@ class Process:
             claimer.elect(elected, max(seen) if seen else 0)
             heir = heirs[1] if elected else heirs[0]
             reaches = engine_of(group) not in self._down
-            claimer.set_members(alive, heir, self.now_ms(), reaches=reaches)
+            claimer.set_members(alive, heir, self.now_ms(), reaches=reaches, sessions=sessions)
         if not self.swim.own.is_present:
             return
         tags = self._tags()
@@ -428,9 +433,10 @@ class Process:
                 self.world.count("deaths seen")
             self.world.network.break_streams(self.node.address, member.address)
             self.checks.note_member_lost(member.id)
-            claimed = [group for group, _ in self.world.unpack(member.profile.tags)[1]]
             for group in sorted(self.claimers):
-                session = member.profile.session if group in claimed else None
+                has_claimed = (group, member.id) in self._have_claimed
+                self._have_claimed.discard((group, member.id))
+                session = member.profile.session if has_claimed else None
                 self.claimers[group].handle_member_lost(member.id, self.now_ms(), session)
         return True
 

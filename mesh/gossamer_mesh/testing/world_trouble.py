@@ -32,6 +32,7 @@ class Trouble:
         self._kinds = {
             "crash": self._crash,
             "crash claimer": self._crash_claimer,
+            "crash claimer and heir": self._crash_claimer_and_heir,
             "crash holder": self._crash_holder,
             "restart": self._restart,
             "restart claimer": self._restart_claimer,
@@ -101,6 +102,14 @@ class Trouble:
 
     def _crash_claimer(self) -> None:
         self._crash_one(self._pick_claimer())
+
+    def _crash_claimer_and_heir(self) -> None:
+        """At once: nobody is left who mirrors the table."""
+        claimer = self._pick_claimer()
+        heirs = [node for node in self._world.up() if node is not claimer and node.mirrors()]
+        self._crash_one(claimer)
+        if heirs:
+            self._crash_one(heirs[self._rng.below(len(heirs))])
 
     def _crash_holder(self) -> None:
         self._crash_one(self._pick_holder())

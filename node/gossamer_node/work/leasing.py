@@ -86,6 +86,7 @@ class Leasing:
         self._announced: set[str] = set()
         self._namesakes: dict[str, str] = {}
         self._elections: dict[str, electing.Election] = {}
+        self._have_claimed: dict[str, set[str]] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
@@ -189,13 +190,13 @@ class Leasing:
     def _handle_member_lost(self, member: Member) -> None:
         for group, claimer in self._claimers.items():
             before = claimer.statistics()["inherited"]
-            election = self._elections.get(group)
-            claimed = election is not None and election.claimer == member.id
-            claimed = claimed or group in electing.claims_of(member)
+            claimed = member.id in self._have_claimed.get(group, ())
             claimer.handle_member_lost(member.id, now_ms(), member.session if claimed else None)
             count = claimer.statistics()["inherited"] - before
             if count:
                 log.warning("took over", group=group, leases=count, member=member.name)
+        for ids in self._have_claimed.values():
+            ids.discard(member.id)
 
     async def _run_messages(self) -> None:
         while True:
@@ -217,7 +218,8 @@ class Leasing:
         members = self._mesh.members()
         reachable = self._reachable(members)
         elections = self._elect(members, reachable)
-        alive = {one.id for one in members} | {self._mesh.node_id}
+        sessions = {one.id: one.session for one in members} | {self._mesh.node_id: self._session}
+        alive = set(sessions)
         self._holder.set_members(alive)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
         mine = [
@@ -250,8 +252,10 @@ class Leasing:
                 then = None if heir is None else heir.standby if elected else heir.claimer
                 # In doubt a new claimer takes nobody's leases over, and an old one gives none away.
                 reaches = self._probing.is_sure(name) if elected else self._probing.answers(name)
-                claimer.set_members(alive, then, now_ms(), reaches=reaches)
+                claimer.set_members(alive, then, now_ms(), reaches=reaches, sessions=sessions)
         self._elections = elections
+        for group, election in elections.items():
+            self._have_claimed.setdefault(group, set()).add(election.claimer)
         self._groups = {
             group
             for group in {*elections, *self._groups}
