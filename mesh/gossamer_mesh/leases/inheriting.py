@@ -158,7 +158,8 @@ class Inheriting(EngineSide):
         if locked is None:
             self._searches.take_no_answer(look, now_ms)
             return
-        known = {row[0] for row in locked if self._table.get(row[0]) is not None}
+        # What we mirror, another has: the process after the lost one, say, whose heir we are.
+        known = set(self._standby.keys()) | set(self._table.leases)
         is_gone = look.claimer not in self._alive
         if not is_gone:
             session = self._sessions.get(look.claimer, self._session_of(look.claimer))

@@ -26,6 +26,7 @@ class Plan:
         troubles: names of what goes wrong, each as likely.
         troubles_min, troubles_max: so many.
         pace_ms: one trouble in each such time; 0: all at any time.
+        calm_ms: before the first trouble.
         quiet_ms_max: how long the mesh may take to finish after all trouble.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     troubles_min = 0
     troubles_max = 14
     pace_ms = 0
+    calm_ms = 0
     quiet_ms_max = 400_000
     """Some lock cycles for each retry."""
 
@@ -110,13 +112,18 @@ class LostClaimers(Plan):
 
 
 class UnreadPolls(LostClaimers):
-    """Claimers are lost, alone or with their heir, and the engine gives jobs to the polls that they
-    leave behind, as Camunda 7 does: who claims next must find them."""
+    """A claimer is lost, alone or with its heir, and the engine gives jobs to the polls that it
+    leaves behind, as Camunda 7 does: who claims next must find them. Once in a world: who is to
+    find them must not be lost before it has."""
 
     name = "unread-polls"
     engines_check = (True,)
     forgets_dead = False
     troubles = ("crash claimer", "restart claimer", "stop claimer", "crash claimer and heir")
+    troubles_min = 1
+    troubles_max = 1
+    calm_ms = 12_000
+    """Until all know who has claimed, and the last poll has ended of who claimed while they met."""
 
 
 class BrokenStreams(Plan):
