@@ -147,10 +147,15 @@ def test_the_heir_of_a_restarted_claimer_searches_for_what_its_first_process_lef
     bench.claimer.set_members({"c", DEAD}, DEAD, bench.now_ms, sessions={DEAD: SESSION + 1})
     bench.wait(1_000)
     assert bench.claimer.looks() == []
-    bench.tell(DEAD, Mirror("e/a", SESSION + 1, 1, 0, [], []))
+    lease = LeaseId("e/a", "j1", DEAD, SESSION, 1, 5)
+    again = Row(lease, "t", b"receipt", "h1", TAKEN, 0, LOCK_MS, LOCK_MS, "regrant")
+    bench.tell(DEAD, Mirror("e/a", SESSION + 1, 1, 0, [again], []))
     bench.claimer.handle_timer(bench.now_ms)
-    while not freed(answer(bench, "j1")):
+    keys: list[str] = []
+    while not keys:
         assert bench.now_ms < 2 * CONFIG.poll_ms_max
+        keys = freed(answer(bench, "j1", "j2"))
+    assert keys == ["j2"]  # its holder has named the other to the new process
 
 
 def test_who_claims_long_after_a_death_asks_nothing() -> None:
