@@ -34,6 +34,8 @@ pytestmark = [
 NODES = 3
 
 LOCK_MS = 9_000
+SWALLOWED_LOCK_MS = 30_000
+"""The next renewal is 10 s away at most, then it takes 8 s until another claimer has the leases."""
 RENEWALS = 4
 """Each comes a third of the lock after the one before: so many last longer than the lock."""
 
@@ -163,3 +165,18 @@ async def test_a_claimer_that_has_its_engine_again_claims_and_takes_no_lease_bac
         await until(lambda: len(world.completed()) == NODES * SLOTS)
         await until(lambda: not any(one.leases() for one in world.nodes))
         assert world.gate.runs == NODES * SLOTS
+
+
+async def test_a_link_that_swallows_everything_is_noticed_long_before_its_calls_time_out(
+    embedded_url: str, tmp_path: Path
+) -> None:
+    async with world_of(embedded_url, tmp_path, lock_ms=SWALLOWED_LOCK_MS) as world:
+        old = world.claimer()
+        world.links[old].block()
+        handed_s = await until(lambda: not world.nodes[old].leases())
+        world.gate.open.set()
+        await until(lambda: len(world.completed()) == NODES * SLOTS)
+        world.links[old].free()
+        await until(lambda: not any(one.leases() for one in world.nodes))
+        assert world.gate.runs == NODES * SLOTS
+        print(f"handed over {handed_s:.2f} s after the link swallowed everything")

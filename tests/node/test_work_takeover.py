@@ -105,7 +105,7 @@ async def test_what_a_dead_claimers_polls_lock_comes_back_at_once(tmp_path: Path
         claimer = next(one for one in nodes if one.claims("one"))
         engine.add("t", 1)
         # What a claimer's first second was like, nobody can know.
-        await until(lambda: claimer.leases() and sum(one.mirrors() for one in nodes) == 1)
+        await until(lambda: len(claimer.leases()) == sum(one.mirrors() for one in nodes) == 1)
         gate.open.set()
         await until(lambda: completed_once(engine, 1))
         worker_id = next(one for one in engine.asked_by if claimer.mesh.node_id[:8] in one)

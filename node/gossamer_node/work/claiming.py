@@ -11,6 +11,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import trio
@@ -68,6 +69,7 @@ class ClaimLoop:
         worker_id: under which the engine locks the jobs.
         take: gets the jobs of a poll, with the poll's start in trio's milliseconds.
         set_reachable: is told when the engine stops answering, and when it answers again.
+        watch: around each poll, given how long it may wait.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class ClaimLoop:
         worker_id: str,
         take: Callable[[list[Job], int], None],
         set_reachable: Callable[[bool], None],
+        watch: Callable[[int], AbstractContextManager[None]],
     ) -> None:
         self._engine = engine
         self._claimer = claimer
         self._worker_id = worker_id
         self._take = take
         self._set_reachable = set_reachable
+        self._watch = watch
         self._lanes = Lanes(engine.topics_per_activation_max, WAIT_MS_MAX)
         self._failed_polls = 0
         self._elected_ms: int | None = None
@@ -161,9 +165,10 @@ class ClaimLoop:
         wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))
         self.counts.polls += 1
         try:
-            jobs = await self._engine.activate(
-                requests, jobs_max=poll.jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
-            )
+            with self._watch(wait_ms):
+                jobs = await self._engine.activate(
+                    requests, jobs_max=poll.jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
+                )
         except EngineError as error:
             await self._pause(error)
             return None
