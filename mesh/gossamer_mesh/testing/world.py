@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.work import Report
     from gossamer_mesh.swim.codec import Signer
     from gossamer_mesh.testing.network import Address
+    from gossamer_mesh.testing.world_process import Process
 
 TROUBLE_MS = 40_000
 """How long things go wrong, after `START_MS`."""
@@ -249,11 +250,11 @@ class World:
         """A rule is broken: raises InvariantBroken."""
         raise InvariantBroken(what)
 
-    def note_end(self, victim: Node, worker_id: str) -> None:
+    def note_end(self, victim: Node, ended: "Process") -> None:
         """A process is gone, and with it what only it knew, as far as the plan says so.
 
-        Rule 8: what nobody else knows of by now was locked a moment ago, unless jobs may have
-        killed the heir as well.
+        Rule 8: what nobody else knows of by now was locked a moment ago, or the process had no heir
+        until a moment ago, unless jobs may have killed the heir as well.
         """
         self.kills.note_end(victim)
         if not self.plan.forgets_dead:
@@ -262,12 +263,14 @@ class World:
         for node in self.up():
             known |= node.knows()
         for _, engine in sorted(self.engines.items()):
-            for job in engine.model.locked_by(worker_id, self.clock.now_ms):
+            heir_since_ms = ended.heir_since_ms(f"{engine.name}/0")
+            for job in engine.model.locked_by(ended.worker_id, self.clock.now_ms):
                 if job.key in known or job.locked_ms is None:
                     continue
-                age_ms = self.clock.now_ms - job.locked_ms
-                if age_ms > UNSEEN_MS_MAX and not self.plan.kills_max:
-                    self.broken(f"nobody knows of {job!r}, locked {age_ms} ms ago")
+                if heir_since_ms is not None and not self.plan.kills_max:
+                    age_ms = self.clock.now_ms - max(job.locked_ms, heir_since_ms)
+                    if age_ms > UNSEEN_MS_MAX:
+                        self.broken(f"nobody knows of {job!r}, locked {age_ms} ms ago")
                 self.count("unseen")
                 job.free_at_ms = self.clock.now_ms
 

@@ -200,6 +200,5 @@ class Node:
                 self.snapshot = self.process.swim.snapshot()
             self._world.network.detach(self.address)
             self.process.is_over = True
-            worker_id = self.process.worker_id
-            self.process = None
-            self._world.note_end(self, worker_id)
+            ended, self.process = self.process, None
+            self._world.note_end(self, ended)

@@ -90,6 +90,7 @@ class Process:
         self._down: set[str] = set()
         self._groups: set[str] = set()
         self._have_claimed: set[tuple[str, str]] = set()
+        self._heirs: dict[str, tuple[str | None, int]] = {}
         now_ms = self.now_ms()
         config = world.lease_config
         slots = 1 + world.rng.below(4)
@@ -352,12 +353,19 @@ class Process:
             claimer.elect(elected, max(seen) if seen else 0)
             heir = heirs[1] if elected else heirs[0]
             reaches = engine_of(group) not in self._down
+            if heir != self._heirs.get(group, (None, 0))[0]:
+                self._heirs[group] = (heir, world.clock.now_ms)
             claimer.set_members(alive, heir, self.now_ms(), reaches=reaches, sessions=sessions)
         if not self.swim.own.is_present:
             return
         tags = self._tags()
         node.said.add((self.session, tags))
         self.swim.set_tags(tags, self.now_ms())
+
+    def heir_since_ms(self, group: str) -> "int | None":
+        """Since when the group's claimer here has the heir that it has; None while it has none."""
+        heir, since_ms = self._heirs.get(group, (None, 0))
+        return None if heir is None else since_ms
 
     def claimer_of(self, group: str) -> Claimer:
         """This member's claimer of a group, made when it is first wanted."""
