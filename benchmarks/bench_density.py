@@ -6,8 +6,7 @@ For each guest, in a process of its own: a dense service with a key for each ins
 each key makes its instance, a second round of jobs finds all of them alive. Prints KiB of resident
 memory each, µs for a first and for a further job (encoding, instance and decoding included), and
 the mappings of the process. Then the bounds, by what they say: one instance more than the service
-may have, and one more than the machine holds, with its figures as they are after it was told that it
-may have 10,000 mappings.
+may have; and one more than the machine holds, told for this that it may have 10,000 mappings.
 """
 
 import argparse
