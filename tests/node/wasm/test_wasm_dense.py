@@ -16,7 +16,7 @@ import trio.testing
 from gossamer_node.errors import InputError, ServiceError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec
-from gossamer_node.variables import Variables
+from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.capacity import MAPS_MARGIN, Gauge, Measured
 from gossamer_node.wasm.run import Run
@@ -422,7 +422,7 @@ async def test_what_waits_for_a_key_is_bounded_and_may_be_cancelled(
 )
 def test_a_job_without_a_key_fails_at_once(key: str, said: str, start: Start) -> None:
     worker = start(Dense(key=key))
-    order = {"lines": [1], "total": 1.5, "long": "x" * 256}
+    order: JsonValue = {"lines": [1], "total": 1.5, "long": "x" * 256}
     one = Job(job(None, 1).ref, Variables({"do": "c", "order": order}), lock_ms=30_000)
     failed = worker.run_blocking(one, deadline_ms=10_000, context=Detached())
     assert isinstance(failed, Failed) and failed.retries == 0
@@ -435,7 +435,12 @@ def test_a_job_without_a_key_fails_at_once(key: str, said: str, start: Start) ->
 )
 def test_a_key_may_lie_in_the_variables(key: str, start: Start) -> None:
     worker = start(Dense(key=key))
-    values = {"do": "c", "order": {"id": 7, "lines": ["x", "y"]}, "a/b": "z", "flag": True}
+    values: dict[str, JsonValue] = {
+        "do": "c",
+        "order": {"id": 7, "lines": ["x", "y"]},
+        "a/b": "z",
+        "flag": True,
+    }
     for number in (1, 2):
         one = Job(job(None, number).ref, Variables(values), lock_ms=30_000)
         outcome = worker.run_blocking(one, deadline_ms=10_000, context=Detached())
