@@ -15,8 +15,9 @@ it:
 5. A pointer into a guest's memory is used at once: the next call may move the memory.
 6. Every error and trap that comes back is owned by us, read once and deleted.
 7. An `Instance` belongs to the thread that made it, is one at a time per thread, and is closed. One
-   that is to live on is told so (`keep`); then other threads may use it, one at a time, each after
-   `wake` and with the lock of whoever hands it over between them.
+   that is to live on is told so (`keep`); then other threads may use it, one at a time, with the
+   lock of whoever hands it over between them. An epoch that ended while it was idle makes it ask
+   `interruption` once, of the thread that uses it then.
 """
 
 import ctypes
@@ -242,11 +243,6 @@ class Instance:
     def keep(self) -> None:
         """After `instantiate`: it outlives this thread's next instance, and may change threads."""
         self._handle = ctypes.string_at(_scratch.instance_at, _HANDLE_BYTES)
-
-    def wake(self) -> None:
-        """Before the calls of each further job, on the thread that makes them."""
-        # The epoch has moved on since; rule of `__init__`: one tick from now.
-        _set_epoch_deadline(self._context, 1)
 
     def memory(self) -> Memory:
         """The export `memory`, which `module` has seen to exist."""

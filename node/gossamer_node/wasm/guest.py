@@ -87,24 +87,14 @@ class Guest:
             begun: whether it has worked before.
             reset: whether it is to drop what the last job left, if it knows how to.
         """
-        if not begun:
 
-            def body(instance: Instance) -> bytes:
+        def body(instance: Instance) -> bytes:
+            if begun:
+                self._resume(instance, reset)
+            else:
                 self._start(instance)
                 instance.keep()
-                return self._exchange(instance, data)
-
-        else:
-            instance.wake()
-
-            def body(instance: Instance) -> bytes:
-                if self._run.stopped is not None:
-                    raise Trapped(None, "interrupted before it began")
-                self._memory = instance.memory()
-                if reset and self._module.has_reset:
-                    self._step = "reset"
-                    instance.call(b"reset")
-                return self._exchange(instance, data)
+            return self._exchange(instance, data)
 
         return self._within(instance, body)
 
@@ -147,6 +137,14 @@ class Guest:
         if self._module.has_initialize:
             self._step = "_initialize"
             instance.call(b"_initialize")
+
+    def _resume(self, instance: Instance, reset: bool) -> None:
+        if self._run.stopped is not None:
+            raise Trapped(None, "interrupted before it began")
+        self._memory = instance.memory()
+        if reset and self._module.has_reset:
+            self._step = "reset"
+            instance.call(b"reset")
 
     def _abi(self, instance: Instance) -> int:
         self._start(instance)
