@@ -23,8 +23,9 @@ from gossamer_node.jobs import Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.capacity import MAPS_MARGIN, Gauge, Measured
+from gossamer_node.wasm.capacity import MAPS_MARGIN, Gauge, Measured, cost_of
 from gossamer_node.wasm.measuring import measure
+from gossamer_node.wasm.module import PAGE_BYTES
 
 ROOT = Path(__file__).parents[1]
 GUESTS = {
@@ -95,7 +96,7 @@ def child(module: Path, live: int) -> dict[str, object]:
         told = Gauge(partial(with_mappings, maps_max), time.monotonic)
         with WasmHost(Path(folder) / "cache", threads=1, gauge=told) as host:
             worker = host.load_blocking(spec(module, 1_000_000), Grant())
-            most = host.residents.room(worker.cost).count
+            most = host.residents.room(cost_of(PAGE_BYTES)).count
             for number in range(most):
                 run(worker, number, 0)
             row["machine"] = refused(run(worker, most, 0))

@@ -174,8 +174,7 @@ class WasmHost:
 
     def capacity(self) -> dict[str, str]:
         """How many instances this host holds of each profile, and which limit says so."""
-        with self._lock:
-            tight = self.residents.room(cost_of(PAGE_BYTES))
+        tight = self.residents.room(cost_of(PAGE_BYTES))
         pooled = self._engines.can_pool()
         return {
             "fast": f"{INSTANCES_MAX} at once",
@@ -237,7 +236,6 @@ class Worker:
         self.grant = grant
         self.dense = dense
         self.form = module.form
-        self.cost = cost_of(module.memory_bytes_min)
         self._host = host
         self._module = module
         is_command = module.form is Form.COMMAND

@@ -53,10 +53,9 @@ class Living:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Live instances; those at work, and those whose key has a state, among them."""
+    """Live instances, and how many of their keys have a state."""
 
     live: int
-    working: int
     with_state: int
 
 
@@ -230,7 +229,7 @@ class Residency:
 
     def count(self) -> Count:
         with self._residents._lock:
-            return Count(self._live, self._live - len(self._idle), self._with_state)
+            return Count(self._live, self._with_state)
 
     def _evict_own(self) -> Living:
         if self._bounds.when_full == "evict" and self._idle:

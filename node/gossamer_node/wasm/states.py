@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE UNIQUE INDEX IF NOT EXISTS answered ON answers (service, tenant, key, engine, job);
 """
 
+_REFUSED = (sqlite3.Error, UnicodeError)
+"""What SQLite answers to a bad disk, and Python's binding to half a surrogate pair in a name."""
+
 
 class StateError(Exception):
     """The disk would not take or give it; the message is a clause without its subject."""
@@ -160,7 +163,7 @@ class States:
                     (ANSWERS_MAX,),
                 )
             self._counts = counts
-        except sqlite3.Error as failure:
+        except _REFUSED as failure:
             error = StateError(f"could not be written to {self._file} ({failure})")
         for change in changes:
             change.done, change.error = True, error
@@ -195,6 +198,6 @@ class States:
         try:
             with self._lock:
                 row = self._database.execute(query, values).fetchone()
-        except sqlite3.Error as error:
+        except _REFUSED as error:
             raise StateError(f"could not be read from {self._file} ({error})") from None
         return None if row is None else row[0]

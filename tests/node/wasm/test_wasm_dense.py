@@ -232,6 +232,24 @@ def test_a_full_disk_fails_the_job_and_changes_nothing(host: WasmHost, start: St
     assert run(worker, f"k{number}" * 20, number) == told("AAAB", 1)
 
 
+@pytest.mark.parametrize("where", ["key", "tenant", "job"])
+def test_names_that_are_not_unicode_fail_their_job_alone(where: str, start: Start) -> None:
+    worker = start()
+    bad = "\ud800"
+    ref = JobRef("camunda7", bad if where == "job" else "job-1", "count", "worker", retries=3)
+    one = Job(
+        ref,
+        Variables({"do": "c"}),
+        lock_ms=30_000,
+        business_key=bad if where == "key" else "a",
+        tenant=bad if where == "tenant" else None,
+    )
+    failed = worker.run_blocking(one, deadline_ms=10_000, context=Detached())
+    assert isinstance(failed, Failed)
+    assert "not Unicode" in failed.message or "could not be read" in failed.message
+    assert run(worker, "a", 2) == told("AAAB", 1)
+
+
 def test_a_file_that_is_no_database_is_refused(states_file: Path) -> None:
     states_file.write_bytes(b"not a database" * 100)
     with pytest.raises(InputError, match="cannot be used"):
