@@ -6,7 +6,9 @@ state a crash took back. The reverse can happen: the state is kept and the node 
 engine is told, so the engine gives the job again. Then the worker must not run on its own result:
 with each state the outcome that came with it is kept, under the job's own key, and the same job is
 answered from it. So a job changes the state of its key once, however often it is given to this
-node. Answers are kept for the last `ANSWERS_MAX` jobs with state: a job comes again within seconds.
+node. Both are one transaction: whatever the log (WAL) lost its end to, they are there together or
+not at all. Answers are kept for the last `ANSWERS_MAX` jobs with state, and `ANSWERS_BYTES_MAX` of
+them: a job comes again within seconds.
 
 State belongs to the service's name, whatever its version, and to the tenant: a key of one tenant is
 never that of another. It does not travel to other nodes.
@@ -22,6 +24,9 @@ from pathlib import Path
 from gossamer_node.errors import InputError
 
 ANSWERS_MAX = 100_000
+
+ANSWERS_BYTES_MAX = 2**30
+"""Of all answers: they must not take the file from the states. The oldest go first."""
 
 FILE_BYTES_MAX = 8 * 2**30
 """Of the file: SQLite refuses what would make it larger."""
@@ -99,6 +104,9 @@ class States:
             self._counts: dict[str, int] = dict(
                 self._database.execute("SELECT service, COUNT(*) FROM states GROUP BY service")
             )
+            (self._answers_bytes,) = self._database.execute(
+                "SELECT COALESCE(SUM(LENGTH(outcome)), 0) FROM answers"
+            ).fetchone()
         except sqlite3.Error as error:
             raise InputError(
                 f"the states in {file} cannot be used ({error}); mend the file, or move it away "
@@ -153,20 +161,24 @@ class States:
 
     def _write(self, changes: list[_Change]) -> None:
         counts = dict(self._counts)
-        error: StateError | None = None
+        # Until it is there, nobody may hear that it is, whatever happens here.
+        error: StateError | None = StateError(f"could not be written to {self._file}")
         try:
             with self._transaction():
                 for change in changes:
                     self._apply(change, counts)
-                self._database.execute(
-                    "DELETE FROM answers WHERE number <= (SELECT MAX(number) FROM answers) - ?",
-                    (ANSWERS_MAX,),
+                answers_bytes = self._forget_answers(
+                    self._answers_bytes + sum(len(change.outcome) for change in changes)
                 )
-            self._counts = counts
+            self._counts, self._answers_bytes, error = counts, answers_bytes, None
         except _REFUSED as failure:
-            error = StateError(f"could not be written to {self._file} ({failure})")
-        for change in changes:
-            change.done, change.error = True, error
+            error = StateError(
+                f"could not be written to {self._file} ({failure}); see to the disk, or let "
+                "workers empty states that they no longer need"
+            )
+        finally:
+            for change in changes:
+                change.done, change.error = True, error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -194,10 +206,26 @@ class States:
             (*key, change.engine, change.job, change.outcome),
         )
 
+    def _forget_answers(self, size: int) -> int:
+        """The oldest ones, until what is left, `size` bytes of now, is within the bounds."""
+        old = self._database.execute("SELECT number, LENGTH(outcome) FROM answers ORDER BY number")
+        (newest,) = self._database.execute("SELECT MAX(number) FROM answers").fetchone()
+        last = None
+        for number, length in old:
+            if size <= ANSWERS_BYTES_MAX and number > newest - ANSWERS_MAX:
+                break
+            last, size = number, size - length
+        old.close()
+        if last is not None:
+            self._database.execute("DELETE FROM answers WHERE number <= ?", (last,))
+        return size
+
     def _one(self, query: str, values: tuple[str, ...]) -> bytes | None:
         try:
             with self._lock:
                 row = self._database.execute(query, values).fetchone()
         except _REFUSED as error:
-            raise StateError(f"could not be read from {self._file} ({error})") from None
+            raise StateError(
+                f"could not be read from {self._file} ({error}); see to the disk and the file"
+            ) from None
         return None if row is None else row[0]
