@@ -8,6 +8,7 @@ from the last state that was kept. What a worker only has in memory can go at an
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import msgpack
 
@@ -65,12 +66,18 @@ class DenseWork:
         return max(0, kept - self.residency.count().with_state)
 
     def execute(
-        self, job: Job, key: Key | None, limit_ms: int, begin: Callable[[bytes], Guest]
+        self,
+        job: Job,
+        key: Key | None,
+        limit_ms: int,
+        begin: Callable[[bytes], Guest],
+        blocked: Callable[[], AbstractContextManager[None]],
     ) -> Outcome:
         """Work a job on this thread, when it is its turn.
 
         Args:
             begin: makes its guest, given its input.
+            blocked: entered while the thread waits for the disk.
         """
         state: bytes | None = None
         try:
@@ -80,6 +87,7 @@ class DenseWork:
                     return decode_outcome(answered)
                 state = self._states.state(key)
             data = encode_job(job, deadline_ms=limit_ms, encoding=self._spec.encoding, state=state)
+            guest = begin(data)
             living = self.residency.take(key)
         except EnvelopeError as error:
             return Failed(f"The job's variables could not be given to the worker: they {error}.")
@@ -87,10 +95,9 @@ class DenseWork:
             return Failed(f"The state of the job's key {error}.")
         except NoRoom as error:
             return _later(str(error), job)
-        guest = begin(data)
         outcome: Outcome | None = None
         try:
-            outcome, kept = self._work(job, key, living, guest, data)
+            outcome, kept = self._work(job, key, living, guest, data, blocked)
             if kept is not None:
                 state = kept
             return outcome
@@ -103,7 +110,13 @@ class DenseWork:
             )
 
     def _work(
-        self, job: Job, key: Key | None, living: Living, guest: Guest, data: bytes
+        self,
+        job: Job,
+        key: Key | None,
+        living: Living,
+        guest: Guest,
+        data: bytes,
+        blocked: Callable[[], AbstractContextManager[None]],
     ) -> tuple[Outcome, bytes | None]:
         """The outcome, and the state that was kept with it, None for none."""
         answer = guest.work_in(
@@ -118,12 +131,12 @@ class DenseWork:
         if len(state) > limit:
             return Failed(
                 f"The worker answered a state of {len(state)} bytes for its key, more than its "
-                f"limit of {size_text(limit)}."
+                f"limit of {size_text(limit)}; keep less, or raise `dense.state` in service.yaml."
             ), None
         try:
-            self._states.keep(
-                key, job.ref.engine, job.ref.key, state, msgpack.packb(outcome_map(outcome))
-            )
+            answer = msgpack.packb(outcome_map(outcome))
+            with blocked():
+                self._states.keep(key, job.ref.engine, job.ref.key, state, answer)
         except StateError as error:
             return Failed(f"The state that the worker answered {error}."), None
         return outcome, state

@@ -28,6 +28,9 @@ from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
 INSTANCES_MAX = 40
 """Live at once on one fast engine: the threads of the pool, and a few that run by themselves."""
 
+STACKS_MAX = 16
+"""Different stack limits of one node: each fast engine has a pool, with mappings of its own."""
+
 STACK_BYTES_MIN = 16 * 2**10
 STACK_BYTES_MAX = 4 * 2**20
 """Half of a pool thread's (`pool.THREAD_STACK_BYTES`); host functions use the rest."""
@@ -118,7 +121,10 @@ class Engines:
         self._made: dict[tuple[int, Profile], HostEngine] = {}
 
     def get(self, stack_bytes: int, profile: Profile = "fast") -> HostEngine:
-        """The engine whose guests have that much stack. Raises ServiceError out of bounds."""
+        """The engine whose guests have that much stack.
+
+        Raises: ServiceError, out of bounds or for one stack limit too many.
+        """
         if not STACK_BYTES_MIN <= stack_bytes <= STACK_BYTES_MAX:
             raise ServiceError(
                 f"A stack limit of {stack_bytes} bytes is not possible here; "
@@ -127,6 +133,11 @@ class Engines:
         with self._lock:
             engine = self._made.get((stack_bytes, profile))
             if engine is None:
+                if len({stack for stack, _ in self._made} | {stack_bytes}) > STACKS_MAX:
+                    raise ServiceError(
+                        f"The services of a node have {STACKS_MAX} different stack limits at most; "
+                        f"give this one, of {stack_bytes} bytes, the limit of another."
+                    )
                 engine = self._made[stack_bytes, profile] = _make(stack_bytes, profile, self._pool)
             return engine
 

@@ -214,18 +214,25 @@ class Instance:
 
     __slots__ = ("_context", "_handle", "_linked", "_store")
 
-    def __init__(self, linked: Linked, *, memory_bytes_max: int) -> None:
+    def __init__(
+        self,
+        linked: Linked,
+        *,
+        memory_bytes_max: int,
+        table_elements_max: int = TABLE_ELEMENTS_MAX,
+    ) -> None:
         """Make the store, with nothing run yet.
 
         Args:
             memory_bytes_max: what the one memory may grow to.
+            table_elements_max: what each table may.
         """
         self._linked = linked
         # Where its handle lies: what the thread writes into, or bytes of its own (`keep`).
         self._handle: int | bytes = _scratch.instance_at
         self._store = _store_new(linked.engine_at, None, None)
         self._context = _store_context(self._store)
-        _store_limiter(self._store, memory_bytes_max, TABLE_ELEMENTS_MAX, 1, TABLES_MAX, 1)
+        _store_limiter(self._store, memory_bytes_max, table_elements_max, 1, TABLES_MAX, 1)
         _store_epoch_callback(self._store, _epoch_callback_at, None, None)
         # One tick: whoever increments the engine's epoch makes every guest on it ask `interrupted`.
         _set_epoch_deadline(self._context, 1)

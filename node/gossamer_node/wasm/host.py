@@ -34,6 +34,8 @@ from gossamer_node.wasm.capacity import Gauge, cost_of
 from gossamer_node.wasm.dense import DenseWork
 from gossamer_node.wasm.engine import INSTANCES_MAX, MEMORY_BYTES_LIMIT, Engines, HostEngine
 from gossamer_node.wasm.envelope import EnvelopeError, encode_job
+from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX
+from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
 from gossamer_node.wasm.measuring import measure
@@ -47,7 +49,7 @@ from gossamer_node.wasm.module import (
 )
 from gossamer_node.wasm.operations import OPERATIONS
 from gossamer_node.wasm.pool import WorkerThreads
-from gossamer_node.wasm.residents import Residents
+from gossamer_node.wasm.residents import Residents, Shape
 from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
 from gossamer_node.wasm.states import Key, States
 from gossamer_node.wasm.watchdog import Watchdog
@@ -166,9 +168,13 @@ class WasmHost:
                 f"its limit is {size_text(spec.limits.memory_bytes_max)}; "
                 f"raise the limit in {spec.path} or build the module smaller."
             )
-        dense = self._dense(spec, module) if spec.profile == "dense" else None
-        worker = Worker(self, spec, grant, engine, module, dense)
+        is_dense = spec.profile == "dense"
+        if is_dense:
+            _check_dense(spec, module)
+        worker = Worker(self, spec, grant, engine, module)
         worker.check_abi()
+        if is_dense:
+            worker.dense = self._dense(spec, module, footprint(wasm))
         self._workers.append(worker)
         return worker
 
@@ -194,30 +200,34 @@ class WasmHost:
             "parked": sum(one.parked() for one in dense),
         }
 
-    def _dense(self, spec: ServiceSpec, module: WorkerModule) -> DenseWork:
-        bounds = spec.living
-        if module.form is Form.COMMAND:
-            raise ServiceError(
-                f"The module {spec.module} is a WASI command, which ends with its job; write "
-                f"`profile: fast` in {spec.path}, or build a job1 module."
-            )
-        if module.memory_bytes_min > bounds.memory_bytes:
-            raise ServiceError(
-                f"The module {spec.module} begins with {size_text(module.memory_bytes_min)} of "
-                f"memory, and its instances are let go past {size_text(bounds.memory_bytes)}; "
-                f"raise `dense.memory` in {spec.path} or build the module smaller."
-            )
+    def _dense(self, spec: ServiceSpec, module: WorkerModule, beside: Footprint) -> DenseWork:
         with self._lock:
             if self._states is None:
                 self._states = States(self._states_file)
-        residency = self.residents.open(
-            spec.name,
-            bounds,
+        shape = Shape(
             module.linked,
-            cost=cost_of(module.memory_bytes_min),
+            cost_of(module.memory_bytes_min, beside.table_elements, beside.entities),
+            memory_bytes_min=module.memory_bytes_min,
             memory_bytes_max=spec.limits.memory_bytes_max,
+            # Nobody counts what tables grow to.
+            table_elements_max=min(TABLE_ELEMENTS_MAX, max(beside.table_elements, default=0)),
         )
+        residency = self.residents.open(spec.name, spec.living, shape)
         return DenseWork(spec, residency, self._states)
+
+
+def _check_dense(spec: ServiceSpec, module: WorkerModule) -> None:
+    if module.form is Form.COMMAND:
+        raise ServiceError(
+            f"The module {spec.module} is a WASI command, which ends with its job; write "
+            f"`profile: fast` in {spec.path}, or build a job1 module."
+        )
+    if module.memory_bytes_min > spec.living.memory_bytes:
+        raise ServiceError(
+            f"The module {spec.module} begins with {size_text(module.memory_bytes_min)} of "
+            f"memory, and its instances are let go past {size_text(spec.living.memory_bytes)}; "
+            f"raise `dense.memory` in {spec.path} or build the module smaller."
+        )
 
 
 class Worker:
@@ -230,11 +240,10 @@ class Worker:
         grant: Grant,
         engine: HostEngine,
         module: WorkerModule,
-        dense: DenseWork | None = None,
     ) -> None:
         self.spec = spec
         self.grant = grant
-        self.dense = dense
+        self.dense: DenseWork | None = None
         self.form = module.form
         self._host = host
         self._module = module
@@ -328,7 +337,8 @@ class Worker:
             return Guest(self._module, self._host.watchdog, run, limit_ms)
 
         if self.dense is not None:
-            return self.dense.execute(job, key, limit_ms, begin)
+            blocked = (around or self._pooled).blocked
+            return self.dense.execute(job, key, limit_ms, begin, blocked)
         try:
             data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
         except EnvelopeError as error:
@@ -406,10 +416,12 @@ class _Task:
 
     def work(self) -> None:
         """On a thread of the pool, when it is its turn."""
-        if not self._cancelled:
-            self._execute()
-        if self._key is not None and self._worker.dense is not None:
-            self._worker.dense.turns.leave(self._key)
+        try:
+            if not self._cancelled:
+                self._execute()
+        finally:
+            if self._key is not None and self._worker.dense is not None:
+                self._worker.dense.turns.leave(self._key)
 
     def _execute(self) -> None:
         try:

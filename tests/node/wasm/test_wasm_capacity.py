@@ -1,6 +1,7 @@
 """How many instances fit: the arithmetic, the reading of the kernel's figures, and wrong pools."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 import textwrap
@@ -22,31 +23,78 @@ from gossamer_node.wasm.capacity import (
     MEMORY_MARGIN_BYTES_MIN,
     Cost,
     Gauge,
+    Held,
     Measured,
     cost_of,
     refusal,
     room,
 )
-from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines, Pool
+from gossamer_node.wasm.engine import STACK_BYTES_MIN, STACKS_MAX, Engines, Pool
+from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
+from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.measuring import measure
 
 from .conftest import assemble
 
-COST = Cost(address_bytes=80 * 2**10, memory_bytes=26 * 2**10)
+COST = Cost(address_bytes=80 * 2**10, memory_bytes=26 * 2**10, places=1)
 STOCK = Measured(maps=300, maps_max=65_530, address_bytes=2**30, memory_bytes=64 * 2**30)
 
 
 def test_a_stock_kernel_holds_100_000() -> None:
-    found = room(STOCK, STOCK, 0, COST)
+    found = room(STOCK, STOCK, Held(), COST)
     assert found.limit == "mappings"
     assert found.count == 2 * (65_530 - MAPS_MARGIN - 300) > 100_000
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=300))
-def test_runs_of_living_ones_are_at_most_half_of_the_places(lives: list[bool]) -> None:
-    """What the doubling stands on: neighbours are one mapping, in whatever order they go."""
-    runs = sum(one and (at == 0 or not lives[at - 1]) for at, one in enumerate(lives))
-    assert runs <= (len(lives) + 1) // 2
+class Space:
+    """An address space of pages: what is mapped takes the first gap that it fits."""
+
+    def __init__(self) -> None:
+        self.taken: dict[int, int] = {}
+
+    def map(self, pages: int) -> int:
+        at = 0
+        for begin, size in sorted(self.taken.items()):
+            if begin - at >= pages:
+                break
+            at = begin + size
+        self.taken[at] = pages
+        return at
+
+    def unmap(self, at: int) -> None:
+        del self.taken[at]
+
+    def mappings(self) -> int:
+        return sum(begin not in self.ends() for begin in self.taken)
+
+    def ends(self) -> set[int]:
+        return {begin + size for begin, size in self.taken.items()}
+
+
+@given(st.lists(st.tuples(st.sampled_from("mgl"), st.integers(1, 4), st.integers(0)), max_size=80))
+def test_mappings_never_pass_what_is_compared(steps: list[tuple[str, int, int]]) -> None:
+    """The capacity's arithmetic: instances of any size are made, grow and are let go in any order.
+
+    Twice P is M + L here, as there was nothing before.
+    """
+    space, living = Space(), list[int]()
+    worst = 0
+    for do, pages, which in steps:
+        if do == "m":
+            living.append(space.map(pages))
+            rise = 2
+        elif not living:
+            continue
+        else:
+            at = living.pop(which % len(living))
+            if do == "g":
+                living.append(space.map(space.taken[at] + pages))
+            space.unmap(at)
+            rise = 2 if do == "g" else 0
+        now = space.mappings() + len(living)
+        assert now <= worst + rise
+        worst = now
+        assert 2 * space.mappings() <= worst
 
 
 def test_each_limit_is_the_tightest_once() -> None:
@@ -58,7 +106,7 @@ def test_each_limit_is_the_tightest_once() -> None:
     }
     counts = {}
     for limit, says in cases.items():
-        found = room(says, says, 0, COST)
+        found = room(says, says, Held(), COST)
         assert found.limit == limit
         counts[limit] = found.count
     assert counts == {
@@ -72,7 +120,22 @@ def test_each_limit_is_the_tightest_once() -> None:
 def test_nothing_is_left_when_the_kernel_counts_too_many_mappings() -> None:
     """Whatever the instances should take: the count that is there decides."""
     now = dataclasses.replace(STOCK, maps=65_530 - MAPS_MARGIN)
-    assert room(STOCK, now, 10, COST).count == 0
+    assert room(STOCK, now, Held(10, 10), COST).count == 0
+
+
+def test_each_limit_counts_what_was_made_since_by_its_own_cost() -> None:
+    """Another service's instances may be dearer than those of the one that asks."""
+    dear = Cost(address_bytes=2**30, memory_bytes=2**29, places=1_000)
+    for says, limit in (
+        (dataclasses.replace(STOCK, memory_bytes=2**30), "memory"),
+        (dataclasses.replace(STOCK, address_bytes_max=3 * 2**30), "address space"),
+        (dataclasses.replace(STOCK, maps_max=MAPS_MARGIN + 1_000), "mappings"),
+    ):
+        assert room(says, says, Held(), COST).count > 0
+        for count in (1, 2):
+            since = Cost(*(count * one for one in dataclasses.astuple(dear)))
+            found = room(says, says, Held(count, 0, since), COST)
+        assert (found.count, found.limit) == (0, limit)
 
 
 @given(
@@ -86,7 +149,7 @@ def test_room_is_never_negative(
     memory: int, address: int, maps: int, maps_max: int, live: int
 ) -> None:
     now = Measured(maps, maps_max, address, 2**35, memory)
-    found = room(STOCK, now, live, COST)
+    found = room(STOCK, now, Held(live, live), COST)
     assert 0 <= found.count <= LIVE_MAX
     assert "beside the" in refusal(found, live)
 
@@ -94,6 +157,13 @@ def test_room_is_never_negative(
 def test_a_larger_memory_costs_more() -> None:
     assert cost_of(2**20).address_bytes > cost_of(2**16).address_bytes
     assert cost_of(2**20).memory_bytes == cost_of(2**16).memory_bytes
+
+
+def test_what_an_instance_has_beside_its_memory_costs_too() -> None:
+    few, many = cost_of(2**16, (10, 20), 30), cost_of(2**16, (10, 20_000), 30_000)
+    assert (few.places, many.places) == (1, 3)
+    assert many.address_bytes > few.address_bytes + 8 * 20_000 + 32 * 30_000
+    assert many.memory_bytes > few.memory_bytes + 8 * 20_000
 
 
 class Watched:
@@ -112,14 +182,29 @@ class Watched:
 def test_the_gauge_measures_seldom_and_in_time() -> None:
     machine = Watched()
     gauge = Gauge(machine.measure, lambda: machine.now_s)
-    for live in range(MEASURE_EVERY + 1):
-        assert gauge.room(live, COST).count > 0
+    for _ in range(MEASURE_EVERY + 1):
+        assert gauge.room(COST).count > 0
+        gauge.take(COST)
     assert machine.asked == 1
-    gauge.room(MEASURE_EVERY + 1, COST)
+    gauge.room(COST)
     assert machine.asked == 2
     machine.now_s = MEASURE_AGAIN_S
-    gauge.room(MEASURE_EVERY + 1, COST)
+    gauge.room(COST)
     assert machine.asked == 3
+
+
+def test_a_full_machine_is_measured_again_when_something_changed() -> None:
+    machine = Watched()
+    gauge = Gauge(machine.measure, lambda: 0.0)
+    gauge.take(COST)
+    machine.says = dataclasses.replace(STOCK, memory_bytes=0)
+    gauge.look()
+    assert gauge.room(COST).count == gauge.room(COST).count == 0
+    assert machine.asked == 2
+    gauge.release(COST)
+    machine.says = STOCK
+    assert gauge.room(COST).count > 0
+    assert (machine.asked, gauge.live) == (3, 0)
 
 
 def test_the_gauge_counts_what_it_gave_since_it_measured() -> None:
@@ -129,7 +214,8 @@ def test_the_gauge_counts_what_it_gave_since_it_measured() -> None:
     )
     gauge = Gauge(machine.measure, lambda: 0.0)
     live = 0
-    while gauge.room(live, COST).count and live < 1_000:
+    while gauge.room(COST).count and live < 1_000:
+        gauge.take(COST)
         live += 1
         left = 100 - live  # what the kernel would say now
         machine.says = dataclasses.replace(
@@ -202,7 +288,7 @@ def test_the_kernels_figures(
 def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
     found = measure(tmp_path, tmp_path)
     assert (found.maps, found.maps_max, found.memory_bytes) == (None, None, None)
-    assert room(found, found, 0, COST).count > 0
+    assert room(found, found, Held(), COST).count > 0
 
 
 @pytest.mark.parametrize(
@@ -236,6 +322,86 @@ def test_a_pool_that_cannot_be_is_refused(setting: dict[str, int]) -> None:
 def test_a_pool_at_its_bounds_is_no_abort(pool: Pool) -> None:
     """Where the address space has no room for it, the engine does without."""
     assert "fast" in Engines(pool).get(STACK_BYTES_MIN).configuration
+
+
+def test_stack_limits_are_bounded() -> None:
+    engines = Engines(Pool(1, 1, 1, 1, 1, 4_096, 0, 0))
+    for number in range(STACKS_MAX):
+        engines.get(STACK_BYTES_MIN + number)
+    engines.get(STACK_BYTES_MIN, "dense")  # is none more
+    with pytest.raises(ServiceError, match="16 different stack limits at most; give this one"):
+        engines.get(STACK_BYTES_MIN + STACKS_MAX)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("(module)", Footprint()),
+        ('(module (import "job1" "now" (func (result i64))) (func) (func))', Footprint((), 3)),
+        ("(module (table 7 funcref) (table 300 900 externref))", Footprint((7, 300))),
+        ("(module (global i32 (i32.const 1)) (memory 3) (func))", Footprint((), 2)),
+        (
+            "(module (func $f) (table 2 (ref func) (ref.func $f)))",
+            Footprint((TABLE_ELEMENTS_MAX,) * TABLES_MAX, 1),
+        ),
+    ],
+)
+def test_a_modules_footprint(text: str, found: Footprint) -> None:
+    assert footprint(bytes(wat2wasm(text))) == found
+
+
+GREEDY = """
+    import sys
+    from gossamer_node.wasm.capacity import cost_of
+    from gossamer_node.wasm.engine import Engines
+    from gossamer_node.wasm.fastcall import Instance, Linked
+    from gossamer_node.wasm.footprint import footprint
+    from gossamer_node.wasm.measuring import measure
+    from wasmtime import Linker, Module, wat2wasm
+
+    COUNT = 200
+    wasm = bytes(wat2wasm(sys.argv[1]))
+    engine = Engines().get(2**20, "dense").engine
+    pre = Linker(engine).instantiate_pre(Module(engine, wasm))
+    living = []
+
+    def live():
+        one = Instance(Linked(engine, pre), memory_bytes_max=2**20)
+        one.instantiate()
+        living.append(one)
+
+    live()  # what the first one brings along is no instance's
+    before = measure()
+    for _ in range(COUNT):
+        live()
+    after = measure()
+    beside = footprint(wasm)
+    cost = cost_of(65_536, beside.table_elements, beside.entities)
+    print((after.address_bytes - before.address_bytes) / COUNT / cost.address_bytes)
+    print((after.maps - before.maps) / COUNT / cost.places)
+"""
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "(table 90000 funcref)",
+        "(table 16000 funcref) (table 20000 externref)",
+        "(func $f) " + "".join(f'(func (export "f{n}"))' for n in range(5_000)),
+        "(table 20000 funcref) (func $f) (elem (i32.const 0) func " + "$f " * 20_000 + ")",
+    ],
+    ids=["small", "table", "tables", "functions", "elements"],
+)
+def test_an_instance_takes_no_more_than_it_is_counted_with(rest: str) -> None:
+    text = f'(module (memory (export "memory") 1) {rest})'
+    script = [sys.executable, "-c", textwrap.dedent(GREEDY), text]
+    # Else another thread may bring along an arena of 64 MiB while this is measured.
+    alone = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(script, check=True, capture_output=True, text=True, env=alone)
+    address, maps = (float(one) for one in done.stdout.split())
+    # The C library takes more at once than it is asked for.
+    assert address < 1.1 and maps < 1.1
 
 
 SMALL_SPACE = """
