@@ -7,7 +7,7 @@ room. One is let go as well when it is idle too long, and after a job when it is
 enough, or has grown: beyond its bound, or beyond what the machine has room for. Whoever takes an
 instance has it alone until it is given back; only idle ones are ever let go from here.
 
-All that is decided under one lock, in microseconds; a measurement now and then takes 0.1 ms and
+All that is decided under one lock, in microseconds; a measurement now and then takes 0.3 ms and
 more (`measuring`). Instances are closed outside of it, and count until they are. A service without
 keys takes the one used last, so that those beyond its need grow idle and go.
 """

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import strategies as st
 from wasmtime import wat2wasm
 
 from gossamer_node.errors import ServiceError
+from gossamer_node.jobs import Completed, Failed, Job, JobRef, Outcome
+from gossamer_node.service.spec import Dense, Grant, ServiceSpec
+from gossamer_node.variables import Variables
+from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.cache import compile_module
 from gossamer_node.wasm.capacity import (
     ADDRESS_MARGIN_BYTES,
@@ -34,7 +39,7 @@ from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
 from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.measuring import measure
 
-from .conftest import assemble
+from .conftest import WAT, assemble
 
 COST = Cost(address_bytes=80 * 2**10, memory_bytes=26 * 2**10, places=1)
 STOCK = Measured(maps=300, maps_max=65_530, address_bytes=2**30, memory_bytes=64 * 2**30)
@@ -410,7 +415,7 @@ SMALL_SPACE = """
     from gossamer_node.jobs import Failed, Job, JobRef
     from gossamer_node.service.spec import Dense, Grant, ServiceSpec
     from gossamer_node.variables import Variables
-    from gossamer_node.wasm import Detached, WasmHost
+    from gossamer_node.wasm import Detached, WasmHost, Worker
 
     here, profile = Path(sys.argv[1]), sys.argv[2]
     resource.setrlimit(resource.RLIMIT_AS, (int(1.3 * 2**30),) * 2)
@@ -447,6 +452,58 @@ def test_a_small_address_space_is_refused_in_words(profile: str, tmp_path: Path)
     else:
         assert "cannot hold another instance" in done.stdout
         assert "address space is limited to 1,331 MiB (RLIMIT_AS)" in done.stdout
+
+
+def test_mappings_stay_within_the_limit_whoever_goes(tmp_path: Path) -> None:
+    """The kernel's own count, when instances of two sizes go in the worst order.
+
+    Small ones fill the room. Each fourth goes, which leaves holes too small for large ones: those
+    lie elsewhere, as many as are let in. Then each middle one of three goes, and each other large.
+    """
+    spare = 400
+    most = (measure().maps or 0) + spare
+    gauge = Gauge(
+        lambda: dataclasses.replace(measure(), maps_max=most + MAPS_MARGIN), time.monotonic
+    )
+    wat = (WAT / "keeper.wat").read_text()
+    dense = Dense(key="/job/business_key", live=1_000_000, when_full="refuse")
+    with WasmHost(tmp_path / "cache", threads=1, gauge=gauge) as host:
+
+        def start(pages: int) -> Worker:
+            module = tmp_path / f"keeper{pages}.wasm"
+            module.write_bytes(bytes(wat2wasm(wat.replace('"memory") 1)', f'"memory") {pages})'))))
+            path = tmp_path / "service.yaml"
+            name = f"keeper{pages}"
+            spec = ServiceSpec(path, name, "1.0.0", module=module, profile="dense", dense=dense)
+            return host.load_blocking(spec, Grant())
+
+        def run(worker: Worker, number: int, do: str) -> Outcome:
+            ref = JobRef("camunda7", f"job-{number}", "count", "worker", retries=3)
+            job = Job(ref, Variables({"do": do}), lock_ms=30_000, business_key=str(number))
+            return worker.run_blocking(job, deadline_ms=10_000, context=Detached())
+
+        def fill(worker: Worker) -> int:
+            """How many were let in."""
+            number = 0
+            while isinstance(run(worker, number, "n"), Completed):
+                number += 1
+            return number
+
+        def let_go(worker: Worker, numbers: range) -> int:
+            """The mappings that there are then: a trap takes the instance along."""
+            for number in numbers:
+                assert isinstance(run(worker, number, "t"), Failed)
+            return measure().maps or 0
+
+        small, large = start(1), start(3)
+        count = fill(small)
+        assert 2 * spare - 100 < count <= 2 * spare + 40
+        found = [let_go(small, range(0, count, 4))]
+        others = fill(large)
+        found.append(let_go(small, range(2, count, 4)))
+        found.append(let_go(large, range(0, others, 2)))
+    # Threads and libraries of this process may map a few of their own meanwhile.
+    assert most - 100 < max(found) <= most + 40
 
 
 def test_the_density_benchmark_in_its_small_form() -> None:
