@@ -134,9 +134,9 @@ class DenseWork:
                 f"limit of {size_text(limit)}; keep less, or raise `dense.state` in service.yaml."
             ), None
         try:
-            answer = msgpack.packb(outcome_map(outcome))
+            told = msgpack.packb(outcome_map(outcome))
             with blocked():
-                self._states.keep(key, job.ref.engine, job.ref.key, state, answer)
+                self._states.keep(key, job.ref.engine, job.ref.key, state, told)
         except StateError as error:
             return Failed(f"The state that the worker answered {error}."), None
         return outcome, state

@@ -22,7 +22,7 @@ from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.capacity import Gauge, Measured, memory_margin_bytes
 from gossamer_node.wasm.run import Run
-from gossamer_node.wasm.states import Key
+from gossamer_node.wasm.states import Key, States
 
 from .conftest import COMPLETED, assemble
 
@@ -442,6 +442,27 @@ async def test_jobs_of_a_key_run_one_at_a_time_in_order(
         expected = [told(f"AAA{chr(66 + number)}", 1 + number) for number in range(9)]
         for key in "abcdefgh":
             assert [found[key, number] for number in range(9)] == expected
+
+
+async def test_jobs_run_while_others_wait_for_the_disk(
+    tmp_path: Path, keeper: Callable[..., ServiceSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two jobs on a host with one place, both must be writing before either may go on."""
+    together = threading.Barrier(2, timeout=30)
+    keep = States.keep
+
+    def keeps(self: States, key: Key, engine: str, job: str, state: bytes, told: bytes) -> None:
+        together.wait()
+        keep(self, key, engine, job, state, told)
+
+    monkeypatch.setattr(States, "keep", keeps)
+    async with WasmHost(tmp_path / "cache", threads=1) as host:
+        worker = await host.load(keeper(), Grant())
+        async with trio.open_nursery() as nursery:
+            for number, key in enumerate("ab"):
+                run = partial(worker.run, deadline_ms=60_000, context=Detached())
+                nursery.start_soon(run, job(key, number))
+    assert not together.broken
 
 
 async def test_what_waits_for_a_key_is_bounded_and_may_be_cancelled(
