@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench bench-mesh sim chaos engines setup clean help
+.PHONY: demo test check bench bench-density bench-mesh sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -24,6 +24,10 @@ check: ## ruff, mypy --strict, import directions, house rules
 bench: ## what a job costs on this machine, beside a peer
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
+
+bench-density: ## 100,000 live instances in one process, each of which answers a job
+	@$(PYTHON) tools/bootstrap.py check
+	@$(RUN)/python benchmarks/bench_density.py $(ARGS)
 
 bench-mesh: ## what the mesh costs and how fast it is, beside memberlist: tables and charts
 	@$(PYTHON) tools/bootstrap.py check

@@ -75,6 +75,13 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "Jobs of a service that this node runs at once, at most.",
         [({"service": one["name"]}, one["instances"]) for one in status["services"]],
     )
+    instances = status["instances"]
+    yield (
+        "dense_instances",
+        "gauge",
+        "Live instances of dense services, and keys with a state whose instance is parked.",
+        [({"state": state}, instances[state]) for state in ("live", "parked")],
+    )
     demand = status["demand"]
     for name, meaning in (
         ("demand", "Jobs that run or wait on an engine, mesh-wide, as its claimers tell."),

@@ -62,6 +62,7 @@ class Node:
         leasing: Leasing,
         executor: Executor,
         keeping: Keeping,
+        host: WasmHost,
     ) -> None:
         self._config = config
         self.mesh = mesh
@@ -69,6 +70,7 @@ class Node:
         self._started_s = time.monotonic()
         self.leasing = leasing
         self.keeping = keeping
+        self._host = host
 
     def status(self) -> dict[str, object]:
         """What `gossamer status --json` prints."""
@@ -95,6 +97,7 @@ class Node:
             "services": [
                 _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
             ],
+            "instances": self._host.statistics(),
             **self.leasing.status(),
             "network": self.mesh.statistics(),
         }
@@ -114,13 +117,16 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         stack.enter_context(hold_folder(config.data_dir))
         mesh_config, allowed = _mesh_config(config)
-        host = await stack.enter_async_context(WasmHost(config.cache_dir / "modules"))
+        host = await stack.enter_async_context(
+            WasmHost(config.cache_dir / "modules", states_file=config.data_dir / "states.sqlite")
+        )
         workers = []
         for spec in specs:
             grant, refused = config.grants_of(spec.name).bind(spec)
             for sentence in refused:
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
+        log.info("room for instances", **host.capacity())
         executor = Executor(workers)
         engines: dict[str, Engine] = {}
         for one in config.engines:
@@ -134,7 +140,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed))
+        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host)
         keeping = node.keeping
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
         conversations = {"order": keeping.carry}

@@ -64,9 +64,12 @@ async def test_status_says_what_is_so(
     assert its_engine["jobs_activated"] == 1
     assert [one["member"] for one in told["claimers"]] == ["node-1"]
     assert told["services"] == []
+    assert told["instances"] == {"registered": 0, "live": 0, "parked": 0}
+    assert holds.status["instances"] == {"registered": 1, "live": 0, "parked": 0}
     shown = {"name": "telling", "version": "1.0.0", "topics": [topic], "instances": 8}
     assert holds.status["services"] == [shown]
 
+    assert "  services: 0 registered; dense instances: 0 live, 0 parked" in text
     rows = [line.split() for line in text]
     (first,) = [row for row in rows if row[:1] == ["node-1"]]
     assert first[-2:] == ["alive", "embedded"]

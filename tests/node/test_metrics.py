@@ -40,6 +40,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "holding": {"slots": 8, "running": 3, "unacknowledged": 1},
         "outcomes": {"completed": 5, "failed": 1},
         "services": [{"name": "s", "instances": 4}],
+        "instances": {"registered": 1, "live": 12, "parked": 2},
         "demand": [{"engine": 'od"d\\\n', "demand": 9, "capacity": 8, "desired": 12, "parts": 1}],
         "engines": [
             {"name": "e", "reachable": True, "polls": 9, "polls_failed": 0, "jobs_activated": 4}
@@ -67,6 +68,7 @@ def test_the_text_is_well_formed() -> None:
     assert found['gossamer_members{state="alive"}'] == 2
     assert found['gossamer_engine_desired{engine="od\\"d\\\\\\n"}'] == 12
     assert found['gossamer_claimer_load{group="e/0"}'] == 0.007
+    assert found['gossamer_dense_instances{state="parked"}'] == 2
     names = {key.partition("{")[0] for key in found}
     assert names == set(re.findall("^# TYPE (\\w+) (?:gauge|counter)$", exposed, flags=re.M))
     assert all(

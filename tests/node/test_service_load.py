@@ -14,6 +14,7 @@ from gossamer_node.service import load
 from gossamer_node.service.grants import Grants
 from gossamer_node.service.spec import (
     Capabilities,
+    Dense,
     Dependency,
     Grpc,
     Limits,
@@ -58,6 +59,17 @@ encoding: msgpack
 retries: 5
 backoff: 1m
 on_holder_lost: wait
+profile: dense
+dense:
+  key: /variables/room/id
+  live: 100000
+  when_full: refuse
+  idle: 1h
+  age: 720h
+  jobs: 500
+  memory: 2MiB
+  waiting: 0
+  state: 0B
 """
 
 FILE = Path("booking/service.yaml")
@@ -101,6 +113,18 @@ def test_every_field_is_read() -> None:
         retries=5,
         backoff_ms=60_000,
         on_holder_lost="wait",
+        profile="dense",
+        dense=Dense(
+            key="/variables/room/id",
+            live=100_000,
+            when_full="refuse",
+            idle_ms=3_600_000,
+            age_ms=2_592_000_000,
+            jobs=500,
+            memory_bytes=2**21,
+            waiting=0,
+            state_bytes_max=0,
+        ),
     )
 
 
@@ -128,6 +152,17 @@ def test_the_root_is_optional() -> None:
         ("name: a\ndependencies: [{name: grpc, version: latest}]", "'latest' won't do"),
         ("name: a\ngrpc: {host: x, port: 0, proto-files: [a]}", "grpc.port: '0' is out of bounds"),
         ("name: a\ngrpc: {host: x, port: 1, proto-files: []}", "grpc.proto-files: 0 items"),
+        ("name: a\nprofile: lazy", "profile: 'lazy'"),
+        ("name: a\ndense: {live: 2}", "dense: only instances of `profile: dense` live on"),
+        ("name: a\nprofile: dense\ndense: {key: business_key}", "dense.key: 'business_key' won't"),
+        ("name: a\nprofile: dense\ndense: {key: /types/x}", "an input has no types; begin with"),
+        ("name: a\nprofile: dense\ndense: {key: /variables}", "this is a whole map; name what"),
+        ("name: a\nprofile: dense\ndense: {live: 0}", "dense.live: '0' is out of bounds"),
+        (
+            "name: a\ntopics: [{name: t, variables: [b]}]\nprofile: dense\n"
+            "dense: {key: /variables/a/id}",
+            "topics: t does not fetch a, the key of `dense`; add it",
+        ),
         ("name: a\nservice: {}", "'version' stands beside `service:`; indent it under that"),
     ],
 )

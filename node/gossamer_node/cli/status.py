@@ -68,6 +68,11 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
+    instances = status["instances"]
+    yield (
+        f"  services: {instances['registered']} registered; dense instances: "
+        f"{instances['live']} live, {instances['parked']} parked"
+    )
     claimers: dict[str, list[str]] = {}
     for one in status["claimers"]:
         claimers.setdefault(one["engine"], []).append(one["member"])

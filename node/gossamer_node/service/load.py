@@ -28,6 +28,7 @@ from gossamer_node.schema import (
     size,
 )
 from gossamer_node.schema.source import Mapping, Node, Source, invalid, parse, read_file, shown
+from gossamer_node.service.dense import DENSE, check_profile
 from gossamer_node.service.spec import (
     Capabilities,
     Dependency,
@@ -348,7 +349,24 @@ SERVICE = Record(
             "A gRPC service that it calls. Validated and shown; not acted on today.",
             default_words="none",
         ),
+        Field(
+            "profile",
+            Choice(("fast", "dense")),
+            "profile",
+            "`fast`: a fresh instance for every job, so nothing leaks from one to the next. "
+            "`dense`: instances live on and keep what they have in memory, up to 100,000 of them "
+            "in a process.",
+            "A worker is right in it without thinking of other jobs.",
+        ),
+        Field(
+            "dense",
+            DENSE,
+            "dense",
+            "How the live instances of the dense profile are kept.",
+            default_words="each field's default",
+        ),
     ),
+    check=check_profile,
 )
 
 

@@ -11,6 +11,9 @@ from typing import Literal
 
 from gossamer_node.engines.port import LOCK_MS_DEFAULT
 
+Profile = Literal["fast", "dense"]
+"""How a service's instances live: a fresh one for every job, or many that stay."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -98,6 +101,31 @@ class InstanceRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Dense:
+    """How the live instances of a dense service are kept, and when they are let go.
+
+    Attributes:
+        key: JSON Pointer (RFC 6901) into a job's input; None: any idle instance takes any job.
+        live: instances of this service on one node.
+        when_full: `evict`: the one longest unused makes room; `refuse`: the new job fails.
+        idle_ms: an instance unused for so long is let go.
+        age_ms, jobs, memory_bytes: past any of these an instance is let go after its job.
+        waiting: jobs that may wait for one key.
+        state_bytes_max: of the state that a worker keeps for a key.
+    """
+
+    key: str | None = None
+    live: int = 1_000
+    when_full: Literal["evict", "refuse"] = "evict"
+    idle_ms: int = 600_000
+    age_ms: int = 86_400_000
+    jobs: int = 100_000
+    memory_bytes: int = 2**20
+    waiting: int = 64
+    state_bytes_max: int = 64 * 2**10
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """One service. `path` is its service.yaml; `module` the .wasm file, resolved beside it.
 
@@ -120,3 +148,10 @@ class ServiceSpec:
     on_holder_lost: Literal["regrant", "wait"] = "regrant"
     dependencies: tuple[Dependency, ...] = ()
     grpc: Grpc | None = None
+    profile: Profile = "fast"
+    dense: Dense | None = None
+
+    @property
+    def living(self) -> Dense:
+        """`dense` with its defaults."""
+        return self.dense or Dense()

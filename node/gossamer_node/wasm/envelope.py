@@ -6,6 +6,7 @@ it. What comes out of it may go on to any engine and through any encoding: numbe
 fit 64 bits, text is Unicode, nesting is bounded, integers that a double would round are Longs.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
@@ -137,35 +138,43 @@ def check_value(value: object, subject: str, depth: int) -> None:
         depth += 1
 
 
-def encode_job(job: Job, *, deadline_ms: int, encoding: Encoding) -> bytes:
+def input_map(job: Job, *, deadline_ms: int) -> dict[str, Any]:
+    """A job's input (ABI.md §3) before it is written."""
+    ref = job.ref
+    return {
+        "job": {
+            "key": ref.key,
+            "topic": ref.topic,
+            "engine": ref.engine,
+            "retries": ref.retries,
+            "deadline_ms": deadline_ms,
+            "business_key": job.business_key,
+            "process_id": job.process_id,
+            "process_instance_key": job.process_instance_key,
+            "element_id": job.element_id,
+            "tenant": job.tenant,
+            "headers": dict(job.headers),
+        },
+        "variables": dict(job.variables.values),
+        "types": dict(job.variables.types),
+    }
+
+
+def encode_job(
+    job: Job, *, deadline_ms: int, encoding: Encoding, state: bytes | None = None
+) -> bytes:
     """The input envelope of a job.
 
     Args:
         deadline_ms: time left for the job from now on.
+        state: what is kept for the job's key.
 
     Raises: EnvelopeError, when the job's own variables cannot be written.
     """
-    ref = job.ref
-    return pack(
-        {
-            "job": {
-                "key": ref.key,
-                "topic": ref.topic,
-                "engine": ref.engine,
-                "retries": ref.retries,
-                "deadline_ms": deadline_ms,
-                "business_key": job.business_key,
-                "process_id": job.process_id,
-                "process_instance_key": job.process_instance_key,
-                "element_id": job.element_id,
-                "tenant": job.tenant,
-                "headers": dict(job.headers),
-            },
-            "variables": dict(job.variables.values),
-            "types": dict(job.variables.types),
-        },
-        encoding,
-    )
+    written = input_map(job, deadline_ms=deadline_ms)
+    if state is not None:
+        written["state"] = base64.b64encode(state).decode()
+    return pack(written, encoding)
 
 
 def decode_outcome(data: bytes) -> Outcome:
@@ -173,10 +182,39 @@ def decode_outcome(data: bytes) -> Outcome:
     try:
         return _outcome(unpack(data)[0])
     except EnvelopeError as error:
-        return Failed(
-            f"The worker's outcome is malformed: {error}.",
-            details=f"It began with {bytes(data[:_EXCERPT_BYTES])!r} and has {len(data)} bytes.",
-        )
+        return _malformed(error, data)
+
+
+def decode_answer(data: bytes) -> tuple[Outcome, bytes | None]:
+    """As `decode_outcome`, and the state that came with it: None keeps what there is.
+
+    A failure changes no state, so none comes with it.
+    """
+    try:
+        answer = unpack(data)[0]
+        outcome = _outcome(answer)
+        return outcome, None if isinstance(outcome, Failed) else _state(answer)
+    except EnvelopeError as error:
+        return _malformed(error, data), None
+
+
+def _malformed(error: EnvelopeError, data: bytes) -> Failed:
+    return Failed(
+        f"The worker's outcome is malformed: {error}.",
+        details=f"It began with {bytes(data[:_EXCERPT_BYTES])!r} and has {len(data)} bytes.",
+    )
+
+
+def _state(answer: dict[str, Any]) -> bytes | None:
+    text = answer.get("state")
+    if text is None:
+        return None
+    try:
+        if isinstance(text, str):
+            return base64.b64decode(text.encode(), validate=True)
+    except ValueError:
+        pass
+    raise EnvelopeError("state is not text in base64")
 
 
 def _outcome(answer: dict[str, Any]) -> Outcome:

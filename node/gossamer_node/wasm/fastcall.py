@@ -14,7 +14,10 @@ it:
    would hold every thread. Short look-ups keep it (`_held`), so threads don't fight over it.
 5. A pointer into a guest's memory is used at once: the next call may move the memory.
 6. Every error and trap that comes back is owned by us, read once and deleted.
-7. An `Instance` belongs to the thread that made it, is one at a time per thread, and is closed.
+7. An `Instance` belongs to the thread that made it, is one at a time per thread, and is closed. One
+   that is to live on is told so (`keep`); then other threads may use it, one at a time, with the
+   lock of whoever hands it over between them. An epoch that ended while it was idle makes it ask
+   `interruption` once, of the thread that uses it then.
 """
 
 import ctypes
@@ -84,6 +87,7 @@ _call = _free("wasmtime_func_call_unchecked", _P, _P, _P, _P, _SIZE, _P)
 
 _EXTERN_BYTES = ctypes.sizeof(ffi.wasmtime_extern_t)
 _EXTERN_OF = ffi.wasmtime_extern_t.of.offset
+_HANDLE_BYTES = ctypes.sizeof(ffi.wasmtime_instance_t)
 _RAW_WORDS = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 8
 _CALL_VALUES_MAX = 2
 """`handle` takes two values; no export that we call has more parameters or results."""
@@ -208,18 +212,27 @@ class Instance:
     Raises `Trapped` from `instantiate` and `call`, and leaves the instance to be closed.
     """
 
-    __slots__ = ("_context", "_linked", "_store")
+    __slots__ = ("_context", "_handle", "_linked", "_store")
 
-    def __init__(self, linked: Linked, *, memory_bytes_max: int) -> None:
+    def __init__(
+        self,
+        linked: Linked,
+        *,
+        memory_bytes_max: int,
+        table_elements_max: int = TABLE_ELEMENTS_MAX,
+    ) -> None:
         """Make the store, with nothing run yet.
 
         Args:
             memory_bytes_max: what the one memory may grow to.
+            table_elements_max: what each table may.
         """
         self._linked = linked
+        # Where its handle lies: what the thread writes into, or bytes of its own (`keep`).
+        self._handle: int | bytes = _scratch.instance_at
         self._store = _store_new(linked.engine_at, None, None)
         self._context = _store_context(self._store)
-        _store_limiter(self._store, memory_bytes_max, TABLE_ELEMENTS_MAX, 1, TABLES_MAX, 1)
+        _store_limiter(self._store, memory_bytes_max, table_elements_max, 1, TABLES_MAX, 1)
         _store_epoch_callback(self._store, _epoch_callback_at, None, None)
         # One tick: whoever increments the engine's epoch makes every guest on it ask `interrupted`.
         _set_epoch_deadline(self._context, 1)
@@ -233,6 +246,10 @@ class Instance:
         )
         if error or scratch.trap.value:
             _raise(error, scratch.trap.value)
+
+    def keep(self) -> None:
+        """After `instantiate`: it outlives this thread's next instance, and may change threads."""
+        self._handle = ctypes.string_at(_scratch.instance_at, _HANDLE_BYTES)
 
     def memory(self) -> Memory:
         """The export `memory`, which `module` has seen to exist."""
@@ -263,7 +280,7 @@ class Instance:
     def _export(self, name: bytes) -> "ctypes.Array[ctypes.c_char]":
         extern = ctypes.create_string_buffer(_EXTERN_BYTES)
         found = _instance_export_get(
-            self._context, _scratch.instance_at, name, len(name), ctypes.addressof(extern)
+            self._context, self._handle, name, len(name), ctypes.addressof(extern)
         )
         assert found, name
         return extern

@@ -1,7 +1,8 @@
-"""Runs one job in one fresh instance, and says in plain words how it ended when it ended badly.
+"""Runs one job in one instance, and says in plain words how it ended when it ended badly.
 
-`work` is total: trap, endless loop, memory bomb, exhausted stack, lying pointers and a failing
-host function all come back as `Failed`. What the worker did is in the message, for the person who
+`work` makes a fresh instance and leaves nothing of it; `work_in` uses one that lives on. Both are
+total: trap, endless loop, memory bomb, exhausted stack, lying pointers and a failing host function
+all come back as `Failed`. What the worker did is in the message, for the person who
 reads the incident; where it did it (service, step, stack trace) is in the details.
 """
 
@@ -59,7 +60,7 @@ def _range_clause(error: OutOfRange) -> str:
 
 
 class Guest:
-    """The life of one instance: `work` a job, or `probe` which ABI it speaks."""
+    """One job in one instance: `work` it, or `probe` which ABI the module speaks."""
 
     def __init__(self, module: WorkerModule, watchdog: Watchdog, run: Run, limit_ms: int) -> None:
         """Args: limit_ms: what `run.deadline_s` was made of, for the message."""
@@ -77,24 +78,50 @@ class Guest:
         answer = self._live(lambda instance: self._handle(instance, data))
         return answer if isinstance(answer, Failed) else decode_outcome(answer)
 
+    def work_in(
+        self, instance: Instance, data: bytes, *, begun: bool, reset: bool
+    ) -> bytes | Failed:
+        """A job in an instance that stays open: the answer as it is, for the caller to decode.
+
+        Args:
+            begun: whether it has worked before.
+            reset: whether it is to drop what the last job left, if it knows how to.
+        """
+
+        def body(instance: Instance) -> bytes:
+            if begun:
+                self._resume(instance, reset)
+            else:
+                self._start(instance)
+                instance.keep()
+            return self._exchange(instance, data)
+
+        return self._within(instance, body)
+
+    @property
+    def memory_bytes(self) -> int:
+        """How large the instance's linear memory is; 0 before it began."""
+        return self._memory.size if self._memory is not None else 0
+
     def probe(self) -> int | Failed:
         """What `job_abi` says, 0 for a command; Failed when it does not get there."""
         return self._live(self._abi)
 
     def _live(self, body: Callable[[Instance], T]) -> T | Failed:
+        memory_bytes_max = self._run.around.spec.limits.memory_bytes_max
+        with Instance(self._module.linked, memory_bytes_max=memory_bytes_max) as instance:
+            return self._within(instance, body)
+
+    def _within(self, instance: Instance, body: Callable[[Instance], T]) -> T | Failed:
         run = self._run
         current.run = run
         fastcall.interruption.asked = self._interrupted
+        # After the store has its epoch deadline, so that no advance of the epoch is missed.
+        self._watchdog.add(run)
         try:
-            with Instance(
-                self._module.linked, memory_bytes_max=run.around.spec.limits.memory_bytes_max
-            ) as instance:
-                # After the store has its epoch deadline, so that no advance of the epoch is missed.
-                self._watchdog.add(run)
-                try:
-                    return body(instance)
-                except (Trapped, OutOfRange, _Lie) as ending:
-                    return self._failed(ending)
+            return body(instance)
+        except (Trapped, OutOfRange, _Lie) as ending:
+            return self._failed(ending)
         finally:
             self._watchdog.discard(run)
             run.flush()
@@ -111,6 +138,14 @@ class Guest:
             self._step = "_initialize"
             instance.call(b"_initialize")
 
+    def _resume(self, instance: Instance, reset: bool) -> None:
+        if self._run.stopped is not None:
+            raise Trapped(None, "interrupted before it began")
+        self._memory = instance.memory()
+        if reset and self._module.has_reset:
+            self._step = "reset"
+            instance.call(b"reset")
+
     def _abi(self, instance: Instance) -> int:
         self._start(instance)
         if self._module.form is Form.COMMAND:
@@ -120,6 +155,9 @@ class Guest:
 
     def _handle(self, instance: Instance, data: bytes) -> bytes:
         self._start(instance)
+        return self._exchange(instance, data)
+
+    def _exchange(self, instance: Instance, data: bytes) -> bytes:
         self._step = "alloc"
         pointer = instance.call(b"alloc", len(data)) & _U32
         memory = self._memory

@@ -5,7 +5,8 @@
         outcome = await worker.run(job, deadline_ms=30_000, context=context)
 
 A job never makes the trio loop wait: it is encoded, run and decoded on a thread of `pool`, and the
-outcomes of all jobs that end meanwhile come back in one turn of the loop. `run` raises nothing but
+outcomes of all jobs that end meanwhile come back in one turn of the loop. Jobs of a dense service
+go on to `dense`, by turns where they have a key. `run` raises nothing but
 `Cancelled`; the guest of a cancelled job is stopped and its thread goes on with the next job.
 Without a loop, `with WasmHost(...)` gives `load_blocking` and `run_blocking` alone.
 """
@@ -29,14 +30,28 @@ from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import job1
-from gossamer_node.wasm.engine import MEMORY_BYTES_LIMIT, Engines, HostEngine
+from gossamer_node.wasm.capacity import Gauge, cost_of
+from gossamer_node.wasm.dense import DenseWork
+from gossamer_node.wasm.engine import INSTANCES_MAX, MEMORY_BYTES_LIMIT, Engines, HostEngine
 from gossamer_node.wasm.envelope import EnvelopeError, encode_job
+from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX
+from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
-from gossamer_node.wasm.module import Form, WorkerModule, compile_worker, make_linker, read_module
+from gossamer_node.wasm.measuring import measure
+from gossamer_node.wasm.module import (
+    PAGE_BYTES,
+    Form,
+    WorkerModule,
+    compile_worker,
+    make_linker,
+    read_module,
+)
 from gossamer_node.wasm.operations import OPERATIONS
 from gossamer_node.wasm.pool import WorkerThreads
+from gossamer_node.wasm.residents import Residents, Shape
 from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
+from gossamer_node.wasm.states import Key, States
 from gossamer_node.wasm.watchdog import Watchdog
 
 JOBS_MAX = 4_096
@@ -58,12 +73,17 @@ class WasmHost:
         *,
         threads: int | None = None,
         operations: Mapping[str, Operation] = OPERATIONS,
+        states_file: Path | None = None,
+        gauge: Gauge | None = None,
     ) -> None:
         """Args:
         cache_dir: for compiled modules; made when missing, and safe to delete.
         threads: jobs that run at once, those that wait for I/O or take long not counted;
             default: one for each core.
         operations: what workers may call; an SDK's tests put scripted ones here.
+        states_file: for what workers keep for their keys, made with the first such service; by
+            default it lasts as long as the host.
+        gauge: measures what the machine has room for.
         """
         self.operations = operations
         self._cache = cache_dir
@@ -72,11 +92,16 @@ class WasmHost:
         self._lock = threading.Lock()
         self.closing = False
         self._threads = threads or len(os.sched_getaffinity(0))
+        self._states_file = states_file
+        self._states: States | None = None
+        self._gauge = gauge or Gauge(measure, time.monotonic)
+        self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
         self.pool = WorkerThreads(self._threads)
         self.io = IoLoop()
         self.watchdog = Watchdog()
+        self.residents = Residents(self._gauge)
         return self
 
     def __exit__(
@@ -90,6 +115,9 @@ class WasmHost:
         self.watchdog.close()
         self.io.close()
         self.pool.close()
+        self.residents.close()
+        if self._states is not None:
+            self._states.close()
 
     async def __aenter__(self) -> Self:
         self.__enter__()
@@ -128,7 +156,7 @@ class WasmHost:
                 f"choose one up to {size_text(MEMORY_BYTES_LIMIT)} in {spec.path}."
             )
         wasm = read_module(path)
-        engine = self._engines.get(spec.limits.stack_bytes_max)
+        engine = self._engines.get(spec.limits.stack_bytes_max, spec.profile)
         with self._lock:
             if engine not in self._linkers:
                 self._linkers[engine] = make_linker(engine)
@@ -140,9 +168,66 @@ class WasmHost:
                 f"its limit is {size_text(spec.limits.memory_bytes_max)}; "
                 f"raise the limit in {spec.path} or build the module smaller."
             )
+        is_dense = spec.profile == "dense"
+        if is_dense:
+            _check_dense(spec, module)
         worker = Worker(self, spec, grant, engine, module)
         worker.check_abi()
+        if is_dense:
+            worker.dense = self._dense(spec, module, footprint(wasm))
+        self._workers.append(worker)
         return worker
+
+    def capacity(self) -> dict[str, str]:
+        """How many instances this host holds of each profile, and which limit says so."""
+        tight = self.residents.room(cost_of(PAGE_BYTES))
+        pooled = self._engines.can_pool()
+        return {
+            "fast": f"{INSTANCES_MAX} at once",
+            "fast_limit": "a pool of slots for each stack limit"
+            if pooled
+            else "the address space has no room for a pool, so each is made anew",
+            "dense": f"{self.residents.live + tight.count} of one page",
+            "dense_limit": tight.why,
+        }
+
+    def statistics(self) -> dict[str, int]:
+        """Services that are loaded; instances that live; keys whose instance is parked."""
+        dense = [worker.dense for worker in self._workers if worker.dense is not None]
+        return {
+            "registered": len(self._workers),
+            "live": self.residents.live,
+            "parked": sum(one.parked() for one in dense),
+        }
+
+    def _dense(self, spec: ServiceSpec, module: WorkerModule, beside: Footprint) -> DenseWork:
+        with self._lock:
+            if self._states is None:
+                self._states = States(self._states_file)
+        shape = Shape(
+            module.linked,
+            cost_of(module.memory_bytes_min, beside.table_elements, beside.entities),
+            memory_bytes_min=module.memory_bytes_min,
+            memory_bytes_max=spec.limits.memory_bytes_max,
+            # Nobody counts what tables grow to.
+            table_elements_max=min(TABLE_ELEMENTS_MAX, max(beside.table_elements, default=0)),
+        )
+        residency = self.residents.open(spec.name, spec.living, shape)
+        return DenseWork(spec, residency, self._states)
+
+
+def _check_dense(spec: ServiceSpec, module: WorkerModule) -> None:
+    if module.form is Form.COMMAND:
+        raise ServiceError(
+            f"The module {spec.module} is a WASI command, which ends with its job; write "
+            f"`profile: fast` in {spec.path}, or build a job1 module."
+        )
+    if module.memory_bytes_min > spec.living.memory_bytes:
+        raise ServiceError(
+            f"The module {spec.module} begins with {size_text(module.memory_bytes_min)} of "
+            f"memory, and its instances are let go past {size_text(spec.living.memory_bytes)}; "
+            f"raise `dense.memory` in {spec.path} or build the module smaller."
+        )
 
 
 class Worker:
@@ -158,6 +243,7 @@ class Worker:
     ) -> None:
         self.spec = spec
         self.grant = grant
+        self.dense: DenseWork | None = None
         self.form = module.form
         self._host = host
         self._module = module
@@ -168,7 +254,7 @@ class Worker:
         self._pooled = replace(self._alone, blocked=host.pool.blocked)
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
-        """Work a job in a fresh instance.
+        """Work a job: in a fresh instance, or as `dense` has it.
 
         Args:
             deadline_ms: time left for the job, its wait for a thread included; the service's own
@@ -182,13 +268,20 @@ class Worker:
         if host.closing:
             return _stopping()
         due_s = time.monotonic() + deadline_ms / 1000
+        dense = self.dense
+        key = dense.key(job) if dense is not None else None
+        if isinstance(key, Failed):
+            return key
         try:
             host.places.acquire_nowait()
         except trio.WouldBlock:
             await host.places.acquire()
         try:
-            task = _Task(self, job, context, due_s, host.returns)
-            host.pool.submit(task.work)
+            task = _Task(self, job, context, due_s, host.returns, key)
+            if dense is None or key is None:
+                host.pool.submit(task.work)
+            elif not dense.turns.enter(key, lambda: host.pool.submit(task.work)):
+                return dense.too_many(key, job)
             return await task.outcome()
         finally:
             host.places.release()
@@ -196,11 +289,25 @@ class Worker:
     def run_blocking(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         """`run` on the caller's thread."""
         due_s = time.monotonic() + deadline_ms / 1000
-        return self.execute(job, context, due_s, self._alone, lambda run: None)
+        dense = self.dense
+        key = dense.key(job) if dense is not None else None
+        if isinstance(key, Failed):
+            return key
+        if dense is None or key is None:
+            return self.execute(job, None, context, due_s, self._alone, lambda run: None)
+        turn = threading.Event()
+        if not dense.turns.enter(key, turn.set):
+            return dense.too_many(key, job)
+        turn.wait()
+        try:
+            return self.execute(job, key, context, due_s, self._alone, lambda run: None)
+        finally:
+            dense.turns.leave(key)
 
     def execute(
         self,
         job: Job,
+        key: Key | None,
         context: JobContext,
         due_s: float,
         around: Surroundings | None,
@@ -209,6 +316,7 @@ class Worker:
         """Encode, run and decode on this thread.
 
         Args:
+            key: whose turn it is.
             due_s: on `time.monotonic`'s clock.
             around: None on a thread of the pool.
             started: given the run before its guest begins, to interrupt it by.
@@ -221,13 +329,21 @@ class Worker:
         if left_ms <= 0:
             return Failed("The job's time was over before a thread of this node was free for it.")
         limit_ms = min(limit_ms, left_ms)
+
+        def begin(data: bytes) -> Guest:
+            deadline_s = now_s + limit_ms / 1000
+            run = Run(around or self._pooled, context, deadline_s=deadline_s, stdin=data)
+            started(run)
+            return Guest(self._module, self._host.watchdog, run, limit_ms)
+
+        if self.dense is not None:
+            blocked = (around or self._pooled).blocked
+            return self.dense.execute(job, key, limit_ms, begin, blocked)
         try:
             data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
         except EnvelopeError as error:
             return Failed(f"The job's variables could not be given to the worker: they {error}.")
-        run = Run(around or self._pooled, context, deadline_s=now_s + limit_ms / 1000, stdin=data)
-        started(run)
-        return Guest(self._module, self._host.watchdog, run, limit_ms).work(data)
+        return begin(data).work(data)
 
     def check_abi(self) -> None:
         """Start the module once and ask for its ABI version. Raises ServiceError."""
@@ -279,25 +395,38 @@ class _Task:
     """One `run`, between the trio task that waits for it and the thread that works."""
 
     def __init__(
-        self, worker: Worker, job: Job, context: JobContext, due_s: float, returns: _Returns
+        self,
+        worker: Worker,
+        job: Job,
+        context: JobContext,
+        due_s: float,
+        returns: _Returns,
+        key: Key | None,
     ) -> None:
         self._worker = worker
         self._job = job
         self._context = context
         self._due_s = due_s
         self._returns = returns
+        self._key = key
         self._outcome: Outcome | None = None
         self._waiter: trio.lowlevel.Task | None = None
         self._cancelled = False
         self._run: Run | None = None
 
     def work(self) -> None:
-        """On a thread of the pool."""
-        if self._cancelled:
-            return
+        """On a thread of the pool, when it is its turn."""
+        try:
+            if not self._cancelled:
+                self._execute()
+        finally:
+            if self._key is not None and self._worker.dense is not None:
+                self._worker.dense.turns.leave(self._key)
+
+    def _execute(self) -> None:
         try:
             self._outcome = self._worker.execute(
-                self._job, self._context, self._due_s, None, self._started
+                self._job, self._key, self._context, self._due_s, None, self._started
             )
         except BaseException as error:
             # A bug of ours: it ends this job, never the thread that others' jobs need.

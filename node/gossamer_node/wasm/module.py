@@ -50,7 +50,7 @@ class WorkerModule:
 
     Attributes:
         form: job1 module or WASI command.
-        has_initialize: whether it exports `_initialize`.
+        has_initialize, has_reset: whether it exports `_initialize`, `reset`.
         linked: what `fastcall.Instance` takes.
     """
 
@@ -59,6 +59,7 @@ class WorkerModule:
         exports = {export.name: export for export in module.exports}
         self.form = _form(path, exports)
         self.has_initialize = self.form is Form.JOB1 and "_initialize" in exports
+        self.has_reset = self.form is Form.JOB1 and "reset" in exports
         _check_exports(path, self.form, exports)
         for wanted in module.imports:
             _check_import(path, wanted)
@@ -133,8 +134,9 @@ def _form(path: Path, exports: dict[str, ExportType]) -> Form:
 
 def _check_exports(path: Path, form: Form, exports: dict[str, ExportType]) -> None:
     wanted = dict(_JOB1_EXPORTS) if form is Form.JOB1 else {"_start": _INITIALIZE}
-    if form is Form.JOB1 and "_initialize" in exports:
-        wanted["_initialize"] = _INITIALIZE
+    for optional in ("_initialize", "reset"):
+        if form is Form.JOB1 and optional in exports:
+            wanted[optional] = _INITIALIZE
     for name, signature in wanted.items():
         if name not in exports:
             _refuse(path, f"lacks the export {name}: {signature}; a {form.value} has it")

@@ -28,6 +28,7 @@ PARTS: dict[str, dict[str, object]] = {
     "command": {"imports": "", "body": "(call $echo)", "rest": ""},
     "caller": {"op": "", "request": "", "step": 1_000_000},
     "echo": {},
+    "keeper": {},
 }
 
 

@@ -1,0 +1,135 @@
+"""The states of keys on the disk: synced, bounded, and whole whatever ended the writing."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from gossamer_node.errors import InputError
+from gossamer_node.wasm.states import Key, StateError, States
+
+
+@pytest.fixture
+def states_file(tmp_path: Path) -> Path:
+    return tmp_path / "states.sqlite"
+
+
+def test_a_commit_is_synced_to_the_disk(states_file: Path) -> None:
+    states = States(states_file)
+    pragmas = [
+        states._database.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous")
+    ]
+    states.close()
+    assert pragmas == ["wal", 2]
+
+
+def test_a_log_that_ends_anywhere_has_a_state_with_its_answer(
+    states_file: Path, tmp_path: Path
+) -> None:
+    """A machine that loses power may lose the end of the log, or have torn pages there."""
+    key = Key("s", "", "k")
+    states = States(states_file)
+    for number in range(1, 6):
+        states.keep(key, "e", f"job-{number}", b"%d" % number, b"answer %d" % number)
+    whole, log = states_file.read_bytes(), Path(f"{states_file}-wal").read_bytes()
+    states.close()
+    found = set()
+    for torn in (b"", b"\xff" * 512):
+        # By less than a page, so each commit is cut before, in and after each of its pages.
+        for end in range(0, len(log) + 1, 1_021):
+            (tmp_path / "cut.sqlite").write_bytes(whole)
+            (tmp_path / "cut.sqlite-wal").write_bytes(log[:end] + torn)
+            (tmp_path / "cut.sqlite-shm").unlink(missing_ok=True)
+            cut = States(tmp_path / "cut.sqlite")
+            state = cut.state(key)
+            answers = [cut.answer(key, "e", f"job-{number}") for number in range(1, 6)]
+            cut.close()
+            last = int(state) if state is not None else 0
+            assert answers == [b"answer %d" % n if n <= last else None for n in range(1, 6)]
+            found.add(last)
+    assert found >= {0, 1, 2, 3, 4}
+
+
+def test_nobody_hears_that_a_state_is_kept_when_the_writer_failed(
+    states_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread writes for those that wait; what ends it in whatever way ends none in success."""
+    states = States(states_file)
+    key = Key("s", "", "k")
+    waiting: list[str] = []
+
+    def wait() -> None:
+        try:
+            states.keep(key, "e", "job-2", b"2", b"{}")
+        except StateError as error:
+            waiting.append(str(error))
+
+    other = threading.Thread(target=wait)
+
+    def ends(*_: object) -> None:
+        raise MemoryError
+
+    with states._lock:
+        other.start()
+        while not states._waiting:
+            pass
+        change = states._waiting.pop()
+        with monkeypatch.context() as patched:
+            patched.setattr(states, "_apply", ends)
+            with pytest.raises(MemoryError):
+                states._write([change])
+    other.join()
+    assert waiting and "could not be written" in waiting[0]
+    assert states.state(key) is None
+    states.close()
+
+
+def test_answers_are_bounded_and_the_oldest_go(
+    states_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Key("s", "", "k")
+
+    def kept(states: States) -> list[int]:
+        return [n for n in range(20) if states.answer(key, "e", f"job-{n}") is not None]
+
+    monkeypatch.setattr("gossamer_node.wasm.states.ANSWERS_BYTES_MAX", 1_000)
+    monkeypatch.setattr("gossamer_node.wasm.states.ANSWERS_MAX", 5)
+    states = States(states_file)
+    for number in range(8):
+        states.keep(key, "e", f"job-{number}", b"x", b"x" * 10)
+    assert kept(states) == [3, 4, 5, 6, 7]
+    states.keep(key, "e", "job-8", b"x", b"x" * 975)
+    assert kept(states) == [6, 7, 8]
+    states.close()
+    states = States(states_file)
+    states.keep(key, "e", "job-9", b"y", b"x" * 20)
+    assert kept(states) == [8, 9]
+    assert states.state(key) == b"y"
+    states.close()
+
+
+def test_a_file_that_is_no_database_is_refused(states_file: Path) -> None:
+    states_file.write_bytes(b"not a database" * 100)
+    with pytest.raises(InputError, match="cannot be used"):
+        States(states_file)
+
+
+def test_many_threads_write_together(states_file: Path) -> None:
+    states = States(states_file)
+
+    def write(name: str) -> None:
+        for number in range(20):
+            states.keep(Key("s", "", name), "e", f"{name}-{number}", b"%d" % number, b"{}")
+
+    threads = [threading.Thread(target=write, args=(str(n),)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [states.state(Key("s", "", str(n))) for n in range(8)] == [b"19"] * 8
+    assert states.kept("s") == 8
+    states.close()
+    again = States(states_file)
+    assert again.kept("s") == 8
+    again.close()

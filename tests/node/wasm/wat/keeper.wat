@@ -1,0 +1,73 @@
+;; Counts twice: its jobs in memory (`jobs`, one digit), and in its key's state, whose base64 it writes
+;; itself (`n`, AAAA to AAAZ). The variable `do` says by its first letter how it goes on: c completes,
+;; b ends with a BPMN error, f fails, t traps, s spins, g grows by a page first, m answers a malformed
+;; state, l one of 9 bytes, e an empty one, n none.
+(module
+  (memory (export "memory") 1)
+  (global $jobs (mut i32) (i32.const 48))
+  (data (i32.const 16) "\22do\22:\22")
+  (data (i32.const 32) "\22state\22:\22")
+  (data (i32.const 64) "AAAA")
+  (data (i32.const 128) "{\22completed\22:{\22variables\22:{\22n\22:\22????\22,\22jobs\22:\22?\22}},\22state\22:\22????\22}")
+  (data (i32.const 256) "{\22failed\22:{\22message\22:\22as asked\22},\22state\22:\22????\22}")
+  (data (i32.const 384) "{\22bpmn_error\22:{\22code\22:\22NO\22},\22state\22:\22????\22}")
+  (data (i32.const 512) "{\22completed\22:{},\22state\22:\22A?\22}")
+  (data (i32.const 640) "{\22completed\22:{},\22state\22:\22AAAAAAAAAAAA\22}")
+  (data (i32.const 768) "{\22completed\22:{},\22state\22:\22\22}")
+  (data (i32.const 896) "{\22completed\22:{}}")
+  (func (export "job_abi") (result i32) (i32.const 65536))
+  (func (export "alloc") (param i32) (result i32) (i32.const 4096))
+  (func (export "reset") (global.set $jobs (i32.const 48)))
+  ;; The address after the needle, 0 when it is not there.
+  (func $find (param $at i32) (param $end i32) (param $needle i32) (param $len i32) (result i32)
+    (local $i i32)
+    (block $none (loop $next
+      (br_if $none (i32.gt_u (i32.add (local.get $at) (local.get $len)) (local.get $end)))
+      (local.set $i (i32.const 0))
+      (block $other
+        (loop $same
+          (br_if $other (i32.ne
+            (i32.load8_u (i32.add (local.get $at) (local.get $i)))
+            (i32.load8_u (i32.add (local.get $needle) (local.get $i)))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br_if $same (i32.lt_u (local.get $i) (local.get $len))))
+        (return (i32.add (local.get $at) (local.get $len))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br $next)))
+    (i32.const 0))
+  (func $answer (param $at i32) (param $len i32) (result i64)
+    (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32))
+      (i64.extend_i32_u (local.get $len))))
+  (func (export "handle") (param $ptr i32) (param $len i32) (result i64)
+    (local $end i32) (local $do i32) (local $found i32)
+    (local.set $end (i32.add (local.get $ptr) (local.get $len)))
+    (global.set $jobs (i32.add (global.get $jobs) (i32.const 1)))
+    (i32.store (i32.const 64) (i32.const 0x41414141))
+    (local.set $found (call $find (local.get $ptr) (local.get $end) (i32.const 32) (i32.const 9)))
+    (if (local.get $found) (then (i32.store (i32.const 64) (i32.load (local.get $found)))))
+    (i32.store8 (i32.const 67) (i32.add (i32.load8_u (i32.const 67)) (i32.const 1)))
+    (local.set $do (i32.load8_u
+      (call $find (local.get $ptr) (local.get $end) (i32.const 16) (i32.const 6))))
+    (if (i32.eq (local.get $do) (i32.const 116)) (then unreachable))
+    (if (i32.eq (local.get $do) (i32.const 115)) (then (loop (br 0))))
+    (if (i32.eq (local.get $do) (i32.const 103)) (then (drop (memory.grow (i32.const 1)))))
+    (if (i32.eq (local.get $do) (i32.const 102))
+      (then
+        (i32.store (i32.const 298) (i32.load (i32.const 64)))
+        (return (call $answer (i32.const 256) (i32.const 48)))))
+    (if (i32.eq (local.get $do) (i32.const 98))
+      (then
+        (i32.store (i32.const 421) (i32.load (i32.const 64)))
+        (return (call $answer (i32.const 384) (i32.const 43)))))
+    (if (i32.eq (local.get $do) (i32.const 109))
+      (then (return (call $answer (i32.const 512) (i32.const 29)))))
+    (if (i32.eq (local.get $do) (i32.const 108))
+      (then (return (call $answer (i32.const 640) (i32.const 39)))))
+    (if (i32.eq (local.get $do) (i32.const 101))
+      (then (return (call $answer (i32.const 768) (i32.const 27)))))
+    (if (i32.eq (local.get $do) (i32.const 110))
+      (then (return (call $answer (i32.const 896) (i32.const 16)))))
+    (i32.store (i32.const 160) (i32.load (i32.const 64)))
+    (i32.store8 (i32.const 174) (global.get $jobs))
+    (i32.store (i32.const 188) (i32.load (i32.const 64)))
+    (call $answer (i32.const 128) (i32.const 66))))
