@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
 
 from gossamer_node.errors import LocalEngineMissing
@@ -29,6 +30,10 @@ from gossamer_node.local_engines import (
 )
 
 __all__ = ["embedded_engine", "embedded_url"]
+
+# Hypothesis without its stopwatch: a busy host is no defect.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 NOT_RUN = "NOT RUN: "
 """How the reason begins with which a test is skipped because this machine lacks something that it
