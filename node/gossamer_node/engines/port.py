@@ -13,9 +13,10 @@ Rules for every adapter, asserted by `tests/conformance`:
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
@@ -77,11 +78,13 @@ class Settlement:
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What answers at the engine's URL: product (`camunda7`, `camunda8`, `gossamer`) and version,
-    and a fingerprint that tells this engine from another under the same name."""
+    and a fingerprint that tells this engine from another under the same name; and over which
+    transport it answered, `REST` or `gRPC`."""
 
     product: str
     version: str
     fingerprint: str
+    transport: str = "REST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +162,34 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Outstanding polls end first."""
+
+
+class JobStream(Protocol):
+    """Jobs of one topic that the engine pushes, each locked as by `activate`."""
+
+    async def receive(self) -> list[Job]:
+        """Waits for a job. Returns it with those that are here already, each once.
+
+        Raises: EngineError: the stream has ended.
+        """
+
+    async def cease(self) -> list[Job]:
+        """Asks for no more. Returns the jobs that were on their way; the stream is at its end.
+
+        Raises: EngineError. Cancellation waits for the answer.
+        """
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """An engine that can push, beside being polled. It may push more than anybody can take, and
+    nothing that was there before, so it is for times in which a poll would wait."""
+
+    def stream(
+        self, topic: TopicRequest, *, worker_id: str
+    ) -> AbstractAsyncContextManager[JobStream]:
+        """Opens a stream; it ends with the block. Jobs that are on their way then are lost until
+        their lock ends: `cease` first.
+
+        Raises: EngineError, on entering and from within.
+        """

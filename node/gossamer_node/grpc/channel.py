@@ -1,0 +1,220 @@
+"""Calls to one gRPC server, by name and bytes: what a message means is for the caller.
+
+A `Channel` keeps one connection, opens it with the first call and again after it broke; calls that
+the server certainly never looked at are repeated once on a new one, no others. Each call has a
+deadline, told to the server (`grpc-timeout`) and kept here; a call that is cancelled resets its
+stream and leaves the others alone.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from gossamer_node.grpc.connection import Connection, connect
+from gossamer_node.grpc.status import Code, RpcError
+from gossamer_node.grpc.wire import Call, Metadata
+
+CALLS_MAX = 256
+"""Open at a time; more wait their turn. What they hold here is bounded by it."""
+
+CEASE_MS_MAX = 2_000
+"""How long a ceased stream may take to bring what was on its way: a round trip, and patience."""
+
+
+class Channel:
+    """Safe to use from several tasks at once. Opens nothing before the first call.
+
+    Args:
+        host, port: the server.
+        tls: None for plain text (HTTP/2 with prior knowledge).
+        peer: how messages name the server.
+    """
+
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, peer: str) -> None:
+        self._host, self._port = host, port
+        self._tls = tls
+        self.peer = peer
+        self._connection: Connection | None = None
+        self._old: list[Connection] = []
+        self._connecting = trio.Lock()
+        self._limiter = trio.CapacityLimiter(CALLS_MAX)
+        self._closed = False
+
+    async def call(
+        self, path: str, request: bytes, *, timeout_ms: int, metadata: Metadata = ()
+    ) -> list[bytes]:
+        """One call, and its whole answer: every message until the status.
+
+        Args:
+            path: `/package.Service/Method`.
+            timeout_ms: for everything, connecting included.
+
+        Raises: RpcError.
+        """
+        what = f"{self.peer} did not do {path}"
+        messages: list[bytes] = []
+        try:
+            with trio.fail_after(timeout_ms / 1_000):
+                async with self._limiter_slot():
+                    await self._exchange(path, request, timeout_ms, metadata, messages)
+        except trio.TooSlowError:
+            raise RpcError(
+                Code.DEADLINE_EXCEEDED, f"no full answer within {timeout_ms / 1_000:g} s"
+            ).about(what) from None
+        except RpcError as error:
+            raise error.about(what) from error
+        return messages
+
+    async def unary(
+        self, path: str, request: bytes, *, timeout_ms: int, metadata: Metadata = ()
+    ) -> bytes:
+        """One request, one message. Raises RpcError, also for more or fewer messages."""
+        messages = await self.call(path, request, timeout_ms=timeout_ms, metadata=metadata)
+        if len(messages) != 1:
+            raise RpcError(
+                Code.INTERNAL, f"an answer of {len(messages)} messages, where one belongs"
+            ).about(f"{self.peer} did not do {path}")
+        return messages[0]
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, request: bytes, *, metadata: Metadata = ()
+    ) -> AsyncIterator["ServerStream"]:
+        """Opens a call without a deadline, whose messages are taken one by one.
+
+        Leaving the block cancels a call that has not ended.
+
+        Raises: RpcError, when it can't be opened; what the server says later comes by `receive`.
+        """
+        async with self._limiter_slot():
+            try:
+                connection, call = await self._open(path, request, None, metadata, at_once=False)
+            except RpcError as error:
+                raise error.about(f"{self.peer} did not begin {path}") from error
+            try:
+                yield ServerStream(connection, call, f"{self.peer} ended {path}")
+            finally:
+                await _give_up(connection, call)
+
+    async def aclose(self) -> None:
+        """Ends every open call. The channel takes no more."""
+        self._closed = True
+        for one in (*self._old, self._connection):
+            if one is not None:
+                await one.aclose()
+
+    @asynccontextmanager
+    async def _limiter_slot(self) -> AsyncIterator[None]:
+        # By an object: a task may have several streams.
+        borrower = object()
+        await self._limiter.acquire_on_behalf_of(borrower)
+        try:
+            yield
+        finally:
+            self._limiter.release_on_behalf_of(borrower)
+
+    async def _exchange(
+        self,
+        path: str,
+        request: bytes,
+        timeout_ms: int,
+        metadata: Metadata,
+        messages: list[bytes],
+    ) -> None:
+        for is_last in (False, True):
+            connection, call = await self._open(path, request, timeout_ms, metadata, at_once=True)
+            try:
+                while not call.ended or call.inbox:
+                    await connection.wait(call)
+                    while call.inbox:
+                        messages.append(connection.wire.take(call))
+            finally:
+                await _give_up(connection, call)
+            if call.error is None:
+                return
+            if is_last or not call.error.untouched:
+                raise call.error
+
+    async def _open(
+        self, path: str, request: bytes, timeout_ms: int | None, metadata: Metadata, *, at_once: bool
+    ) -> tuple[Connection, Call]:
+        while True:
+            connection = await self._usable()
+            await connection.wait_for_room()
+            if connection.wire.can_open():
+                call = connection.wire.open(
+                    path, request, timeout_ms=timeout_ms, metadata=metadata, at_once=at_once
+                )
+                await connection.flush()
+                return connection, call
+
+    async def _usable(self) -> Connection:
+        async with self._connecting:
+            if self._closed:
+                raise RpcError(Code.UNAVAILABLE, "it was closed here", untouched=True)
+            self._old = [one for one in self._old if one.wire.broken is None]
+            if self._connection is not None:
+                await self._connection.refresh()
+                if self._connection.wire.is_usable():
+                    return self._connection
+                await self._retire(self._connection)
+                self._connection = None
+            self._connection = await connect(self._host, self._port, self._tls)
+            return self._connection
+
+    async def _retire(self, connection: Connection) -> None:
+        """A server that is going away still answers what it took; then nobody needs it."""
+        if connection.wire.calls_open():
+            self._old.append(connection)
+        else:
+            await connection.aclose()
+
+
+class ServerStream:
+    """An open call whose messages come when the server has some."""
+
+    def __init__(self, connection: Connection, call: Call, what: str) -> None:
+        self._connection = connection
+        self._call = call
+        self._what = what
+
+    async def receive(self) -> bytes | None:
+        """The next message; None when the server has ended it well. Raises RpcError."""
+        await trio.lowlevel.checkpoint()
+        call = self._call
+        if not call.has_news():
+            await self._connection.wait(call)
+        if call.inbox:
+            message = self._connection.wire.take(call)
+            await self._connection.flush()
+            return message
+        if call.error is not None:
+            raise call.error.about(self._what) from call.error
+        return None
+
+    def receive_nowait(self) -> bytes | None:
+        """A message that is here already; None when there is none, or none any more."""
+        return self._connection.wire.take(self._call) if self._call.inbox else None
+
+    async def cease(self) -> list[bytes]:
+        """Asks the server to send no more. Returns what it had sent by then; this is the end.
+
+        Shielded, and within `CEASE_MS_MAX`: what a server hands out must not get lost on the way.
+        """
+        call, wire = self._call, self._connection.wire
+        with trio.CancelScope(shield=True), trio.move_on_after(CEASE_MS_MAX / 1_000):
+            wire.cease(call)
+            late: list[bytes] = []
+            while not call.ended or call.inbox:
+                await self._connection.wait(call)
+                while call.inbox:
+                    late.append(wire.take(call))
+        return late
+
+
+async def _give_up(connection: Connection, call: Call) -> None:
+    if not call.ended:
+        connection.wire.cancel(call)
+        await connection.flush()
