@@ -283,9 +283,7 @@ def fingerprint(cluster_id: object, brokers: list[tuple[str, int]], tenant: str 
 
 def no_group(peer: str, topics: int) -> Unsupported:
     """For an activation of several topics."""
-    return Unsupported(
-        f"{peer} activates one topic at a time, not {topics}; poll each by itself."
-    )
+    return Unsupported(f"{peer} activates one topic at a time, not {topics}; poll each by itself.")
 
 
 def no_business_key(peer: str, process_id: str) -> Unsupported:

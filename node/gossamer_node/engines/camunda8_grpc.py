@@ -13,9 +13,10 @@ delivered (`grpc.wire`, rule 4), so that no job stays locked for nobody.
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+import trio
 from google.protobuf.message import DecodeError, Message
 
 from gossamer_node.engines.camunda8 import (
@@ -157,7 +158,11 @@ class Camunda8Grpc:
                 request.SerializeToString(),
                 metadata=_metadata(header),
             ) as pushed:
-                yield _Stream(self, pushed, topic, worker_id)
+                stream = _Stream(self, pushed, topic, worker_id)
+                try:
+                    yield stream
+                finally:
+                    await stream.give_back()
         except RpcError as error:
             if error.code is Code.UNAUTHENTICATED:
                 self._rest.give_up(header)
@@ -368,6 +373,12 @@ class _Stream:
 
     async def cease(self) -> list[Job]:
         return self._jobs(await self._pushed.cease())
+
+    async def give_back(self) -> None:
+        """What nobody asked for any more, as after a cancelled poll; nothing after `cease`."""
+        with trio.CancelScope(shield=True), suppress(EngineError):
+            for job in await self.cease():
+                await self._engine.release(job.ref)
 
     def _jobs(self, messages: list[bytes]) -> list[Job]:
         try:

@@ -138,7 +138,13 @@ class Channel:
                 raise call.error
 
     async def _open(
-        self, path: str, request: bytes, timeout_ms: int | None, metadata: Metadata, *, at_once: bool
+        self,
+        path: str,
+        request: bytes,
+        timeout_ms: int | None,
+        metadata: Metadata,
+        *,
+        at_once: bool,
     ) -> tuple[Connection, Call]:
         while True:
             connection = await self._usable()

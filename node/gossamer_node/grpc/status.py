@@ -109,13 +109,15 @@ def of_trailers(headers: dict[bytes, bytes]) -> RpcError | None:
     told = headers.get(b"grpc-status")
     if told is None:
         return RpcError(Code.INTERNAL, "the answer ended without a grpc-status")
-    number = int(told) if told.isdigit() and len(told) < 4 else -1
-    if number == Code.OK:
+    try:
+        code = Code(int(told)) if told.isdigit() and len(told) < 4 else Code.UNKNOWN
+    except ValueError:
+        code = Code.UNKNOWN
+    if code is Code.OK:
         return None
     # "Percent-encoded"; what isn't decodes to something readable all the same.
     said = unquote_to_bytes(headers.get(b"grpc-message", b"")[: 9 * SENTENCE_CHARS_MAX])
-    known = number in iter(Code)
-    return RpcError(Code(number) if known else Code.UNKNOWN, one_line(said.decode(errors="replace")))
+    return RpcError(code, one_line(said.decode(errors="replace")))
 
 
 def one_line(text: str) -> str:

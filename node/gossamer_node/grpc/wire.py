@@ -145,7 +145,13 @@ class Wire:
         return len(self._calls)
 
     def open(
-        self, path: str, request: bytes, *, timeout_ms: int | None, metadata: Metadata, at_once: bool
+        self,
+        path: str,
+        request: bytes,
+        *,
+        timeout_ms: int | None,
+        metadata: Metadata,
+        at_once: bool,
     ) -> Call:
         """Begins a call with its one request; `can_open` must hold.
 
@@ -167,7 +173,9 @@ class Wire:
             self._h2.send_headers(number, headers)
         except h2.exceptions.ProtocolError as error:
             self.going_away = True  # Its numbers are used up: another connection has new ones.
-            raise RpcError(Code.UNAVAILABLE, f"no more calls here ({error})", untouched=True) from None
+            raise RpcError(
+                Code.UNAVAILABLE, f"no more calls here ({error})", untouched=True
+            ) from None
         call = self._calls[number] = Call(number, body, at_once)
         self._send(call)
         return call

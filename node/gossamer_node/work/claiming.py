@@ -1,6 +1,7 @@
 """How a claimer keeps itself supplied from its engine: long polls, paid for with credits.
 
-`lanes` says which polls to start; here they run. Rules:
+`lanes` says which polls to start; here they run. Where the engine can push, `pushing` keeps
+streams beside them. Rules:
 
 1. A poll is never cancelled half way: a loop that is told to stop ends when its polls have.
 2. A poll waits no longer than this member has claimed: while a mesh starts, and the claim passes
@@ -10,17 +11,19 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node import logs
-from gossamer_node.engines.port import Engine, TopicRequest
+from gossamer_node.engines.port import Engine, StreamingEngine, TopicRequest
 from gossamer_node.errors import EngineError, EngineUnavailable
 from gossamer_node.jobs import Job
 from gossamer_node.work.lanes import Lanes, Poll
+from gossamer_node.work.pushing import Pushing
 
 log = logs.get("claiming")
 
@@ -41,6 +44,7 @@ class ClaimCounts:
 
     polls: int = 0
     jobs: int = 0
+    pushed: int = 0
     failures: int = 0
 
 
@@ -69,6 +73,9 @@ class ClaimLoop:
         self._take = take
         self._set_reachable = set_reachable
         self._lanes = Lanes(engine.topics_per_activation_max)
+        self._pushing: Pushing | None = None
+        if isinstance(engine, StreamingEngine):
+            self._pushing = Pushing(engine, engine.name, worker_id, self._take_pushed, now_ms)
         self._failed_polls = 0
         self._elected_ms: int | None = None
         self._changed = trio.Event()
@@ -85,6 +92,10 @@ class ClaimLoop:
         self._stopping = True
         self.wake()
 
+    def streams_open(self) -> int:
+        """Topics of which the engine pushes jobs."""
+        return 0 if self._pushing is None else len(self._pushing.topics())
+
     def polls_open(self) -> int:
         """Polls under way; each may still bring jobs."""
         return self._lanes.polls_open()
@@ -100,10 +111,17 @@ class ClaimLoop:
                 changed = self._changed
                 for poll in self._plan():
                     nursery.start_soon(self._run_poll, poll)
-                look_ms = self._lanes.next_look_ms()
+                looks = [self._lanes.next_look_ms()]
+                if self._pushing is not None:
+                    for stream in self._plan_streams(self._pushing):
+                        nursery.start_soon(self._run_stream, stream)
+                    looks.append(self._pushing.next_look_ms())
+                look_ms = min((one for one in looks if one is not None), default=None)
                 pause_s = math.inf if look_ms is None else max(0, look_ms - now_ms()) / 1_000
                 with trio.move_on_after(pause_s):
                     await changed.wait()
+            if self._pushing is not None:
+                self._pushing.keep(())
 
     def _plan(self) -> list[Poll]:
         self._lanes.rest()
@@ -115,11 +133,44 @@ class ClaimLoop:
         credit = self._claimer.credit()
         if credit <= self._lanes.promised():
             return []  # most of the time, where there is much to do: this is asked at every change
-        open_jobs = Counter(
+        credits = {one.name: self._claimer.credit(one.name) for one in self._claimer.topics()}
+        return self._lanes.plan(credits, credit, self._open_jobs(), now_ms())
+
+    def _open_jobs(self) -> Counter[str]:
+        return Counter(
             one.topic for one in self._claimer.leases() if one.state in ("granted", "held")
         )
-        credits = {one.name: self._claimer.credit(one.name) for one in self._claimer.topics()}
-        return self._lanes.plan(credits, credit, open_jobs, now_ms())
+
+    def _plan_streams(self, pushing: Pushing) -> list[Callable[[], Awaitable[None]]]:
+        """Streams to open now; those that must end are told so. See `pushing`, rule 1."""
+        credit = self._claimer.credit()  # none for one that is not elected
+        spare = credit - self._lanes.promised()
+        if credit <= 0 or (spare <= 0 and not pushing.topics()):
+            pushing.keep(())
+            return []
+        terms = self._claimer.topics()
+        open_jobs = self._open_jobs()
+        slots = credit + sum(open_jobs.values())
+        wanted = {
+            one.name: _request(one)
+            for one in terms
+            if self._claimer.credit(one.name) > 0
+            and open_jobs[one.name] * len(terms) <= slots
+            and not self._lanes.is_crowded_by(one.name)
+        }
+        pushing.keep(wanted)
+        return [
+            pushing.begin(one) for one in wanted.values() if pushing.can_open(one) and spare > 0
+        ]
+
+    async def _run_stream(self, stream: Callable[[], Awaitable[None]]) -> None:
+        await stream()
+        self.wake()
+
+    def _take_pushed(self, jobs: list[Job], locked_ms: int) -> None:
+        self.counts.jobs += len(jobs)
+        self.counts.pushed += len(jobs)
+        self._take(jobs, locked_ms)
 
     async def _run_poll(self, poll: Poll) -> None:
         brought: Counter[str] | None = None
@@ -131,13 +182,7 @@ class ClaimLoop:
 
     async def _poll(self, poll: Poll) -> Counter[str] | None:
         """Returns how many jobs it brought, by topic; None when the engine did not answer."""
-        requests = [
-            TopicRequest(
-                one.name, one.lock_ms, None if one.variables is None else tuple(one.variables)
-            )
-            for one in self._claimer.topics()
-            if one.name in poll.topics
-        ]
+        requests = [_request(one) for one in self._claimer.topics() if one.name in poll.topics]
         started_ms = now_ms()
         elected_for_ms = 0 if self._elected_ms is None else started_ms - self._elected_ms
         wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))
@@ -169,6 +214,11 @@ class ClaimLoop:
         with trio.move_on_after(pause_ms / 1_000):
             while not self._stopping:
                 await self._changed.wait()
+
+
+def _request(terms: TopicTerms) -> TopicRequest:
+    names = None if terms.variables is None else tuple(terms.variables)
+    return TopicRequest(terms.name, terms.lock_ms, names)
 
 
 def now_ms() -> int:

@@ -78,6 +78,7 @@ class Lanes:
     _open: dict[int, Poll] = field(default_factory=dict)
     _number: int = 0
     _look_ms: int | None = None
+    _crowd: frozenset[str] = frozenset()
 
     def polls_open(self) -> int:
         """Polls under way; each may still bring jobs."""
@@ -90,6 +91,10 @@ class Lanes:
     def is_hot(self) -> bool:
         """Whether the engine probably has more than was asked for."""
         return any(one.hot for one in self._topics.values())
+
+    def is_crowded_by(self, name: str) -> bool:
+        """Whether the topic has more than there are slots for, as far as polls have shown."""
+        return name in self._crowd
 
     def next_look_ms(self) -> int | None:
         """When to plan again although nothing changed; None for never."""
@@ -111,6 +116,7 @@ class Lanes:
             now_ms: any clock that does not go back.
         """
         self._look_ms = None
+        self._crowd = frozenset()
         self._topics = {
             name: self._topics.get(name) or _Topic()
             for name in {*credits, *(topic for one in self._open.values() for topic in one.topics)}
@@ -128,6 +134,7 @@ class Lanes:
         modest = [name for name in names if open_jobs.get(name, 0) * len(names) <= total]
         if all(bounds[name] >= wants[name] for name in hot):
             return self._plan_calm(names, modest, credits, credit, total, now_ms)
+        self._crowd = frozenset(hot)
         quiet = [name for name in cold if name in modest]
         rooms = {name: min(bounds[name] - open_jobs.get(name, 0), credits[name]) for name in hot}
         return self._plan_crowded(quiet, rooms, credits, credit, max(1, kept), now_ms)
