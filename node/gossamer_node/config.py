@@ -201,8 +201,8 @@ ENGINE = Record(
             "grpc",
             WORD,
             "grpc",
-            "Camunda 8 alone: `HOST:PORT` of its gRPC, under TLS if `url` is https. It is used while "
-            "it answers, and REST while it does not.",
+            "Camunda 8 alone: `HOST:PORT` of its gRPC, under TLS if `url` is https. It is used "
+            "while it answers, and REST while it does not.",
             "With it jobs come sooner and cost less.",
             default_words="REST alone",
         ),

@@ -19,6 +19,7 @@ between. Rules:
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from secrets import token_bytes
 
 import h2.config
@@ -190,10 +191,8 @@ class Wire:
     def cancel(self, call: Call) -> None:
         """Gives the call up. What is on its way is lost, and what waits in the inbox, too."""
         if call.id in self._calls and self.broken is None:
-            try:
+            with suppress(h2.exceptions.ProtocolError):  # It ended while we decided.
                 self._h2.reset_stream(call.id, ErrorCodes.CANCEL)
-            except h2.exceptions.ProtocolError:
-                pass  # It ended while we decided.
         self._end(call, RpcError(Code.CANCELLED, "given up here"))
         call.inbox.clear()
 
@@ -382,10 +381,8 @@ class Wire:
             self._open_window(call, bytes_free)
 
     def _open_window(self, call: Call, size: int) -> None:
-        try:
+        with suppress(h2.exceptions.ProtocolError):  # It has ended in the same breath.
             self._h2.increment_flow_control_window(size, call.id)
-        except h2.exceptions.ProtocolError:
-            pass  # It has ended in the same breath.
 
     def _give_connection_room(self) -> None:
         if self._received_bytes >= CONNECTION_WINDOW_BYTES // 4:
