@@ -322,7 +322,8 @@ async def test_unknown_process_is_refused(bench: Bench) -> None:
 
 
 async def test_wrong_url_is_refused(engine_config: EngineConfig) -> None:
-    engine = open_engine(replace(engine_config, url=engine_config.url + "/elsewhere"))
+    grpc = None if engine_config.grpc is None else "127.0.0.1:1"  # where nobody listens
+    engine = open_engine(replace(engine_config, url=engine_config.url + "/elsewhere", grpc=grpc))
     with pytest.raises(EngineRefused, match="404"):
         await engine.probe()
     with pytest.raises(EngineRefused, match="404"):

@@ -4,14 +4,19 @@ GOAWAY announces an end: streams up to the one it names go on, later ones were n
 (RFC 9113 §6.8). h2 takes it for the end itself and refuses every byte after it, which would cut
 off each call that a server in an orderly stop still answers. So the frames are told apart here,
 and h2 gets all but these.
+
+A frame that is longer than it may be is refused at its header. h2 would wait for the rest of it, up
+to 16 MB: what another protocol's greeting looks like to HTTP/2.
 """
 
 from dataclasses import dataclass
 
+from h2.exceptions import FrameTooLargeError
+
 _HEADER_BYTES = 9
 _GOAWAY = 7
 _PAYLOAD_BYTES_MAX = 16_384
-"""What HTTP/2 allows a frame when nothing else was agreed; h2 refuses longer ones."""
+"""What HTTP/2 allows a frame when nothing else was agreed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class GoAwayFilter:
         """Splits `data`. Returns what is for h2, and the announcements in it.
 
         Bytes of a frame's header that came only in part wait for the rest.
+
+        Raises: h2's FrameTooLargeError.
         """
         passed = bytearray()
         found: list[GoAway] = []
@@ -59,9 +66,11 @@ class GoAwayFilter:
             if len(self._header) < _HEADER_BYTES:
                 break
             length = int.from_bytes(self._header[:3], "big")
+            if length > _PAYLOAD_BYTES_MAX:
+                raise FrameTooLargeError(f"a frame of {length:,} bytes; does it speak HTTP/2?")
             self._left_bytes = length
             # One of the wrong shape is left to h2, which says what is wrong with it.
-            if self._header[3] == _GOAWAY and 8 <= length <= _PAYLOAD_BYTES_MAX:
+            if self._header[3] == _GOAWAY and length >= 8:
                 self._payload = bytearray()
             else:
                 passed += self._header

@@ -219,8 +219,9 @@ class Wire:
 
     def receive(self, data: bytes) -> list[Call]:
         """Takes what the server sent. Returns the calls with something new, each once."""
-        data, announced = self._filter.feed(data)
+        announced: list[GoAway] = []
         try:
+            data, announced = self._filter.feed(data)
             for event in self._h2.receive_data(data) if data else ():
                 self._handle(event)
             self._give_connection_room()
