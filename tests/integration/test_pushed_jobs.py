@@ -119,7 +119,7 @@ async def test_a_backlog_and_new_jobs_are_all_worked(zeebe: RunningZeebe) -> Non
         await until(lambda: its_engine(node)["streams_open"] == 1)
         for _ in range(FRESH):
             calm += await start_all(engine, process_id, 1)
-            await until(lambda: calm[-1] in worker.seen)
+            await until(lambda key=calm[-1]: key in worker.seen)  # type: ignore[misc]
         await until(lambda: not node.status()["leases"])
         told = its_engine(node)
         assert told["transport"] == "gRPC"

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ async def test_what_was_on_its_way_when_a_stream_was_ceased_is_not_lost(channel:
 
 async def test_a_deadline_and_a_cancelled_call_reset_the_stream_alone(channel: Channel) -> None:
     before, _, _ = await seen(channel)
-    with pytest.raises(RpcError, match="DEADLINE_EXCEEDED: no full answer within 0.1 s"):
+    with pytest.raises(RpcError, match=r"DEADLINE_EXCEEDED: no full answer within 0\.1 s"):
         await call(channel, "wait", b"20000", timeout_ms=100)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call, channel, "wait", b"20000")
@@ -211,7 +212,7 @@ async def test_the_other_end_of_a_half_open_connection_is_missed(
         port = listener.socket.getsockname()[1]
         channel = Channel("127.0.0.1", port, tls=None, peer="The peer")
         async with channel.stream("/peer/push", b"") as stream:
-            with pytest.raises(RpcError, match="it said nothing for 0.2 s"):
+            with pytest.raises(RpcError, match=r"it said nothing for 0\.2 s"):
                 await stream.receive()
         await channel.aclose()
 
@@ -241,8 +242,8 @@ async def test_a_peer_that_speaks_no_grpc(junk: bytes, told: str, nursery: trio.
         await stream.receive_some()
         await stream.send_all(junk)
 
-    listeners = await nursery.start(
-        lambda task_status: trio.serve_tcp(answer, 0, task_status=task_status, host="127.0.0.1")
+    listeners: list[trio.SocketListener] = await nursery.start(
+        partial(trio.serve_tcp, answer, 0, host="127.0.0.1")
     )
     port = listeners[0].socket.getsockname()[1]
     channel = Channel("127.0.0.1", port, tls=None, peer="The peer")

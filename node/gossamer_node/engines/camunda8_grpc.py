@@ -101,6 +101,8 @@ class Camunda8Grpc:
 
     async def probe(self) -> EngineInfo:
         told = await self._ask("Topology", zeebe.TopologyRequest(), zeebe.TopologyResponse)
+        if not told.gatewayVersion:
+            raise self._nonsense("tell its version")
         brokers = [(broker.host, broker.port) for broker in told.brokers]
         identity = fingerprint(None, brokers, self._tenant)
         return EngineInfo(self.kind, told.gatewayVersion, identity, transport="gRPC")
@@ -169,6 +171,8 @@ class Camunda8Grpc:
             raise self._error(error) from error
 
     def _job(self, job: zeebe.ActivatedJob, lock_ms: int, worker_id: str) -> Job:
+        if not job.key:
+            raise ValueError("a job without a key")
         variables = from_json(_object(job.variables))
         headers = {str(name): str(value) for name, value in _object(job.customHeaders).items()}
         return Job(
@@ -222,7 +226,11 @@ class Camunda8Grpc:
 
     async def _settle(self, method: str, request: Message) -> Settlement:
         try:
-            await self._call(method, request, ANSWER_MS_MAX)
+            # All these answers are empty; the status says what there is to say.
+            (told,) = await self._call(method, request, ANSWER_MS_MAX)
+            zeebe.CompleteJobResponse.FromString(told)
+        except (DecodeError, ValueError) as error:
+            raise self._nonsense(f"do {method}") from error
         except RpcError as error:
             if error.code is Code.NOT_FOUND:
                 return Settlement(Effect.GONE, error.said)
@@ -257,6 +265,8 @@ class Camunda8Grpc:
         told = await self._ask(
             "CreateProcessInstance", request, zeebe.CreateProcessInstanceResponse
         )
+        if not told.processInstanceKey:
+            raise self._nonsense(f"start {process_id}")
         return str(told.processInstanceKey)
 
     async def start_and_wait(
@@ -269,6 +279,8 @@ class Camunda8Grpc:
         try:
             (answer,) = await self._call(method, request, wait_ms + RESULT_GRACE_MS)
             told = zeebe.CreateProcessInstanceWithResultResponse.FromString(answer)
+            if not told.processInstanceKey:
+                raise ValueError("an instance without a key")
             return from_json(_object(told.variables))
         except RpcError as error:
             if error.code is Code.DEADLINE_EXCEEDED:
