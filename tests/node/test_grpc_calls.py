@@ -212,9 +212,20 @@ async def test_the_other_end_of_a_half_open_connection_is_missed(
         port = listener.socket.getsockname()[1]
         channel = Channel("127.0.0.1", port, tls=None, peer="The peer")
         async with channel.stream("/peer/push", b"") as stream:
-            with pytest.raises(RpcError, match=r"it said nothing for 0\.2 s"):
+            with pytest.raises(RpcError, match=r"no sign of life within 0\.1 s"):
                 await stream.receive()
         await channel.aclose()
+
+
+async def test_a_connection_that_rested_for_long_is_asked_and_used(channel: Channel) -> None:
+    assert await call(channel, "echo", b"a") == [b"a"]
+    first = channel._connection
+    assert first is not None
+    first._heard_s -= 10 * connection.KEEPALIVE_MS
+    first._asked_s = first._heard_s
+    assert await call(channel, "echo", b"b") == [b"b"]
+    assert channel._connection is first
+    await channel.aclose()
 
 
 async def _accept_and_say_nothing(listener: trio.SocketListener) -> None:

@@ -19,6 +19,9 @@ from gossamer_node.grpc.wire import Call, Metadata
 CALLS_MAX = 256
 """Open at a time; more wait their turn. What they hold here is bounded by it."""
 
+BEGIN_MS_MAX = 10_000
+"""How long a stream may wait for a connection, and for its turn among the calls of one."""
+
 CEASE_MS_MAX = 2_000
 """How long a ceased stream may take to bring what was on its way: a round trip, and patience."""
 
@@ -89,10 +92,17 @@ class Channel:
         Raises: RpcError, when it can't be opened; what the server says later comes by `receive`.
         """
         async with self._limiter_slot():
+            what = f"{self.peer} did not begin {path}"
             try:
-                connection, call = await self._open(path, request, None, metadata, at_once=False)
+                with trio.fail_after(BEGIN_MS_MAX / 1_000):
+                    connection, call = await self._open(
+                        path, request, None, metadata, at_once=False
+                    )
+            except trio.TooSlowError:
+                said = f"it was not let in within {BEGIN_MS_MAX / 1_000:g} s"
+                raise RpcError(Code.UNAVAILABLE, said, untouched=True).about(what) from None
             except RpcError as error:
-                raise error.about(f"{self.peer} did not begin {path}") from error
+                raise error.about(what) from error
             try:
                 yield ServerStream(connection, call, f"{self.peer} ended {path}")
             finally:
@@ -160,7 +170,9 @@ class Channel:
         async with self._connecting:
             if self._closed:
                 raise RpcError(Code.UNAVAILABLE, "it was closed here", untouched=True)
-            self._old = [one for one in self._old if one.wire.broken is None]
+            for one in [one for one in self._old if not one.wire.calls_open()]:
+                self._old.remove(one)
+                await one.aclose()
             if self._connection is not None:
                 await self._connection.refresh()
                 if self._connection.wire.is_usable():

@@ -81,10 +81,16 @@ class Connection:
         self._waiting: dict[Call, trio.Event] = {}
         self._room = trio.Event()
         self._heard_s = trio.current_time()
+        self._asked_s: float | None = None
 
     async def refresh(self) -> None:
         """Sees what came while nobody waited: a server's goodbye, most of all."""
-        if not self._reading and not self.wire.calls_open() and _is_readable(self._socket):
+        while (
+            self.wire.is_usable()
+            and not self._reading
+            and not self.wire.calls_open()
+            and _is_readable(self._socket)
+        ):
             await self._read()
 
     async def wait_for_room(self) -> None:
@@ -104,6 +110,7 @@ class Connection:
                     del self._waiting[call]
                 continue
             self._reading = True
+            self._asked_s = None  # Nobody may have read for long: then what was asked is void.
             try:
                 while not call.has_news():
                     await self._read()
@@ -135,25 +142,29 @@ class Connection:
 
     async def _read(self) -> None:
         """Waits for bytes, or for the time to ask for a sign of life."""
-        silent_s_max = KEEPALIVE_MS / 1_000
-        if self.wire.pings_open():
-            silent_s_max += KEEPALIVE_ANSWER_MS / 1_000
+        if self._asked_s is None:
+            deadline_s = self._heard_s + KEEPALIVE_MS / 1_000
+        else:
+            deadline_s = self._asked_s + KEEPALIVE_ANSWER_MS / 1_000
         data: bytes | bytearray | None = None
         try:
-            with trio.CancelScope(deadline=self._heard_s + silent_s_max):
+            with trio.CancelScope(deadline=deadline_s):
                 data = await self._stream.receive_some(READ_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
             await self._break_off(_reason(error))
             return
         if data is None:
             await trio.lowlevel.checkpoint_if_cancelled()
-            if self.wire.pings_open():
-                await self._break_off(f"it said nothing for {silent_s_max:g} s; is it still there?")
-            else:
+            if self._asked_s is None:
+                self._asked_s = trio.current_time()
                 self.wire.ping()
                 await self.flush()
+            else:
+                answer_s = KEEPALIVE_ANSWER_MS / 1_000
+                await self._break_off(f"it gave no sign of life within {answer_s:g} s")
             return
         self._heard_s = trio.current_time()
+        self._asked_s = None
         if not data:
             await self._break_off("it ended the connection; is it stopping?")
             return

@@ -112,7 +112,6 @@ class Wire:
         self._filter = GoAwayFilter()
         self._calls: dict[int, Call] = {}
         self._received_bytes = 0
-        self._pings: set[bytes] = set()
         self._raw = bytearray()
         self._news: dict[int, Call] = {}
         self.going_away = False
@@ -209,13 +208,8 @@ class Wire:
     def ping(self) -> bytes:
         """Asks for a sign of life. Returns what its answer will carry."""
         mark = token_bytes(8)
-        self._pings.add(mark)
         self._h2.ping(mark)
         return mark
-
-    def pings_open(self) -> int:
-        """PINGs without their answer."""
-        return len(self._pings)
 
     def receive(self, data: bytes) -> list[Call]:
         """Takes what the server sent. Returns the calls with something new, each once."""
@@ -324,16 +318,12 @@ class Wire:
         self._end(call, error)
 
     def _handle_pong(self, mark: bytes) -> None:
-        self._pings.discard(mark)
         for call in list(self._calls.values()):
             if call._ceased == mark:
-                self.cancel_quietly(call)
-
-    def cancel_quietly(self, call: Call) -> None:
-        """The end of a ceased call: its inbox stays, and h2 forgets the stream."""
-        inbox = list(call.inbox)
-        self.cancel(call)
-        call.inbox.extend(inbox)
+                # All is here that will be: the inbox stays, and h2 forgets the stream.
+                inbox = list(call.inbox)
+                self.cancel(call)
+                call.inbox.extend(inbox)
 
     def _handle_goaway(self, told: GoAway) -> None:
         self.going_away = True
