@@ -124,6 +124,8 @@ class Connection:
             return
         self._sending = True
         try:
+            # Who else is ready to run may have something to say, too: one packet for all.
+            await trio.lowlevel.cancel_shielded_checkpoint()
             while data := self.wire.data_to_send():
                 with trio.CancelScope(shield=True):
                     try:

@@ -144,8 +144,7 @@ class ClaimLoop:
     def _plan_streams(self, pushing: Pushing) -> list[Callable[[], Awaitable[None]]]:
         """Streams to open now; those that must end are told so. See `pushing`, rule 1."""
         credit = self._claimer.credit()  # none for one that is not elected
-        spare = credit - self._lanes.promised()
-        if credit <= 0 or (spare <= 0 and not pushing.topics()):
+        if credit <= self._lanes.promised():
             pushing.keep(())
             return []
         terms = self._claimer.topics()
@@ -159,9 +158,7 @@ class ClaimLoop:
             and not self._lanes.is_crowded_by(one.name)
         }
         pushing.keep(wanted)
-        return [
-            pushing.begin(one) for one in wanted.values() if pushing.can_open(one) and spare > 0
-        ]
+        return [pushing.begin(one) for one in wanted.values() if pushing.can_open(one)]
 
     async def _run_stream(self, stream: Callable[[], Awaitable[None]]) -> None:
         await stream()

@@ -4,9 +4,9 @@ A poll that waits is woken late (Camunda 8: some tens of milliseconds); a push c
 stream has no limit and knows no backlog, so it is a shortcut for calm times and nothing else.
 Polls go on as `lanes` plans them and have the first claim on credits. Rules:
 
-1. A topic's stream is opened while there is a credit that no poll was promised, and ended when
-   the topic has none left, has more than an equal part of the slots, or more work than the mesh can
-   take: then polls, which are fair, bring it all, the backlog first.
+1. Streams are open while there is a credit that no poll was promised, and ended when there is
+   none. A topic has none, either, while it has more than an equal part of the slots, or more work
+   than the mesh can take: then polls, which are fair, bring it all, the backlog first.
 2. An end is an orderly one: what was on its way is taken, too. If no credit is left for it, the
    claimer gives it back at once, as it does with what a poll brings too much.
 3. The engine is not worn out: a topic's stream opens again after `REOPEN_MS` at the earliest, and
