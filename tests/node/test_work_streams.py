@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from tests.node.source_engine import SourceEngine
 
@@ -12,10 +13,12 @@ from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
 from gossamer_node.engines.port import JobStream, TopicRequest
+from gossamer_node.errors import EngineUnavailable
 from gossamer_node.jobs import Completed, Job, JobRef, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import JobContext
+from gossamer_node.work import pushing
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 
@@ -26,7 +29,7 @@ PATIENCE_S = 60
 class PushingSource(SourceEngine):
     """Pushes a job where a stream is open, and keeps it for a poll where none is."""
 
-    topics_per_activation_max = 1
+    topics_per_activation_max: int | None = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +55,16 @@ class PushingSource(SourceEngine):
             ref = JobRef(self.name, f"pushed-{self.pushed}", topic, "w")
             self._streams[topic].send.send_nowait(Job(ref, Variables(), 30_000))
 
+    def streams_open(self) -> int:
+        """Streams that jobs are pushed on."""
+        return sum(not one.ceased for one in self._streams.values())
+
+    def break_off(self) -> None:
+        """The engine restarts: no stream survives."""
+        for one in self._streams.values():
+            one.ceased = True
+            one.send.close()
+
 
 class _Stream:
     def __init__(self) -> None:
@@ -59,7 +72,11 @@ class _Stream:
         self.ceased = False
 
     async def receive(self) -> list[Job]:
-        return [await self._receive.receive()]
+        try:
+            return [await self._receive.receive()]
+        except trio.EndOfChannel:
+            self.ceased = True
+            raise EngineUnavailable("it broke off the stream") from None
 
     async def cease(self) -> list[Job]:
         self.ceased = True
@@ -90,8 +107,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(0.01)
 
 
-async def test_streams_live_on_credits_that_no_poll_was_promised(tmp_path: Path) -> None:
-    engine, worker = PushingSource(), Gate()
+@asynccontextmanager
+async def working(
+    engine: PushingSource, worker: Gate, tmp_path: Path
+) -> AsyncIterator[Callable[[str], Any]]:
+    """A mesh of one node. Yields what asks its status about the engine."""
     spec = ServiceSpec(
         name="s", version="1", path=tmp_path, topics=(Topic("a"),), concurrency=SLOTS
     )
@@ -105,7 +125,16 @@ async def test_streams_live_on_credits_that_no_poll_was_promised(tmp_path: Path)
             engines: Any = node.status()["engines"]
             return engines[0][what]
 
-        await until(lambda: told("streams_open") == 1)
+        yield told
+        await node.stop(1_000, 1_000)
+        await until(lambda: told("streams_open") == 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_streams_live_on_credits_that_no_poll_was_promised(tmp_path: Path) -> None:
+    engine, worker = PushingSource(), Gate()
+    async with working(engine, worker, tmp_path) as told:
+        await until(lambda: engine.streams_open() == 1)
         engine.come("a", SLOTS - 1)
         await until(lambda: worker.running == SLOTS - 1)
         assert engine.pushed == told("jobs_pushed") == SLOTS - 1
@@ -116,10 +145,26 @@ async def test_streams_live_on_credits_that_no_poll_was_promised(tmp_path: Path)
         assert engine.waiting() == 3 * SLOTS
         worker.open.set()
         await until(lambda: len(engine.completed) == 4 * SLOTS)
-        await until(lambda: told("streams_open") == 1)  # calm again
+        await until(lambda: engine.streams_open() == 1)  # calm again
         engine.come("a", 1)
         await until(lambda: engine.completed[f"pushed-{SLOTS}"] == 1)
         assert set(engine.completed.values()) == {1} and engine.released == 0
-        await node.stop(1_000, 1_000)
-        await until(lambda: told("streams_open") == 0)
-        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_that_breaks_is_opened_again_and_polls_bring_what_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "REOPEN_MS", 50)
+    engine, worker = PushingSource(), Gate()
+    worker.open.set()
+    async with working(engine, worker, tmp_path) as told:
+        for _ in range(3):
+            await until(lambda: engine.streams_open() == 1)
+            engine.come("a", 1)
+            engine.break_off()
+            engine.come("a", 5)
+            await until(lambda: told("streams_open") == 0)
+        await until(lambda: engine.streams_open() == 1)
+        await until(lambda: len(engine.completed) == 18)
+        assert engine.waiting() == 0 and engine.pushed == 3
+        assert set(engine.completed.values()) == {1}

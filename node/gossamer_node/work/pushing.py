@@ -128,4 +128,5 @@ class Pushing:
     def _hand_on(self, jobs: list[Job]) -> None:
         self.jobs += len(jobs)
         if jobs:
+            self._failures = 0  # What breaks now had worked.
             self._take(jobs, self._now_ms() - ON_THE_WAY_MS)
