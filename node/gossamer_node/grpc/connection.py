@@ -63,7 +63,9 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> "Connecti
             case trio.TooSlowError():
                 raise _unreached(f"no connection within {CONNECT_MS_MAX / 1_000:g} s") from None
             case OSError() | trio.BrokenResourceError():
-                raise _unreached(_reason(error)) from error
+                words = _reason(error)
+                advice = "" if "ca_file" in words else "; check that it runs and its address"
+                raise _unreached(f"{words}{advice}") from error
         raise
 
 
