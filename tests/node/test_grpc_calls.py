@@ -302,7 +302,12 @@ async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
         one.set_alpn_protocols(["h2"])
     with peer(str(certificate), str(key)) as (port, _):
         channel = Channel("127.0.0.1", port, tls=ours, peer="The peer")
-        assert await call(channel, "echo", b"secret" * 100_000) == [b"secret" * 100_000]
+        for _ in range(3):
+            assert await call(channel, "echo", b"secret" * 100_000) == [b"secret" * 100_000]
+            first = channel._connection
+            with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+                await call(channel, "wait", b"20000", timeout_ms=50)
+            assert channel._connection is first  # which outlives a call that was cancelled
         await channel.aclose()
         channel = Channel("127.0.0.1", port, tls=others, peer="The peer")
         with pytest.raises(RpcError, match="name its authority as ca_file") as caught:
