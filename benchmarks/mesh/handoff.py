@@ -43,7 +43,7 @@ class Feeder:
 
     name = ENGINE
     kind = "camunda7"
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset((Capability.LIST_LOCKED,))
     topics_per_activation_max: int | None = None
 
     def __init__(self, paced_s: float, flood_s: float) -> None:
@@ -91,6 +91,9 @@ class Feeder:
 
     async def release(self, job: JobRef) -> Settlement:
         return Settlement(Effect.APPLIED)
+
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        return []
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         await trio.lowlevel.checkpoint()

@@ -23,9 +23,9 @@ time that a member hears that a *healthy* one (which never stalls) died. *Blocke
 anomaly: a stalled member's timers go on, but nothing it sends leaves and nothing that comes is
 read until the stall is over. *Paused* is a stopped process: nothing runs; afterwards it reads
 what waits in its socket before it looks at its timers, as our driver does. Plain SWIM is the same
-code with local health, confirmations, the buddy rule, doubt of deaths and the stall rule off by
-configuration, in the same simulator with the same seeds; in *paused* it profits from the driver's
-order of reading, too.
+code with the second asking of others, local health, confirmations, the buddy rule, doubt of deaths
+and the stall rule off by configuration, in the same simulator with the same seeds; in *paused* it
+profits from the driver's order of reading, too.
 """
 SEED = 3_000
 STALL_MS = (128, 32_768)
@@ -35,6 +35,7 @@ PLAIN = {
     "buddy_system": 0,
     "deaths_are_doubted": 0,
     "gossip_to_dead_ms": 0,
+    "indirect_rounds": 1,
     "stall_ms": 0,
     "suspicion_confirmations": 0,
     "suspicion_max_multiplier": 1,

@@ -278,6 +278,17 @@ async def test_cut_poll(bench: Bench, engine_config: EngineConfig) -> None:
     assert await bench.poll(path.work, wait_ms=1_000) == []
 
 
+async def test_lock_listing(bench: Bench) -> None:
+    path = await bench.start_path()
+    worker = f"{bench.prefix}worker"
+    job = await bench.job(path.work, worker=worker)
+    locked = await bench.engine.locked_by(worker)
+    told = None if locked is None else [one.key for one in locked]
+    assert told == of(bench, camunda7=[job.ref.key], camunda8=None)
+    tells = Capability.LIST_LOCKED in bench.engine.capabilities
+    assert tells is of(bench, camunda7=True, camunda8=False)
+
+
 async def test_backoff_end(bench: Bench) -> None:
     path = await bench.start_path()
     job = await bench.job(path.work)

@@ -189,6 +189,35 @@ async def test_released_job_is_free_at_once(bench: Bench) -> None:
     assert second.ref.retries == first.ref.retries
 
 
+async def test_what_a_worker_id_has_locked(bench: Bench) -> None:
+    path = await bench.deploy_path()
+    worker = f"{bench.prefix}worker"
+    if Capability.LIST_LOCKED not in bench.engine.capabilities:
+        assert await bench.engine.locked_by(worker) is None
+        return
+    for _ in range(4):
+        await bench.engine.start(path.process_id, variables=Variables({"kept": 1}))
+    kept, released, done = await bench.poll(path.work, worker=worker, jobs_max=3)
+    (other,) = await bench.poll(path.work, worker=f"{worker}-2")
+    await bench.engine.release(released.ref)
+    await bench.engine.complete(done.ref, Completed())
+    assert await bench.engine.locked_by(worker) == [replace(kept.ref, types={})]
+    assert await bench.engine.locked_by(f"{worker}-2") == [replace(other.ref, types={})]
+    assert await bench.engine.locked_by(f"{worker}-3") == []
+    # What it tells is enough to give the job back.
+    (told,) = await bench.engine.locked_by(worker) or []
+    assert (await bench.engine.release(told)).effect is Effect.APPLIED
+    assert await bench.engine.locked_by(worker) == []
+
+
+async def test_job_whose_lock_has_ended_is_not_locked(bench: Bench) -> None:
+    path = await bench.start_path()
+    worker = f"{bench.prefix}worker"
+    job = await bench.job(path.work, worker=worker, lock_ms=LOCK_SHORT_MS)
+    assert (await bench.job(path.work, worker="second")).ref.key == job.ref.key
+    assert not await bench.engine.locked_by(worker)
+
+
 async def test_variables_arrive_as_they_were_started(bench: Bench) -> None:
     path = await bench.start_path(EVERY_PLAIN)
     job = await bench.job(path.work)

@@ -95,6 +95,8 @@ class Run:
     tell: Tell
     claimer: int = 0
     started: int = 0
+    unsure: int = 0
+    """Starts that failed and were tried again."""
     starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_AT_ONCE))
     """One for each instance that is being started; who takes them all keeps any from starting."""
 
@@ -395,7 +397,8 @@ async def _start(run: Run) -> None:
             try:
                 await run.engine.client.start(run.process_id, variables=Variables())
                 return
-            except EngineUnavailable:  # busy with our own jobs: Zeebe's back-pressure
+            except EngineUnavailable:  # busy with our own jobs, or not yet well after a restart
+                run.unsure += 1
                 await trio.sleep(BUSY_S)
     finally:
         run.starts.release()
@@ -451,7 +454,7 @@ def _row(
     took_s: float,
 ) -> Row:
     ran = run.sink.ran()
-    lost, twice, judged = judge(plan.jobs, account, ran)
+    lost, twice, judged = judge(plan.jobs, account, ran, run.unsure)
     times = recoveries(
         strike.keys, strike.moment_s, account, run.sink.executions, strike.lost_hosts
     )

@@ -36,6 +36,14 @@ def test_an_instance_that_never_started_is_seen() -> None:
     assert judge(JOBS, bad, RAN)[2] == ["3 instances were to start, the engine knows 2"]
 
 
+def test_an_instance_too_many_is_seen_unless_its_start_failed() -> None:
+    bad = account()
+    assert judge(JOBS - 1, bad, RAN)[2] == ["2 instances were to start, the engine knows 3"]
+    assert judge(JOBS - 1, bad, RAN, unsure=1) == (0, 0, [])
+    del bad.completions["job-1"], bad.writes["instance-1"]
+    assert judge(JOBS - 1, bad, RAN, unsure=1)[0] == 1
+
+
 def test_a_second_completion_is_seen() -> None:
     bad = account()
     bad.completions["job-1"].append(12.5)

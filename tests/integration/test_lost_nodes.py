@@ -1,8 +1,11 @@
 """Nodes that die with jobs in their hands, on real engines: nothing is lost or done twice."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import trio
 from tests.integration.nodes import (
     CAMUNDA7,
     CAMUNDA8,
@@ -84,6 +87,35 @@ async def test_a_lost_claimers_jobs_come_back_long_before_their_locks_end(
             server.answer()
     assert len(server.effects) == len(server.asked) == JOBS
     assert server.asked.total() == JOBS + held[claimer.name]
+
+
+async def test_jobs_that_a_lost_claimers_poll_gets_come_back_long_before_their_locks_end(
+    engine: Engine, engine_config: EngineConfig, server: Server, telling: bytes, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    service = write_service(tmp_path / "telling", telling, [topic], lock="5m")
+    settings = reaches(engine_config) | works(service, server.origin)
+    server.answer()
+    async with open_nodes([settings] * 3, tmp_path, silent) as nodes:
+        claimer = await agreed(nodes, engine_config.name)
+        process_id = await deploy(engine, [topic])
+
+        async def polls() -> bool:
+            await claimer.look()
+            return any(one["polls_open"] for one in claimer.status["engines"])
+
+        await until(polls)
+        # Stopped, not killed: its connections stay, so that each engine gives its polls jobs.
+        os.kill(claimer.pid, signal.SIGSTOP)
+        try:
+            async with instances(engine, process_id, JOBS):
+                claimer.killed = True
+                await agreed(nodes, engine_config.name)
+                known_s = trio.current_time()
+            print(f"{engine_config.name}: {trio.current_time() - known_s:.1f} s after detection")
+        finally:
+            await kill(claimer)
+    assert len(server.effects) == server.asked.total() == JOBS
 
 
 @on(CAMUNDA7)

@@ -127,5 +127,6 @@ async def test_an_engine_that_is_killed_and_comes_back_loses_nothing(
 
         counts = await until(settled)
     await engine.aclose()
-    assert counts["activated"] == counts["settled"] == jobs
+    # A job that finds no credit any more goes back unworked, and is activated again.
+    assert counts["activated"] - counts["released"] == counts["settled"] == jobs
     assert len(server.effects) == server.asked.total() == jobs

@@ -90,6 +90,9 @@ async def test_random_frames_under_the_key(caplog: pytest.LogCaptureFixture) -> 
             junk = rng.randbytes(500)
             await stream.send_all(begin + len(junk).to_bytes(4, "big") + junk)
         await still_talk(one, other)
+    host, node = [each.message for each in caplog.records]
+    assert host.startswith("127.0.0.1 has the mesh key and sends what is no frame"), f"seed {SEED}"
+    assert " has the mesh key and sends what is no frame" in node
 
 
 async def test_a_wrong_key_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -140,7 +143,7 @@ async def test_old_frames_change_nothing() -> None:
         assert third.node_id not in [each.id for each in one.members()]
 
 
-async def test_a_forged_claim_is_refused() -> None:
+async def test_a_forged_claim_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     """The attacker has the mesh key and says of another member that it lives elsewhere."""
     async with meshes(2) as (one, other):
         forger = Identity.generate()
@@ -153,16 +156,20 @@ async def test_a_forged_claim_is_refused() -> None:
         stolen_name = claim[:1] + victim + claim[33:]
         changed = claim[:-1] + bytes([claim[-1] ^ 1])
         seal = Seal(RING, "gossamer")
-        for update in (stolen_name, changed):
+        for update in (stolen_name, changed, stolen_name):
             frame = codec.encode(
                 GOSSIP, forger.node_id, 1, target="", address=None, updates=[update]
             )
             send(seal.seal(frame), one)
-        await until(lambda: count_of(one, "claims_forged") + count_of(one, "updates_rejected") == 2)
-        assert count_of(one, "claims_forged") >= 1
+        await until(lambda: count_of(one, "claims_forged") + count_of(one, "updates_rejected") == 3)
+        assert count_of(one, "claims_forged") >= 2
         held = next(each for each in one.members() if each.id == other.node_id)
         assert held.address == other.address
         await still_talk(one, other)
+    assert [each for each in caplog.messages if "speaks for other members" in each] == [
+        "127.0.0.1 has the mesh key and speaks for other members, without their keys; find out who "
+        "runs there, and give the mesh another key: gossamer key rotate"
+    ]
 
 
 async def test_half_open_connections_leave_room_for_members(
@@ -222,16 +229,21 @@ async def test_a_member_against_the_rules(
         await still_talk(one, other)
 
 
-async def test_a_frame_over_a_stream_counts_only_for_who_sent_it() -> None:
+async def test_a_frame_over_a_stream_counts_only_for_who_sent_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    liar = Identity.generate()
     async with meshes(2) as (one, other):
         codec = Codec(
             pack, lambda data: None, Ed25519Signer(Identity.generate(), "gossamer"), 1_359
         )
         frame = codec.encode(PING, other.node_id, 1, target=one.node_id, address=None, updates=[])
-        async with member(one, Identity.generate()) as stream:
+        async with member(one, liar) as stream:
             await stream.send_all(bytes((VERSION, FRAME)) + len(frame).to_bytes(4, "big") + frame)
             await until(lambda: count_of(one, "frames_of_another_sender") == 1)
         await still_talk(one, other)
+    told = f"{liar.node_id} has the mesh key and speaks for other members"
+    assert [each.startswith(told) for each in caplog.messages] == [True]
 
 
 async def test_short_links_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,4 +289,22 @@ async def test_a_thief_of_the_mesh_key_is_not_on_the_list(
         assert not mesh.send_nowait(friend.node_id, b"secret")
         await until(lambda: count_of(mesh, "streams_incoming") == 0)
     told = [each.split()[0] for each in caplog.messages if "is not on the list" in each]
-    assert thief.node_id in told and len(told) == len(set(told))
+    assert {thief.node_id, "127.0.0.1"} <= set(told) and len(told) == len(set(told))
+
+
+async def test_what_is_said_of_many_has_a_bound(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each address of the loopback network is a host of its own."""
+    monkeypatch.setattr(links, "LOGGED_ONCE_MAX", 5)
+    seal = Seal(RING, "gossamer")
+    async with meshes(1) as (mesh,):
+        for _ in range(2):
+            for last in range(1, 21):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker:
+                    attacker.bind((f"127.0.1.{last}", 0))
+                    attacker.sendto(seal.seal(b"junk"), mesh.address)
+                    attacker.sendto(b"junk", mesh.address)
+        await until(lambda: count_of(mesh, "frames_rejected") == 40)
+        await until(lambda: count_of(mesh, "datagrams_of_unknown_form") == 40)
+    assert len(caplog.messages) == 10 and len(set(caplog.messages)) == 10

@@ -26,16 +26,19 @@ from gossamer_mesh.leases.messages import (
     Revoke,
     Settled,
     TopicTerms,
+    Yield,
     from_plain,
 )
 from gossamer_mesh.leases.mirroring import (
     FREE,
     ROWS_MAX,
     TAKEN,
+    HandOver,
     Mirror,
     MirrorAsk,
     MirrorEnd,
     Row,
+    TakenOver,
 )
 
 LEASE = LeaseId("e/a", "j1", "m1", 2**40, 3, 17)
@@ -55,9 +58,12 @@ MESSAGES: list[Any] = [
     Inherit(LEASE),
     Inherited(LEASE, "book", b"receipt"),
     Keep(LEASE, "m3 answers for it"),
+    Yield(LEASE, "m3"),
     Mirror("e/a", 5, 1, 0, [ROW, Row(LEASE, "pay", b"", "", FREE, 0, 1, 0, "regrant")], ["j2"]),
     MirrorAsk("e/a", 5, 1),
     MirrorEnd("e/a", 5, 1),
+    HandOver("e/a", 5, [ROW, ROW], [b"outcome", None]),
+    TakenOver("e/a", 5, [LEASE]),
 ]
 ABOUT_A_LEASE = [message for message in MESSAGES if hasattr(message, "lease")]
 KINDS = [message.kind for message in MESSAGES]
@@ -153,6 +159,9 @@ def test_a_wrong_lease_id_never_raises(message: Any, index: int, junk: object) -
         ["mirror", "e/a", 5, 1, 0, [], ["k"] * (ROWS_MAX + 1)],
         ["mirror", "e/a", 5, 1, 0, [[*ROW.to_plain()[:4], "lost", 1, 1, 1, "wait"]], []],
         ["mirror", "e/a", 5, 1, 0, [[*ROW.to_plain()[:8], "shrug"]], []],
+        ["hand_over", "e/a", 5, [ROW.to_plain()], []],
+        ["hand_over", "e/a", 5, [ROW.to_plain()], ["text"]],
+        ["taken_over", "e/a", 5, [LEASE.to_plain()] * (ROWS_MAX + 1)],
         ["grant", LEASE.to_plain(), "book", 1, "text", b""],
         ["never heard of", LEASE.to_plain(), ""],
         [7],

@@ -332,6 +332,8 @@ def test_release_of_what_waits(bench: ClaimerBench) -> None:
         "granted": 1,
         "regranted": 0,
         "inherited": 0,
+        "handed_over": 0,
+        "reclaimed": 0,
         "settled": 0,
         "released": 1,
         "stale": 0,

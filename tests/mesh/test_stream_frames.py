@@ -1,13 +1,17 @@
 """Frames of the membership protocol over links of their own, beside messages."""
 
 import dataclasses
+import socket
 
+import pytest
 import trio
+from tests.conftest import NOT_RUN
 from tests.mesh.mesh_fixture import config_of, count_of, meshes, until
+from trio.socket import SocketType
 
 from gossamer_mesh.drivers import Mesh, open_mesh
 from gossamer_mesh.drivers.calls import Handler
-from gossamer_mesh.drivers.links import ORDER
+from gossamer_mesh.drivers.links import ORDER, REPEAT_MS_MAX, Link
 from gossamer_mesh.errors import PeerError
 from gossamer_mesh.swim.config import Config
 
@@ -48,6 +52,33 @@ async def test_a_request_does_not_wait_behind_messages() -> None:
         with trio.fail_after(10):
             said = await one.ask(other.node_id, ORDER, b"hello", timeout_s=5)
         assert said == one.node_id.encode() + b" said hello"
+
+
+def is_pause_bounded(kernel: SocketType) -> bool:
+    """Whether TCP repeats what was lost after a second at most."""
+    tcp_rto_max_ms = 44
+    return kernel.getsockopt(socket.IPPROTO_TCP, tcp_rto_max_ms) == REPEAT_MS_MAX
+
+
+async def test_both_ends_of_a_link_bound_the_pauses_of_tcp() -> None:
+    """Else a link on which a fifth is lost falls silent for longer than a grant may take."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with meshes(2) as (one, other), listener, trio.open_nursery() as nursery:
+        try:
+            assert not is_pause_bounded(listener.socket)
+        except OSError:
+            pytest.skip(f"{NOT_RUN}this kernel has no bound to set")
+        links: list[Link | None] = []
+
+        async def accept() -> None:
+            links.append(await one._streams.links.accept(await listener.accept()))
+
+        nursery.start_soon(accept)
+        links.append(await other._streams.links.open(listener.socket.getsockname()))
+        await until(lambda: len(links) == 2)
+        for link in links:
+            assert link is not None and is_pause_bounded(link.stream.transport_stream.socket)
+            await trio.aclose_forcefully(link.stream)
 
 
 async def test_requests_that_fail_are_said() -> None:

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.mesh.swim_bench import ADDRESSES, CODEC, ELSEWHERE, US, A, B, Bench, C, claim
+from tests.mesh.swim_bench import ADDRESSES, CODEC, ELSEWHERE, US, A, B, Bench, C, claim, forged
 
 from gossamer_mesh.packing import pack, unpack
-from gossamer_mesh.swim.codec import GOSSIP, INCARNATION_MAX, SYNC, Codec, Profile, Update
+from gossamer_mesh.swim.codec import GOSSIP, INCARNATION_MAX, PING, SYNC, Codec, Profile, Update
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.events import IdentityTaken, NameTaken
 from gossamer_mesh.swim.protocol import Swim
@@ -120,6 +120,25 @@ def test_a_member_may_move() -> None:
     # An old word does not move it back.
     bench.hear(A, claim(B, 1))
     assert bench.swim.member(B) is held
+
+
+def test_a_member_is_asked_which_of_its_claims_of_one_incarnation_holds() -> None:
+    """Two of its processes reached it, neither of which knew the other's."""
+    bench = Bench()
+    bench.hear(A, claim(A), claim(B, 1))
+    held = bench.swim.member(B)
+    assert held is not None
+    rival = Codec(pack, unpack, ToySigner(B)).claim(1, Profile(*ELSEWHERE, B[:2], b"", 2))
+    bench.sent()
+    bench.hear(A, forged(rival))
+    assert bench.sent(PING) == []
+    for _ in range(2):  # one question a probe interval
+        bench.hear(A, rival)
+    asked = bench.sent(PING)
+    assert [(address, frame.target) for frame, address in asked] == [(ELSEWHERE, B)]
+    assert [update.encoded for update in asked[0][0].updates] == [held.claim]
+    assert bench.swim.member(B) is held
+    assert bench.swim.statistics()["claims_tied"] == 1
 
 
 def test_an_earlier_process_is_overruled_by_its_session() -> None:

@@ -2,9 +2,21 @@
 
 from tests.mesh.swim_bench import ADDRESSES, CODEC, US, A, B, Bench, C, claim
 
-from gossamer_mesh.swim.codec import ACK, GOSSIP, NACK, PING, PING_REQUEST, STATE, Frame
+from gossamer_mesh.packing import pack, unpack
+from gossamer_mesh.swim.codec import (
+    ACK,
+    GOSSIP,
+    NACK,
+    PING,
+    PING_REQUEST,
+    STATE,
+    Codec,
+    Frame,
+    Profile,
+)
 from gossamer_mesh.swim.config import Config, nack_after_ms, suspicion_timeout_ms
 from gossamer_mesh.swim.state import ALIVE, DEAD, SUSPECT
+from gossamer_mesh.testing.toy_signing import ToySigner
 
 
 def test_a_silent_member_is_asked_through_others_then_suspected_then_dead() -> None:
@@ -126,6 +138,65 @@ def test_a_relay_that_gets_no_answer_says_so() -> None:
     bench.advance(asked_ms + nack_after_ms(bench.config))
     [(nack, address)] = bench.sent(NACK)
     assert (nack.target, nack.sequence, address) == (B, 40, ADDRESSES[A])
+
+
+def test_a_relay_pings_twice_but_in_plain_swim() -> None:
+    for rounds in (1, 2):
+        bench = Bench(Config(indirect_rounds=rounds))
+        data = CODEC.encode(PING_REQUEST, A, 40, target=B, address=ADDRESSES[B], updates=[])
+        bench.swim.receive_datagram(data, ADDRESSES[A], bench.now_ms)
+        [(first, _)] = bench.sent(PING)
+        bench.advance(bench.now_ms + nack_after_ms(bench.config))
+        again = [
+            (frame.sequence, to)
+            for frame, to in bench.sent()
+            if (frame.kind, frame.target) == (PING, B)
+        ]
+        assert again == [(first.sequence, ADDRESSES[B])] * (rounds - 1)
+        bench.hear(B, kind=ACK, target=B, sequence=first.sequence)
+        [(ack, address)] = bench.sent(ACK)
+        assert (ack.target, ack.sequence, address) == (B, 40, ADDRESSES[A])
+
+
+def test_a_probe_asks_again_and_asks_others_but_in_plain_swim() -> None:
+    for rounds, moments in ((1, [250]), (2, [250, 375])):
+        bench = Bench(Config(indirect_rounds=rounds, sync_interval_ms=60_000))
+        others = [f"{number:032x}" for number in range(1, 9)]
+        claims = [
+            Codec(pack, unpack, ToySigner(id)).claim(1, Profile("10.0.0.7", port, id, b"", 1))
+            for port, id in enumerate(others, start=1)
+        ]
+        bench.hear(A, claim(A), *claims)
+        while not (pings := bench.sent(PING)):
+            bench.advance(bench.now_ms + 1)
+        target, began_ms, streams = pings[0][0].target, bench.now_ms, len(bench.sent_by_stream())
+        direct, asked = [], []
+        for after_ms in range(5, 500, 5):
+            bench.advance(began_ms + after_ms)
+            for frame, address in bench.sent():
+                if frame.target == target and frame.kind == PING:
+                    direct.append(after_ms)
+                elif frame.kind == PING_REQUEST:
+                    asked.append((after_ms, address))
+            streams += len(bench.sent_by_stream())
+        assert direct == (moments if rounds > 1 else [])
+        assert [after_ms for after_ms, _ in asked] == [each for each in moments for _ in range(3)]
+        assert len({address for _, address in asked}) == 3 * rounds
+        assert streams == 1
+
+
+def test_a_relay_that_died_itself_does_not_speak_against_us() -> None:
+    for is_known in (True, False):
+        bench = Bench(Config(sync_interval_ms=60_000))
+        bench.hear(A, claim(A), claim(B))
+        while not (requests := bench.sent(PING_REQUEST)):
+            bench.advance(bench.now_ms + 5)
+        relay = {ADDRESSES[id]: id for id in ADDRESSES}[requests[0][1]]
+        if is_known:
+            bench.hear(C, CODEC.verdict(SUSPECT, relay, 1, C))
+        while bench.swim.statistics().get("probes_failed", 0) < 1:
+            bench.advance(bench.now_ms + 5)
+        assert bench.swim.statistics()["health_score"] == (0 if is_known else 1)
 
 
 def test_missing_nacks_speak_against_us_and_nacks_for_us() -> None:

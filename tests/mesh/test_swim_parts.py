@@ -154,14 +154,16 @@ def test_thousands_of_updates_cost_neither_time_nor_memory() -> None:
 
 
 def test_a_round_asks_directly_then_indirectly_then_gives_up() -> None:
-    probe = Round("target", 7, timeout_ms=100, end_ms=300)
+    probe = Round("target", 7, asking_ms=[100, 200], end_ms=300)
     assert probe.timer_ms == 100
-    assert probe.take("timeout") == INDIRECT
+    assert probe.take_timeout() == INDIRECT
+    assert probe.timer_ms == 200
+    assert probe.take_timeout() == INDIRECT
     assert probe.timer_ms == 300
     assert not probe.is_answered_by(7, "other")
     assert not probe.is_answered_by(8, "target")
     assert probe.is_answered_by(7, "target")
-    assert probe.take("timeout") == ROUND_FAILED
+    assert probe.take_timeout() == ROUND_FAILED
     assert probe.timer_ms is None
     assert not probe.is_answered_by(7, "target")
     with pytest.raises(KeyError):
@@ -169,22 +171,24 @@ def test_a_round_asks_directly_then_indirectly_then_gives_up() -> None:
 
 
 def test_an_answer_ends_a_round() -> None:
-    probe = Round("target", 7, timeout_ms=100, end_ms=300)
+    probe = Round("target", 7, asking_ms=[100, 200], end_ms=300)
     assert probe.take("ack") == ROUND_ANSWERED
     assert probe.timer_ms is None
 
 
 def test_each_relay_that_says_nothing_counts_and_each_nack_once() -> None:
-    probe = Round("target", 7, timeout_ms=100, end_ms=300)
+    probe = Round("target", 7, asking_ms=[100, 200], end_ms=300)
     probe.take_nack(7, "a")
-    probe.take("timeout")
-    probe.ask(["a", "b", "c"])
+    probe.take_timeout()
+    probe.ask(["a", "b"])
+    probe.take_timeout()
+    probe.ask(["c", "b"])
     for sequence, relay in [(7, "a"), (7, "a"), (8, "b"), (7, "stranger")]:
         probe.take_nack(sequence, relay)
-    assert (probe.asked, probe.nacks_missing) == (3, 2)
-    probe.take("timeout")
+    assert (probe.asked, probe.unheard) == (["a", "b", "c"], ["b", "c"])
+    probe.take_timeout()
     probe.take_nack(7, "b")
-    assert probe.nacks_missing == 2
+    assert probe.unheard == ["b", "c"]
 
 
 def test_every_member_has_its_turn_once_per_round() -> None:
@@ -211,8 +215,10 @@ def test_a_new_member_takes_part_in_the_running_round_and_a_gone_one_does_not() 
 
 
 def relay_of(target: str, now_ms: int) -> Relay:
-    asker = ("10.0.0.1", 1)
-    return Relay(target, asker=asker, asked_sequence=9, nack_ms=now_ms + 200, end_ms=now_ms + 500)
+    asker, place = ("10.0.0.1", 1), ("10.0.0.2", 1)
+    return Relay(
+        target, place, asker=asker, asked_sequence=9, nack_ms=now_ms + 200, end_ms=now_ms + 500
+    )
 
 
 def test_relays_answer_once_and_are_bounded() -> None:
@@ -234,10 +240,10 @@ def test_a_relay_says_no_in_time_and_still_hands_on_a_late_answer() -> None:
     relays.start(2, relay_of("u", 100))
     assert relays.timer_ms() == 200
     assert relays.refused(199) == []
-    assert [each.target for each in relays.refused(200)] == ["t"]
+    assert [(number, each.target) for number, each in relays.refused(200)] == [(1, "t")]
     assert relays.timer_ms() == 300
     assert relays.answered(1, "t") is not None
-    assert [each.target for each in relays.refused(300)] == ["u"]
+    assert [(number, each.target) for number, each in relays.refused(300)] == [(2, "u")]
     assert relays.refused(599) == []
     assert len(relays) == 1
     assert relays.refused(600) == []

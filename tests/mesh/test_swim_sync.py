@@ -159,6 +159,21 @@ def test_who_does_not_answer_is_asked_once_more_over_a_stream() -> None:
         assert (SYNC in over_streams) == (not is_answered)
 
 
+def test_who_found_a_difference_compares_again_soon() -> None:
+    for differs in (False, True):
+        bench = Bench(Config(probe_interval_ms=60_000, sync_again_ms=1_000))
+        bench.hear(A, claim(A))
+        while not (asked := bench.sent(SYNC)):
+            bench.advance(bench.now_ms + 10)
+        digest = (0, 1, b"\1") if differs else None
+        sequence = asked[0][0].sequence
+        bench.hear(A, claim(B), kind=STATE, target=US, sequence=sequence, digest=digest)
+        bench.advance(bench.now_ms + 999)
+        assert bench.sent(SYNC) == []
+        bench.advance(bench.now_ms + 1)
+        assert len(bench.sent(SYNC)) == (1 if differs else 0)
+
+
 def test_a_digest_leaves_room_for_the_claim_and_for_what_must_be_objected_to() -> None:
     bench = Bench(Config(frame_bytes_max=1_000))
     bench.swim.set_tags(bytes(512), bench.now_ms)

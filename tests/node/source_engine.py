@@ -25,7 +25,7 @@ class SourceEngine:
     """Hands out what `add` put in, to all who ask; one object for all nodes of a process."""
 
     kind = "camunda7"
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset((Capability.LIST_LOCKED,))
     topics_per_activation_max: int | None = None
 
     def __init__(self, name: str = "source", payload: str = "") -> None:
@@ -80,6 +80,9 @@ class SourceEngine:
         self._came.set()
         self._came = trio.Event()
         return Settlement(Effect.APPLIED)
+
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        return []
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         self.completed[job.key] += 1

@@ -22,7 +22,7 @@ def restart_all(cluster: Cluster, *, with_snapshots: bool) -> None:
         )
 
 
-@pytest.mark.parametrize(("size", "with_snapshots"), [(12, True), (12, False), (300, True)])
+@pytest.mark.parametrize(("size", "with_snapshots"), [(12, True), (12, False), (150, True)])
 def test_a_mass_restart_into_the_past_with_stale_words_about(
     size: int, with_snapshots: bool
 ) -> None:

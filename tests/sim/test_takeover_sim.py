@@ -4,15 +4,10 @@ One seed again, step by step: `python -m gossamer_mesh.testing.lease_takeover SE
 """
 
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
+from tests.sim import defects
 
-from gossamer_mesh.leases import takeover
-from gossamer_mesh.leases.claimer import Claimer
-from gossamer_mesh.leases.lease import Lease
-from gossamer_mesh.leases.mirroring import Row
-from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.lease_takeover import WAYS, TakeOverModel
 
@@ -29,63 +24,28 @@ def test_nothing_waits_for_the_lock_and_every_path_is_met() -> None:
         counts.update(model.counts)
     met = (*WAYS, "inherited", "released", "adopted", "unseen", "told completed", "cancelled")
     assert {path: counts[path] for path in met if path != "stops" and not counts[path]} == {}
+    assert counts["handed_over"] > SEEDS // len(WAYS)
     assert counts["inherited"] > SEEDS  # a loss that finds nothing open would prove nothing
 
 
-def _ignore_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Standby, "take", lambda self, member_id: [])
-
-
-def _tell_no_standby(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MirrorSender, "get_timer", lambda self: None)
-
-
-def _adopt_without_renewing(monkeypatch: pytest.MonkeyPatch) -> None:
-    inherit = takeover.inherit
-
-    def unhurried(row: Row, lock_end_ms: int, now_ms: int) -> Lease:
-        one = inherit(row, lock_end_ms, now_ms)
-        one.renew_at_ms = lock_end_ms
-        return one
-
-    monkeypatch.setattr(takeover, "inherit", unhurried)
-
-
-def _never_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    decide = takeover.decide
-
-    def idle(row: Row, lock_end_ms: int, alive: set[str], now_ms: int) -> str:
-        step = decide(row, lock_end_ms, alive, now_ms)
-        return takeover.SKIP if step in (takeover.RELEASE, takeover.LOSE) else step
-
-    monkeypatch.setattr(takeover, "decide", idle)
-
-
-def _believe_in_silent_holders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody confirms stays with its holder, dead or not."""
-    lose = Claimer._lose
-
-    def trusting(self: Claimer, one: Lease, now_ms: int) -> None:
-        if not one.inherited:
-            lose(self, one, now_ms)
-
-    monkeypatch.setattr(Claimer, "_lose", trusting)
-
-
 @pytest.mark.parametrize(
-    "break_rule",
+    "defect",
     [
-        _ignore_the_mirror,
-        _tell_no_standby,
-        _adopt_without_renewing,
-        _never_release,
-        _believe_in_silent_holders,
+        defects.never_handed_over,
+        defects.taken_over_unasked,
+        defects.handed_over_forgotten,
+        defects.mirror_ignored,
+        defects.mirror_silent,
+        defects.inherited_not_renewed,
+        defects.inherited_not_released,
+        defects.silent_holders_believed,
     ],
+    ids=lambda defect: defect.__name__,
 )
 def test_a_broken_take_over_is_caught(
-    monkeypatch: pytest.MonkeyPatch, break_rule: Callable[[pytest.MonkeyPatch], None]
+    monkeypatch: pytest.MonkeyPatch, defect: defects.Defect
 ) -> None:
-    break_rule(monkeypatch)
+    defect(monkeypatch)
     with pytest.raises(InvariantBroken, match=r"^seed \d+ at \d+ ms: .*; replay: python -m"):
         for seed in range(SEEDS_TO_CATCH_MAX):
             TakeOverModel(seed).run()

@@ -1,4 +1,4 @@
-"""Whole nodes in virtual time: fresh seeds for a minute, and the same runs on real MicroPython.
+"""Whole nodes in virtual time: half a minute of fresh seeds, and the same on real MicroPython.
 
 A failure names its seed; `python -m gossamer_mesh.testing.world SEED` tells it step by step.
 `GOSSAMER_SIM_SECONDS` is how long the fresh seeds may take; `make sim` runs more of them.
@@ -16,8 +16,11 @@ import gossamer_mesh
 from gossamer_mesh.testing import sim
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.world import World, main
+from gossamer_mesh.testing.world_plans import PLANS, Plan, plan_of
 
-SECONDS = float(os.environ.get("GOSSAMER_SIM_SECONDS", "60"))
+SECONDS = float(os.environ.get("GOSSAMER_SIM_SECONDS", "30"))
+PLAN_SEEDS = 10
+"""Fresh worlds of each plan."""
 TWIN_SEEDS = range(1, 7)
 """Worlds that run on both interpreters."""
 
@@ -63,13 +66,30 @@ def test_a_seed_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_failure_names_its_seed_and_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "_left_over", lambda self: ["a job"])
-    monkeypatch.setattr("gossamer_mesh.testing.world.QUIET_MS_MAX", 1_000)
+    monkeypatch.setattr(Plan, "quiet_ms_max", 1_000)
     with pytest.raises(InvariantBroken) as raised:
         World(5).run()
     assert str(raised.value) == (
         "seed 5 at 56000 ms: not quiet at the end: ['a job']; "
         "replay: python -m gossamer_mesh.testing.world 5"
     )
+
+
+def test_a_failure_names_its_plan_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossamer_mesh.testing.world.STEPS_MAX", 1_000)
+    with pytest.raises(InvariantBroken) as raised:
+        World(5, None, plan_of("poison")).run()
+    assert "not at its end after 1,000 steps" in str(raised.value)
+    assert str(raised.value).endswith("gossamer_mesh.testing.world 5 --plan poison")
+    monkeypatch.undo()
+    assert main(["--plan", "liars", "--hash", "5"]) == 0
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
+def test_sound_cores_bear_each_plan(plan: type[Plan]) -> None:
+    base = secrets.randbelow(10**9)
+    for seed in range(base, base + PLAN_SEEDS):
+        World(seed, None, plan()).run()
 
 
 def test_the_summary_counts_failures(

@@ -344,6 +344,7 @@ class Mesh:
                 self._strangers.take(data, source)
             else:
                 self._swim.receive_datagram(frame, source, _now_ms())
+                self._strangers.judge(source[0], self._swim.rejected())
         self._pump()
 
     def _pump(self) -> None:
@@ -383,6 +384,7 @@ class Mesh:
 
     async def _take_frame(self, sender: str, frame: bytes) -> None:
         self._swim.receive_stream_frame(frame, sender, _now_ms())
+        self._strangers.judge(sender, self._swim.rejected())
         self._pump()
 
     def _end_as_taken(self, address: Address) -> None:

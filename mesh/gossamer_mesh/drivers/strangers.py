@@ -1,9 +1,12 @@
-"""Who speaks here without a key of ours: said once, and looked into where we know the address.
+"""Who speaks here and is not of us: said once, and looked into where we know the address.
 
 Of a datagram that does not open nothing is certain, its source least of all, so it is counted and
 a host is spoken of once. Where its source is a member or a seed of ours, one side may have been
 away while the mesh changed its key: a handshake with that address finds out which, and the error
 says what to do.
+
+What does open, and is refused all the same, comes from who has the mesh key. A host is spoken of
+once for each way in which it does not belong; over a stream, it is the node that its key proved.
 """
 
 import ssl
@@ -26,6 +29,25 @@ ADMISSION_WAIT_S = 1.0
 
 JOIN_EXPLAIN_MAX = 3
 """Addresses that are looked into for the sentence of a `JoinError`."""
+
+_REJECTED = (
+    (
+        "junk",
+        "has the mesh key and sends what is no frame of ours; if it is a node of this mesh, give "
+        "it the version of Gossamer that the others have",
+    ),
+    (
+        "not listed",
+        "sends datagrams of a node that has the mesh key and is not on the list of members; if it "
+        "belongs here, run there: gossamer status, and here: gossamer key trust NODE-ID",
+    ),
+    (
+        "forged",
+        "has the mesh key and speaks for other members, without their keys; find out who runs "
+        "there, and give the mesh another key: gossamer key rotate",
+    ),
+)
+"""What is said of each count of `Swim.rejected`."""
 
 
 class Strangers:
@@ -53,6 +75,19 @@ class Strangers:
         self._is_ours = is_ours
         self._doubted: Address | None = None
         self._doubt = trio.Event()
+        self._rejected = (0, 0, 0)
+
+    def judge(self, who: str, rejected: tuple[int, int, int]) -> None:
+        """After a frame that opened: says whether it was refused.
+
+        Args:
+            who: a host, or the id that a stream proved.
+            rejected: as `Swim.rejected` counts now.
+        """
+        for before, now, (topic, text) in zip(self._rejected, rejected, _REJECTED, strict=True):
+            if now > before:
+                self._links.log_once(who, topic, text)
+        self._rejected = rejected
 
     def take(self, datagram: bytes, source: Address) -> None:
         """A datagram that did not open."""

@@ -12,22 +12,24 @@ Rules:
    else can take a lease, a holder that speaks again goes on with it. What a holder still runs
    although another has it by now is revoked when its heartbeat names it. A holder that speaks but
    has had a job for longer than its service takes (`held_ms_max`) is stuck: revoked, then lost.
-4. A claimer that is no longer elected keeps its leases until they settle: to hand them over would
-   cost messages and gain nothing while it lives. Whoever claims then is its heir.
+4. A claimer that is no longer elected keeps its leases until they settle, as long as it reaches
+   the engine: to hand them over would cost messages and gain nothing. If it does not, whoever
+   claims then, its heir, gets them (`handover`).
 5. When a claimer is gone, its heir takes its leases over (`takeover`), by the picture that it has
    of them (`standby`). What no picture shows, the holders name: who answers for a lease is theirs
    to say. An outcome of a lease that another claimer granted, and that is not in our table, is
    reported to the engine: it alone can say whether the job is still there.
 6. After a pause of our own we listen before we judge anybody's silence.
 
-What is asked of the engine, and its answers, are in `engine_side`; the table's indexes in `table`.
+What is asked of the engine, and its answers, are in `engine_side`; how leases pass from claimer to
+claimer in `inheriting`; the table's indexes in `table`.
 """
 
-from gossamer_mesh.leases import granting, takeover
+from gossamer_mesh.leases import granting
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.credit import HolderView
-from gossamer_mesh.leases.engine_side import EngineSide
+from gossamer_mesh.leases.inheriting import Inheriting
 from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import (
     Accept,
@@ -45,23 +47,22 @@ from gossamer_mesh.leases.messages import (
     Revoke,
     Settled,
     TopicTerms,
+    Yield,
 )
-from gossamer_mesh.leases.mirroring import AboutMirror, Mirror, MirrorAsk
-from gossamer_mesh.leases.standby import MirrorSender, Standby
-from gossamer_mesh.leases.table import LEASE, LeaseTable
+from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
+from gossamer_mesh.leases.table import LEASE
 from gossamer_mesh.leases.work import NO_ROOM, Extend
 from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import Message
-    from gossamer_mesh.leases.standby import Orphan
 
 _HOLDER = "holder"
 """What a timer is for, beside a lease."""
 
 
-class Claimer(EngineSide):
+class Claimer(Inheriting):
     """One member's claimer of one claim group.
 
     Args:
@@ -72,17 +73,10 @@ class Claimer(EngineSide):
     """
 
     def __init__(self, group: str, member_id: str, session: int, config: LeaseConfig) -> None:
-        mirror = MirrorSender(group, session, config)
-        super().__init__(group, config, LeaseTable(config, mirror))
-        self.elected = False
+        super().__init__(group, member_id, session, config)
         self.term = 0
-        self._member_id = member_id
-        self._session = session
         self._counter = 0
         self._rng = Rng(session)
-        self._mirror = mirror
-        self._standby = Standby(group, config)
-        self._alive: set[str] = {member_id}
         self._holders: dict[str, HolderView] = {}
 
     # --- commands
@@ -95,18 +89,6 @@ class Claimer(EngineSide):
         if elected and not self.elected:
             self.term = max(self.term, term_seen_max) + 1
         self.elected = elected
-
-    def set_members(self, alive: set[str], heir: str | None, now_ms: int) -> None:
-        """Says who lives, this member included, and who gets the leases when it dies.
-
-        The heir is the group's standby; or, when another member claims, that one.
-        """
-        self._alive = set(alive)
-        if heir not in alive or heir == self._member_id:
-            heir = None
-        former = self._mirror.set_heir(heir, list(self._table.leases), now_ms)
-        if former in alive:
-            self._send(former, self._mirror.end())
 
     def credit(self, topic: str | None = None) -> int:
         """Jobs that may be activated now: of one topic, or of all topics together.
@@ -160,6 +142,8 @@ class Claimer(EngineSide):
         )
         new.priority = priority
         new.renew_at_ms = lock_end_ms - lock_ms + lock_ms // self._config.renew_fraction
+        if terms is not None:
+            new.lock_ms = max(lock_ms, terms.lock_ms)  # the first lock may be a shorter one
         self._counts["activated"] += 1
         self._counts["bytes_moved"] += len(payload)
         older = self._table.get(key)
@@ -191,9 +175,9 @@ class Claimer(EngineSide):
             if message.group == self.group:
                 self._receive_state(sender, message, now_ms)
             return
-        if isinstance(message, (Mirror, AboutMirror)):
+        if isinstance(message, (Mirror, AboutMirror, HandOver, TakenOver)):
             if message.group == self.group:
-                self._receive_mirror(sender, message, now_ms)
+                self._receive_passing(sender, message, now_ms)
             return
         if message.lease.group != self.group:
             return
@@ -202,7 +186,8 @@ class Claimer(EngineSide):
             return
         one = self._table.get(message.lease.key)
         if one is None and isinstance(message, Inherited):
-            self._inherit_from(sender, message, now_ms)
+            if sender in self._holders:
+                self._inherit_from(sender, message, now_ms)
             return
         if one is None or one.id != message.lease or one.holder != sender:
             return
@@ -227,6 +212,7 @@ class Claimer(EngineSide):
         """
         self._alive.discard(member_id)
         self._lose_all([member_id], now_ms)
+        self._search(member_id, now_ms)
         self._take_over(self._standby.take(member_id), now_ms)
 
     # --- time
@@ -236,9 +222,7 @@ class Claimer(EngineSide):
         due_ms = self._table.timers.next_ms()
         if due_ms is not None and due_ms <= now_ms:
             self._handle_due(due_ms, now_ms)
-        told = self._mirror.next_message(self._table.leases, now_ms)
-        if told is not None and self._mirror.heir is not None:
-            self._send(self._mirror.heir, told)
+        self._say_next(now_ms)
 
     def _handle_due(self, due_ms: int, now_ms: int) -> None:
         if now_ms - due_ms > self._config.heartbeat_ms:
@@ -264,7 +248,7 @@ class Claimer(EngineSide):
 
     def get_timer(self) -> "int | None":
         """When `handle_timer` is next due, in the caller's milliseconds; None for never."""
-        due = [self._table.timers.next_ms(), self._mirror.get_timer()]
+        due = [self._table.timers.next_ms()] + self._say_next_at_ms()
         known = [one for one in due if one is not None]
         return min(known) if known else None
 
@@ -273,10 +257,6 @@ class Claimer(EngineSide):
     def leases(self) -> list[Lease]:
         """The open leases, by key. To read, not to change."""
         return [self._table.leases[key] for key in sorted(self._table.leases)]
-
-    def mirrored(self) -> list[str]:
-        """Jobs that others claimed, and that this member looks after when they are gone."""
-        return self._standby.keys()
 
     def statistics(self) -> dict[str, int]:
         """Counts since the start, and how many leases and holders there are now."""
@@ -327,8 +307,9 @@ class Claimer(EngineSide):
             if one_now is not None and one_now.id == lease_id:
                 continue
             known = self._table.settled.get(lease_id)
-            ours = lease_id.claimer == self._member_id and lease_id.session == self._session
-            if ours or one_now is not None or known is not None:
+            if one_now is None and known is None and self._moved_to(lease_id):
+                self._send(sender, Yield(lease_id, self._moved_to(lease_id)))
+            elif self._is_ours(lease_id) or one_now is not None or known is not None:
                 # Lost, and by now with another or settled; or its end was told but not heard.
                 self._send(sender, Revoke(lease_id, known or "stale"))
             else:
@@ -341,12 +322,6 @@ class Claimer(EngineSide):
             if one.state == states.INHERITED:
                 self._start_clock(one, now_ms, 0)
             self._table.step(one, "accept", now_ms)
-
-    def _move(self, one: Lease, now_ms: int) -> None:
-        """Another claimer answers for it by now, as its holder says."""
-        if one.may("move"):
-            self._table.step(one, "move", now_ms)
-            self._table.forget(one, None)
 
     def _start_clock(self, one: Lease, now_ms: int, asked_ms: int) -> None:
         """From now on its holder has as long as its service takes, or as long as it asked for."""
@@ -387,62 +362,9 @@ class Claimer(EngineSide):
         one.reason = f"{one.regrants + 1} nodes in a row were lost while they had this job"
         self._report(one)
 
-    # --- claimers that are gone
-
-    def _receive_mirror(self, sender: str, message: "Mirror | AboutMirror", now_ms: int) -> None:
-        if sender == self._member_id:
-            return
-        if isinstance(message, Mirror):
-            ask, orphans = self._standby.receive(sender, message, now_ms)
-            if ask is not None:
-                self._send(sender, ask)
-            self._take_over(orphans, now_ms)
-        elif isinstance(message, MirrorAsk):
-            self._mirror.ask(sender, message, list(self._table.leases), now_ms)
-        else:
-            self._standby.receive_end(sender, message)
-
-    def _take_over(self, rows: "list[Orphan]", now_ms: int) -> None:
-        """Looks after the leases of a claimer that is gone, as `takeover` decides."""
-        for row, lock_end_ms, heard_ms in rows:
-            step = takeover.decide(row, lock_end_ms, self._alive, now_ms)
-            known = self._table.get(row.lease.key) or self._table.settled.get(row.lease)
-            if known is not None or step == takeover.SKIP:
-                continue
-            one = takeover.inherit(row, lock_end_ms, now_ms)
-            one.free_until_ms = heard_ms + self._config.poll_ms_max
-            self._enter_inherited(one, row.holder or None)
-            if step == takeover.ASK:
-                self._send(row.holder, Inherit(row.lease))
-            elif step == takeover.LOSE:
-                self._lose(one, now_ms)
-            elif step == takeover.RELEASE:
-                self._release(one, "its claimer was lost", now_ms)
-            elif step == takeover.ABANDON:
-                self._table.step(one, "abandon", now_ms)
-            elif step == takeover.GIVE_UP:
-                self._give_up(one, now_ms)
-
-    def _inherit_from(self, sender: str, message: Inherited, now_ms: int) -> None:
-        """A holder names a lease that no picture has shown us."""
-        lease_id = message.lease
-        ours = lease_id.claimer == self._member_id and lease_id.session == self._session
-        if ours or sender not in self._holders or self._table.settled.get(lease_id) is not None:
-            return
-        terms = self._terms(message.topic)
-        lock_ms = terms.lock_ms if terms else self._config.silence_ms
-        on_lost = terms.on_lost if terms else "regrant"
-        one = takeover.inherit_from_holder(
-            lease_id, message.topic, message.receipt, lock_ms, on_lost, now_ms
-        )
-        self._enter_inherited(one, sender)
-        self._accept(one, now_ms)
-
-    def _enter_inherited(self, one: Lease, holder: "str | None") -> None:
-        self._counts["inherited"] += 1
-        one.activation = self._next_id(one.id.key).counter
-        self._table.put(one)
-        self._table.assign(one, holder)
+    def _session_of(self, member_id: str) -> "int | None":
+        view = self._holders.get(member_id)
+        return None if view is None else view.session
 
     def _terms(self, topic: str) -> "TopicTerms | None":
         return granting.terms_of(self._holders, topic, self._config)
@@ -509,7 +431,10 @@ class Claimer(EngineSide):
                 self._take_outcome(one, report.outcome, now_ms)
             return
         known = self._table.settled.get(lease_id)
-        if known is None and one is None and lease_id.session != self._session:
+        if known is None and one is None and self._moved_to(lease_id):
+            self._send(sender, Yield(lease_id, self._moved_to(lease_id)))
+            return
+        if known is None and one is None and not self._is_ours(lease_id):
             # Rule 5: the claimer that granted it is gone; the engine says if it still counts.
             one = Lease(lease_id, report.topic, report.receipt, b"", 0, now_ms, "regrant", now_ms)
             one.activation = self._next_id(lease_id.key).counter

@@ -26,6 +26,7 @@ class LeaseConfig:
         "outcome_bytes_max",
         "outcomes_kept_max",
         "poll_ms_max",
+        "reclaim_ms",
         "regrants_max",
         "renew_fraction",
         "repeat_max_ms",
@@ -47,6 +48,7 @@ class LeaseConfig:
         waiting_ms: int = 2_000,
         mirror_ms: int = 25,
         poll_ms_max: int = 10_000,
+        reclaim_ms: int = 500,
         repeat_ms: int = 2_000,
         repeat_max_ms: int = 30_000,
         reroute_tries: int = 3,
@@ -87,6 +89,10 @@ class LeaseConfig:
         self.poll_ms_max = poll_ms_max
         """Longest poll at an engine. It outlives a claimer that dies, and may take what its heir
         releases, for nobody: so long after the last word of the dead, releases are said again."""
+        self.reclaim_ms = reclaim_ms
+        """Pause between two questions to the engine about what a dead claimer's polls have locked.
+        A job is freed at the second, so within a second; and holders name what they run within
+        it, as they speak at once when their claimer is gone. Some 20 questions a dead claimer."""
         self.repeat_ms = repeat_ms
         """An outcome that nobody acknowledged is sent again after this, then after twice as long,
         and so on: two seconds, since what is lost is lost with a stream, and that is rare."""
@@ -111,7 +117,8 @@ class LeaseConfig:
         """Leases that a holder runs or keeps an outcome of. Beyond, it offers no credit, so that
         an engine that is down stops the intake instead of filling the memory."""
         self.settled_kept_max = settled_kept_max
-        """Settled leases that a claimer remembers, to answer a repeated outcome."""
+        """Settled leases that a claimer remembers, to answer a repeated outcome; and as many that
+        went to another claimer, to say where."""
         self.outcome_bytes_max = outcome_bytes_max
         """Largest outcome. A larger one is refused by the holder, before it is sent."""
         self.under_way_bytes_max = under_way_bytes_max

@@ -42,8 +42,8 @@ class EngineSide:
         self._table = table
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
-        kinds = ("activated", "granted", "regranted", "inherited", "settled", "released", "stale")
-        self._counts = dict.fromkeys(kinds + ("bytes_moved",), 0)
+        kinds = ("activated", "granted", "regranted", "inherited", "handed_over", "settled")
+        self._counts = dict.fromkeys(kinds + ("released", "reclaimed", "stale", "bytes_moved"), 0)
 
     # --- answers of the engine
 
@@ -63,7 +63,10 @@ class EngineSide:
         if ours:
             self._table.renewed(one, now_ms + work.lock_ms)
         if ours is None:
-            one.renew_at_ms = now_ms + min(self._config.retry_max_ms, one.lock_ms // 10)
+            # Of a short first lock less is left than a tenth of the whole.
+            left_ms = max(one.lock_end_ms - now_ms, self._config.lock_ms_min)
+            pause_ms = min(self._config.retry_max_ms, one.lock_ms // 10, left_ms // 4)
+            one.renew_at_ms = now_ms + pause_ms
         elif ours and one.lock_ms != work.lock_ms:
             one.renew_at_ms = now_ms  # the worker asked for another length meanwhile
         else:

@@ -9,7 +9,8 @@ Rules:
    when another claims by now; then whoever claims for the group, or offers to `Inherit` it. The
    holder decides, and stays with its choice while that one lives. In every heartbeat it names the
    lease to its claimer, until it is settled, revoked or handed back; and to those that answered for
-   it before, should they live after all, as moved.
+   it before, should they live after all, as moved. A claimer may hand the lease over while it
+   lives: its heir says so (`Inherit`), or, should that be lost, it says so itself (`Yield`).
 3. An outcome goes to the lease's claimer, or, when that one does not answer, to whoever claims for
    the group now; it is repeated until it is answered.
 4. What runs and what is kept are bounded, in number and in bytes: beyond, no credit, and a grant is
@@ -38,6 +39,7 @@ from gossamer_mesh.leases.messages import (
     Revoke,
     Settled,
     TopicTerms,
+    Yield,
 )
 from gossamer_mesh.leases.shares import Shares
 
@@ -262,7 +264,9 @@ class Holder:
             if self._drop(self._finished, message.lease) is not None:
                 self._events.append(Acknowledged(message.lease, message.reason))
         elif isinstance(message, Inherit):
-            self._receive_inherit(sender, message.lease, now_ms)
+            self._receive_inherit(sender, message)
+        elif isinstance(message, Yield):
+            self._receive_yield(sender, message)
         elif isinstance(message, Revoke) and self._answers_for(sender, message.lease):
             if self._drop(self._running, message.lease) is not None:
                 self._events.append(Cancel(message.lease, message.reason))
@@ -373,17 +377,28 @@ class Holder:
         held = self._find(lease)
         return sender == lease.claimer or (held is not None and sender == held.claimer)
 
-    def _receive_inherit(self, sender: str, lease: LeaseId, now_ms: int) -> None:
-        """A member wants to answer for a lease, as the claimer that does is gone in its view."""
+    def _receive_inherit(self, sender: str, inherit: Inherit) -> None:
+        """A member wants to answer for a lease: the claimer that did is gone, or handed it over."""
+        lease = inherit.lease
         held = self._find(lease)
         if held is None:
             self._send(sender, Refuse(lease, "this node does not have it"))
             return
-        if held.claimer != sender and held.claimer in self._members:
+        if held.claimer not in (sender, inherit.reason) and held.claimer in self._members:
             self._send(sender, Keep(lease, f"{held.claimer} answers for it"))
             return
         self._move(held, sender)
         self._send(sender, Inherited(lease, held.topic, held.receipt))
+
+    def _receive_yield(self, sender: str, message: Yield) -> None:
+        """The claimer has handed a lease over. If its heir is gone already, who claims now asks."""
+        held = self._find(message.lease)
+        if held is None or held.claimer != sender:
+            return
+        for heir in (message.reason, self._claimers.get(message.lease.group)):
+            if heir is not None and heir in self._members:
+                self._move(held, heir)
+                return
 
     def _move(self, held: _Held, member_id: str) -> None:
         """Another member answers for this lease from now on, and hears of it at once."""

@@ -12,7 +12,9 @@ What HELD may do, GRANTED may do as well, and both `give_up` to REPORTING. A hol
 may be there after all: until another has the lease (WAITING, ABANDONED), its `accept` and its
 `outcome` still count. What was taken over has no payload, so nobody else can be granted it: where
 another lease is lost to WAITING, it is released. A lease that `move`s has another claimer by now,
-and leaves the table without a word to the engine.
+as its holder says; one that is handed over (`yield`) has one that has said so itself. Both leave
+the table without a word to the engine. What was not answered yet, GRANTED and INHERITED, is not
+handed over: within `accept_ms` it is something else.
 
 A lease leaves the table when it is settled; then only its tombstone answers repeated outcomes.
 """
@@ -35,7 +37,7 @@ REPORTING = "reporting"
 RELEASING = "releasing"
 """It is on the way back to the engine, unworked."""
 SETTLED = "settled"
-"""The engine has answered; nothing more can happen."""
+"""The engine has answered, or another claimer answers for it; nothing more can happen."""
 
 TRANSITIONS = {
     (WAITING, "grant"): GRANTED,
@@ -73,6 +75,11 @@ TRANSITIONS = {
     (INHERITED, "move"): SETTLED,
     (HELD, "move"): SETTLED,
     (ABANDONED, "move"): SETTLED,
+    (WAITING, "yield"): SETTLED,
+    (HELD, "yield"): SETTLED,
+    (ABANDONED, "yield"): SETTLED,
+    (REPORTING, "yield"): SETTLED,
+    (RELEASING, "yield"): SETTLED,
 }
 """(state, step) → next state."""
 

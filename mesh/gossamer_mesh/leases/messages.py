@@ -4,9 +4,9 @@ A message is a list: its kind, then its fields in the order of the class. Lists,
 and bytes only, so msgpack carries them and a reader of the next version may append fields: what is
 beyond the known ones is ignored. `from_plain` is total: any value gives a message or None.
 
-Claimer to holder: Grant, Settled, Revoke, Inherit. Holder to claimer: Offer, Heartbeat, Accept,
-Refuse, OutcomeReport, HandBack, Prolong, Inherited, Keep. What a claimer and its standby say is in
-`mirroring.py`.
+Claimer to holder: Grant, Settled, Revoke, Inherit, Yield. Holder to claimer: Offer, Heartbeat,
+Accept, Refuse, OutcomeReport, HandBack, Prolong, Inherited, Keep. What a claimer and its heir say
+is in `mirroring.py`.
 """
 
 from gossamer_mesh.leases.lease_id import NAME_LENGTH_MAX as NAME_LENGTH_MAX  # noqa: PLC0414
@@ -14,9 +14,13 @@ from gossamer_mesh.leases.lease_id import LeaseId as LeaseId  # noqa: PLC0414
 from gossamer_mesh.leases.lease_id import are_counts, is_name, read_all, read_lease_id
 from gossamer_mesh.leases.mirroring import (
     ABOUT_MIRROR,
+    HandOver,
     Mirror,
+    TakenOver,
     read_about_mirror,
+    read_hand_over,
     read_mirror,
+    read_taken_over,
 )
 
 TYPE_CHECKING = False
@@ -299,13 +303,21 @@ class Revoke(_AboutLease):
 
 
 class Inherit(_AboutLease):
-    """A claimer offers to answer for a lease that another granted, as that one is gone for it.
+    """A claimer offers to answer for a lease that another granted.
 
-    The holder answers Inherited, Keep, or Refuse when it has no such lease.
+    The holder answers Inherited, Keep, or Refuse when it has no such lease. The reason is the
+    member that has handed the lease over, though it lives; empty when it is gone for the sender.
     """
 
     __slots__ = ()
     kind = "inherit"
+
+
+class Yield(_AboutLease):
+    """The claimer has handed the lease over: the reason is the member that answers for it now."""
+
+    __slots__ = ()
+    kind = "yield"
 
 
 class Keep(_AboutLease):
@@ -348,7 +360,9 @@ class Prolong:
         return [self.kind, self.lease.to_plain(), self.lock_ms]
 
 
-_ABOUT_LEASE = {one.kind: one for one in (Accept, Refuse, HandBack, Settled, Revoke, Inherit, Keep)}
+_ABOUT_LEASE = {
+    one.kind: one for one in (Accept, Refuse, HandBack, Settled, Revoke, Inherit, Yield, Keep)
+}
 
 if TYPE_CHECKING:
     Message = (
@@ -361,6 +375,8 @@ if TYPE_CHECKING:
         | _AboutLease
         | Mirror
         | AboutMirror
+        | HandOver
+        | TakenOver
     )
 
 
@@ -393,6 +409,10 @@ def from_plain(value: "Any") -> "Message | None":
         return _inherited(fields)
     elif kind == Mirror.kind:
         return read_mirror(fields)
+    elif kind == HandOver.kind:
+        return read_hand_over(fields)
+    elif kind == TakenOver.kind:
+        return read_taken_over(fields)
     elif kind in ABOUT_MIRROR:
         return read_about_mirror(kind, fields)
     elif kind == Prolong.kind:

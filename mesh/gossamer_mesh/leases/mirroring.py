@@ -1,4 +1,4 @@
-"""What a claimer tells its standby of its table, and its plain form on the wire.
+"""What a claimer tells its heir of its table, or hands over to it, and the plain form on the wire.
 
 As in `messages`: lists, strings, integers and bytes only, further fields ignored, and any value
 gives a message or None.
@@ -153,6 +153,51 @@ class MirrorEnd(AboutMirror):
     kind = "mirror_end"
 
 
+class HandOver:
+    """A claimer that does not reach the engine any more asks its heir to answer for leases.
+
+    Attributes:
+        session: of the claimer's process.
+        rows: the leases.
+        outcomes: of each row, the outcome that the engine has not answered; None for none.
+    """
+
+    __slots__ = ("group", "outcomes", "rows", "session")
+    kind = "hand_over"
+
+    def __init__(
+        self, group: str, session: int, rows: "list[Row]", outcomes: "list[bytes | None]"
+    ) -> None:
+        self.group = group
+        self.session = session
+        self.rows = rows
+        self.outcomes = outcomes
+
+    def to_plain(self) -> "list[Any]":
+        return [
+            self.kind,
+            self.group,
+            self.session,
+            [one.to_plain() for one in self.rows],
+            self.outcomes,
+        ]
+
+
+class TakenOver:
+    """The heir answers for these leases from now on. `session`: of the process that asked it to."""
+
+    __slots__ = ("group", "leases", "session")
+    kind = "taken_over"
+
+    def __init__(self, group: str, session: int, leases: "list[LeaseId]") -> None:
+        self.group = group
+        self.session = session
+        self.leases = leases
+
+    def to_plain(self) -> "list[Any]":
+        return [self.kind, self.group, self.session, [one.to_plain() for one in self.leases]]
+
+
 ABOUT_MIRROR = {one.kind: one for one in (MirrorAsk, MirrorEnd)}
 
 
@@ -174,6 +219,27 @@ def read_mirror(fields: "list[Any]") -> "Mirror | None":
     if not all(is_name(one) for one in gone):
         return None
     return Mirror(fields[0], fields[1], fields[2], fields[3], rows, gone)
+
+
+def read_hand_over(fields: "list[Any]") -> "HandOver | None":
+    """Reads the fields of a HandOver; None when they are of another form."""
+    if len(fields) < 4 or not is_name(fields[0]) or not are_counts(fields[1:2]):
+        return None
+    rows = read_all(fields[2], _row, ROWS_MAX)
+    outcomes = fields[3]
+    if rows is None or not isinstance(outcomes, list) or len(outcomes) != len(rows):
+        return None
+    if not all(one is None or isinstance(one, bytes) for one in outcomes):
+        return None
+    return HandOver(fields[0], fields[1], rows, outcomes)
+
+
+def read_taken_over(fields: "list[Any]") -> "TakenOver | None":
+    """Reads the fields of a TakenOver; None when they are of another form."""
+    if len(fields) < 3 or not is_name(fields[0]) or not are_counts(fields[1:2]):
+        return None
+    leases = read_all(fields[2], read_lease_id, ROWS_MAX)
+    return None if leases is None else TakenOver(fields[0], fields[1], leases)
 
 
 def _row(value: "Any") -> "Row | None":

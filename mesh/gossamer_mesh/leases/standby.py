@@ -48,6 +48,11 @@ RECEIPT_BYTES_MAX = 2**18
 """Receipts in one message, unless a single one is larger."""
 
 
+OPENINGS = 3
+"""Messages of a run at least, a heartbeat apart. The heir of a claimer that has no leases learns by
+them which process it is, and the first may be lost with a stream that is not open yet."""
+
+
 class MirrorSender:
     """The claimer's side.
 
@@ -132,12 +137,13 @@ class MirrorSender:
             )
             if self._told.get(key) != told:
                 self._told[key] = told
-                rows.append(_row(one, standing, now_ms))
+                rows.append(row_of(one, now_ms))
                 size_bytes += len(one.receipt)
         quiet = self._sent_ms is not None and now_ms < self._sent_ms + self._config.heartbeat_ms
         if (quiet or self._has_said_all) and not rows and not gone:
             return None
-        self._has_said_all = not rows and not gone and not self._told
+        nothing_to_add = not rows and not gone and not self._told
+        self._has_said_all = nothing_to_add and self._sequence + 1 >= OPENINGS
         self._sent_ms = now_ms
         self._sequence += 1
         return Mirror(self._group, self._session, self._run, self._sequence - 1, rows, gone)
@@ -150,7 +156,7 @@ class MirrorSender:
         self._sent_ms = None
         self._told = {}
         self._changed = set(keys) if self.heir is not None else set()
-        # The first message goes out also when it is empty: it tells of a process that is new.
+        # The first messages go out also when they are empty: they tell of a process that is new.
         self._has_said_all = self.heir is None
 
 
@@ -226,6 +232,11 @@ class Standby:
             return []
         return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
 
+    def session_of(self, member_id: str) -> "int | None":
+        """The process of a claimer whose table is mirrored here; None when it is not."""
+        picture = self._pictures.get(member_id)
+        return None if picture is None else picture.session
+
     def keys(self) -> "list[str]":
         """Jobs of others that are mirrored here, sorted."""
         return sorted({key for one in self._pictures.values() for key in one.rows})
@@ -259,13 +270,14 @@ def standing_of(one: "Lease") -> str:
     return TAKEN if one.holder is not None else GIVEN_UP
 
 
-def _row(one: "Lease", standing: str, now_ms: int) -> Row:
+def row_of(one: "Lease", now_ms: int) -> Row:
+    """A lease as an heir needs it."""
     return Row(
         one.id,
         one.topic,
         one.receipt,
         one.holder or "",
-        standing,
+        standing_of(one),
         one.regrants,
         one.lock_ms,
         max(0, one.lock_end_ms - now_ms),

@@ -25,6 +25,10 @@ class LeaseTable:
     Args:
         config: bounds and intervals.
         mirror: is told the key of each lease that changed.
+
+    Attributes:
+        settled: how leases ended that did.
+        moved: of leases that another claimer answers for by now, which; empty: not known.
     """
 
     def __init__(self, config: LeaseConfig, mirror: "MirrorSender") -> None:
@@ -34,6 +38,7 @@ class LeaseTable:
         self.leases: dict[str, Lease] = {}
         self.waiting: dict[str, Lease] = {}
         self.settled = Tombstones(config.settled_kept_max)
+        self.moved = Tombstones(config.settled_kept_max)
         self.timers = Timers()
         self.grace_end_ms: int | None = None
 
@@ -84,6 +89,12 @@ class LeaseTable:
         """The engine keeps its lock until then."""
         one.lock_end_ms = lock_end_ms
         self._mirror.note(one.id.key)
+
+    def pass_on(self, one: "Lease", step: str, member_id: str, now_ms: int) -> None:
+        """Another claimer answers for it: it leaves without a word to the engine."""
+        self.step(one, step, now_ms)
+        self.forget(one, None)
+        self.moved.put(one.id, member_id)
 
     def forget(self, one: "Lease", result: "str | None") -> None:
         """Takes it out. A tombstone stays, to answer repeats, unless `result` is None."""

@@ -1,4 +1,5 @@
-"""What became of leases that are settled, so that a repeated outcome gets the same answer.
+"""What became of leases that are settled, so that a repeated outcome gets the same answer; or where
+leases went that were handed over.
 
 Bounded, and the oldest goes first, the same one on every platform: maps keep no order on a
 microcontroller. A forgotten tombstone costs one more question to the engine, never a second effect.
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Tombstones:
-    """The last `kept_max` settled leases, each with how it ended."""
+    """The last `kept_max` leases that have left a table, each with a word on it."""
 
     def __init__(self, kept_max: int) -> None:
         self._kept_max = kept_max
@@ -20,7 +21,10 @@ class Tombstones:
         self._order: deque[LeaseId] = deque((), kept_max)
 
     def put(self, lease: "LeaseId", result: str) -> None:
-        """Remembers how a lease ended; a lease is put once."""
+        """Remembers how a lease ended; the newest word of a lease counts."""
+        if lease in self._results:
+            self._results[lease] = result
+            return
         if len(self._order) == self._kept_max:
             del self._results[self._order.popleft()]
         self._order.append(lease)

@@ -4,9 +4,12 @@
     prober ──PING_REQUEST──▶ k relays ──PING──▶ target ──ACK──▶ relay ──ACK──▶ prober
                                 relay ──NACK──▶ prober      the target is silent, our link is not
     prober ──PING over a stream──▶ target ──ACK──▶ prober
-                                     no answer within the probe interval: suspect
+                                     half of what remained is over: k other relays, and again
+    prober ──PING──▶ target          no answer within the probe interval: suspect
 
-Targets come in a shuffled round, so each is probed once per N periods at the latest (SWIM §4.3).
+Whatever is lost once is said again by another way or at another moment, for a suspicion of a live
+member takes up the whole mesh, and one more datagram nobody. Targets come in a shuffled round, so
+each is probed once per N periods at the latest (SWIM §4.3).
 """
 
 TYPE_CHECKING = False
@@ -24,6 +27,7 @@ STEPS = {
     (DIRECT, "ack"): ANSWERED,
     (DIRECT, "timeout"): INDIRECT,
     (INDIRECT, "nack"): INDIRECT,
+    (INDIRECT, "again"): INDIRECT,
     (INDIRECT, "ack"): ANSWERED,
     (INDIRECT, "timeout"): FAILED,
 }
@@ -52,39 +56,47 @@ class Round:
     Args:
         target: member id.
         sequence: which ACK answers it.
-        timeout_ms: when the direct ping has failed (a moment, not a length).
+        asking_ms: when others are asked, for the first time and again (moments, not lengths).
         end_ms: when all has failed.
     """
 
-    def __init__(self, target: str, sequence: int, timeout_ms: int, end_ms: int) -> None:
+    def __init__(self, target: str, sequence: int, asking_ms: list[int], end_ms: int) -> None:
         self.target = target
         self.sequence = sequence
         self.state = DIRECT
-        self.asked = 0
+        self.asked: list[str] = []
         self.was_put_off = False
         self._unheard: list[str] = []
-        self._deadline_ms = timeout_ms
-        self._end_ms = end_ms
+        self.timeouts = 0
+        self._deadlines_ms = asking_ms + [end_ms]
 
     @property
     def timer_ms(self) -> int | None:
-        return self._deadline_ms if self.state in RUNNING else None
+        return self._deadlines_ms[0] if self.state in RUNNING else None
 
     @property
-    def nacks_missing(self) -> int:
+    def unheard(self) -> list[str]:
         """Relays of which we heard nothing."""
-        return len(self._unheard)
+        return self._unheard
 
     def take(self, happening: str) -> str:
         """Goes on by the table; returns the new state."""
         self.state = STEPS[(self.state, happening)]
-        self._deadline_ms = self._end_ms
         return self.state
 
+    def take_timeout(self) -> str:
+        """No answer by `timer_ms`; returns the new state."""
+        self.timeouts += 1
+        self._deadlines_ms.pop(0)
+        is_again = self.state == INDIRECT and len(self._deadlines_ms) > 0
+        return self.take("again" if is_again else "timeout")
+
     def ask(self, relays: list[str]) -> None:
-        """These were asked to ping for us."""
-        self._unheard = list(relays)
-        self.asked = len(relays)
+        """These were asked to ping for us, some of them perhaps before."""
+        for relay in relays:
+            if relay not in self.asked:
+                self.asked.append(relay)
+                self._unheard.append(relay)
 
     def take_nack(self, sequence: int, relay: str) -> None:
         """A relay got no answer; each counts once."""
@@ -97,8 +109,7 @@ class Round:
 
     def put_off(self, by_ms: int) -> None:
         self.was_put_off = True
-        self._deadline_ms += by_ms
-        self._end_ms += by_ms
+        self._deadlines_ms = [each + by_ms for each in self._deadlines_ms]
 
 
 class Ring:
@@ -137,16 +148,24 @@ class Relay:
     """One ping that we do for another.
 
     Args:
-        target: whom we ping.
+        target, place: whom we ping, and where.
         asker, asked_sequence: whom to tell, under which number.
         nack_ms: when to say that no answer came (a moment).
         end_ms: when to forget it.
     """
 
     def __init__(
-        self, target: str, *, asker: "Address", asked_sequence: int, nack_ms: int, end_ms: int
+        self,
+        target: str,
+        place: "Address",
+        *,
+        asker: "Address",
+        asked_sequence: int,
+        nack_ms: int,
+        end_ms: int,
     ) -> None:
         self.target = target
+        self.place = place
         self.asker = asker
         self.asked_sequence = asked_sequence
         self.state = WAITING
@@ -197,8 +216,9 @@ class Relays:
         """When `refused` has something to do; it may find that it has not."""
         return self._next_ms
 
-    def refused(self, now_ms: int) -> list[Relay]:
-        """Those whose asker must hear now that no answer came. Forgets those that are over."""
+    def refused(self, now_ms: int) -> list[tuple[int, Relay]]:
+        """Those whose asker must hear now that no answer came, by our number. Forgets those that
+        are over."""
         if self._next_ms is None or self._next_ms > now_ms:
             return []
         refused = []
@@ -206,7 +226,7 @@ class Relays:
         for sequence in sorted(self._running):
             relay = self._running[sequence]
             if relay.deadline_ms <= now_ms and relay.take("timeout") == REFUSED:
-                refused.append(relay)
+                refused.append((sequence, relay))
             if relay.state == REFUSED and relay.deadline_ms <= now_ms:
                 relay.take("timeout")
             if relay.state == OVER:

@@ -6,6 +6,7 @@ own health (`awareness`). The prober sends; what a failed probe means is `protoc
 
 from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim.codec import ACK, NACK, PING, PING_REQUEST
+from gossamer_mesh.swim.config import asking_ms as asking_ms_of
 from gossamer_mesh.swim.config import nack_after_ms
 from gossamer_mesh.swim.probe import FAILED, INDIRECT, Relay, Relays, Ring, Round
 from gossamer_mesh.swim.state import ALIVE
@@ -85,14 +86,16 @@ class Prober:
 
     def handle_timer(self, now_ms: int) -> str | None:
         """Goes on with the running probe, begins the next; returns whose probe has failed."""
-        for relay in self._relays.refused(now_ms):
+        for sequence, relay in self._relays.refused(now_ms):
             self._outbox.send(NACK, relay.asker, "", relay.asked_sequence, target=relay.target)
+            if self._config.indirect_rounds > 1:
+                self._outbox.send(PING, relay.place, relay.target, sequence, target=relay.target)
         failed = None
         current = self._round
         while current is not None and current.timer_ms is not None:
             if current.timer_ms > now_ms:
                 return None
-            outcome = current.take("timeout")
+            outcome = current.take_timeout()
             if outcome == INDIRECT:
                 self._ask_others(current)
             elif outcome == FAILED:
@@ -137,6 +140,7 @@ class Prober:
         sequence = self._next_sequence()
         relay = Relay(
             frame.target,
+            frame.address,
             asker=asker,
             asked_sequence=frame.sequence,
             nack_ms=now_ms + nack_after_ms(self._config),
@@ -153,22 +157,30 @@ class Prober:
         member = None if target is None else self._members.get(target)
         if member is None:
             return
-        timeout_ms = now_ms + self._health.scale(self._config.probe_timeout_ms)
-        self._round = Round(member.id, self._next_sequence(), timeout_ms, self._next_ms)
+        asking_ms = [now_ms + self._health.scale(each) for each in asking_ms_of(self._config)]
+        self._round = Round(member.id, self._next_sequence(), asking_ms, self._next_ms)
         self._count("probes")
         self._ping(member, self._round.sequence)
 
     def _ask_others(self, current: Round) -> None:
-        """Through members that are alive, and over a stream."""
+        """Through members that are alive, the first time over a stream too, then directly again."""
         target = self._members.get(current.target)
         if target is None or not target.is_present:
             return
         target_id = target.id
+        wanted = self._config.indirect_probes
         relays = self._members.draw(
             self._rng,
-            self._config.indirect_probes,
-            is_wanted=lambda member: member.state == ALIVE and member.id != target_id,
+            wanted,
+            is_wanted=lambda member: (
+                member.state == ALIVE and member.id != target_id and member.id not in current.asked
+            ),
         )
+        for id in current.asked:
+            # In a small mesh there are no others.
+            again = self._members.get(id)
+            if len(relays) < wanted and again is not None and again.state == ALIVE:
+                relays.append(again)
         current.ask([relay.id for relay in relays])
         for relay in relays:
             self._outbox.send(
@@ -179,15 +191,22 @@ class Prober:
                 target=target_id,
                 place=target.address,
             )
-        self._ping(target, current.sequence, by_stream=True)
+        if self._config.indirect_rounds > 1:
+            self._ping(target, current.sequence)
+        if current.timeouts == 1:
+            self._ping(target, current.sequence, by_stream=True)
 
     def _take_failure(self, current: Round) -> None:
         """With relays that answered nothing came of it by the target's fault, not by ours."""
         self._count("probes_failed")
-        if current.asked == 0:
+        if not current.asked:
             self._health.take(awareness.FAILED)
-        else:
-            self._health.take(awareness.NACK_MISSING, current.nacks_missing)
+            return
+        for id in current.unheard:
+            relay = self._members.get(id)
+            if relay is not None and relay.state == ALIVE:
+                # One that is dead itself says nothing either.
+                self._health.take(awareness.NACK_MISSING)
 
     def _ping(self, member: "Member", sequence: int, *, by_stream: bool = False) -> None:
         self._outbox.send(

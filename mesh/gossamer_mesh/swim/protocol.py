@@ -19,7 +19,8 @@ is any clock that never goes back, in whole milliseconds; equal inputs give equa
 4. A death that another saw is believed once we ourselves have known of the suspicion for the least
    time that its subject has to object. Until then it is a suspicion here: so the dead of the other
    side of a partition, and those of a member that heard nobody for a while, are asked first.
-5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself.
+5. Who still speaks of a member that we hold dead gives us a reason to ask that member itself; so
+   does who holds a claim of it other than ours with the same incarnation.
 6. What a member says of itself counts only with its signature. A verdict answers one claim: it
    counts only with who holds that claim, so nobody but the member itself moves its incarnation.
 
@@ -31,6 +32,7 @@ from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.swim import awareness
 from gossamer_mesh.swim import config as tuning
 from gossamer_mesh.swim import snapshot as snapshots
+from gossamer_mesh.swim.asking import Asking
 from gossamer_mesh.swim.broadcast import Broadcasts
 from gossamer_mesh.swim.codec import (
     ACK,
@@ -45,11 +47,7 @@ from gossamer_mesh.swim.codec import (
     Profile,
     Update,
 )
-from gossamer_mesh.swim.events import (
-    IdentityTaken,
-    JoinUnanswered,
-    LeaveDone,
-)
+from gossamer_mesh.swim.events import IdentityTaken, JoinUnanswered, LeaveDone
 from gossamer_mesh.swim.gossip import Gossip
 from gossamer_mesh.swim.joining import Joining
 from gossamer_mesh.swim.members import Member, Members, member_of
@@ -129,13 +127,19 @@ class Swim:
         self._health = awareness.Awareness(config.awareness_max)
         self._broadcasts = Broadcasts(config.broadcasts_max)
         self._suspicions = Suspicions(config)
-        self._asked_at_ms: dict[str, int] = {}
         self._leaving = False
         self._left = False
         self._leave_end_ms = 0
         self._sequence = rng.bits()
         self._outbox = Outbox(node_id, config, codec, self._members, self._broadcasts)
         self._counts: dict[str, int] = {}
+        self._asking = Asking(
+            config=config,
+            codec=codec,
+            outbox=self._outbox,
+            next_sequence=self._next_sequence,
+            count=self._count,
+        )
         self._prober = Prober(
             node_id=node_id,
             config=config,
@@ -223,6 +227,13 @@ class Swim:
             "frames_rejected": self._codec.frames_rejected,
             "updates_rejected": self._codec.updates_rejected,
         }
+
+    def rejected(self) -> "tuple[int, int, int]":
+        """So far: junk, frames of who is not admitted, words in another member's name."""
+        count, codec = self._counts.get, self._codec
+        junk = codec.frames_rejected + codec.updates_rejected
+        forged = count("claims_forged", 0) + count("frames_of_another_sender", 0)
+        return junk, count("frames_not_admitted", 0), forged
 
     def snapshot(self) -> bytes:
         """What the next process of this member should be given, at most
@@ -356,7 +367,7 @@ class Swim:
         elif frame.kind == SYNC:
             self._sync.handle_sync(frame, address, by_stream=by_stream)
         elif frame.kind == STATE:
-            self._sync.handle_state(frame, address, by_stream=by_stream)
+            self._sync.handle_state(frame, address, self._now_ms, by_stream=by_stream)
             if join is not None:
                 self._joining.handle_answer(join, self._now_ms)
 
@@ -440,7 +451,9 @@ class Swim:
             update.incarnation, update.state, known.incarnation, known.state
         ):
             if update.state == ALIVE and not known.is_present:
-                self._ask_whether_alive(known)
+                self._asking.whether_alive(known, self._now_ms)
+            elif update.state == ALIVE and update.incarnation == known.incarnation:
+                self._asking.which_claim(known, update, self._now_ms)
             elif update.state == SUSPECT and update.incarnation == known.incarnation:
                 self._confirm(update)
             return
@@ -453,7 +466,8 @@ class Swim:
         if not self._is_admitted(update.id):
             self._count("claims_not_admitted")
             return
-        if not self._is_proved(update):
+        if not self._codec.is_proved(update):
+            self._count("claims_forged")
             return
         self._enter(known, update, hand_on=hand_on)
         if is_death:
@@ -489,12 +503,6 @@ class Swim:
             self._outbox.clear()
             self._tell(IdentityTaken((update.profile.host, update.profile.port)))
 
-    def _is_proved(self, update: Update) -> bool:
-        if self._codec.is_proved(update):
-            return True
-        self._count("claims_forged")
-        return False
-
     def _is_admitted(self, id: str) -> bool:
         return self._admits is None or self._admits(id)
 
@@ -510,13 +518,12 @@ class Swim:
             member = known.after(update, self._now_ms)
         self._members.put(member)
         if member.state == SUSPECT:
-            count = len(self._members.present())
-            self._suspicions.start(member.id, update.by, count, self._now_ms)
+            self._suspicions.start(member.id, update.by, len(self._members.present()), self._now_ms)
         else:
             self._suspicions.end(member.id)
         if member.is_present and (known is None or not known.is_present):
             self._prober.add(member.id)
-            self._asked_at_ms.pop(member.id, None)
+            self._asking.forget(member.id)
             if known is not None and known.state == DEAD:
                 self._sync.hurry(member.id, self._now_ms)
         if hand_on:
@@ -544,19 +551,10 @@ class Swim:
         self._count("suspected" if state == SUSPECT else "declared_dead")
         self._enter(known, verdict, hand_on=True)
 
-    def _ask_whether_alive(self, member: Member) -> None:
-        """Someone holds alive whom we hold gone: the ping carries our verdict, for objection."""
-        asked_ms = self._asked_at_ms.get(member.id)
-        if asked_ms is None or self._now_ms - asked_ms >= self._config.probe_interval_ms:
-            self._asked_at_ms[member.id] = self._now_ms
-            self._outbox.send(
-                PING, member.address, member.id, self._next_sequence(), target=member.id
-            )
-
     def _forget_surplus(self) -> None:
         before_ms = self._now_ms - self._config.tombstone_ms
         for id in self._members.forget_surplus(before_ms, self._config.gone_max):
-            self._asked_at_ms.pop(id, None)
+            self._asking.forget(id)
 
     # What time brings.
 

@@ -148,12 +148,16 @@ class Sync:
         groups = self._groups(wanted, fine, with_gone=members > 1)
         self._send(frame, address, groups, fine, by_stream=by_stream)
 
-    def handle_state(self, frame: "Frame", address: "Address", *, by_stream: bool) -> None:
+    def handle_state(
+        self, frame: "Frame", address: "Address", now_ms: int, *, by_stream: bool
+    ) -> None:
         """The other side of an answer: our words on the buckets that it has in full."""
         if self._unanswered is not None and self._unanswered.sequence == frame.sequence:
             self._unanswered = None
         if frame.digest is None:
             return
+        # We asked, and our tables differed: others' may know more still.
+        self._next_ms = min(self._next_ms, now_ms + self._config.sync_again_ms)
         _, count, mask = frame.digest
         said = {update.id: (update.incarnation, ALIVE - 1) for update in frame.updates}
         for update in frame.updates:

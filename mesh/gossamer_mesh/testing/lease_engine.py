@@ -25,6 +25,7 @@ class EngineJob:
 
     Attributes:
         free_at_ms: when the lock, or the pause after a failure, ends.
+        locked_ms: when it was activated last; None once that was failed or released.
         worker_id: who locked it last.
         completed: how many completions the engine has taken.
     """
@@ -34,6 +35,7 @@ class EngineJob:
         self.topic = topic
         self.retries = retries
         self.free_at_ms = 0
+        self.locked_ms: int | None = None
         self.worker_id = ""
         self.done = False
         self.completed = 0
@@ -70,8 +72,20 @@ class EngineModel:
         ][:jobs_max]
         for job in free:
             job.worker_id = worker_id
+            job.locked_ms = now_ms
             job.free_at_ms = now_ms + lock_ms
         return free
+
+    def locked_by(self, worker_id: str, now_ms: int) -> "list[EngineJob]":
+        """Jobs that this worker has a lock on."""
+        return [
+            job
+            for _, job in sorted(self.jobs.items())
+            if job.locked_ms is not None
+            and not job.done
+            and job.worker_id == worker_id
+            and job.free_at_ms > now_ms
+        ]
 
     def call(self, work: "EngineWork", now_ms: int) -> str:
         """Does what a claimer asks, if the engine would. The receipt is `key|worker id`.
@@ -89,6 +103,7 @@ class EngineModel:
             return EXTENDED
         if isinstance(work, Release):
             job.free_at_ms = now_ms
+            job.locked_ms = None
             return RELEASED
         if isinstance(work, Report) and (work.outcome or b"").startswith(COMPLETED.encode()):
             job.done = True
@@ -96,5 +111,6 @@ class EngineModel:
             return COMPLETED
         job.retries -= 1
         job.free_at_ms = now_ms + self._backoff_ms
+        job.locked_ms = None
         job.done = job.retries == 0
         return FAILED

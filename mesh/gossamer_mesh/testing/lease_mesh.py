@@ -44,7 +44,10 @@ BYTES_MAX = 1_000
 
 @dataclass
 class Process:
-    """One run of a member's process: what dies with it."""
+    """One run of a member's process: what dies with it.
+
+    `cut_off`: members that do not reach the engine any more, as this one has heard.
+    """
 
     member_id: str
     session: int
@@ -54,6 +57,7 @@ class Process:
     view: set[str] = field(default_factory=set)
     running: dict[LeaseId, int] = field(default_factory=dict)
     polling: set[str] = field(default_factory=set)
+    cut_off: set[str] = field(default_factory=set)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     alive: bool = True
     draining: bool = False
@@ -94,6 +98,7 @@ class LeaseMesh:
         self._lock_ms = lock_ms or rng.choice([10_000, 30_000])
         self._engine = EngineModel(rng.random() < 0.5, rng.choice([0, 1_000]))
         self._engine_down_ms = 0
+        self._links_cut: set[str] = set()
         self._groups = {"e/a": ["a1", "a2"]}
         if rng.random() < 0.3:
             self._groups["e/b"] = ["b1"]
@@ -153,6 +158,7 @@ class LeaseMesh:
         checks = Checks(member_id, session, slots, BYTES_MAX, self._granted, config)
         process = Process(member_id, session, holder, checks)
         process.view = view | {member_id}
+        process.cut_off = set(self._links_cut)
         for group, topics in sorted(self._groups.items()):
             # The first member serves all, so that each job has a holder in the end.
             served = [topic for topic in topics if member_id == "m0" or self._rng.random() < 0.8]
@@ -166,7 +172,7 @@ class LeaseMesh:
     def _view_changed(self, process: Process) -> None:
         process.holder.set_members(process.view)
         for group in self._groups:
-            ranked = rank(group, sorted(process.view & self._reach[group]))
+            ranked = rank(group, sorted((process.view & self._reach[group]) - process.cut_off))
             leader = ranked[0] if ranked else None
             others = [one for one in ranked if one != process.member_id]
             process.holder.set_claimer(group, leader)
@@ -178,7 +184,8 @@ class LeaseMesh:
                 self._terms_seen[group] = max(self._terms_seen[group], claimer.term)
                 # The next in the ranking, or the first, when that is another.
                 heir = others[0] if others else None
-                claimer.set_members(process.view, heir, self._now_ms)
+                reaches = process.member_id not in process.cut_off
+                claimer.set_members(process.view, heir, self._now_ms, reaches=reaches)
 
     def _spread(self, member_id: str, alive: bool) -> None:
         """The news that a member died or came reaches the others, each in its own time."""
@@ -202,6 +209,34 @@ class LeaseMesh:
             process.checks.note_member_lost(member_id)
             for claimer in process.claimers.values():
                 claimer.handle_member_lost(member_id, self._now_ms)
+        self._view_changed(process)
+
+    def _cut_link(self, member_id: str) -> None:
+        """A member's way to the engine is cut: it finds out, then tells the others."""
+        self._say(f"{member_id} loses the engine")
+        self._links_cut.add(member_id)
+        self._spread_link(member_id, self._rng.randrange(100, 2_000))
+
+    def _mend_link(self, member_id: str) -> None:
+        if member_id in self._links_cut:
+            self._say(f"{member_id} has the engine again")
+            self._links_cut.discard(member_id)
+            self._spread_link(member_id, self._rng.randrange(100, 2_000))
+
+    def _spread_link(self, member_id: str, found_ms: int) -> None:
+        for other in self._member_ids:
+            late_ms = self._rng.randrange(100, NEWS_MS_MAX) if other != member_id else 0
+            self._after(found_ms + late_ms, partial(self._hear_link, other, member_id))
+
+    def _hear_link(self, other: str, member_id: str) -> None:
+        process = self._processes[other]
+        self._post(process, lambda: self._take_link(process, member_id))
+
+    def _take_link(self, process: Process, member_id: str) -> None:
+        if member_id in self._links_cut:
+            process.cut_off.add(member_id)
+        else:
+            process.cut_off.discard(member_id)
         self._view_changed(process)
 
     def _drain(self, process: Process) -> None:
@@ -349,7 +384,8 @@ class LeaseMesh:
 
         def act() -> None:
             jobs = []
-            if self._now_ms >= self._engine_down_ms and (process.alive or self._polls_outlive):
+            down = self._now_ms < self._engine_down_ms or process.member_id in self._links_cut
+            if not down and (process.alive or self._polls_outlive):
                 jobs = self._engine.activate(
                     topics, jobs_max, self._lock_ms, process.member_id, self._now_ms
                 )
@@ -388,7 +424,8 @@ class LeaseMesh:
         luck = self._rng.random() if self._now_ms < self._luck_end_ms else 1.0
 
         def act() -> None:
-            down = self._now_ms < self._engine_down_ms or luck < 0.05
+            cut = process.member_id in self._links_cut
+            down = self._now_ms < self._engine_down_ms or cut or luck < 0.05
             result = None if down else self._engine.call(work, self._now_ms)
             heard = None if luck < 0.1 else result
             self._say(f"{process.member_id} {type(work).__name__} {work.lease!r}: {result} {heard}")

@@ -90,6 +90,8 @@ class LeaseModel(LeaseMesh):
                     self._stop_one,
                     self._doubt_one,
                     self._engine_outage,
+                    self._cut_one,
+                    self._cut_one,
                 ]
             )
             self._at(rng.randrange(CHAOS_MS), trouble)
@@ -218,12 +220,21 @@ class LeaseModel(LeaseMesh):
         self._say("the engine is down")
         self._engine_down_ms = self._now_ms + self._rng.randrange(1_000, 20_000)
 
+    def _cut_one(self) -> None:
+        """One member reaches the engine no more, for a while."""
+        self.counts["links cut"] += 1
+        member_id = self._rng.choice(self._member_ids)
+        self._cut_link(member_id)
+        self._after(self._rng.randrange(500, 20_000), lambda: self._mend_link(member_id))
+
     def _calm(self) -> None:
         """The end of all trouble: everybody is up, and knows everybody."""
         self._say("calm")
         self._network.heal()
         self._poison.clear()
         self._engine_down_ms = 0
+        for member_id in sorted(self._links_cut):
+            self._mend_link(member_id)
         for member_id in self._member_ids:
             process = self._processes[member_id]
             self._resume(process)

@@ -1,12 +1,15 @@
-"""A claimer dies, and nobody may wait for the engine's locks: how `lease_model` checks recovery.
+"""A claimer is lost, and nobody may wait for the engine's locks: how `lease_model` checks recovery.
 
 The same members as in `lease_model`, but the engine's locks last ten minutes, and the only trouble
 is that a claimer is lost: alone, with a holder, before or together with its standby, by a stop in
-good order, or by a restart that nobody notices. Beside the rules of `lease_model`:
+good order, or by a restart that nobody notices; or that it lives and loses its engine, for a while
+or for good. Beside the rules of `lease_model`:
 
 8. What a living member knew of when the claimer was lost, by its mirror or as its holder, is worked
    long before the lock ends. What nobody knew of was activated a moment before.
 9. A lease that was taken over, and that a holder may have, is renewed at once.
+10. A claimer that has lost its engine, while its heir has not, keeps no lease for long, and no
+    worker is stopped for it: who ran a job when the link broke ends it.
 
 A job that nobody can know of is freed at the engine by hand, and this engine, unlike real ones,
 does not lock another for a poll whose asker is dead: only the lock's end brings back either.
@@ -19,6 +22,7 @@ from functools import partial
 
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.holder import Acknowledged, Cancel, Run
 from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.placement import rank
 from gossamer_mesh.leases.work import EngineWork, Extend
@@ -36,9 +40,20 @@ RENEWED_MS_MAX = 1_000
 UNSEEN_MS_MAX = 250
 """A job that was activated longer ago than this has been mirrored: the answer's way (80 ms), the
 mirror's pause and its way, three times."""
+HANDED_MS_MAX = 8_000
+"""From the loss of the engine, or from the lease's begin, to the end of the hand-over: the claimer
+finds out (2 s), waits a heartbeat, has its last grants answered or lost (3 s), offers twice."""
 CALL_MS_MAX = 3_100
 """The slowest call to the engine, with its answer."""
-WAYS = ("alone", "with a holder", "before its standby", "with its standby", "stops", "restarts")
+WAYS = (
+    "alone",
+    "with a holder",
+    "before its standby",
+    "with its standby",
+    "stops",
+    "restarts",
+    "loses its engine",
+)
 
 
 class TakeOverModel(LeaseModel):
@@ -60,6 +75,8 @@ class TakeOverModel(LeaseModel):
         self._taken_ms: dict[tuple[int, int], int] = {}
         self._renewed: set[tuple[int, int]] = set()
         self._last_loss_ms = 0
+        self._cut_ms: int | None = None
+        self._seen_ms: dict[tuple[int, int], int] = {}
         self._forgiving = self.way in ("before its standby", "with its standby")
 
     def _plan(self) -> None:
@@ -87,6 +104,13 @@ class TakeOverModel(LeaseModel):
             self._last_loss_ms = self._now_ms + 6_000
             self._stop(claimer)
             return
+        if self.way == "loses its engine":
+            self._last_loss_ms = self._cut_ms = self._now_ms
+            self._cut_link(ranked[0])
+            if self._rng.random() < 0.5:
+                mended_ms = self._rng.randrange(500, 20_000)
+                self._after(mended_ms, lambda: self._mend_link(ranked[0]))
+            return
         if self.way == "restarts":
             self._die(claimer, is_noticed=False)
             self._after(self._rng.randrange(200, 900), lambda: self._restart(ranked[0]))
@@ -108,6 +132,8 @@ class TakeOverModel(LeaseModel):
                 for one in claimer.leases():
                     if one.inherited and one.state in (states.INHERITED, states.HELD):
                         self._check_renewed(process, one)
+                    if process.member_id in self._links_cut:
+                        self._check_handed(process, one)
 
     def _check_renewed(self, process: Process, one: Lease) -> None:
         """Rule 9."""
@@ -115,6 +141,20 @@ class TakeOverModel(LeaseModel):
         taken_ms = self._taken_ms.setdefault(name, self._now_ms)
         if name not in self._renewed and self._now_ms - taken_ms > RENEWED_MS_MAX:
             raise InvariantBroken(f"{process.member_id} took over {one.id!r} and did not renew it")
+
+    def _check_handed(self, process: Process, one: Lease) -> None:
+        """Rule 10, the claimer's half."""
+        seen_ms = self._seen_ms.setdefault((process.session, one.activation), self._now_ms)
+        kept_ms = self._now_ms - max(seen_ms, self._cut_ms or 0)
+        if kept_ms > HANDED_MS_MAX:
+            raise InvariantBroken(f"{process.member_id} keeps {one.id!r}, and has no engine")
+
+    def _handle_holder_event(self, process: Process, event: Run | Cancel | Acknowledged) -> None:
+        """Rule 10, the holder's half. Workers that ask for short locks may lose them, also here."""
+        by_engine = isinstance(event, Cancel) and event.reason.startswith("the engine")
+        if isinstance(event, Cancel) and self._cut_ms is not None and not by_engine:
+            raise InvariantBroken(f"{process.member_id} stops {event.lease!r}: {event.reason}")
+        super()._handle_holder_event(process, event)
 
     def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
         if isinstance(work, Extend):

@@ -18,6 +18,9 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
    that it has settled, and no activation is granted more than three times.
 7. No lease id is granted twice, and no holder runs one twice.
+8. With the plan `lost-claimers`, where locks outlast the world: a claimer's heir knows all that it
+   had, and nothing that anybody knew of waits for the end of its lock.
+9. Nobody spins: no machine asks for its timer at once, again and again, and no world is endless.
 
 Everything is drawn from one generator and written in the Python that MicroPython runs, so that a
 seed gives one run on every interpreter: `trace_hash` is the SHA-256 of all that happened, each
@@ -31,11 +34,12 @@ from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.swim.codec import Codec
 from gossamer_mesh.swim.config import Config
 from gossamer_mesh.swim.rng import Rng
-from gossamer_mesh.testing.clock import VirtualClock
+from gossamer_mesh.testing.clock import EndlessError, VirtualClock
 from gossamer_mesh.testing.lease_checks import InvariantBroken, name_of
 from gossamer_mesh.testing.network import Network
 from gossamer_mesh.testing.world_engine import WorldEngine
 from gossamer_mesh.testing.world_node import Node
+from gossamer_mesh.testing.world_plans import Plan, plan_of
 from gossamer_mesh.testing.world_trouble import Trouble
 
 try:
@@ -52,21 +56,19 @@ if TYPE_CHECKING:
     from gossamer_mesh.swim.codec import Signer
     from gossamer_mesh.testing.network import Address
 
-SIZES = (1, 2, 3, 3, 4, 5, 6, 9)
-"""How many members a world has."""
-JOBS_MAX = 25
-POISON_PERCENT = 8
-"""Of jobs that kill some nodes that work on them."""
 TROUBLE_MS = 40_000
 """How long things go wrong, after `START_MS`."""
 START_MS = 5_000
-QUIET_MS_MAX = 400_000
-"""How long the mesh may take to finish after that: some lock cycles for each retry."""
 SETTLE_MS = 10_000
 """How long the mesh has to take note of the quiet, engines found again included."""
 STABLE_MS = 15_000
 """How long it must then stay so."""
 STEP_MS = 500
+STEPS_MAX = 200_000
+"""What may happen in one world, some times as much as does: a defect must not make it endless."""
+UNSEEN_MS_MAX = 250
+"""A job that was locked longer ago than this is known to its claimer's heir: the answer's way
+(40 ms), the mirror's pause and its way, and as much again."""
 
 
 class World:
@@ -75,12 +77,19 @@ class World:
     Args:
         seed: decides everything.
         say: takes each step in words; None for none.
+        plan: what it is made of; None: the usual.
     """
 
-    def __init__(self, seed: int, say: "Callable[[str], None] | None" = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        say: "Callable[[str], None] | None" = None,
+        plan: "Plan | None" = None,
+    ) -> None:
         self.seed = seed
+        self.plan = Plan() if plan is None else plan
         self.rng = rng = Rng(seed)
-        self.clock = VirtualClock()
+        self.clock = VirtualClock(STEPS_MAX)
         self.network = Network(self.clock, Rng(rng.bits()))
         self.counts: dict[str, int] = {}
         self.is_troubled = True
@@ -97,19 +106,19 @@ class World:
         self.engines: dict[str, WorldEngine] = {}
         self.parts: dict[str, int] = {}
         self._make_engines()
-        size = SIZES[rng.below(len(SIZES))]
+        size = self.plan.sizes[rng.below(len(self.plan.sizes))]
         self.nodes = [Node(self, number) for number in range(1, size + 1)]
         self.node_of = {node.id: node for node in self.nodes}
         self.seeds: list[Address] = [node.address for node in self.nodes[:2]]
         self.trouble = Trouble(self)
 
     def _make_engines(self) -> None:
-        rng = self.rng
-        for number in range(1 + rng.below(2)):
+        rng, plan = self.rng, self.plan
+        for number in range(1 + rng.below(plan.engines_max)):
             topics = [f"t{number}{letter}" for letter in "abc"[: 1 + rng.below(3)]]
-            lock_ms = (10_000, 30_000)[rng.below(2)]
+            lock_ms = plan.locks_ms[rng.below(len(plan.locks_ms))]
             name = f"e{number}"
-            self.parts[name] = 1 + rng.below(4) // 3
+            self.parts[name] = 1 + rng.below(4) // 3 if plan.splits else 1
             self.engines[name] = WorldEngine(self, name, rng.below(2) == 0, topics, lock_ms)
 
     # --- the run
@@ -122,11 +131,15 @@ class World:
         """
         try:
             self._run()
-        except InvariantBroken as broken:
+        except (InvariantBroken, EndlessError) as broken:
             raise InvariantBroken(
-                f"seed {self.seed} at {self.clock.now_ms} ms: {broken}; "
-                f"replay: python -m gossamer_mesh.testing.world {self.seed}"
+                f"seed {self.seed} at {self.clock.now_ms} ms: {broken}; replay: {self.replay()}"
             ) from None
+
+    def replay(self) -> str:
+        """The command that tells this world step by step."""
+        plan = "" if self.plan.name == Plan.name else f" --plan {self.plan.name}"
+        return f"python -m gossamer_mesh.testing.world {self.seed}{plan}"
 
     def _run(self) -> None:
         for node in self.nodes:
@@ -147,7 +160,7 @@ class World:
             node.count_up()
 
     def _run_until_quiet(self) -> None:
-        end_ms = self.clock.now_ms + QUIET_MS_MAX
+        end_ms = self.clock.now_ms + self.plan.quiet_ms_max
         while True:
             self.clock.run_until(self.clock.now_ms + STEP_MS)
             wrong = self._left_over()
@@ -182,13 +195,13 @@ class World:
 
     def _plan_jobs(self) -> None:
         rng = self.rng
-        for number in range(5 + rng.below(JOBS_MAX - 4)):
+        for number in range(5 + rng.below(self.plan.jobs_max - 4)):
             engine = self.engines[f"e{rng.below(len(self.engines))}"]
             topic = engine.topics[rng.below(len(engine.topics))]
             retries = (1, 3, 3)[rng.below(3)]
             key = f"{engine.name}j{number}"
             self._plan_job(rng.below(START_MS + TROUBLE_MS), engine, key, topic, retries)
-            if rng.below(100) < POISON_PERCENT:
+            if rng.below(100) < self.plan.poison_percent:
                 self.poison[key] = 1 + rng.below(5)
 
     def _plan_job(
@@ -230,6 +243,26 @@ class World:
         """A rule is broken: raises InvariantBroken."""
         raise InvariantBroken(what)
 
+    def note_end(self, worker_id: str) -> None:
+        """A process is gone, and with it what only it knew, as far as the plan says so.
+
+        Rule 8: what nobody else knows of by now was locked a moment ago.
+        """
+        if not self.plan.forgets_dead:
+            return
+        known: set[str] = set()
+        for node in self.up():
+            known |= node.knows()
+        for _, engine in sorted(self.engines.items()):
+            for job in engine.model.locked_by(worker_id, self.clock.now_ms):
+                if job.key in known or job.locked_ms is None:
+                    continue
+                age_ms = self.clock.now_ms - job.locked_ms
+                if age_ms > UNSEEN_MS_MAX:
+                    self.broken(f"nobody knows of {job!r}, locked {age_ms} ms ago")
+                self.count("unseen")
+                job.free_at_ms = self.clock.now_ms
+
     def note_run(self, lease: "LeaseId") -> None:
         """A worker runs this lease."""
         self._ran[lease] = name_of(lease).encode()
@@ -250,10 +283,20 @@ class World:
 
 def main(arguments: "list[str]") -> int:
     """Runs seeds and prints each one's hash; one seed alone is told step by step."""
-    seeds = [int(one) for one in arguments if one != "--hash"]
-    words = len(seeds) == 1 and "--hash" not in arguments
+    seeds: list[int] = []
+    plan: Plan | None = None
+    hash_only = False
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--hash":
+            hash_only = True
+        elif word == "--plan":
+            plan = plan_of(rest.pop(0))
+        else:
+            seeds.append(int(word))
     for seed in seeds:
-        world = World(seed, print if words else None)
+        world = World(seed, print if len(seeds) == 1 and not hash_only else None, plan)
         world.run()
         print(f"seed {seed} hash {world.trace_hash()}")
     return 0

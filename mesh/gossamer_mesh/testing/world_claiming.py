@@ -72,7 +72,6 @@ class Claiming:
         name = engine_of(group)
         asked_ms = process.now_ms()
         wait_ms = min(WAIT_MS_MAX, max(WAIT_MS_MIN, asked_ms - self._elected_ms[group]))
-        worker_id = f"g-{process.node.number}-{process.session}"
         self._promised[lane] = jobs_max
         self._polls += 1
         self._polled[lane] = self._polls
@@ -88,11 +87,11 @@ class Claiming:
                 self._window[lane] = 1
             elif len(jobs) >= jobs_max:
                 self._window[lane] = jobs_max * 2
-            process.work.take_jobs(claimer, jobs, asked_ms, worker_id)
+            process.work.take_jobs(claimer, jobs, asked_ms)
 
         engine = process.world.engines[name]
         engine.poll(
-            topics, jobs_max, wait_ms, worker_id, lambda jobs: process.post(lambda: answer(jobs))
+            topics, jobs_max, wait_ms, process, lambda jobs: process.post(lambda: answer(jobs))
         )
 
     def _pause(self, name: str, lane: "tuple[str, str]") -> None:

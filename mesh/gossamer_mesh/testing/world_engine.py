@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.work import EngineWork
     from gossamer_mesh.testing.lease_engine import EngineJob
     from gossamer_mesh.testing.world import World
+    from gossamer_mesh.testing.world_process import Process
 
     Jobs = list[EngineJob]
 
@@ -57,7 +58,7 @@ class WorldEngine:
         topics: "list[str]",
         jobs_max: int,
         wait_ms: int,
-        worker_id: str,
+        process: "Process",
         answer: "Callable[[Jobs | None], None]",
     ) -> None:
         """A long poll. `answer` gets the jobs, locked; None when the engine did not answer."""
@@ -71,6 +72,9 @@ class WorldEngine:
             if self.is_down():
                 reply(None)
                 return
+            if process.is_over and world.plan.forgets_dead:
+                return
+            worker_id = process.worker_id
             jobs = self.model.activate(set(topics), jobs_max, self.lock_ms, worker_id, now_ms)
             for job in jobs:
                 world.note(f"{self.name} locks {job.key} for {worker_id}")

@@ -34,9 +34,11 @@ class Node:
         self._world = world
         # The first can do everything, so that each job finds its node in the end.
         self.engines = [
-            name for name in sorted(world.engines) if number == 1 or rng.below(100) < 75
+            name
+            for name in sorted(world.engines)
+            if number == 1 or rng.below(100) < world.plan.reaches_percent
         ]
-        self.waits = rng.below(100) < 20
+        self.waits = rng.below(100) < world.plan.waits_percent
         self._wall_ms = rng.below(1_000_000)
 
     @property
@@ -104,6 +106,17 @@ class Node:
         """Whether it has a job now."""
         return self.process is not None and len(self.process.work.running) > 0
 
+    def knows(self) -> "set[str]":
+        """Jobs that it has, or would look after if their claimer were gone."""
+        process = self.process
+        if process is None:
+            return set()
+        known = {lease.key for lease in process.holder.leases()}
+        for group in sorted(process.claimers):
+            known |= {one.id.key for one in process.claimers[group].leases()}
+            known |= set(process.claimers[group].mirrored())
+        return known
+
     # --- what must be so at the end
 
     def says(self) -> "tuple[str, int, bytes]":
@@ -158,4 +171,6 @@ class Node:
                 self.snapshot = self.process.swim.snapshot()
             self._world.network.detach(self.address)
             self.process.is_over = True
+            worker_id = self.process.worker_id
             self.process = None
+            self._world.note_end(worker_id)

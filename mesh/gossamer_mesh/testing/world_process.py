@@ -21,9 +21,10 @@ from gossamer_mesh.leases.messages import (
     Revoke,
     Settled,
     TopicTerms,
+    Yield,
     from_plain,
 )
-from gossamer_mesh.leases.mirroring import AboutMirror, Mirror
+from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.swim.codec import STREAM_FRAME_BYTES_MAX, Profile
 from gossamer_mesh.swim.events import MemberEvent
 from gossamer_mesh.swim.protocol import Swim
@@ -51,6 +52,12 @@ SOCKET_DATAGRAMS_MAX = 256
 BYTES_MAX = 2_000
 """Of payloads and outcomes on one holder."""
 
+SPINS_MAX = 100
+"""So many times in a row a machine may ask for its timer at once. A drifting clock takes two."""
+
+ROUNDS_MAX = 1_000
+"""So often the machines may have more to say before they come to rest."""
+
 PROBE_MS = 2_000
 """How often an engine that did not answer is asked who it is."""
 
@@ -65,6 +72,9 @@ class Process:
         self.is_stopping = False
         self.will_stop = False
         self.session = world.rng.bits()
+        self.worker_id = f"g-{node.number}-{self.session}"
+        self._in_timer = False
+        self._spins = 0
         self.claimers: dict[str, Claimer] = {}
         self._booted_ms = world.clock.now_ms
         self._offset_ms = world.rng.below(100_000_000)
@@ -176,9 +186,11 @@ class Process:
         if self.is_over or self._is_stalled() or timer_ms != (timer_ms and self._timer_ms):
             return
         self._timer_ms = None
+        self._in_timer = True
         self.swim.handle_timer(self.now_ms())
         self._handle_lease_timers()
         self._pump()
+        self._in_timer = False
 
     def _handle_lease_timers(self) -> None:
         now_ms = self.now_ms()
@@ -192,9 +204,18 @@ class Process:
         due = [one for one in timers if one is not None]
         now_ms = self.world.clock.now_ms
         at_ms = max(now_ms + 1, self._world_ms(min(due)) if due else now_ms + 60_000)
+        self._check_spin(min(due) if due else None)
         if self._timer_ms is None or at_ms < self._timer_ms or self._timer_ms <= now_ms:
             self._timer_ms = at_ms
             self.world.clock.call_at(at_ms, lambda: self._run_timer(at_ms))
+
+    def _check_spin(self, due_ms: "int | None") -> None:
+        """Rule 9: what is still due when a timer has just been handled is due for ever."""
+        if not self._in_timer:
+            return
+        self._spins = self._spins + 1 if due_ms is not None and due_ms <= self.now_ms() else 0
+        if self._spins > SPINS_MAX:
+            self.world.broken(f"n{self.node.number} asks for its timer at once, for ever")
 
     # --- commands
 
@@ -241,7 +262,7 @@ class Process:
 
     def _receive(self, sender: str, message: "Message") -> None:
         now_ms = self.now_ms()
-        if isinstance(message, (Grant, Settled, Revoke, Inherit)):
+        if isinstance(message, (Grant, Settled, Revoke, Inherit, Yield)):
             self.holder.receive_message(sender, message, now_ms)
             return
         group = _group_of(message)
@@ -318,7 +339,9 @@ class Process:
                 world.note(f"n{node.number} {word} {group}")
             seen = [term for id in sorted(said) for one, term in said[id][1] if one == group]
             claimer.elect(elected, max(seen) if seen else 0)
-            claimer.set_members(alive, heirs[1] if elected else heirs[0], self.now_ms())
+            heir = heirs[1] if elected else heirs[0]
+            reaches = engine_of(group) not in self._down
+            claimer.set_members(alive, heir, self.now_ms(), reaches=reaches)
         if not self.swim.own.is_present:
             return
         tags = self._tags()
@@ -348,7 +371,11 @@ class Process:
     def _pump(self) -> None:
         """Moves what the machines put out, until they have nothing more to say for now."""
         moved = True
+        rounds = 0
         while moved:
+            rounds += 1
+            if rounds > ROUNDS_MAX:
+                self.world.broken(f"n{self.node.number} never comes to rest")
             moved = self._take_next_event()
             for claimer in [self.claimers[group] for group in sorted(self.claimers)]:
                 for to, message in claimer.messages_to_send():
@@ -448,6 +475,6 @@ class Process:
 
 def _group_of(message: "Message") -> str:
     """The claim group that a holder's message is about."""
-    if isinstance(message, (Offer, Heartbeat, Mirror, AboutMirror)):
+    if isinstance(message, (Offer, Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)):
         return message.group
     return message.lease.group

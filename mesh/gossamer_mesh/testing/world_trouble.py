@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from gossamer_mesh.testing.world import World
     from gossamer_mesh.testing.world_node import Node
 
-TROUBLES_MAX = 14
-"""In one world. Each begins at any time."""
-
 
 class Forger(ToySigner):
     """Speaks as a member whose key it has not."""
@@ -32,45 +29,42 @@ class Trouble:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._rng = world.rng
-        self._kinds = [
-            self._crash,
-            self._crash,
-            self._crash_claimer,
-            self._restart,
-            self._restart_many,
-            self._stall,
-            self._stall,
-            self._stall_claimer,
-            self._stall_holder,
-            self._stall_holder,
-            self._crash_holder,
-            self._vanish,
-            self._part,
-            self._part,
-            self._cut_one_way,
-            self._break_streams,
-            self._flap,
-            self._flap,
-            self._weather,
-            self._weather,
-            self._engine_down,
-            self._stop,
-            self._silence,
-            self._lie,
-            self._lie,
-            self._replay,
-            self._split,
-        ]
+        self._kinds = {
+            "crash": self._crash,
+            "crash claimer": self._crash_claimer,
+            "crash holder": self._crash_holder,
+            "restart": self._restart,
+            "restart claimer": self._restart_claimer,
+            "restart many": self._restart_many,
+            "stall": self._stall,
+            "stall claimer": self._stall_claimer,
+            "stall holder": self._stall_holder,
+            "vanish": self._vanish,
+            "stop": self._stop,
+            "stop claimer": self._stop_claimer,
+            "part": self._part,
+            "cut one way": self._cut_one_way,
+            "break streams": self._break_streams,
+            "flap": self._flap,
+            "weather": self._weather,
+            "silence": self._silence,
+            "engine down": self._engine_down,
+            "lie": self._lie,
+            "replay": self._replay,
+            "split": self._split,
+        }
 
     def plan(self, begin_ms: int, end_ms: int) -> None:
-        """Some troubles, at any time between."""
-        world, rng = self._world, self._rng
+        """The troubles of the world's plan, at any time between, or at a steady pace."""
+        world, rng, plan = self._world, self._rng, self._world.plan
         network = world.network
         network.duplicate_percent = rng.below(6)
         network.loss_percent = rng.below(5)
-        for _ in range(rng.below(TROUBLES_MAX + 1)):
-            trouble = self._kinds[rng.below(len(self._kinds))]
-            world.clock.call_at(begin_ms + rng.below(end_ms - begin_ms), trouble)
+        count = plan.troubles_min + rng.below(plan.troubles_max - plan.troubles_min + 1)
+        for number in range(count):
+            trouble = self._kinds[plan.troubles[rng.below(len(plan.troubles))]]
+            at_ms = begin_ms + rng.below(plan.pace_ms or end_ms - begin_ms)
+            world.clock.call_at(at_ms + number * plan.pace_ms, trouble)
 
     def end(self) -> None:
         """Quiet returns."""
@@ -126,7 +120,12 @@ class Trouble:
             self._world.after(self._rng.below(15_000), node.start_if_down)
 
     def _restart(self) -> None:
-        node = self._pick()
+        self._restart_one(self._pick())
+
+    def _restart_claimer(self) -> None:
+        self._restart_one(self._pick_claimer())
+
+    def _restart_one(self, node: "Node | None") -> None:
         if node is not None:
             self._world.count("restarts")
             node.crash()
@@ -160,8 +159,13 @@ class Trouble:
             node.stall(1 + self._rng.below(longest_ms))
 
     def _stop(self) -> None:
+        self._stop_one(self._pick())
+
+    def _stop_claimer(self) -> None:
+        self._stop_one(self._pick_claimer())
+
+    def _stop_one(self, node: "Node | None") -> None:
         """A graceful stop, and a new start later."""
-        node = self._pick()
         if node is not None:
             self._world.count("stops")
             node.stop()

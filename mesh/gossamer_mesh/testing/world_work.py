@@ -74,8 +74,9 @@ class Work:
             world.count("poisoned")
             self._process.after(1 + rng.below(500), self._die)
         run_ms = 5 + rng.below(800)
-        if rng.below(4) == 0:
-            run_ms = 1_000 + rng.below((5_000, 15_000, 40_000)[rng.below(3)])
+        if rng.below(100) < world.plan.slow_percent:
+            slow_ms = world.plan.slow_ms
+            run_ms = 1_000 + rng.below(slow_ms[rng.below(len(slow_ms))])
         if rng.below(10) == 0:
             self._process.holder.prolong(lease, (0, 5_000, 60_000)[rng.below(3)])
         self._process.after(run_ms, lambda: self._finish(lease))
@@ -95,7 +96,7 @@ class Work:
                 lease, f"{verb}|{name_of(lease)}".encode(), self._process.now_ms()
             )
 
-    def take_jobs(self, claimer: "Claimer", jobs: "Jobs", asked_ms: int, worker_id: str) -> None:
+    def take_jobs(self, claimer: "Claimer", jobs: "Jobs", asked_ms: int) -> None:
         """Jobs that a poll brought; their locks began after the poll did."""
         engine = self._world.engines[engine_of(claimer.group)]
         now_ms = self._process.now_ms()
@@ -105,7 +106,7 @@ class Work:
                 job.topic,
                 engine.lock_ms,
                 max(asked_ms, now_ms - 1_000) + engine.lock_ms,
-                f"{job.key}|{worker_id}".encode(),
+                f"{job.key}|{self._process.worker_id}".encode(),
                 b"x" * (50 + self._world.rng.below(600)),
                 now_ms,
             )

@@ -26,6 +26,7 @@ from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.exchange import Answer, text, whole
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
+    LOCKED_MAX,
     WAIT_MS_MAX,
     Capability,
     Effect,
@@ -88,6 +89,7 @@ class Camunda7:
             Capability.START,
             Capability.READ_VARIABLES,
             Capability.LIST_INSTANCES,
+            Capability.LIST_LOCKED,
         )
     )
 
@@ -210,6 +212,26 @@ class Camunda7:
             if task["workerId"] != job.worker_id:
                 return Settlement(Effect.NOT_OURS)
         return await self._settle(job, "unlock", {})
+
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        doing = f"tell what {worker_id} has locked"
+        body: dict[str, Any] = {"workerId": worker_id, "locked": True}
+        if self._tenant is not None:
+            body["tenantIdIn"] = [self._tenant]
+        tasks = await self._pages("/external-task", body, ["id"], doing, LOCKED_MAX)
+        try:
+            return [
+                JobRef(
+                    self.name,
+                    text(task["id"]),
+                    text(task["topicName"]),
+                    worker_id,
+                    None if task["retries"] is None else whole(task["retries"]),
+                )
+                for task in tasks
+            ]
+        except (KeyError, TypeError) as error:
+            raise self._rest.nonsense(doing) from error
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         body: dict[str, Any] = {"workerId": job.worker_id}
@@ -416,9 +438,15 @@ class Camunda7:
             raise self._rest.nonsense(doing) from error
 
     async def _pages(
-        self, path: str, body: Mapping[str, Any], sort_by: Sequence[str], doing: str
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        sort_by: Sequence[str],
+        doing: str,
+        enough: int | None = None,
     ) -> list[dict[str, Any]]:
-        """All rows of a history query. `sort_by` must order them fully, or pages would overlap."""
+        """All rows of a query, or the first `enough`. `sort_by` must order them fully, or pages
+        would overlap."""
         sorting = [{"sortBy": column, "sortOrder": "asc"} for column in sort_by]
         rows: list[dict[str, Any]] = []
         while len(rows) < ROWS_MAX:
@@ -428,8 +456,8 @@ class Camunda7:
             )
             page = self._list(answer, doing)
             rows += page
-            if len(page) < ROWS_PER_PAGE:
-                return rows
+            if len(page) < ROWS_PER_PAGE or (enough is not None and len(rows) >= enough):
+                return rows[:enough]
         raise EngineRefused(
             f"{self._rest.peer} did not {doing}: its history has more than {ROWS_MAX} rows of them."
         )

@@ -144,6 +144,9 @@ class Camunda8:
     async def release(self, job: JobRef) -> Settlement:
         return await self._set_timeout(job, RELEASE_MS)
 
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        return None  # 8.6 has no search of jobs.
+
     async def _set_timeout(self, job: JobRef, timeout_ms: int) -> Settlement:
         return await self._settle(job, "PATCH", "", {"changeset": {"timeout": timeout_ms}})
 

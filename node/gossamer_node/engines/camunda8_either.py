@@ -85,6 +85,9 @@ class Camunda8Either:
     async def release(self, job: JobRef) -> Settlement:
         return await (await self._engine()).release(job)
 
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        return await (await self._engine()).locked_by(worker_id)
+
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         return await (await self._engine()).complete(job, outcome)
 

@@ -196,6 +196,9 @@ class Camunda8Grpc:
         request = zeebe.UpdateJobTimeoutRequest(jobKey=_key(job), timeout=timeout_ms)
         return await self._settle("UpdateJobTimeout", request)
 
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        return None  # Nothing here lists jobs.
+
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         variables = self._json(to_json(outcome.variables, job.types))
         request = zeebe.CompleteJobRequest(jobKey=_key(job), variables=variables)

@@ -28,6 +28,10 @@ LOCK_MS_DEFAULT = 30_000
 """How long a job stays locked if every node dies at once: the time until it is worked again."""
 
 
+LOCKED_MAX = 5_000
+"""Most jobs that `locked_by` names. More than one mesh has slots; the rest is seen another time."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicRequest:
     """One topic of an activation.
@@ -51,6 +55,8 @@ class Capability(Enum):
     START_AND_WAIT = auto()
     READ_VARIABLES = auto()
     LIST_INSTANCES = auto()
+    LIST_LOCKED = auto()
+    """Telling which jobs a worker id has locked."""
 
 
 class Effect(Enum):
@@ -128,6 +134,13 @@ class Engine(Protocol):
 
     async def release(self, job: JobRef) -> Settlement:
         """Give the job back at once, unworked, with its retries untouched."""
+
+    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
+        """Jobs that are locked for a worker id now, by key, at most `LOCKED_MAX` of them; None
+        where the engine can't tell. Enough of each to release it: no types of variables.
+
+        Raises: EngineUnavailable; EngineRefused (credentials).
+        """
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         """Report success and write the outcome's variables."""

@@ -23,14 +23,14 @@ from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.demand import SAMPLE_MS
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
-from gossamer_mesh.leases.mirroring import AboutMirror, Mirror
+from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine, EngineInfo
 from gossamer_node.errors import EngineError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling, showing
-from gossamer_node.work.claiming import ClaimLoop, now_ms
+from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.signals import Signals, signals_told
@@ -40,10 +40,6 @@ log = logs.get("leasing")
 
 PAYLOAD_BYTES_MAX = 64 * 2**20
 """Payload that this node holds at once; its holder offers no credit beyond."""
-
-ENGINE_CALLS_MAX = 8
-"""Calls at one engine at once, beside the polls. More gained nothing on either Camunda, and each
-connection costs the HTTP pool a look for every request (at 32 that was a third of a claimer)."""
 
 PROBE_MS_MIN, PROBE_MS_MAX = 250, 5_000
 """Pauses between questions to an engine that does not answer; they double."""
@@ -87,7 +83,8 @@ class Leasing:
         self._signals = Signals()
         self._groups: set[str] = set()
         self._served: set[str] = set()
-        self._limits = {name: trio.CapacityLimiter(ENGINE_CALLS_MAX) for name in engines}
+        self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
+        self._renewals = {name: trio.CapacityLimiter(settling.RENEWALS_MAX) for name in engines}
         self._infos: dict[str, EngineInfo] = {}
         self._unreadable: set[str] = set()
         self._down: set[str] = set()
@@ -110,7 +107,7 @@ class Leasing:
         loop = self._loops[group] = ClaimLoop(
             self._engines[name],
             self._claimers[group],
-            f"gossamer-{self._mesh.node_id[:8]}-{self._session:x}-{group.rpartition('/')[2]}",
+            worker_id(self._mesh.node_id, self._session, group),
             partial(self._take, group),
             partial(self._set_reachable, name),
         )
@@ -218,8 +215,9 @@ class Leasing:
             self._pump()
 
     async def _run_probe(self, name: str) -> None:
-        """Asks an engine who it is, whenever there is doubt: at the start, when it stopped
-        answering, when this member begins to claim, when another means something else by its name.
+        """Asks an engine who it is, whenever there is doubt: at the start, when it left a poll or a
+        call unanswered, when this member begins to claim, when another means something else by its
+        name.
         """
         engine = self._engines[name]
         said = ""
@@ -296,7 +294,8 @@ class Leasing:
                     self._doubts[name].set()
                 claimer.elect(elected, electing.term_seen_max(members, group))
                 then = None if heir is None else heir.standby if elected else heir.claimer
-                claimer.set_members(alive, then, now_ms())
+                reaches = name in self._infos and name not in self._down
+                claimer.set_members(alive, then, now_ms(), reaches=reaches)
         self._elections = elections
         self._groups = {
             group
@@ -454,16 +453,23 @@ class Leasing:
     async def _work_at_engine(self, claimer: Claimer, work: EngineWork) -> None:
         name = electing.engine_of(claimer.group)
         engine = self._engines[name]
-        async with self._limits[name]:
+        limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
+        async with limit:
+            is_answer = True
             if isinstance(work, Extend):
                 ours = await settling.extend(engine, work)
+                is_answer = ours is not None
                 claimer.handle_extended(work, ours, now_ms())
-            elif isinstance(work, Report):
-                answer = await settling.report(engine, work)
+            elif isinstance(work, (Report, Release)):
+                if isinstance(work, Report):
+                    answer = await settling.report(engine, work)
+                else:
+                    answer = await settling.release(engine, work)
+                is_answer = answer.word is not None
                 claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
-            elif isinstance(work, Release):
-                answer = await settling.release(engine, work)
-                claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
+        if not is_answer:
+            # Who polls no more, or has no slot free to poll for, notices by nothing else.
+            self._doubts[name].set()
         self._pump()
 
     def prolong(self, lease: wire.LeaseId, lock_ms: int) -> bool:
@@ -515,6 +521,10 @@ class Leasing:
             for work in claimer.events():
                 started = True
                 self._nursery.start_soon(self._work_at_engine, claimer, work)
+            for look in claimer.looks():
+                locker = worker_id(look.claimer, look.session, claimer.group)
+                engine = self._engines[electing.engine_of(claimer.group)]
+                self._nursery.start_soon(settling.look, engine, claimer, look, locker, self._pump)
         for event in self._holder.events():
             started = True
             if isinstance(event, Run):
@@ -530,13 +540,11 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
-        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit)):
+        if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit, wire.Yield)):
             self._holder.receive_message(sender, message, now_ms())
             return
-        if isinstance(message, (wire.Offer, wire.Heartbeat, Mirror, AboutMirror)):
-            group = message.group
-        else:
-            group = message.lease.group
+        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
+        group = message.group if isinstance(message, about_group) else message.lease.group
         if (
             group not in self._claimers
             and electing.engine_of(group) in self._engines
@@ -545,6 +553,8 @@ class Leasing:
             self._add_claimer(group)  # of a part that was given to us before we have heard of it
         if group in self._claimers:
             self._claimers[group].receive_message(sender, message, now_ms())
+            if isinstance(message, TakenOver):
+                log.warning("handed over", group=group, leases=len(message.leases), member=sender)
 
     # --- what a person sees
 

@@ -1,0 +1,136 @@
+"""What a dead claimer's polls lock, and nobody knows of: found by asking the engine, and freed.
+
+A long poll outlives the claimer that opened it. The engine gives it jobs, locked under the worker
+id of the dead, and no picture and no holder has heard of them. An engine that can be asked which
+jobs a worker id has locked (Camunda 7) is asked by the heir, from the take-over until the last such
+poll must have ended. Rules:
+
+1. A job is freed when it was locked in two looks in a row, `reclaim_ms` apart, and has not been in
+   the heir's table in between. By then the holders have named what they run; where the heir had no
+   picture of the dead, it waits for them for `accept_ms`.
+2. A claimer that lives settles what we do not know, so that it vanishes from one look to the next.
+   A look in which anything vanished frees nothing: who is only parted keeps most of its jobs.
+3. While the member lives in the same process as before, or we cannot say, nothing is freed.
+4. An engine that cannot tell is not asked again; there a short first lock bounds the wait.
+
+Only what is under the dead one's own worker id is listed: what another has by now is not touched.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gossamer_mesh.leases.config import LeaseConfig
+
+    Locked = tuple[str, str, bytes]
+    """A job that the engine has locked: key, topic, receipt."""
+
+SEARCHES_MAX = 16
+"""Processes of lost claimers that are remembered; the search that ends first makes room."""
+
+
+class Look:
+    """A question to the engine: which jobs are locked for this claimer? Answer by `handle_locked`.
+
+    Attributes:
+        claimer, session: the process of a claimer that is gone.
+    """
+
+    __slots__ = ("claimer", "session")
+
+    def __init__(self, claimer: str, session: int) -> None:
+        self.claimer = claimer
+        self.session = session
+
+
+class _Search:
+    __slots__ = ("due_ms", "end_ms", "free_from_ms", "known", "seen")
+
+    def __init__(self, now_ms: int, free_from_ms: int, end_ms: int) -> None:
+        self.due_ms: int | None = now_ms
+        self.free_from_ms = free_from_ms
+        self.end_ms = end_ms
+        self.seen: set[str] = set()
+        self.known: set[str] = set()
+
+
+class Searches:
+    """When to look, and what of the answers is nobody's.
+
+    Args:
+        config: bounds and intervals.
+    """
+
+    def __init__(self, config: "LeaseConfig") -> None:
+        self._config = config
+        self._searches: dict[tuple[str, int], _Search] = {}
+
+    def begin(self, claimer: str, session: int, has_picture: bool, now_ms: int) -> None:
+        """A claimer's process is gone. Its last poll ends within `poll_ms_max` from now."""
+        name = (claimer, session)
+        if name in self._searches:
+            return
+        if len(self._searches) == SEARCHES_MAX:
+            first = sorted((one.end_ms, name) for name, one in self._searches.items())[0]
+            del self._searches[first[1]]
+        free_from_ms = now_ms if has_picture else now_ms + self._config.accept_ms
+        end_ms = free_from_ms + self._config.poll_ms_max
+        self._searches[name] = _Search(now_ms, free_from_ms, end_ms)
+
+    def get_timer(self) -> "int | None":
+        """When the next look is due; None for never."""
+        due = [one.due_ms for one in self._searches.values() if one.due_ms is not None]
+        return min(due) if due else None
+
+    def due(self, now_ms: int) -> list[Look]:
+        """Looks to make now. One of a process is under way at a time."""
+        looks = []
+        for name in sorted(self._searches):
+            one = self._searches[name]
+            if one.due_ms is not None and one.due_ms <= now_ms:
+                one.due_ms = None
+                looks.append(Look(name[0], name[1]))
+        return looks
+
+    def note(self, key: str) -> None:
+        """A job is in the table now: whether it vanishes says nothing of who lives."""
+        for one in self._searches.values():
+            if one.due_ms is not None or one.seen:
+                one.known.add(key)
+
+    def take_answer(
+        self, look: Look, locked: "list[Locked]", known: "set[str]", may_free: bool, now_ms: int
+    ) -> "list[Locked]":
+        """What the engine says.
+
+        Args:
+            known: keys in the table now.
+            may_free: whether the process is gone beyond doubt.
+
+        Returns: what to free.
+        """
+        one = self._searches.get((look.claimer, look.session))
+        if one is None:
+            return []
+        keys = {row[0] for row in locked}
+        vanished = [key for key in one.seen if key not in keys and key not in one.known]
+        free = []
+        if may_free and not vanished and now_ms >= one.free_from_ms:
+            free = [row for row in locked if row[0] in one.seen and row[0] not in known]
+        freed = {row[0] for row in free}
+        one.seen = {key for key in keys if key not in known and key not in freed}
+        one.known = set()
+        self.take_no_answer(look, now_ms)
+        return free
+
+    def take_no_answer(self, look: Look, now_ms: int) -> None:
+        """The engine did not answer: again, while there is time."""
+        one = self._searches.get((look.claimer, look.session))
+        if one is not None:
+            # What the last poll locked in its last moment takes two more looks.
+            last_ms = one.end_ms + self._config.reclaim_ms
+            one.due_ms = now_ms + self._config.reclaim_ms if now_ms < last_ms else None
+
+    def end(self, look: Look) -> None:
+        """The engine cannot tell."""
+        one = self._searches.get((look.claimer, look.session))
+        if one is not None:
+            one.due_ms = None
