@@ -43,6 +43,7 @@ class Feeder:
 
     name = ENGINE
     kind = "camunda7"
+    transport = "REST"
     capabilities: frozenset[Capability] = frozenset((Capability.LIST_LOCKED,))
     topics_per_activation_max: int | None = None
 

@@ -36,6 +36,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     engine = open_engine(engine_config)
     if engine_config.grpc is not None:
-        assert (await engine.probe()).transport == "gRPC"
+        await engine.probe()
+        assert engine.transport == "gRPC"
     yield Bench(request.node.callspec.params["engine_config"][0], engine)
     await engine.aclose()

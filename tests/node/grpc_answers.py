@@ -9,6 +9,7 @@ from functools import partial
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import trio
 
 from gossamer_node.grpc.framing import PREFIX, frame
@@ -32,19 +33,31 @@ class Told:
     said: str = ""
 
 
-async def serve_grpc(nursery: trio.Nursery, respond: Callable[[Asked], Told]) -> str:
-    """Listens until `nursery` ends. Returns the peer's `host:port`."""
+Respond = Callable[[Asked], Told | None]
+"""Gives the answer to a call; None never answers it."""
+
+
+async def serve_grpc(
+    nursery: trio.Nursery, respond: Respond, *, port: int = 0, calls_max: int = 100
+) -> str:
+    """Listens until `nursery` ends. Returns the peer's `host:port`.
+
+    Args:
+        calls_max: open at a time on a connection, as its clients are told.
+    """
+    handle = partial(_handle, respond, calls_max)
     listeners: list[trio.SocketListener] = await nursery.start(
-        partial(trio.serve_tcp, partial(_handle, respond), 0, host="127.0.0.1")
+        partial(trio.serve_tcp, handle, port, host="127.0.0.1")
     )
     return f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
 
 
-async def _handle(respond: Callable[[Asked], Told], stream: trio.SocketStream) -> None:
+async def _handle(respond: Respond, calls_max: int, stream: trio.SocketStream) -> None:
     server = h2.connection.H2Connection(
         h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
     )
     server.initiate_connection()
+    server.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: calls_max})
     headers: dict[int, dict[str, str]] = {}
     bodies: dict[int, bytes] = {}
     try:
@@ -62,7 +75,8 @@ async def _handle(respond: Callable[[Asked], Told], stream: trio.SocketStream) -
                     method = asked[":path"].rpartition("/")[2]
                     body = bodies[event.stream_id][PREFIX.size :]
                     told = respond(Asked(method, asked.get("authorization"), body))
-                    _answer(server, event.stream_id, told)
+                    if told is not None:
+                        _answer(server, event.stream_id, told)
             await stream.send_all(server.data_to_send())
     except trio.BrokenResourceError:
         pass  # The client had heard enough.

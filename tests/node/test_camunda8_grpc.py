@@ -12,7 +12,7 @@ import trio
 from tests.node.grpc_answers import Asked, Told, serve_grpc
 from tests.node.http_peer import Request, answer, serve
 
-from gossamer_node.engines import zeebe
+from gossamer_node.engines import camunda8_either, zeebe
 from gossamer_node.engines.config import Auth, BearerAuth, EngineConfig, NoAuth, OAuth2Auth
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Effect, Engine, Settlement, StreamingEngine, TopicRequest
@@ -67,12 +67,12 @@ async def test_the_same_engine_has_one_fingerprint_over_both(nursery: trio.Nurse
     url = await serve(nursery, lambda request: REST_TOPOLOGY)
     grpc = await serve_grpc(nursery, topology)
     told = []
-    for address in (grpc, NOWHERE):
+    for address, transport in ((grpc, "gRPC"), (NOWHERE, "REST")):
         engine = open_engine(config(address, url))
         told.append(await engine.probe())
+        assert engine.transport == transport
         await engine.aclose()
-    assert [one.transport for one in told] == ["gRPC", "REST"]
-    assert told[0].fingerprint == told[1].fingerprint
+    assert told[0] == told[1]
     nursery.cancel_scope.cancel()
 
 
@@ -90,6 +90,30 @@ async def test_rest_serves_while_grpc_does_not_answer(nursery: trio.Nursery) -> 
     with pytest.raises(Unsupported, match="over REST alone; poll it"):
         async with engine.stream(TopicRequest("t"), worker_id="w"):
             pass
+    await engine.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_grpc_that_comes_later_is_found(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camunda8_either, "LOOK_MS_MIN", 0)
+
+    def respond(request: Request) -> bytes:
+        return REST_TOPOLOGY if request.target == "/v2/topology" else answer(200, {"jobs": []})
+
+    def respond_grpc(asked: Asked) -> Told:
+        return topology(asked) if asked.method == "Topology" else Told()
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    engine = open_engine(config(f"127.0.0.1:{port}", await serve(nursery, respond)))
+    poll = VERBS["ActivateJobs"]
+    for _ in range(2):
+        assert await poll(engine) == [] and engine.transport == "REST"
+    await serve_grpc(nursery, respond_grpc, port=port)
+    assert await poll(engine) == [] and engine.transport == "gRPC"
     await engine.aclose()
     nursery.cancel_scope.cancel()
 

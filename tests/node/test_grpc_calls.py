@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.node.grpc_answers import Asked, Told, serve_grpc
 from tests.node.grpc_peer import peer
 
 from gossamer_node.grpc import Channel, Code, RpcError, connection
+from gossamer_node.grpc import channel as channels
 from gossamer_node.grpc.wire import STREAM_WINDOW_BYTES
 
 PATIENCE_MS = 30_000
@@ -143,6 +146,7 @@ async def test_what_was_on_its_way_when_a_stream_was_ceased_is_not_lost(channel:
 
 async def test_a_deadline_and_a_cancelled_call_reset_the_stream_alone(channel: Channel) -> None:
     before, _, _ = await seen(channel)
+    # The server keeps the deadline as well; whoever is first, it is told alike.
     with pytest.raises(RpcError, match=r"DEADLINE_EXCEEDED: no full answer within 0\.1 s"):
         await call(channel, "wait", b"20000", timeout_ms=100)
     async with trio.open_nursery() as nursery:
@@ -215,6 +219,117 @@ async def test_the_other_end_of_a_half_open_connection_is_missed(
             with pytest.raises(RpcError, match=r"no sign of life within 0\.1 s"):
                 await stream.receive()
         await channel.aclose()
+
+
+async def test_a_server_that_let_a_deadline_pass_in_silence_is_left(
+    monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE_ANSWER_MS", 100)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        nursery.start_soon(_accept_and_say_nothing, listener)
+        port = listener.socket.getsockname()[1]
+        channel = Channel("127.0.0.1", port, tls=None, peer="The peer")
+        with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+            await call(channel, "echo", timeout_ms=20)  # too soon to tell
+        first = channel._connection
+        assert first is not None and first.wire.is_usable()
+        with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+            await call(channel, "echo", timeout_ms=150)
+        assert channel._connection is first and not first.wire.is_usable()
+        await channel.aclose()
+
+
+async def test_calls_that_wait_leave_room_for_others(
+    monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    monkeypatch.setattr(channels, "BEGIN_MS_MAX", 200)
+
+    def respond(asked: Asked) -> Told | None:
+        return Told((b"done",)) if asked.method == "quick" else None
+
+    host, _, port = (await serve_grpc(nursery, respond, calls_max=4)).partition(":")
+    channel = Channel(host, int(port), tls=None, peer="The peer")
+    assert await call(channel, "quick") == [b"done"]  # now the bound is known
+    async with channel.stream("/peer/push", b""), channel.stream("/peer/push", b""):
+        with pytest.raises(RpcError, match=r"UNAVAILABLE: it was not let in within 0\.2 s"):
+            async with channel.stream("/peer/push", b""):
+                pass
+        async with trio.open_nursery() as waiting:
+            for _ in range(3):  # one is let in
+                waiting.start_soon(
+                    partial(channel.call, "/peer/wait", b"", timeout_ms=PATIENCE_MS, waits=True)
+                )
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert channel._connection is not None
+            assert channel._connection.wire.calls_open() == 3
+            for _ in range(5):
+                assert await call(channel, "quick") == [b"done"]
+            waiting.cancel_scope.cancel()
+    await channel.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_call_that_is_given_up_leaves_its_place_to_the_next(nursery: trio.Nursery) -> None:
+    def respond(asked: Asked) -> Told | None:
+        return Told((b"done",)) if asked.method == "quick" else None
+
+    host, _, port = (await serve_grpc(nursery, respond, calls_max=1)).partition(":")
+    channel = Channel(host, int(port), tls=None, peer="The peer")
+    assert await call(channel, "quick") == [b"done"]
+    answers: list[bytes] = []
+
+    async def next_one() -> None:
+        answers.extend(await call(channel, "quick"))
+
+    async with trio.open_nursery() as waiting:
+        with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+            async with channel.stream("/peer/push", b""):
+                waiting.start_soon(next_one)
+                await call(channel, "quick", timeout_ms=100)
+    assert answers == [b"done"]
+    await channel.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_answer_is_a_deadline_only_where_that_is_over(
+    nursery: trio.Nursery,
+) -> None:
+    address = await serve_grpc(nursery, lambda asked: Told(status=Code.CANCELLED))
+    host, _, port = address.partition(":")
+    channel = Channel(host, int(port), tls=None, peer="The peer")
+    with pytest.raises(RpcError, match="CANCELLED"):
+        await call(channel, "echo")
+    with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+        await call(channel, "echo", timeout_ms=channels.CLOCKS_MS)
+    await channel.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_calls_that_wait_for_a_connection_share_its_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts = 0
+    connect = connection.connect
+
+    async def counted(host: str, port: int, tls: ssl.SSLContext | None) -> connection.Connection:
+        nonlocal attempts
+        attempts += 1
+        await trio.sleep(0.01)
+        return await connect(host, port, tls)
+
+    monkeypatch.setattr(channels, "connect", counted)
+    channel = Channel("127.0.0.1", 1, tls=None, peer="The peer")
+
+    async def ask() -> None:
+        with pytest.raises(RpcError, match="UNAVAILABLE: it cannot be reached"):
+            await call(channel, "echo")
+
+    for expected in (1, 2):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask)
+        assert attempts == expected
 
 
 async def test_a_connection_that_rested_for_long_is_asked_and_used(channel: Channel) -> None:

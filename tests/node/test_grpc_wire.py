@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossamer_node.grpc import Code, RpcError, framing, status
+from gossamer_node.grpc import wire as wire_module
 from gossamer_node.grpc.framing import Deframer, frame, timeout_header
 from gossamer_node.grpc.goaway import GoAway, GoAwayFilter
-from gossamer_node.grpc.wire import STREAM_WINDOW_BYTES, Call, Wire
+from gossamer_node.grpc.wire import STREAM_WINDOW_BYTES, Call, Haste, Wire
 
 HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 OK = [("grpc-status", "0")]
@@ -241,14 +242,53 @@ def test_goaway_lets_the_older_calls_end_well() -> None:
     assert older.ended and older.error is None and list(older.inbox) == [b"still"]
 
 
-def test_the_servers_bound_of_calls_is_kept() -> None:
+@pytest.mark.parametrize(
+    ("bound", "room"), [(8, (8, 6, 4)), (3, (3, 2, 1)), (1, (1, 1, 1)), (0, (0, 0, 0))]
+)
+def test_the_servers_bound_of_calls_is_kept_and_waiting_calls_leave_room(
+    bound: int, room: tuple[int, ...]
+) -> None:
     server = Server()
-    server.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    server.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: bound})
     server.turn()
+    opened = [0, 0, 0]
+    for haste in reversed(Haste):
+        while server.wire.can_open(haste):
+            call = server.call()
+            assert not call.ended
+        opened[haste] = server.wire.calls_open()
+    assert tuple(opened) == room and server.wire.is_usable()
+    if bound:
+        server.wire.cancel(call)
+        assert server.wire.can_open(Haste.QUICK)
+
+
+def test_the_last_number_of_a_connection_is_used_and_none_past_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire_module, "STREAM_ID_LAST", 5)
+    server = Server()
+    calls = []
+    while server.wire.can_open(Haste.QUICK):
+        calls.append(server.call())
+    assert [one.id for one in calls] == [1, 3, 5] and not server.wire.is_usable()
+    server.answer(calls[-1], b"still")
+    server.turn()
+    assert list(calls[-1].inbox) == [b"still"]
+
+
+def test_a_ceased_call_makes_no_room_for_more() -> None:
+    server = Server()
     call = server.call()
-    assert not server.wire.can_open() and server.wire.is_usable()
-    server.wire.cancel(call)
-    assert server.wire.can_open()
+    server.answer(call)
+    server.wire.cease(call)
+    server.wire.data_to_send()
+    for _ in range(5):
+        server.h2.send_data(call.id, frame(bytes(10_000)))
+        server.wire.receive(server.h2.data_to_send())
+        server.wire.take(call)
+    updates = [one for one in _frames(server.wire.data_to_send()) if one.stream_id == call.id]
+    assert not updates and not call.ended
 
 
 @given(st.lists(st.integers(1, 40)), st.binary(max_size=30))

@@ -288,7 +288,7 @@ async def _probe(config: EngineConfig) -> Finding:
     found = f"{info.product} {info.version} at {config.url}"
     if config.grpc is None:
         return Finding(subject, "ok", found)
-    if info.transport == "gRPC":
+    if engine.transport == "gRPC":
         return Finding(subject, "ok", f"{found}, over gRPC at {config.grpc}")
     return Finding(
         subject,

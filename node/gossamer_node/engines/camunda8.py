@@ -53,6 +53,7 @@ class Camunda8:
     """One Camunda 8. See `port.Engine` for what each method does and raises."""
 
     kind: str = "camunda8"
+    transport: str = "REST"
     topics_per_activation_max: int | None = 1
     capabilities: frozenset[Capability] = frozenset(
         (Capability.DEPLOY, Capability.START, Capability.START_AND_WAIT)

@@ -80,6 +80,7 @@ class Camunda8Grpc:
     """
 
     kind: str = "camunda8"
+    transport: str = "gRPC"
     topics_per_activation_max: int | None = 1
     capabilities: frozenset[Capability] = frozenset(
         (Capability.DEPLOY, Capability.START, Capability.START_AND_WAIT)
@@ -105,7 +106,7 @@ class Camunda8Grpc:
             raise self._nonsense("tell its version")
         brokers = [(broker.host, broker.port) for broker in told.brokers]
         identity = fingerprint(None, brokers, self._tenant)
-        return EngineInfo(self.kind, told.gatewayVersion, identity, transport="gRPC")
+        return EngineInfo(self.kind, told.gatewayVersion, identity)
 
     async def activate(
         self, topics: Sequence[TopicRequest], *, jobs_max: int, wait_ms: int, worker_id: str
@@ -129,7 +130,9 @@ class Camunda8Grpc:
 
         async def poll() -> list[Job]:
             try:
-                answers = await self._call("ActivateJobs", request, wait_ms + POLL_GRACE_MS)
+                answers = await self._call(
+                    "ActivateJobs", request, wait_ms + POLL_GRACE_MS, waits=True
+                )
             except RpcError as error:
                 raise self._error(error) from error
             try:
@@ -275,12 +278,14 @@ class Camunda8Grpc:
     async def start_and_wait(
         self, process_id: str, *, variables: Variables, wait_ms: int
     ) -> Variables | None:
+        within_ms = wait_ms + RESULT_GRACE_MS
+        # The gateway counts from before it asks its broker: in a millisecond it may start nothing.
         request = zeebe.CreateProcessInstanceWithResultRequest(
-            request=self._start(process_id, variables), requestTimeout=wait_ms
+            request=self._start(process_id, variables), requestTimeout=within_ms
         )
         method = "CreateProcessInstanceWithResult"
         try:
-            (answer,) = await self._call(method, request, wait_ms + RESULT_GRACE_MS)
+            (answer,) = await self._call(method, request, within_ms, waits=True)
             told = zeebe.CreateProcessInstanceWithResultResponse.FromString(answer)
             if not told.processInstanceKey:
                 raise ValueError("an instance without a key")
@@ -320,7 +325,9 @@ class Camunda8Grpc:
         except (DecodeError, ValueError) as error:
             raise self._nonsense(f"do {method}") from error
 
-    async def _call(self, method: str, request: Message, within_ms: int) -> list[bytes]:
+    async def _call(
+        self, method: str, request: Message, within_ms: int, *, waits: bool = False
+    ) -> list[bytes]:
         """A second try with fresh credentials if the engine refuses the first. Raises RpcError."""
         path = f"/gateway_protocol.Gateway/{method}"
         renewed = False
@@ -332,6 +339,7 @@ class Camunda8Grpc:
                     request.SerializeToString(),
                     timeout_ms=within_ms,
                     metadata=_metadata(header),
+                    waits=waits,
                 )
             except RpcError as error:
                 refused = error.code is Code.UNAUTHENTICATED

@@ -84,13 +84,11 @@ class Settlement:
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What answers at the engine's URL: product (`camunda7`, `camunda8`, `gossamer`) and version,
-    and a fingerprint that tells this engine from another under the same name; and over which
-    transport it answered, `REST` or `gRPC`."""
+    and a fingerprint that tells this engine from another under the same name."""
 
     product: str
     version: str
     fingerprint: str
-    transport: str = "REST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +115,10 @@ class Engine(Protocol):
     capabilities: frozenset[Capability]
     topics_per_activation_max: int | None
     """How many topics one `activate` takes: 1 for Camunda 8, None for no limit."""
+
+    @property
+    def transport(self) -> str:
+        """Over what it is asked now: `REST` or `gRPC`."""
 
     async def probe(self) -> EngineInfo:
         """Ask who is there. Raises EngineUnavailable or EngineRefused (credentials)."""

@@ -3,24 +3,30 @@
 A `Channel` keeps one connection, opens it with the first call and again after it broke; calls that
 the server certainly never looked at are repeated once on a new one, no others. Each call has a
 deadline, told to the server (`grpc-timeout`) and kept here; a call that is cancelled resets its
-stream and leaves the others alone.
+stream and leaves the others alone. Calls that wait have places of their own (`wire.Haste`), so
+that an outcome never waits for a poll.
 """
 
+import math
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
 from gossamer_node.grpc.connection import Connection, connect
 from gossamer_node.grpc.status import Code, RpcError
-from gossamer_node.grpc.wire import Call, Metadata
+from gossamer_node.grpc.wire import Call, Haste, Metadata
 
-CALLS_MAX = 256
-"""Open at a time; more wait their turn. What they hold here is bounded by it."""
+CALLS_MAX = 128
+"""Quick calls open at a time, and as many that wait; more wait their turn. What they hold here is
+bounded by it."""
 
 BEGIN_MS_MAX = 10_000
 """How long a stream may wait for a connection, and for its turn among the calls of one."""
+
+CLOCKS_MS = 10
+"""By which a server's timer may be ahead of ours: one of a millisecond's grain, rounded."""
 
 CEASE_MS_MAX = 2_000
 """How long a ceased stream may take to bring what was on its way: a round trip, and patience."""
@@ -42,44 +48,48 @@ class Channel:
         self._connection: Connection | None = None
         self._old: list[Connection] = []
         self._connecting = trio.Lock()
-        self._limiter = trio.CapacityLimiter(CALLS_MAX)
+        self._failed_s = -math.inf
+        self._failure: RpcError | None = None
+        self._quick = trio.CapacityLimiter(CALLS_MAX)
+        self._patient = trio.CapacityLimiter(CALLS_MAX)
         self._closed = False
 
     async def call(
-        self, path: str, request: bytes, *, timeout_ms: int, metadata: Metadata = ()
+        self,
+        path: str,
+        request: bytes,
+        *,
+        timeout_ms: int,
+        metadata: Metadata = (),
+        waits: bool = False,
     ) -> list[bytes]:
         """One call, and its whole answer: every message until the status.
 
         Args:
             path: `/package.Service/Method`.
             timeout_ms: for everything, connecting included.
+            waits: the server answers when something happens, as to a long poll.
 
         Raises: RpcError.
         """
-        what = f"{self.peer} did not do {path}"
+        haste = Haste.WAITING if waits else Haste.QUICK
+        deadline_s = trio.current_time() + timeout_ms / 1_000
         messages: list[bytes] = []
         try:
-            with trio.fail_after(timeout_ms / 1_000):
-                async with self._limiter_slot():
-                    await self._exchange(path, request, timeout_ms, metadata, messages)
+            with trio.fail_at(deadline_s):
+                async with self._place(haste):
+                    await self._exchange(path, request, timeout_ms, metadata, haste, messages)
         except trio.TooSlowError:
-            raise RpcError(
-                Code.DEADLINE_EXCEEDED, f"no full answer within {timeout_ms / 1_000:g} s"
-            ).about(what) from None
-        except RpcError as error:
-            raise error.about(what) from error
-        return messages
-
-    async def unary(
-        self, path: str, request: bytes, *, timeout_ms: int, metadata: Metadata = ()
-    ) -> bytes:
-        """One request, one message. Raises RpcError, also for more or fewer messages."""
-        messages = await self.call(path, request, timeout_ms=timeout_ms, metadata=metadata)
-        if len(messages) != 1:
-            raise RpcError(
-                Code.INTERNAL, f"an answer of {len(messages)} messages, where one belongs"
-            ).about(f"{self.peer} did not do {path}")
-        return messages[0]
+            error = _too_late(timeout_ms)
+        except RpcError as told:
+            error = told
+            left_s = deadline_s - trio.current_time()
+            if told.code is Code.CANCELLED and left_s <= CLOCKS_MS / 1_000:
+                # The server keeps the deadline as well, and was first.
+                error = _too_late(timeout_ms)
+        else:
+            return messages
+        raise error.about(f"{self.peer} did not do {path}") from error
 
     @asynccontextmanager
     async def stream(
@@ -91,12 +101,13 @@ class Channel:
 
         Raises: RpcError, when it can't be opened; what the server says later comes by `receive`.
         """
-        async with self._limiter_slot():
-            what = f"{self.peer} did not begin {path}"
+        what = f"{self.peer} did not begin {path}"
+        async with AsyncExitStack() as stack:
             try:
                 with trio.fail_after(BEGIN_MS_MAX / 1_000):
+                    await stack.enter_async_context(self._place(Haste.LASTING))
                     connection, call = await self._open(
-                        path, request, None, metadata, at_once=False
+                        path, request, None, metadata, Haste.LASTING
                     )
             except trio.TooSlowError:
                 said = f"it was not let in within {BEGIN_MS_MAX / 1_000:g} s"
@@ -106,7 +117,7 @@ class Channel:
             try:
                 yield ServerStream(connection, call, f"{self.peer} ended {path}")
             finally:
-                await _give_up(connection, call)
+                await connection.cancel(call)
 
     async def aclose(self) -> None:
         """Ends every open call. The channel takes no more."""
@@ -116,14 +127,14 @@ class Channel:
                 await one.aclose()
 
     @asynccontextmanager
-    async def _limiter_slot(self) -> AsyncIterator[None]:
-        # By an object: a task may have several streams.
-        borrower = object()
-        await self._limiter.acquire_on_behalf_of(borrower)
+    async def _place(self, haste: Haste) -> AsyncIterator[None]:
+        limiter = self._quick if haste is Haste.QUICK else self._patient
+        borrower = object()  # not the task: one may have several streams
+        await limiter.acquire_on_behalf_of(borrower)
         try:
             yield
         finally:
-            self._limiter.release_on_behalf_of(borrower)
+            limiter.release_on_behalf_of(borrower)
 
     async def _exchange(
         self,
@@ -131,42 +142,47 @@ class Channel:
         request: bytes,
         timeout_ms: int,
         metadata: Metadata,
+        haste: Haste,
         messages: list[bytes],
     ) -> None:
         for is_last in (False, True):
-            connection, call = await self._open(path, request, timeout_ms, metadata, at_once=True)
+            connection, call = await self._open(path, request, timeout_ms, metadata, haste)
+            begun_s = trio.current_time()
             try:
                 while not call.ended or call.inbox:
                     await connection.wait(call)
                     while call.inbox:
                         messages.append(connection.wire.take(call))
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await connection.miss(begun_s)
+                raise
             finally:
-                await _give_up(connection, call)
+                await connection.cancel(call)
             if call.error is None:
                 return
             if is_last or not call.error.untouched:
                 raise call.error
 
     async def _open(
-        self,
-        path: str,
-        request: bytes,
-        timeout_ms: int | None,
-        metadata: Metadata,
-        *,
-        at_once: bool,
+        self, path: str, request: bytes, timeout_ms: int | None, metadata: Metadata, haste: Haste
     ) -> tuple[Connection, Call]:
         while True:
             connection = await self._usable()
-            await connection.wait_for_room()
-            if connection.wire.can_open():
+            await connection.wait_for_room(haste)
+            if connection.wire.can_open(haste):
                 call = connection.wire.open(
-                    path, request, timeout_ms=timeout_ms, metadata=metadata, at_once=at_once
+                    path,
+                    request,
+                    timeout_ms=timeout_ms,
+                    metadata=metadata,
+                    at_once=haste is not Haste.LASTING,
                 )
                 await connection.flush()
                 return connection, call
 
     async def _usable(self) -> Connection:
+        asked_s = trio.current_time()
         async with self._connecting:
             if self._closed:
                 raise RpcError(Code.UNAVAILABLE, "it was closed here", untouched=True)
@@ -179,7 +195,14 @@ class Channel:
                     return self._connection
                 await self._retire(self._connection)
                 self._connection = None
-            self._connection = await connect(self._host, self._port, self._tls)
+            if self._failure is not None and asked_s < self._failed_s:
+                # It failed while we waited: no need for each to try anew.
+                raise RpcError(self._failure.code, self._failure.said, untouched=True)
+            try:
+                self._connection = await connect(self._host, self._port, self._tls)
+            except RpcError as error:
+                self._failure, self._failed_s = error, trio.current_time()
+                raise
             return self._connection
 
     async def _retire(self, connection: Connection) -> None:
@@ -232,7 +255,5 @@ class ServerStream:
         return late
 
 
-async def _give_up(connection: Connection, call: Call) -> None:
-    if not call.ended:
-        connection.wire.cancel(call)
-        await connection.flush()
+def _too_late(timeout_ms: int) -> RpcError:
+    return RpcError(Code.DEADLINE_EXCEEDED, f"no full answer within {timeout_ms / 1_000:g} s")

@@ -9,16 +9,16 @@ next takes over. Rules:
 2. While somebody waits, a server that has been silent for `KEEPALIVE_MS` is asked for a sign of
    life; without one within `KEEPALIVE_ANSWER_MS` the connection is broken. This finds the other
    end of a half-open connection. While nobody waits nothing is asked, and nobody is there to tell.
+3. A server that let the deadline of a call pass, and was silent since the call began, is not asked
+   any more: the next call opens another connection, as it would over HTTP/1.1.
 """
 
-import select
 import ssl
-from contextlib import suppress
 
 import trio
 
 from gossamer_node.grpc.status import Code, RpcError, one_line
-from gossamer_node.grpc.wire import Call, Wire
+from gossamer_node.grpc.wire import Call, Haste, Wire
 
 CONNECT_MS_MAX = 5_000
 """From the name's look-up to the end of the TLS handshake: whoever takes longer counts as down."""
@@ -91,13 +91,13 @@ class Connection:
             self.wire.is_usable()
             and not self._reading
             and not self.wire.calls_open()
-            and _is_readable(self._socket)
+            and self._socket.is_readable()
         ):
             await self._read()
 
-    async def wait_for_room(self) -> None:
+    async def wait_for_room(self, haste: Haste) -> None:
         """Returns when a call can be opened, or none ever again."""
-        while self.wire.is_usable() and not self.wire.can_open():
+        while self.wire.is_usable() and not self.wire.can_open(haste):
             await self._room.wait()
 
     async def wait(self, call: Call) -> None:
@@ -140,6 +140,19 @@ class Connection:
         finally:
             self._sending = False
 
+    async def cancel(self, call: Call) -> None:
+        """Gives a call up, and its place to whoever waits for one."""
+        if not call.ended:
+            self.wire.cancel(call)
+            self._wake([])
+            await self.flush()
+
+    async def miss(self, since_s: float) -> None:
+        """A call that began at `since_s` was not answered in time. See rule 3."""
+        silent_s = trio.current_time() - max(since_s, self._heard_s)
+        if self._heard_s <= since_s and silent_s >= KEEPALIVE_ANSWER_MS / 1_000:
+            await self._break_off(f"it was silent for {silent_s:.0f} s")
+
     async def aclose(self) -> None:
         """Ends the calls that are open, and the connection."""
         await self._break_off("it was closed here")
@@ -179,14 +192,13 @@ class Connection:
 
     async def _break_off(self, reason: str) -> None:
         self._wake(self.wire.break_off(reason))
-        self._room.set()
         await trio.aclose_forcefully(self._stream)
 
     def _wake(self, calls: list[Call]) -> None:
         for call in calls:
             if call in self._waiting:
                 self._waiting[call].set()
-        if not self.wire.is_usable() or self.wire.can_open():
+        if not self.wire.is_usable() or self.wire.can_open(Haste.QUICK):
             self._room.set()
             self._room = trio.Event()
 
@@ -208,14 +220,6 @@ def _authority(host: str, port: int) -> str:
 
 def _scheme(tls: ssl.SSLContext | None) -> str:
     return "http" if tls is None else "https"
-
-
-def _is_readable(socket: trio.socket.SocketType) -> bool:
-    with suppress(OSError, ValueError):  # closed already: reading will tell
-        poll = select.poll()
-        poll.register(socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-    return True
 
 
 def _reason(error: BaseException) -> str:

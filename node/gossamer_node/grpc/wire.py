@@ -14,12 +14,15 @@ between. Rules:
    still delivered. A PING goes behind it; its answer says that nothing more will come, because
    a server handles the frames of a connection in order. h2 knows no such state, so the frame is
    written around it. A call that is cancelled loses what was on its way.
-5. Whatever breaks HTTP/2 ends the connection, every call with it, and raises nothing.
+5. A server may bound the calls of a connection (a proxy before it often does, to about a hundred).
+   Calls that wait for something to happen never take all of that: `Haste` says what they leave.
+6. Whatever breaks HTTP/2 ends the connection, every call with it, and raises nothing.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import IntEnum
 from secrets import token_bytes
 
 import h2.config
@@ -47,7 +50,21 @@ CONNECTION_WINDOW_BYTES = 8 * 2**20
 HEADERS_BYTES_MAX = 32 * 2**10
 """Headers and trailers of an answer, uncompressed; h2 ends the connection past it."""
 
+STREAM_ID_LAST = 2**31 - 1
+"""A connection numbers no call past it; the next call opens another connection."""
+
 Metadata = Sequence[tuple[bytes, bytes]]
+
+
+class Haste(IntEnum):
+    """How long a call keeps its place, by the quarters of a server's bound that it leaves free."""
+
+    QUICK = 0
+    """Answered as soon as it is done."""
+    WAITING = 1
+    """Answered when something happens, within a deadline."""
+    LASTING = 2
+    """A stream that stays open."""
 
 
 class Call:
@@ -129,12 +146,11 @@ class Wire:
 
     # --- what the driver does
 
-    def can_open(self) -> bool:
-        """Whether the server takes one more call on this connection now."""
-        return (
-            self.is_usable()
-            and self._h2.open_outbound_streams < self._h2.remote_settings.max_concurrent_streams
-        )
+    def can_open(self, haste: Haste) -> bool:
+        """Whether there is room for one more such call on this connection now."""
+        bound = self._h2.remote_settings.max_concurrent_streams
+        bound = max(min(bound, 1), bound * (4 - haste) // 4)
+        return self.is_usable() and self._h2.open_outbound_streams < bound
 
     def is_usable(self) -> bool:
         """Whether further calls may begin here, now or when others have ended."""
@@ -153,7 +169,7 @@ class Wire:
         metadata: Metadata,
         at_once: bool,
     ) -> Call:
-        """Begins a call with its one request; `can_open` must hold.
+        """Begins a call with its one request; `can_open` must hold for it.
 
         Args:
             timeout_ms: what the server is told; None for no deadline.
@@ -168,14 +184,10 @@ class Wire:
         if timeout_ms is not None:
             headers.append((b"grpc-timeout", timeout_header(timeout_ms)))
         headers += metadata
-        try:
-            number = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(number, headers)
-        except h2.exceptions.ProtocolError as error:
-            self.going_away = True  # Its numbers are used up: another connection has new ones.
-            raise RpcError(
-                Code.UNAVAILABLE, f"no more calls here ({error})", untouched=True
-            ) from None
+        number = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(number, headers)
+        if number >= STREAM_ID_LAST:
+            self.going_away = True
         call = self._calls[number] = Call(number, body, at_once)
         self._send(call)
         return call
@@ -366,6 +378,8 @@ class Wire:
 
     def _give_room(self, call: Call) -> None:
         """What is here and taken, or part of a message that isn't whole, makes room again."""
+        if call._ceased is not None:
+            return  # What is on its way had its room; there is nothing to come.
         bytes_free = call._owed_bytes - (0 if call._at_once else call._inbox_bytes)
         if bytes_free >= STREAM_WINDOW_BYTES // 2 and not call.ended:
             call._owed_bytes -= bytes_free

@@ -31,9 +31,11 @@ PAUSE_MS_MAX = 5_000
 """Longest pause between two calls to an engine that does not answer."""
 
 FIRST_LOCK_MS = 9_000
-"""Longest lock that a poll asks for where the engine cannot tell what it has locked for a claimer
-that died (Camunda 8); the first renewal, a third of it later, asks for the service's. What the
-engine gives to a dead claimer's poll comes back after this instead of the service's lock.
+"""Longest lock that a poll or a stream asks for where the engine cannot tell what it has locked
+for a claimer that died (Camunda 8); the first renewal, a third of it later, asks for the service's.
+What the engine gives to a dead claimer's poll comes back after this instead of the service's lock.
+So does what it pushes on a stream whose claimer is gone with its machine, until that stream's
+buffers are full: an engine that only hears nothing more notices late.
 
 Half as much again as a death takes to be known: a claimer that dies leaves two thirds at least of a
 lock that it had not renewed yet, and within these its heir must have renewed it, or a job that a
@@ -41,9 +43,9 @@ living node runs is run twice. 6 s cover what was measured (2.6 s with 5 nodes, 
 30). A third is 3 s: quick jobs end before it and cost no call more, others one."""
 
 TRANSIT_MS = 1_000
-"""How long the answer of a poll is under way at most, as a rule. A short first lock is counted
-from so long before its answer, not from the start of a long poll, or it would be renewed at once.
-What takes longer is renewed later by as much, with 5 s to spare."""
+"""How long a job is under way at most, as a rule. A short first lock is counted from so long before
+a poll's answer, not from the start of a long poll, or it would be renewed at once; and from so long
+before a pushed job was here. What takes longer is renewed later by as much, with 5 s to spare."""
 
 WAIT_MS_MIN = 250
 """The first poll of a new claimer."""
@@ -70,7 +72,7 @@ class ClaimLoop:
         engine: whom to ask.
         claimer: whose credits to spend.
         worker_id: under which the engine locks the jobs.
-        take: gets the jobs of a poll, with the poll's start in trio's milliseconds.
+        take: gets jobs, with a time in trio's milliseconds before which none of them was locked.
         set_reachable: is told when the engine stops answering, and when it answers again.
     """
 
@@ -125,65 +127,57 @@ class ClaimLoop:
         async with trio.open_nursery() as nursery:
             while not self._stopping:
                 changed = self._changed
-                for poll in self._plan():
+                polls, streamed = self._plan()
+                for poll in polls:
                     nursery.start_soon(self._run_poll, poll)
-                looks = [self._lanes.next_look_ms()]
+                looks_ms = [self._lanes.next_look_ms()]
                 if self._pushing is not None:
-                    for stream in self._plan_streams(self._pushing):
+                    for stream in self._pushing.turn_to(streamed):
                         nursery.start_soon(self._run_stream, stream)
-                    looks.append(self._pushing.next_look_ms())
-                look_ms = min((one for one in looks if one is not None), default=None)
+                    looks_ms.append(self._pushing.next_look_ms())
+                look_ms = min((one for one in looks_ms if one is not None), default=None)
                 pause_s = math.inf if look_ms is None else max(0, look_ms - now_ms()) / 1_000
                 with trio.move_on_after(pause_s):
                     await changed.wait()
             if self._pushing is not None:
-                self._pushing.keep(())
+                self._pushing.turn_to([])
 
-    def _plan(self) -> list[Poll]:
+    def _plan(self) -> tuple[list[Poll], list[TopicRequest]]:
+        """The polls to start now, and the topics that a stream should be open for."""
         self._lanes.rest()
         if not self._claimer.elected:
             self._elected_ms = None
-            return []
+            return [], []
         if self._elected_ms is None:
             self._elected_ms = now_ms()
         credit = self._claimer.credit()
         if credit <= self._lanes.promised():
-            return []  # most of the time, where there is much to do: this is asked at every change
-        credits = {one.name: self._claimer.credit(one.name) for one in self._claimer.topics()}
-        return self._lanes.plan(credits, credit, self._open_jobs(), now_ms())
-
-    def _open_jobs(self) -> Counter[str]:
-        return Counter(
+            return [], []  # as a rule, where there is much to do: this is asked at every change
+        terms = self._claimer.topics()
+        credits = {one.name: self._claimer.credit(one.name) for one in terms}
+        open_jobs = Counter(
             one.topic for one in self._claimer.leases() if one.state in ("granted", "held")
         )
-
-    def _plan_streams(self, pushing: Pushing) -> list[Callable[[], Awaitable[None]]]:
-        """Streams to open now; those that must end are told so. See `pushing`, rule 1."""
-        credit = self._claimer.credit()  # none for one that is not elected
+        polls = self._lanes.plan(credits, credit, open_jobs, now_ms())
         if credit <= self._lanes.promised():
-            pushing.keep(())
-            return []
-        terms = self._claimer.topics()
-        open_jobs = self._open_jobs()
+            return polls, []
         slots = credit + sum(open_jobs.values())
-        wanted = {
-            one.name: self._request(one)
+        return polls, [
+            self._request(one)
             for one in terms
-            if self._claimer.credit(one.name) > 0
+            if credits[one.name] > 0
             and open_jobs[one.name] * len(terms) <= slots
             and not self._lanes.is_crowded_by(one.name)
-        }
-        pushing.keep(wanted)
-        return [pushing.begin(one) for one in wanted.values() if pushing.can_open(one)]
+        ]
 
     async def _run_stream(self, stream: Callable[[], Awaitable[None]]) -> None:
         await stream()
         self.wake()
 
-    def _take_pushed(self, jobs: list[Job], locked_ms: int) -> None:
+    def _take_pushed(self, jobs: list[Job]) -> None:
         self.counts.jobs += len(jobs)
         self.counts.pushed += len(jobs)
-        self._take(jobs, locked_ms)
+        self._take(jobs, now_ms() - TRANSIT_MS)
 
     async def _run_poll(self, poll: Poll) -> None:
         brought: Counter[str] | None = None
@@ -195,9 +189,7 @@ class ClaimLoop:
 
     async def _poll(self, poll: Poll) -> Counter[str] | None:
         """Returns how many jobs it brought, by topic; None when the engine did not answer."""
-        requests = [
-            self._request(one) for one in self._claimer.topics() if one.name in poll.topics
-        ]
+        requests = [self._request(one) for one in self._claimer.topics() if one.name in poll.topics]
         started_ms = now_ms()
         elected_for_ms = 0 if self._elected_ms is None else started_ms - self._elected_ms
         wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))

@@ -13,7 +13,7 @@ Polls go on as `lanes` plans them and have the first claim on credits. Rules:
    ever later while it can't be opened.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -31,17 +31,20 @@ REOPEN_MS = 1_000
 REOPEN_MS_MAX = 30_000
 """The same, when it failed again and again: streams may be switched off, or REST alone answers."""
 
-ON_THE_WAY_MS = 1_000
-"""A pushed job was locked at most so long ago: a stream is read at once and holds little."""
-
 STREAMS_MAX = 64
 """Streams of one claimer; each is a call that stays open at the engine."""
 
 
 @dataclass(slots=True)
-class _Topic:
+class _Open:
     request: TopicRequest
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+@dataclass(slots=True)
+class _Rest:
+    until_ms: int
+    failures: int
 
 
 class Pushing:
@@ -51,7 +54,7 @@ class Pushing:
         engine: pushes.
         engine_name: for the log.
         worker_id: under which it locks.
-        take: gets the jobs, with a time in trio's milliseconds before which none was locked.
+        take: gets the jobs, as soon as they are here.
         now_ms: trio's clock.
     """
 
@@ -60,7 +63,7 @@ class Pushing:
         engine: StreamingEngine,
         engine_name: str,
         worker_id: str,
-        take: Callable[[list[Job], int], None],
+        take: Callable[[list[Job]], None],
         now_ms: Callable[[], int],
     ) -> None:
         self._engine = engine
@@ -68,65 +71,69 @@ class Pushing:
         self._worker_id = worker_id
         self._take = take
         self._now_ms = now_ms
-        self._open: dict[str, _Topic] = {}
-        self._after_ms: dict[str, int] = {}
-        self._failures = 0
-        self.jobs = 0
+        self._open: dict[str, _Open] = {}
+        self._rests: dict[str, _Rest] = {}
 
     def topics(self) -> list[str]:
         """Topics with a stream, open or on its way."""
         return list(self._open)
 
-    def keep(self, wanted: Collection[str]) -> None:
-        """Ends the streams of all other topics."""
-        for name in [name for name in self._open if name not in wanted]:
-            self._open[name].scope.cancel()
-
-    def can_open(self, request: TopicRequest) -> bool:
-        """Whether a stream may be opened now. One with other terms is ended first."""
-        one = self._open.get(request.name)
-        if one is not None and one.request != request:
-            one.scope.cancel()
-        return (
-            one is None
-            and len(self._open) < STREAMS_MAX
-            and self._after_ms.get(request.name, 0) <= self._now_ms()
-        )
+    def turn_to(self, wanted: Sequence[TopicRequest]) -> list[Callable[[], Awaitable[None]]]:
+        """Ends the streams of all other topics, and those with other terms. Returns what opens and
+        runs those that are missing, async functions: each counts as open from now on."""
+        terms = {one.name: one for one in wanted}
+        for name, one in self._open.items():
+            if terms.get(name) != one.request:
+                one.scope.cancel()
+        return [self._begin(one) for one in wanted if self._can_open(one.name)]
 
     def next_look_ms(self) -> int | None:
         """When a stream may be opened that may not now; None when there is none."""
         now_ms = self._now_ms()
-        self._after_ms = {name: at for name, at in self._after_ms.items() if at > now_ms}
-        return min(self._after_ms.values(), default=None)
+        # Failures are forgotten in the end: topics come and go for months.
+        self._rests = {
+            name: rest
+            for name, rest in self._rests.items()
+            if rest.until_ms + (REOPEN_MS_MAX if rest.failures else 0) > now_ms
+        }
+        ends_ms = [rest.until_ms for rest in self._rests.values() if rest.until_ms > now_ms]
+        return min(ends_ms, default=None)
 
-    def begin(self, request: TopicRequest) -> Callable[[], Awaitable[None]]:
-        """Counts a stream as open. Returns what runs it, an async function."""
-        one = self._open[request.name] = _Topic(request)
+    def _can_open(self, name: str) -> bool:
+        rest = self._rests.get(name)
+        return (
+            name not in self._open
+            and len(self._open) < STREAMS_MAX
+            and (rest is None or rest.until_ms <= self._now_ms())
+        )
+
+    def _begin(self, request: TopicRequest) -> Callable[[], Awaitable[None]]:
+        one = self._open[request.name] = _Open(request)
 
         async def run() -> None:
+            rest = self._rests.setdefault(request.name, _Rest(0, 0))
             try:
-                await self._run(one)
-                self._failures = 0
+                await self._run(one, rest)
+                rest.failures = 0
             except EngineError as error:
-                self._failures += 1
-                if self._failures == 1:
+                rest.failures += 1
+                if rest.failures == 1:
                     log.info(str(error), engine=self._engine_name, topic=request.name)
             finally:
                 del self._open[request.name]
-                pause_ms = min(REOPEN_MS_MAX, REOPEN_MS << min(self._failures, 10))
-                self._after_ms[request.name] = self._now_ms() + pause_ms
+                pause_ms = min(REOPEN_MS_MAX, REOPEN_MS << min(rest.failures, 10))
+                self._rests[request.name] = _Rest(self._now_ms() + pause_ms, rest.failures)
 
         return run
 
-    async def _run(self, one: _Topic) -> None:
+    async def _run(self, one: _Open, rest: _Rest) -> None:
         async with self._engine.stream(one.request, worker_id=self._worker_id) as pushed:
             with one.scope:
                 while True:
-                    self._hand_on(await pushed.receive())
-            self._hand_on(await pushed.cease())
+                    self._hand_on(await pushed.receive(), rest)
+            self._hand_on(await pushed.cease(), rest)
 
-    def _hand_on(self, jobs: list[Job]) -> None:
-        self.jobs += len(jobs)
+    def _hand_on(self, jobs: list[Job], rest: _Rest) -> None:
         if jobs:
-            self._failures = 0  # What breaks now had worked.
-            self._take(jobs, self._now_ms() - ON_THE_WAY_MS)
+            rest.failures = 0  # What breaks now had worked.
+            self._take(jobs)

@@ -26,7 +26,7 @@ def engine(
         "reachable": info is not None and answers,
         "product": info.product if info else None,
         "version": info.version if info else None,
-        "transport": info.transport if info else None,
+        "transport": engine.transport if info else None,
         "streams_open": sum(one.streams_open() for one in loops),
         "polls_open": sum(one.polls_open() for one in loops),
         "polls": sum(one.counts.polls for one in loops),
