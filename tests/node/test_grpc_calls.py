@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import ssl
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from tests.node.grpc_answers import Asked, Told, serve_grpc
 from tests.node.grpc_peer import peer
 
-from gossamer_node.grpc import Channel, Code, RpcError, connection
+from gossamer_node.grpc import Channel, Code, RpcError, ServerStream, connection
 from gossamer_node.grpc import channel as channels
 from gossamer_node.grpc.wire import STREAM_WINDOW_BYTES
 
@@ -39,6 +40,12 @@ async def channel(port: int) -> Channel:
 async def call(channel: Channel, method: str, request: bytes = b"", **more: int) -> list[bytes]:
     timeout_ms = more.get("timeout_ms", PATIENCE_MS)
     return await channel.call(f"/peer/{method}", request, timeout_ms=timeout_ms)
+
+
+def stream_of(
+    channel: Channel, path: str, request: bytes
+) -> AbstractAsyncContextManager[ServerStream]:
+    return channel.stream(path, request, server_ends_ms=PATIENCE_MS)
 
 
 async def seen(channel: Channel) -> list[int]:
@@ -81,7 +88,7 @@ async def test_many_calls_at_once_on_one_connection(channel: Channel) -> None:
 async def test_a_stream_brings_every_message_in_order(channel: Channel) -> None:
     messages = await call(channel, "count", b"500 3000 0")
     assert [int.from_bytes(one[:4], "big") for one in messages] == list(range(500))
-    async with channel.stream("/peer/count", b"500 3000 0") as stream:
+    async with stream_of(channel, "/peer/count", b"500 3000 0") as stream:
         for number in range(500):
             message = await stream.receive()
             assert message is not None and int.from_bytes(message[:4], "big") == number
@@ -98,7 +105,7 @@ async def test_errors_are_the_servers_before_and_after_data(channel: Channel) ->
         await call(channel, "count", b"3 10 1")
     assert (caught.value.code, caught.value.said) == (Code.RESOURCE_EXHAUSTED, "no more: ü % .")
     taken = 0
-    async with channel.stream("/peer/count", b"3 10 1") as stream:
+    async with stream_of(channel, "/peer/count", b"3 10 1") as stream:
         with pytest.raises(RpcError, match="The peer ended /peer/count: RESOURCE_EXHAUSTED"):
             while await stream.receive() is not None:
                 taken += 1
@@ -107,7 +114,7 @@ async def test_errors_are_the_servers_before_and_after_data(channel: Channel) ->
 
 
 async def test_a_slow_reader_holds_the_server_back_and_nobody_else(channel: Channel) -> None:
-    async with channel.stream("/peer/push", bytes(2_000)) as stream:
+    async with stream_of(channel, "/peer/push", bytes(2_000)) as stream:
         assert await stream.receive() is not None
         before = -1
         with trio.fail_after(PATIENCE_MS / 1_000):
@@ -129,7 +136,7 @@ async def test_a_slow_reader_holds_the_server_back_and_nobody_else(channel: Chan
 
 async def test_what_was_on_its_way_when_a_stream_was_ceased_is_not_lost(channel: Channel) -> None:
     _, before, _ = await seen(channel)
-    async with channel.stream("/peer/push", bytes(50)) as stream:
+    async with stream_of(channel, "/peer/push", bytes(50)) as stream:
         numbers = []
         for _ in range(20):
             message = await stream.receive()
@@ -141,6 +148,19 @@ async def test_what_was_on_its_way_when_a_stream_was_ceased_is_not_lost(channel:
     assert numbers == list(range(before + 1, before + 1 + len(numbers)))
     # grpcio drops what its own queue still holds; what was written arrives.
     assert after - before - len(numbers) <= 2 and len(numbers) > 20
+    await channel.aclose()
+
+
+async def test_a_stream_that_nobody_reads_is_ended_by_the_server(channel: Channel) -> None:
+    async with channel.stream("/peer/push", bytes(50), server_ends_ms=200) as stream:
+        assert await stream.receive() is not None
+        with trio.fail_after(PATIENCE_MS / 1_000):
+            pushed = -1
+            while pushed != (pushed := (await seen(channel))[1]):
+                await call(channel, "wait", b"100")
+        with pytest.raises(RpcError, match="The peer ended /peer/push"):
+            while True:
+                await stream.receive()
     await channel.aclose()
 
 
@@ -215,7 +235,7 @@ async def test_the_other_end_of_a_half_open_connection_is_missed(
         nursery.start_soon(_accept_and_say_nothing, listener)
         port = listener.socket.getsockname()[1]
         channel = Channel("127.0.0.1", port, tls=None, peer="The peer")
-        async with channel.stream("/peer/push", b"") as stream:
+        async with stream_of(channel, "/peer/push", b"") as stream:
             with pytest.raises(RpcError, match=r"no sign of life within 0\.1 s"):
                 await stream.receive()
         await channel.aclose()
@@ -251,9 +271,9 @@ async def test_calls_that_wait_leave_room_for_others(
     host, _, port = (await serve_grpc(nursery, respond, calls_max=4)).partition(":")
     channel = Channel(host, int(port), tls=None, peer="The peer")
     assert await call(channel, "quick") == [b"done"]  # now the bound is known
-    async with channel.stream("/peer/push", b""), channel.stream("/peer/push", b""):
+    async with stream_of(channel, "/peer/push", b""), stream_of(channel, "/peer/push", b""):
         with pytest.raises(RpcError, match=r"UNAVAILABLE: it was not let in within 0\.2 s"):
-            async with channel.stream("/peer/push", b""):
+            async with stream_of(channel, "/peer/push", b""):
                 pass
         async with trio.open_nursery() as waiting:
             for _ in range(3):  # one is let in
@@ -284,7 +304,7 @@ async def test_a_call_that_is_given_up_leaves_its_place_to_the_next(nursery: tri
 
     async with trio.open_nursery() as waiting:
         with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
-            async with channel.stream("/peer/push", b""):
+            async with stream_of(channel, "/peer/push", b""):
                 waiting.start_soon(next_one)
                 await call(channel, "quick", timeout_ms=100)
     assert answers == [b"done"]

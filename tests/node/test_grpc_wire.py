@@ -27,7 +27,13 @@ class Server:
     def __init__(self) -> None:
         self.wire = Wire("peer:1", "http")
         self.h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+            h2.config.H2Configuration(
+                client_side=False,
+                header_encoding="utf-8",
+                # A server of another make may send what h2 would mend or refuse.
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
         )
         self.h2.initiate_connection()
         self.events: list[h2.events.Event] = []
@@ -89,6 +95,8 @@ def test_a_request_and_its_answer() -> None:
         ([*HEADERS, ("grpc-status", "5"), ("grpc-message", "no %c3%bc")], Code.NOT_FOUND, "no ü"),
         ([*HEADERS, ("grpc-status", "99")], Code.UNKNOWN, ""),
         ([*HEADERS, ("grpc-status", "-1")], Code.UNKNOWN, ""),
+        # What Zeebe 8.6 says of an outcome that is too large; HTTP/2 forbids the blank.
+        ([*HEADERS, ("grpc-status", "13"), ("grpc-message", "LARGE': ")], Code.INTERNAL, "LARGE':"),
         (HEADERS, Code.INTERNAL, "without a grpc-status"),
         ([(":status", "503")], Code.UNAVAILABLE, "an HTTP answer (503)"),
         ([(":status", "401")], Code.UNAUTHENTICATED, "an HTTP answer (401)"),
@@ -339,7 +347,7 @@ def test_any_status_message_is_a_line(said: bytes) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=120), max_size=8))
 def test_junk_ends_the_connection_and_raises_nothing(junk: list[bytes]) -> None:
     wire = Wire("peer:1", "http")
-    call = wire.open("/s/M", b"", timeout_ms=None, metadata=[], at_once=True)
+    call = wire.open("/s/M", b"", timeout_ms=1, metadata=[], at_once=True)
     for one in junk:
         wire.receive(one)
     wire.break_off("it ended the connection")

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from gossamer_node.engines.port import StreamingEngine, TopicRequest
+from gossamer_node.engines.port import STREAM_MS_MAX, StreamingEngine, TopicRequest
 from gossamer_node.errors import EngineUnavailable
 from gossamer_node.jobs import Job, JobRef
 from gossamer_node.variables import Variables
@@ -112,6 +112,18 @@ async def test_a_stream_opens_again_after_a_pause_which_grows_while_it_fails(
     for _ in range(2):
         await open_again(desk)
     assert desk.source.opened[1] - desk.source.opened[0] == pytest.approx(2 * REOPEN_MS / 1_000)
+
+
+async def test_a_stream_is_followed_by_the_next_before_it_is_old(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    desk = Desk()
+    for number in range(3):
+        (stream,) = desk.pushing.turn_to([A])
+        begun_s = trio.current_time()
+        await stream()
+        assert trio.current_time() - begun_s == pytest.approx(STREAM_MS_MAX / 1_000)
+        assert desk.taken == ["late"] * (number + 1)
 
 
 async def test_other_terms_end_the_stream_and_the_number_is_bounded(

@@ -186,7 +186,8 @@ class Camunda8:
         # which can have nothing else wrong with it, INVALID_ARGUMENT (400).
         if answer.status == 409 or (answer.status == 400 and method == "PATCH"):
             return Settlement(Effect.NOT_OURS, answer.sentence())
-        raise self._rest.error(answer, f"take {verb[1:] or 'lock time'} of job {job.key}")
+        error = self._rest.error(answer, f"take {verb[1:] or 'lock time'} of job {job.key}")
+        raise EngineRefused(str(error)) if is_too_large(answer.sentence()) else error
 
     async def deploy(self, resources: Mapping[str, bytes]) -> list[str]:
         doing = f"deploy {', '.join(resources)}"
@@ -283,6 +284,19 @@ def fingerprint(cluster_id: object, brokers: list[tuple[str, int]], tenant: str 
     """Which Camunda 8 this is, the same over REST and gRPC as long as only brokers tell it."""
     identity = json.dumps([cluster_id or sorted(brokers), tenant])
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def is_too_large(said: str) -> bool:
+    """Whether an outcome was refused for its size. 8.6 says so as if it were in trouble itself, so
+    that it would be told the same again and again: past 4 MB in one of two ways, and over 2 MB."""
+    return any(
+        words in said
+        for words in (
+            "EXCEEDED_BATCH_RECORD_SIZE",
+            "above configured maxMessageSize",
+            "message exceeds maximum size",
+        )
+    )
 
 
 def no_group(peer: str, topics: int) -> Unsupported:

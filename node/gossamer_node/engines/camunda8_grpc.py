@@ -7,8 +7,10 @@ nothing else wrong with it, INVALID_ARGUMENT. Backpressure is RESOURCE_EXHAUSTED
 Beside the polls there is the stream, `StreamActivatedJobs`: the engine pushes a job the moment it
 becomes active. It pushes without a limit and knows no backlog (what was active before the stream
 began, or found no stream, waits for a poll), so it is only ever a shortcut for the time in which
-polls would wait: `work.claiming` says when. What was on its way when a stream was ended is still
-delivered (`grpc.wire`, rule 4), so that no job stays locked for nobody.
+polls would wait: `work.pushing` says when. To a stream whose client fell silent it goes on pushing,
+again and again as locks end, so a stream has a deadline, which the engine keeps. What was on its
+way when a stream was ended is still delivered (`grpc.wire`, rule 4), so that no job stays locked
+for nobody.
 """
 
 import json
@@ -25,6 +27,7 @@ from gossamer_node.engines.camunda8 import (
     RELEASE_MS,
     RESULT_GRACE_MS,
     fingerprint,
+    is_too_large,
     no_business_key,
     no_group,
     unreadable,
@@ -33,6 +36,7 @@ from gossamer_node.engines.camunda8_variables import from_json, to_json
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.polls import POLL_GRACE_MS, Polls
 from gossamer_node.engines.port import (
+    STREAM_MS_MAX,
     WAIT_MS_MAX,
     Capability,
     Effect,
@@ -48,6 +52,10 @@ from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable
 from gossamer_node.grpc import Channel, Code, RpcError, ServerStream
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
+
+STREAM_GRACE_MS = 2_000
+"""How long past `STREAM_MS_MAX` the engine keeps a stream that nobody ended: to end one in good order
+takes a round trip."""
 
 JOBS_TAKEN_MAX = 256
 """Jobs of a stream that are handed on at once; more wait for the next turn."""
@@ -161,6 +169,7 @@ class Camunda8Grpc:
             async with self._channel.stream(
                 "/gateway_protocol.Gateway/StreamActivatedJobs",
                 request.SerializeToString(),
+                server_ends_ms=STREAM_MS_MAX + STREAM_GRACE_MS,
                 metadata=_metadata(header),
             ) as pushed:
                 stream = _Stream(self, pushed, topic, worker_id)
@@ -245,6 +254,8 @@ class Camunda8Grpc:
                 lock and error.code is Code.INVALID_ARGUMENT
             ):
                 return Settlement(Effect.NOT_OURS, error.said)
+            if is_too_large(error.said):
+                raise EngineRefused(str(error)) from error
             raise self._error(error) from error
         return Settlement(Effect.APPLIED)
 

@@ -24,6 +24,10 @@ from gossamer_node.variables import Variables
 WAIT_MS_MAX = 10_000
 """Longest long poll. A stop of the node waits for it, so it bounds the shutdown, too."""
 
+STREAM_MS_MAX = 10_000
+"""Longest stream; the next one takes over. As with a poll, what an engine pushes to an asker that
+is gone stays locked for nobody, and an engine may not notice for a quarter of an hour."""
+
 LOCK_MS_DEFAULT = 30_000
 """How long a job stays locked if every node dies at once: the time until it is worked again."""
 
@@ -204,7 +208,7 @@ class StreamingEngine(Protocol):
         self, topic: TopicRequest, *, worker_id: str
     ) -> AbstractAsyncContextManager[JobStream]:
         """Opens a stream; it ends with the block. Jobs that are on their way then are lost until
-        their lock ends: `cease` first.
+        their lock ends: `cease` first, within `STREAM_MS_MAX`. Soon after that the engine ends it.
 
         Raises: EngineError, on entering and from within.
         """

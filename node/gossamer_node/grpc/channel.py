@@ -93,11 +93,15 @@ class Channel:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, request: bytes, *, metadata: Metadata = ()
+        self, path: str, request: bytes, *, server_ends_ms: int, metadata: Metadata = ()
     ) -> AsyncIterator["ServerStream"]:
-        """Opens a call without a deadline, whose messages are taken one by one.
+        """Opens a call whose messages are taken one by one.
 
         Leaving the block cancels a call that has not ended.
+
+        Args:
+            server_ends_ms: how long the server may keep it, told as its deadline: so a call whose
+                caller is gone ends, too. Here nobody counts.
 
         Raises: RpcError, when it can't be opened; what the server says later comes by `receive`.
         """
@@ -107,7 +111,7 @@ class Channel:
                 with trio.fail_after(BEGIN_MS_MAX / 1_000):
                     await stack.enter_async_context(self._place(Haste.LASTING))
                     connection, call = await self._open(
-                        path, request, None, metadata, Haste.LASTING
+                        path, request, server_ends_ms, metadata, Haste.LASTING
                     )
             except trio.TooSlowError:
                 said = f"it was not let in within {BEGIN_MS_MAX / 1_000:g} s"
@@ -165,7 +169,7 @@ class Channel:
                 raise call.error
 
     async def _open(
-        self, path: str, request: bytes, timeout_ms: int | None, metadata: Metadata, haste: Haste
+        self, path: str, request: bytes, timeout_ms: int, metadata: Metadata, haste: Haste
     ) -> tuple[Connection, Call]:
         while True:
             connection = await self._usable()

@@ -9,8 +9,11 @@ Polls go on as `lanes` plans them and have the first claim on credits. Rules:
    than the mesh can take: then polls, which are fair, bring it all, the backlog first.
 2. An end is an orderly one: what was on its way is taken, too. If no credit is left for it, the
    claimer gives it back at once, as it does with what a poll brings too much.
-3. The engine is not worn out: a topic's stream opens again after `REOPEN_MS` at the earliest, and
-   ever later while it can't be opened.
+3. A stream is no older than a long poll may be: what the engine pushes to a claimer that is gone
+   with its machine stays locked for nobody. The next one takes over at once; in between a poll
+   waits, as always.
+4. The engine is not worn out: a topic's stream that was ended opens again after `REOPEN_MS` at the
+   earliest, and ever later while it can't be opened.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +22,7 @@ from dataclasses import dataclass, field
 import trio
 
 from gossamer_node import logs
-from gossamer_node.engines.port import StreamingEngine, TopicRequest
+from gossamer_node.engines.port import STREAM_MS_MAX, StreamingEngine, TopicRequest
 from gossamer_node.errors import EngineError
 from gossamer_node.jobs import Job
 
@@ -112,22 +115,25 @@ class Pushing:
 
         async def run() -> None:
             rest = self._rests.setdefault(request.name, _Rest(0, 0))
+            pause_ms = REOPEN_MS
             try:
                 await self._run(one, rest)
                 rest.failures = 0
+                pause_ms = 0 if one.scope.deadline <= trio.current_time() else REOPEN_MS
             except EngineError as error:
                 rest.failures += 1
+                pause_ms = min(REOPEN_MS_MAX, REOPEN_MS << min(rest.failures, 10))
                 if rest.failures == 1:
                     log.info(str(error), engine=self._engine_name, topic=request.name)
             finally:
                 del self._open[request.name]
-                pause_ms = min(REOPEN_MS_MAX, REOPEN_MS << min(rest.failures, 10))
                 self._rests[request.name] = _Rest(self._now_ms() + pause_ms, rest.failures)
 
         return run
 
     async def _run(self, one: _Open, rest: _Rest) -> None:
         async with self._engine.stream(one.request, worker_id=self._worker_id) as pushed:
+            one.scope.deadline = trio.current_time() + STREAM_MS_MAX / 1_000
             with one.scope:
                 while True:
                     self._hand_on(await pushed.receive(), rest)
