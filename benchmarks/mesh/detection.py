@@ -20,9 +20,7 @@ a datagram; one crash a run, at 1,000 twelve, 700 ms apart. 10,000 run in the re
 rows "model" at smaller N show how near it comes to the full simulation. The 30 are real processes
 with the real driver on loopback (UDP sealed, TLS, the clock of the machine), killed by SIGKILL
 one after another. memberlist: its LAN defaults and formulas in the same reduced model. The goal
-is about one crash. An earlier form of this part let five of a hundred crash within 3.5 s, and
-there the slowest of 30 took 6.87 s, more than 6: dead relays send no nacks, which may slow the
-probers down (not looked into).
+is about one crash.
 """
 GAP_MS = 700
 """Between two crashes of one run."""

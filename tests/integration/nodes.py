@@ -93,7 +93,11 @@ def works(service: Path, server: str) -> dict[str, Any]:
 
 async def agreed(nodes: Sequence[Node], engine: str) -> Node:
     """Waits until all nodes that live see each other and one claimer, and nobody else has a poll
-    open from when it claimed; returns that claimer."""
+    open from when it claimed; returns that claimer.
+
+    Nodes that are configured for the engine reach it by then: one that comes late may be preferred
+    to who claims until then.
+    """
     alive = [one for one in nodes if not one.killed]
 
     async def look() -> Node | None:
@@ -106,6 +110,8 @@ async def agreed(nodes: Sequence[Node], engine: str) -> Node:
         claimer = next((one for one in alive if one.status["node"]["id"] in named), None)
         if any(_polls(one, engine) for one in alive if one is not claimer):
             return None
+        if not all(_reaches(one, engine) for one in alive):
+            return None
         return claimer
 
     return await until(look)
@@ -116,6 +122,10 @@ def _claimer_id(node: Node, engine: str) -> str | None:
         if one["engine"] == engine:
             return str(one["id"])
     return None
+
+
+def _reaches(node: Node, engine: str) -> bool:
+    return all(one["reachable"] for one in node.status["engines"] if one["name"] == engine)
 
 
 def _polls(node: Node, engine: str) -> int:

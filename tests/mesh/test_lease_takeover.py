@@ -4,6 +4,7 @@ import pytest
 
 from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.losses import Losses
 from gossamer_mesh.leases.messages import (
     Grant,
     HandBack,
@@ -173,7 +174,7 @@ def test_who_asks_gets_a_new_picture_but_not_without_pause(bench: ClaimerBench) 
 
 
 def test_a_gap_is_asked_about_once_a_heartbeat() -> None:
-    standby = Standby("e/a", CONFIG)
+    standby = Standby("e/a", CONFIG, Losses(CONFIG))
     one = row(TAKEN, "h1")
     assert standby.receive("x", Mirror("e/a", 1, 1, 0, [one], []), 0) == (None, [])
     ask, _ = standby.receive("x", Mirror("e/a", 1, 1, 2, [], ["j1"]), 10)
@@ -188,7 +189,7 @@ def test_a_gap_is_asked_about_once_a_heartbeat() -> None:
 
 
 def test_another_process_of_the_claimer_orphans_its_rows() -> None:
-    standby = Standby("e/a", CONFIG)
+    standby = Standby("e/a", CONFIG, Losses(CONFIG))
     one = row(TAKEN, "h1")
     standby.receive("x", Mirror("e/a", 1, 7, 0, [one], []), 0)
     ask, orphans = standby.receive("x", Mirror("e/a", 2, 1, 0, [], []), 10)
@@ -198,7 +199,7 @@ def test_another_process_of_the_claimer_orphans_its_rows() -> None:
 
 
 def test_pictures_are_bounded_and_forgotten() -> None:
-    standby = Standby("e/a", CONFIG)
+    standby = Standby("e/a", CONFIG, Losses(CONFIG))
     for number in range(MIRRORS_MAX + 1):
         one = row(TAKEN, "h1", key=f"j{number}")
         standby.receive(f"x{number}", Mirror("e/a", 1, 1, 0, [one], []), number)
@@ -211,7 +212,7 @@ def test_pictures_are_bounded_and_forgotten() -> None:
     assert standby.keys()[0] == "j1"
     standby.receive_end("x1", MirrorEnd("e/a", 1, 1))
     assert standby.keys()[0] == "j2"
-    assert standby.take("never heard of") == []
+    assert standby.take("never heard of", 0) == []
 
 
 # --- the take-over

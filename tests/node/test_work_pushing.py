@@ -8,12 +8,17 @@ import pytest
 import trio
 import trio.testing
 
-from gossamer_node.engines.port import STREAM_MS_MAX, StreamingEngine, TopicRequest
+from gossamer_mesh.leases.lanes import Lanes
+from gossamer_node.engines.port import (
+    STREAM_MS_MAX,
+    WAIT_MS_MAX,
+    StreamingEngine,
+    TopicRequest,
+)
 from gossamer_node.errors import EngineUnavailable
 from gossamer_node.jobs import Job, JobRef
 from gossamer_node.variables import Variables
 from gossamer_node.work.claiming import now_ms
-from gossamer_node.work.lanes import Lanes
 from gossamer_node.work.pushing import REOPEN_MS, REOPEN_MS_MAX, STREAMS_MAX, Pushing
 
 A = TopicRequest("a")
@@ -152,7 +157,7 @@ async def test_other_terms_end_the_stream_and_the_number_is_bounded(
 
 @pytest.mark.parametrize("topics_max", [1, None])
 def test_lanes_know_which_topics_are_more_than_there_are_slots_for(topics_max: int | None) -> None:
-    lanes = Lanes(topics_max)
+    lanes = Lanes(topics_max, WAIT_MS_MAX)
     open_jobs: dict[str, int] = {}
     for _ in range(9):
         credit = 8 - sum(open_jobs.values())

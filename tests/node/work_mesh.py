@@ -13,6 +13,7 @@ from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Completed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
+from gossamer_node.work.electing import engines_of
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 
@@ -57,11 +58,11 @@ class Node:
         await self.mesh.leave()
         self._scope.cancel()
 
+    def claimers(self) -> dict[str, str]:
+        return {one["engine"]: one["id"] for one in self._told("claimers")}
+
     def claims(self, engine: str) -> bool:
-        return any(
-            one["id"] == self.mesh.node_id and one["engine"] == engine
-            for one in self._told("claimers")
-        )
+        return self.claimers().get(engine) == self.mesh.node_id
 
     def leases(self) -> list[str]:
         return [one["job"] for one in self._told("leases")]
@@ -117,14 +118,17 @@ async def mesh_of(
                     await trio.sleep_forever()
 
         nodes = [await nursery.start(run_node, engines) for engines in reached]
-        names = {name for engines in reached for name in engines}
-        await until(lambda: agreed(nodes, names))
+        await until(lambda: agreed(nodes, reached))
         yield nodes
         nursery.cancel_scope.cancel()
 
 
-def agreed(nodes: list[Node], engines: set[str]) -> bool:
-    """Whether all see all, and one claimer for each engine."""
-    return all(len(one.mesh.members()) == len(nodes) for one in nodes) and all(
-        sum(one.claims(engine) for one in nodes) == 1 for engine in engines
+def agreed(nodes: Sequence[Node], reached: Sequence[Mapping[str, Engine]]) -> bool:
+    """Whether all know of all what they reach: who claims is settled only then."""
+    truth = {
+        node.mesh.node_id: sorted(engines) for node, engines in zip(nodes, reached, strict=True)
+    }
+    claimers = [node.claimers() for node in nodes]
+    return all(one == claimers[0] for one in claimers) and all(
+        {one.id: sorted(engines_of(one)) for one in node.mesh.members()} == truth for node in nodes
     )

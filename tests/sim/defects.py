@@ -58,6 +58,17 @@ def regrant_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Claimer, "_lose", forgetful)
 
 
+def losses_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A job that killed its claimer is counted from none by the next."""
+    enter = Claimer._enter
+
+    def fresh(self: Claimer, one: Lease, now_ms: int) -> None:
+        one.regrants = 0
+        enter(self, one, now_ms)
+
+    patch.setattr(Claimer, "_enter", fresh)
+
+
 def tombstones(patch: pytest.MonkeyPatch) -> None:
     """A repeated outcome is no longer known."""
     patch.setattr(Tombstones, "put", lambda self, lease, result: None)
@@ -118,7 +129,7 @@ def topics_confused(patch: pytest.MonkeyPatch) -> None:
 
 def mirror_ignored(patch: pytest.MonkeyPatch) -> None:
     """The heir does nothing with what it knows."""
-    patch.setattr(Standby, "take", lambda self, member_id: [])
+    patch.setattr(Standby, "take", lambda self, member_id, now_ms: [])
 
 
 def mirror_silent(patch: pytest.MonkeyPatch) -> None:

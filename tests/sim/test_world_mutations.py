@@ -25,6 +25,7 @@ CASES = (
     (defects.tombstones, "broken-streams"),
     (defects.outcomes_not_repeated, "broken-streams"),
     (defects.regrant_limit, "poison"),
+    (defects.losses_forgotten, "poisoned-claimers"),
     (defects.mirror_ignored, "lost-claimers"),
     (defects.mirror_silent, "lost-claimers"),
     (defects.inherited_not_released, "lost-claimers"),

@@ -8,10 +8,11 @@ Rules:
    current; an older one is answered `stale` and changes nothing.
 3. A holder is lost when membership says so, when its session changes, when a heartbeat leaves the
    lease out, or when it is silent. Its leases are granted again at once, at most `regrants_max`
-   times for one activation; then the claimer gives up and reports a failure itself. Where nobody
-   else can take a lease, a holder that speaks again goes on with it. What a holder still runs
-   although another has it by now is revoked when its heartbeat names it. A holder that speaks but
-   has had a job for longer than its service takes (`held_ms_max`) is stuck: revoked, then lost.
+   times for one job until the engine has counted a failure; then the claimer gives up and reports
+   one itself. What goes back to the engine takes its count along (`losses`). Where nobody else can
+   take a lease, a holder that speaks again goes on with it. What a holder still runs although
+   another has it by now is revoked when its heartbeat names it. A holder that speaks but has had a
+   job for longer than its service takes (`held_ms_max`) is stuck: revoked, then lost.
 4. A claimer that is no longer elected keeps its leases until they settle, as long as it reaches
    the engine: to hand them over would cost messages and gain nothing. If it does not, whoever
    claims then, its heir, gets them (`handover`).
@@ -152,7 +153,9 @@ class Claimer(Inheriting):
             if older.retry_at_ms is not None:
                 self._carry_over(older)
             return
+        new.regrants = self.losses_of(key, now_ms)
         if older is not None:
+            new.regrants = max(new.regrants, older.losses())
             if older.holder is not None:
                 self._send(older.holder, Revoke(older.id, "the engine gave the job out anew"))
             self._table.forget(older, "the engine gave the job out anew")
@@ -213,7 +216,7 @@ class Claimer(Inheriting):
         self._alive.discard(member_id)
         self._lose_all([member_id], now_ms)
         self._search(member_id, now_ms)
-        self._take_over(self._standby.take(member_id), now_ms)
+        self._take_over(self._standby.take(member_id, now_ms), now_ms)
 
     # --- time
 
@@ -411,6 +414,7 @@ class Claimer(Inheriting):
         """The holder gives a job back in good order: another may have it, without counting."""
         if one.inherited:
             if isinstance(message, HandBack) and one.may("release"):
+                self._table.assign(one, None)
                 self._release(one, message.reason, now_ms)
             elif one.state == states.INHERITED:
                 self._lose(one, now_ms)  # it never had it, or ran it in an earlier life

@@ -22,6 +22,8 @@ class LeaseConfig:
         "heartbeat_ms",
         "lock_ms_max",
         "lock_ms_min",
+        "losses_kept_max",
+        "losses_kept_ms",
         "mirror_ms",
         "outcome_bytes_max",
         "outcomes_kept_max",
@@ -57,6 +59,8 @@ class LeaseConfig:
         lock_ms_min: int = 1_000,
         lock_ms_max: int = 86_400_000,
         regrants_max: int = 2,
+        losses_kept_max: int = 256,
+        losses_kept_ms: int = 600_000,
         outcomes_kept_max: int = 4_096,
         settled_kept_max: int = 16_384,
         outcome_bytes_max: int = 2**21,
@@ -111,8 +115,15 @@ class LeaseConfig:
         self.lock_ms_max = lock_ms_max
         """Longest lock that is asked for, a day: if the mesh dies, so long the job stands still."""
         self.regrants_max = regrants_max
-        """Re-grants of one activation after its holder was lost: a poison job must not walk
-        through the mesh, killing one node after the other."""
+        """Re-grants of one job after its holder was lost, before the claimer gives up: a poison job
+        must not walk through the mesh, killing one node after the other."""
+        self.losses_kept_max = losses_kept_max
+        """Jobs that went back to the engine after their holder was lost, and whose count goes on
+        when they are activated again: what a few nodes ran that died at the same time. 256 of them
+        are 12 kB in the mirror's first message."""
+        self.losses_kept_ms = losses_kept_ms
+        """How long that is remembered. What is released comes back at once, unless the engine has a
+        backlog or the mesh no room: ten minutes, twenty of the usual locks."""
         self.outcomes_kept_max = outcomes_kept_max
         """Leases that a holder runs or keeps an outcome of. Beyond, it offers no credit, so that
         an engine that is down stops the intake instead of filling the memory."""

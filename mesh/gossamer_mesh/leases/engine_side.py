@@ -23,6 +23,7 @@ from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.config import LeaseConfig
+    from gossamer_mesh.leases.losses import Losses
     from gossamer_mesh.leases.messages import Message, TopicTerms
     from gossamer_mesh.leases.table import LeaseTable
 
@@ -34,12 +35,16 @@ class EngineSide:
         group: the claim group.
         config: bounds and intervals.
         table: the leases.
+        losses: of jobs that are at the engine.
     """
 
-    def __init__(self, group: str, config: "LeaseConfig", table: "LeaseTable") -> None:
+    def __init__(
+        self, group: str, config: "LeaseConfig", table: "LeaseTable", losses: "Losses"
+    ) -> None:
         self.group = group
         self._config = config
         self._table = table
+        self._losses = losses
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
         kinds = ("activated", "granted", "regranted", "inherited", "handed_over", "settled")
@@ -74,6 +79,8 @@ class EngineSide:
         if ours is False and one.state not in (states.REPORTING, states.RELEASING):
             if one.holder is not None:
                 self._send(one.holder, Revoke(one.id, "the engine took the job away"))
+            if one.losses():
+                self._losses.note(one.id.key, one.losses(), now_ms)
             self._table.forget(one, "the engine took the job away")
             return
         self._table.arm(one)
@@ -107,6 +114,7 @@ class EngineSide:
         # A release is not tried for longer than the lock lasts: then it has ended by itself.
         if one.state == states.REPORTING:
             self._counts["settled"] += 1
+            self._losses.forget(one.id.key)
             if one.holder is not None:
                 self._send(one.holder, Settled(one.id, result or ""))
         else:
@@ -144,6 +152,15 @@ class EngineSide:
         self._call(one)
 
     def _release(self, one: Lease, reason: str, now_ms: int) -> None:
+        """Gives it back. One that still has a holder has lost it: that counts, here too."""
+        if one.holder is not None and one.regrants >= self._config.regrants_max:
+            self._give_up(one, now_ms)
+            return
+        if one.holder is not None:
+            one.regrants += 1
+            self._table.assign(one, None)
+        if one.regrants:
+            self._losses.note(one.id.key, one.regrants, now_ms)
         self._table.step(one, "release", now_ms)
         one.payload = b""
         one.reason = reason
@@ -163,6 +180,10 @@ class EngineSide:
         """The lease that a call to the engine was for, if it is still the same activation."""
         one = self._table.get(work.lease.key)
         return one if one is not None and one.activation == work.activation else None
+
+    def _give_up(self, one: Lease, now_ms: int) -> None:
+        """Too many nodes were lost that had it: the claimer reports a failure."""
+        raise NotImplementedError
 
     def _terms(self, topic: str) -> "TopicTerms | None":
         """What the holders say of a topic: the claimer knows."""

@@ -6,11 +6,13 @@ shows, the holders name. Who answers for a lease is theirs to say. What nobody k
 tells (`reclaiming`).
 """
 
+from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases import takeover
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.engine_side import EngineSide
 from gossamer_mesh.leases.handover import HandOverSender
 from gossamer_mesh.leases.lease import Lease
+from gossamer_mesh.leases.losses import Losses
 from gossamer_mesh.leases.messages import Inherit, Inherited, LeaseId
 from gossamer_mesh.leases.mirroring import HandOver, Mirror, MirrorAsk, TakenOver
 from gossamer_mesh.leases.reclaiming import Look, Searches
@@ -39,12 +41,13 @@ class Inheriting(EngineSide):
 
     def __init__(self, group: str, member_id: str, session: int, config: LeaseConfig) -> None:
         mirror = MirrorSender(group, session, config)
-        super().__init__(group, config, LeaseTable(config, mirror))
+        losses = Losses(config, mirror)
+        super().__init__(group, config, LeaseTable(config, mirror), losses)
         self.elected = False
         self._member_id = member_id
         self._session = session
         self._mirror = mirror
-        self._standby = Standby(group, config)
+        self._standby = Standby(group, config, losses)
         self._hand_over = HandOverSender(group, session, config)
         self._searches = Searches(config)
         self._looks: list[Look] = []
@@ -68,14 +71,21 @@ class Inheriting(EngineSide):
         self._reaches = reaches
         if heir not in alive or heir == self._member_id:
             heir = None
-        former = self._mirror.set_heir(heir, list(self._table.leases), now_ms)
+        former = self._mirror.set_heir(heir, self._mirror_keys(), now_ms)
         if former in alive:
             self._send(former, self._mirror.end())
         self._hand_over.set_heir(None if reaches or self.elected else heir, now_ms)
 
-    def mirrored(self) -> list[str]:
-        """Jobs that others claimed, and that this member looks after when they are gone."""
-        return self._standby.keys()
+    def mirrored(self) -> list[LeaseId]:
+        """Leases of others that this member looks after when those are gone."""
+        return self._standby.leases()
+
+    def losses_of(self, key: str, now_ms: int) -> int:
+        """How often a job's node was lost before the job went back to the engine, as known here.
+
+        Not of a job that is in this claimer's table: there its lease counts.
+        """
+        return max(self._losses.get(key, now_ms), self._standby.losses_of(key, now_ms))
 
     # --- what other claimers say
 
@@ -90,7 +100,7 @@ class Inheriting(EngineSide):
                 self._send(sender, ask)
             self._take_over(orphans, now_ms)
         elif isinstance(message, MirrorAsk):
-            self._mirror.ask(sender, message, list(self._table.leases), now_ms)
+            self._mirror.ask(sender, message, self._mirror_keys(), now_ms)
         elif isinstance(message, HandOver):
             self._receive_hand_over(sender, message, now_ms)
         elif isinstance(message, TakenOver):
@@ -123,13 +133,17 @@ class Inheriting(EngineSide):
 
     def _say_next(self, now_ms: int) -> None:
         """What the heir is to be told now, if anything."""
-        told = self._mirror.next_message(self._table.leases, now_ms)
+        told = self._mirror.next_message(self._table.leases, self._losses, now_ms)
         if told is not None and self._mirror.heir is not None:
             self._send(self._mirror.heir, told)
         offered = self._hand_over.next_message(self._table.leases, now_ms)
         if offered is not None and self._hand_over.heir is not None:
             self._send(self._hand_over.heir, offered)
         self._looks += self._searches.due(now_ms)
+
+    def _mirror_keys(self) -> list[str]:
+        """Jobs of which the heir is to know something."""
+        return list(self._table.leases) + self._losses.keys()
 
     def _say_next_at_ms(self) -> "list[int | None]":
         """When there is something to tell the heir."""
@@ -156,7 +170,10 @@ class Inheriting(EngineSide):
             end_ms = now_ms + self._config.poll_ms_max
             one = Lease(self._next_id(key), topic, receipt, b"", 0, end_ms, "regrant", now_ms)
             self._counts["reclaimed"] += 1
+            one.regrants = self.losses_of(key, now_ms)
             self._table.put(one)
+            # It may have run there, for less time than the mirror pauses, and be what killed it.
+            self._table.assign(one, look.claimer)
             self._release(one, "the engine gave it to a claimer that was lost", now_ms)
 
     def handle_cannot_tell(self, look: Look) -> None:
@@ -192,12 +209,18 @@ class Inheriting(EngineSide):
             if ours.may("outcome"):
                 self._take_outcome(ours, outcome, now_ms)
             return
+        if ours is not None and ours.id != row.lease and ours.state == states.RELEASING:
+            # Released here, and then it was the other's: what that one saw counts on.
+            ours.regrants = self._note_losses(row, ours.regrants, now_ms)
         known = ours or self._table.settled.get(row.lease)
-        if known is not None or (step == takeover.SKIP and outcome is None):
+        if known is not None:
+            return
+        if step == takeover.SKIP and outcome is None:
+            self._note_losses(row, self._losses.get(row.lease.key, now_ms), now_ms)
             return
         one = takeover.inherit(row, lock_end_ms, now_ms)
         one.free_until_ms = heard_ms + self._config.poll_ms_max
-        self._enter_inherited(one, row.holder or None)
+        self._enter_inherited(one, row.holder or None, now_ms)
         if outcome is not None:
             self._take_outcome(one, outcome, now_ms)
         elif step == takeover.ASK:
@@ -210,6 +233,16 @@ class Inheriting(EngineSide):
             self._table.step(one, "abandon", now_ms)
         elif step == takeover.GIVE_UP:
             self._give_up(one, now_ms)
+
+    def _note_losses(self, row: "Row", known: int, now_ms: int) -> int:
+        """Remembers what a row says of a job that is at the engine by now; returns the count.
+
+        There is no lease to give up: at the limit, the next activation is granted once more.
+        """
+        count = min(takeover.losses_of(row, known, self._alive), self._config.regrants_max)
+        if count:
+            self._losses.note(row.lease.key, count, now_ms)
+        return count
 
     def _inherit_from(self, sender: str, message: Inherited, now_ms: int) -> None:
         """A holder names a lease that no picture has shown us."""
@@ -224,13 +257,15 @@ class Inheriting(EngineSide):
         one = takeover.inherit_from_holder(
             lease_id, message.topic, message.receipt, lock_ms, on_lost, now_ms
         )
-        self._enter_inherited(one, sender)
+        self._enter_inherited(one, sender, now_ms)
         self._accept(one, now_ms)
         if lease_id.claimer not in self._alive:
             self._searches.begin(lease_id.claimer, lease_id.session, False, now_ms)
 
-    def _enter_inherited(self, one: "Lease", holder: "str | None") -> None:
+    def _enter_inherited(self, one: "Lease", holder: "str | None", now_ms: int) -> None:
         self._counts["inherited"] += 1
+        # Not what pictures say: the one of a claimer that hands over has this very lease.
+        one.regrants = max(one.regrants, self._losses.get(one.id.key, now_ms))
         one.activation = self._next_id(one.id.key).counter
         self._searches.note(one.id.key)
         self._table.put(one)
@@ -259,9 +294,6 @@ class Inheriting(EngineSide):
     # --- the claimer's
 
     def _lose(self, one: "Lease", now_ms: int) -> None:
-        raise NotImplementedError
-
-    def _give_up(self, one: "Lease", now_ms: int) -> None:
         raise NotImplementedError
 
     def _accept(self, one: "Lease", now_ms: int) -> None:

@@ -8,13 +8,14 @@
 
     taken over ─▶ INHERITED ──accept──▶ HELD, and whatever GRANTED may do but go back to WAITING
 
-What HELD may do, GRANTED may do as well, and both `give_up` to REPORTING. A holder that was lost
-may be there after all: until another has the lease (WAITING, ABANDONED), its `accept` and its
-`outcome` still count. What was taken over has no payload, so nobody else can be granted it: where
-another lease is lost to WAITING, it is released. A lease that `move`s has another claimer by now,
-as its holder says; one that is handed over (`yield`) has one that has said so itself. Both leave
-the table without a word to the engine. What was not answered yet, GRANTED and INHERITED, is not
-handed over: within `accept_ms` it is something else.
+What HELD may do, GRANTED may do as well, and both `give_up` to REPORTING, as does WAITING where an
+earlier activation has cost too many nodes already. A holder that was lost may be there after all:
+until another has the lease (WAITING, ABANDONED), its `accept` and its `outcome` still count. What
+was taken over has no payload, so nobody else can be granted it: where another lease is lost to
+WAITING, it is released. A lease that `move`s has another claimer by now, as its holder says; one
+that is handed over (`yield`) has one that has said so itself. Both leave the table without a word
+to the engine. What was not answered yet, GRANTED and INHERITED, is not handed over: within
+`accept_ms` it is something else.
 
 A lease leaves the table when it is settled; then only its tombstone answers repeated outcomes.
 """
@@ -44,6 +45,7 @@ TRANSITIONS = {
     (WAITING, "accept"): HELD,
     (WAITING, "outcome"): REPORTING,
     (WAITING, "release"): RELEASING,
+    (WAITING, "give_up"): REPORTING,
     (GRANTED, "accept"): HELD,
     (GRANTED, "refuse"): WAITING,
     (GRANTED, "return"): WAITING,
@@ -103,7 +105,8 @@ class Lease:
         renew_at_ms: when to renew it.
         renewing: a renewal is on its way.
         call_waits: its report or release waits for the end of that.
-        regrants: how often it was granted again because its holder was lost.
+        regrants: how often it was granted again because its holder was lost; in earlier activations
+            too, as far as that is remembered (`losses`).
         held_end_ms: when its holder, if it has not asked for more time, is stuck; None for never.
         on_lost: `regrant` or `wait`.
         outcome: opaque, while reporting; None there means that the claimer gave up.
@@ -175,6 +178,10 @@ class Lease:
         self.retry_at_ms: int | None = None
         self.tries = 0
         self.successor: Lease | None = None
+
+    def losses(self) -> int:
+        """How often its node was lost, counting the last when nobody else has the lease yet."""
+        return self.regrants + (1 if self.state == WAITING and self.holder is not None else 0)
 
     def may(self, step: str) -> bool:
         """Whether the table allows this step now."""

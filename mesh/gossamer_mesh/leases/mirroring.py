@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from gossamer_mesh.leases.lease_id import LeaseId
 
+    Loss = tuple[str, int, int]
+    """A job that is at the engine: key, how often its node was lost, kept for so many ms more."""
+
 ROWS_MAX = 512
 """Leases that one message may name."""
 
@@ -91,9 +94,11 @@ class Mirror:
         sequence: within the run, from 0: a message that is not the next shows a gap.
         rows: leases that are new or have changed.
         gone: keys of leases that have left the table.
+        losses: of jobs that went back to the engine after their nodes were lost: the count, in
+            place of a row.
     """
 
-    __slots__ = ("gone", "group", "rows", "run", "sequence", "session")
+    __slots__ = ("gone", "group", "losses", "rows", "run", "sequence", "session")
     kind = "mirror"
 
     def __init__(
@@ -104,6 +109,7 @@ class Mirror:
         sequence: int,
         rows: "list[Row]",
         gone: "list[str]",
+        losses: "list[Loss] | None" = None,
     ) -> None:
         self.group = group
         self.session = session
@@ -111,6 +117,7 @@ class Mirror:
         self.sequence = sequence
         self.rows = rows
         self.gone = gone
+        self.losses: list[Loss] = losses or []
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -121,6 +128,7 @@ class Mirror:
             self.sequence,
             [one.to_plain() for one in self.rows],
             self.gone,
+            [list(one) for one in self.losses],
         ]
 
 
@@ -210,15 +218,16 @@ def read_about_mirror(kind: str, fields: "list[Any]") -> "AboutMirror | None":
 
 def read_mirror(fields: "list[Any]") -> "Mirror | None":
     """Reads the fields of a Mirror; None when they are of another form."""
-    if len(fields) < 6 or not is_name(fields[0]) or not are_counts(fields[1:4]):
+    if len(fields) < 7 or not is_name(fields[0]) or not are_counts(fields[1:4]):
         return None
     rows = read_all(fields[4], _row, ROWS_MAX)
+    losses = read_all(fields[6], _loss, ROWS_MAX)
     gone = fields[5]
-    if rows is None or not isinstance(gone, list) or len(gone) > ROWS_MAX:
+    if rows is None or losses is None or not isinstance(gone, list) or len(gone) > ROWS_MAX:
         return None
     if not all(is_name(one) for one in gone):
         return None
-    return Mirror(fields[0], fields[1], fields[2], fields[3], rows, gone)
+    return Mirror(fields[0], fields[1], fields[2], fields[3], rows, gone, losses)
 
 
 def read_hand_over(fields: "list[Any]") -> "HandOver | None":
@@ -240,6 +249,14 @@ def read_taken_over(fields: "list[Any]") -> "TakenOver | None":
         return None
     leases = read_all(fields[2], read_lease_id, ROWS_MAX)
     return None if leases is None else TakenOver(fields[0], fields[1], leases)
+
+
+def _loss(value: "Any") -> "Loss | None":
+    if not isinstance(value, list) or len(value) < 3:
+        return None
+    if not is_name(value[0]) or not are_counts(value[1:3]):
+        return None
+    return (value[0], value[1], value[2])
 
 
 def _row(value: "Any") -> "Row | None":

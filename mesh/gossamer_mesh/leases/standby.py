@@ -10,14 +10,19 @@ claims now. Rules:
    everything before it. A message that is not the next shows a gap; the heir asks for a new run, at
    most once a heartbeat. An empty message each heartbeat, until one after the last lease has gone,
    shows a gap at the end as well. Nothing is acknowledged; an empty table costs one message.
-3. A member that is the heir no more is told to forget. If that is lost, its picture is of locks
+3. Of a lease that went back to the engine after nodes that had it were lost, the count stays
+   (`losses`), and is told in place of its end.
+4. A member that is the heir no more is told to forget. If that is lost, its picture is of locks
    that end, and what it did with them would cost a run, never a job.
 
 Both sides are pure. `takeover` says what the heir does with its picture.
 """
 
 from gossamer_mesh.leases import lease as states
+from gossamer_mesh.leases import takeover
 from gossamer_mesh.leases.config import LeaseConfig
+from gossamer_mesh.leases.lease_id import in_order
+from gossamer_mesh.leases.losses import Losses
 from gossamer_mesh.leases.messages import HOLDINGS_MAX
 from gossamer_mesh.leases.mirroring import (
     FREE,
@@ -34,12 +39,14 @@ from gossamer_mesh.leases.mirroring import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.lease import Lease
-    from gossamer_mesh.leases.mirroring import AboutMirror
+    from gossamer_mesh.leases.lease_id import LeaseId
+    from gossamer_mesh.leases.mirroring import AboutMirror, Loss
 
     Orphan = tuple[Row, int, int]
     """A row, the end of its lock, and when its claimer was heard last."""
 
-    Told = tuple[int, str | None, str, int, int, int]
+    Told = tuple[int, str | None, str, int, int, int, int]
+    """Of a lease, what makes a new row when it changes."""
 
 MIRRORS_MAX = 4
 """Claimers of one group that a member mirrors at once. Two is usual while a claim passes on."""
@@ -109,21 +116,28 @@ class MirrorSender:
         pause_ms = self._config.mirror_ms if self._changed else self._config.heartbeat_ms
         return self._sent_ms + pause_ms
 
-    def next_message(self, leases: "dict[str, Lease]", now_ms: int) -> "Mirror | None":
+    def next_message(
+        self, leases: "dict[str, Lease]", losses: "Losses", now_ms: int
+    ) -> "Mirror | None":
         """What to tell the heir now, None for nothing. One call gives one message at most."""
         due_ms = self.get_timer()
         if due_ms is None or due_ms > now_ms:
             return None
         rows: list[Row] = []
         gone: list[str] = []
+        lost: list[Loss] = []
         size_bytes = 0
         for key in sorted(self._changed):
             one = leases.get(key)
-            if len(rows) + len(gone) == ROWS_MAX or size_bytes > RECEIPT_BYTES_MAX:
+            if len(rows) + len(gone) + len(lost) == ROWS_MAX or size_bytes > RECEIPT_BYTES_MAX:
                 break
             self._changed.discard(key)
             if one is None:
-                if self._told.pop(key, None) is not None:
+                was_told = self._told.pop(key, None) is not None
+                count = losses.get(key, now_ms)
+                if count:
+                    lost.append((key, count, losses.remaining_ms(key, now_ms)))
+                elif was_told:
                     gone.append(key)
                 continue
             standing = standing_of(one)
@@ -134,19 +148,21 @@ class MirrorSender:
                 one.id.counter,
                 one.lock_ms,
                 one.lock_end_ms,
+                one.regrants,
             )
             if self._told.get(key) != told:
                 self._told[key] = told
                 rows.append(row_of(one, now_ms))
                 size_bytes += len(one.receipt)
         quiet = self._sent_ms is not None and now_ms < self._sent_ms + self._config.heartbeat_ms
-        if (quiet or self._has_said_all) and not rows and not gone:
+        if (quiet or self._has_said_all) and not rows and not gone and not lost:
             return None
-        nothing_to_add = not rows and not gone and not self._told
+        nothing_to_add = not rows and not gone and not lost and not self._told
         self._has_said_all = nothing_to_add and self._sequence + 1 >= OPENINGS
         self._sent_ms = now_ms
         self._sequence += 1
-        return Mirror(self._group, self._session, self._run, self._sequence - 1, rows, gone)
+        sequence = self._sequence - 1
+        return Mirror(self._group, self._session, self._run, sequence, rows, gone, lost)
 
     def _begin(self, keys: "list[str]", now_ms: int) -> None:
         """A new run: everything is to be told."""
@@ -163,14 +179,15 @@ class MirrorSender:
 class _Picture:
     """What is known of one claimer's table."""
 
-    __slots__ = ("heard_ms", "next_sequence", "rows", "run", "session")
+    __slots__ = ("heard_ms", "losses", "next_sequence", "rows", "run", "session")
 
-    def __init__(self, session: int, run: int, now_ms: int) -> None:
+    def __init__(self, session: int, run: int, config: LeaseConfig, now_ms: int) -> None:
         self.session = session
         self.run = run
         self.next_sequence = 0
         self.heard_ms = now_ms
         self.rows: dict[str, tuple[Row, int]] = {}  # by key: with the end of the lock
+        self.losses = Losses(config)
 
 
 class Standby:
@@ -179,11 +196,13 @@ class Standby:
     Args:
         group: the claim group.
         config: bounds and intervals.
+        losses: this member's own; gets what a claimer that is gone remembered.
     """
 
-    def __init__(self, group: str, config: LeaseConfig) -> None:
+    def __init__(self, group: str, config: LeaseConfig, losses: "Losses") -> None:
         self._group = group
         self._config = config
+        self._losses = losses
         self._pictures: dict[str, _Picture] = {}
         self._asked_ms: dict[str, int] = {}
 
@@ -198,10 +217,11 @@ class Standby:
         orphans: list[Orphan] = []
         picture = self._pictures.get(sender)
         if picture is not None and picture.session != message.session:
-            orphans = self.take(sender)
+            orphans = self.take(sender, now_ms)
             picture = None
         if message.sequence == 0 and (picture is None or message.run > picture.run):
-            picture = self._pictures[sender] = _Picture(message.session, message.run, now_ms)
+            picture = _Picture(message.session, message.run, self._config, now_ms)
+            self._pictures[sender] = picture
             self._make_room(sender)
         if picture is None or message.run > picture.run:
             return self._ask(sender, message, now_ms), orphans
@@ -213,9 +233,16 @@ class Standby:
         picture.heard_ms = now_ms
         for key in message.gone:
             picture.rows.pop(key, None)
+            picture.losses.forget(key)
+            self._losses.forget(key)
+        for key, count, remaining_ms in message.losses:
+            picture.rows.pop(key, None)
+            end_ms = now_ms + min(remaining_ms, self._config.losses_kept_ms)
+            picture.losses.keep(key, min(count, self._config.regrants_max), end_ms, now_ms)
         for row in message.rows:
             if row.lease.group == self._group and len(picture.rows) < HOLDINGS_MAX:
                 picture.rows[row.lease.key] = (row, now_ms + row.remaining_ms)
+                picture.losses.forget(row.lease.key)
         return None, orphans
 
     def receive_end(self, sender: str, message: "AboutMirror") -> None:
@@ -224,12 +251,13 @@ class Standby:
         if picture is not None and picture.session == message.session:
             del self._pictures[sender]
 
-    def take(self, member_id: str) -> "list[Orphan]":
-        """What is known of a claimer that is gone, by key; taken once."""
+    def take(self, member_id: str, now_ms: int) -> "list[Orphan]":
+        """What is known of a claimer that is gone, by key; taken once. Its losses are ours now."""
         picture = self._pictures.pop(member_id, None)
         self._asked_ms.pop(member_id, None)
         if picture is None:
             return []
+        self._losses.add(picture.losses, now_ms)
         return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
 
     def session_of(self, member_id: str) -> "int | None":
@@ -240,6 +268,21 @@ class Standby:
     def keys(self) -> "list[str]":
         """Jobs of others that are mirrored here, sorted."""
         return sorted({key for one in self._pictures.values() for key in one.rows})
+
+    def losses_of(self, key: str, now_ms: int) -> int:
+        """How often a job's node was lost, as other claimers say that gave it back, or will."""
+        most = 0
+        for picture in self._pictures.values():
+            most = max(most, picture.losses.get(key, now_ms))
+            known = picture.rows.get(key)
+            if known is not None and known[0].standing == FREE:
+                most = max(most, takeover.losses_of(known[0], 0, set()))
+        return min(most, self._config.regrants_max)
+
+    def leases(self) -> "list[LeaseId]":
+        """Leases of others that are mirrored here, in order."""
+        rows = [row[0] for one in self._pictures.values() for row in one.rows.values()]
+        return in_order([row.lease for row in rows])
 
     def _ask(self, sender: str, message: Mirror, now_ms: int) -> "MirrorAsk | None":
         asked_ms = self._asked_ms.get(sender)

@@ -52,6 +52,18 @@ def decide(row: "Row", lock_end_ms: int, alive: "set[str]", now_ms: int) -> str:
     return SKIP if has_ended else LOSE
 
 
+def losses_of(row: "Row", known: int, alive: "set[str]") -> int:
+    """How often the nodes that had the job were lost, this row's holder included.
+
+    Args:
+        row: as its claimer told it last.
+        known: of earlier losses, as we know them.
+        alive: members that live.
+    """
+    is_lost = row.holder != "" and (row.standing == FREE or row.holder not in alive)
+    return max(row.regrants, known) + (1 if is_lost else 0)
+
+
 def inherit(row: "Row", lock_end_ms: int, now_ms: int) -> Lease:
     """A lease from what its claimer told of it."""
     one = _inherited(row.lease, row.topic, row.receipt, row.lock_ms, lock_end_ms, now_ms)

@@ -189,7 +189,7 @@ class TakeOverModel(LeaseModel):
                 known |= {lease.key for lease in process.holder.leases()}
                 for claimer in process.claimers.values():
                     known |= {one.id.key for one in claimer.leases()}
-                    known |= set(claimer.mirrored())
+                    known |= {lease.key for lease in claimer.mirrored()}
         for job in self._engine.jobs.values():
             locked_ms = job.free_at_ms - LOCK_MS  # or renewed, or far back, after a failure
             if job.done or locked_ms < 0 or job.key in known:

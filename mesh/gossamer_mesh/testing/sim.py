@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> int:
     base = secrets.randbelow(10**9) if options.base is None else options.base
     print(f"base seed {base}, commit {commit()}", flush=True)
     seconds = None if options.hours is None else options.hours * 3_600
-    tally = run_many(base, seeds=options.seeds, seconds=seconds, progress=True)
+    tally = run_many(base, seeds=options.seeds, seconds=seconds, progress=sys.stderr.isatty())
     print(*tally.lines(), sep="\n")
     return 1 if tally.failures else 0
 

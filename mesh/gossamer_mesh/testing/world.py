@@ -16,7 +16,9 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
 4. Incarnations never go back, in any member's view.
 5. Every bound is kept: frames, queues, tables, slots, bytes, grants on their way.
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
-   that it has settled, and no activation is granted more than three times.
+   that it has settled, and no activation is granted more than three times. With the plan
+   `poisoned-claimers`, no job kills more than three nodes, claimers or not, before the engine has
+   counted a failure, as far as anybody who lives can know of them (`world_poison`).
 7. No lease id is granted twice, and no holder runs one twice.
 8. With the plan `lost-claimers`, where locks outlast the world: a claimer's heir knows all that it
    had, and nothing that anybody knew of waits for the end of its lock.
@@ -40,6 +42,7 @@ from gossamer_mesh.testing.network import Network
 from gossamer_mesh.testing.world_engine import WorldEngine
 from gossamer_mesh.testing.world_node import Node
 from gossamer_mesh.testing.world_plans import Plan, plan_of
+from gossamer_mesh.testing.world_poison import Kills
 from gossamer_mesh.testing.world_trouble import Trouble
 
 try:
@@ -99,6 +102,7 @@ class World:
         self.lease_config = LeaseConfig(outcomes_kept_max=8)
         self.granted: set[LeaseId] = set()
         self.poison: dict[str, int] = {}
+        self.kills = Kills(self)
         self._say = say
         self._hash = hashlib.sha256()
         self._ran: dict[LeaseId, bytes] = {}
@@ -202,7 +206,7 @@ class World:
             key = f"{engine.name}j{number}"
             self._plan_job(rng.below(START_MS + TROUBLE_MS), engine, key, topic, retries)
             if rng.below(100) < self.plan.poison_percent:
-                self.poison[key] = 1 + rng.below(5)
+                self.poison[key] = 1 + rng.below(self.plan.poison_kills)
 
     def _plan_job(
         self, at_ms: int, engine: WorldEngine, key: str, topic: str, retries: int
@@ -243,11 +247,13 @@ class World:
         """A rule is broken: raises InvariantBroken."""
         raise InvariantBroken(what)
 
-    def note_end(self, worker_id: str) -> None:
+    def note_end(self, victim: Node, worker_id: str) -> None:
         """A process is gone, and with it what only it knew, as far as the plan says so.
 
-        Rule 8: what nobody else knows of by now was locked a moment ago.
+        Rule 8: what nobody else knows of by now was locked a moment ago, unless jobs may have
+        killed the heir as well.
         """
+        self.kills.note_end(victim)
         if not self.plan.forgets_dead:
             return
         known: set[str] = set()
@@ -258,7 +264,7 @@ class World:
                 if job.key in known or job.locked_ms is None:
                     continue
                 age_ms = self.clock.now_ms - job.locked_ms
-                if age_ms > UNSEEN_MS_MAX:
+                if age_ms > UNSEEN_MS_MAX and not self.plan.kills_max:
                     self.broken(f"nobody knows of {job!r}, locked {age_ms} ms ago")
                 self.count("unseen")
                 job.free_at_ms = self.clock.now_ms
@@ -266,6 +272,7 @@ class World:
     def note_run(self, lease: "LeaseId") -> None:
         """A worker runs this lease."""
         self._ran[lease] = name_of(lease).encode()
+        self.kills.note_run(lease)
 
     def check_effect(self, report: "Report") -> None:
         """Rule 1: what the engine took as a completion."""

@@ -1,17 +1,18 @@
-"""How a node of a world asks its engines for work: the lanes of long polls of the node's driver.
+"""How a node of a world asks its engines for work: as the node's driver does, on `leases.lanes`.
 
-An engine that takes a whole group of topics has one lane, another has one for each topic; a lane
-has one poll under way, and they take turns. All polls together never ask for more than the holders
-offered. A poll waits no longer than this member has claimed, and is never cancelled. An engine that
-does not answer is asked again with growing pauses, and after some of them this member says that it
-cannot reach it.
+A poll waits no longer than this member has claimed, and is never cancelled. An engine that does not
+answer is asked again with growing pauses, and after some of them this member says that it cannot
+reach it.
 """
 
+from gossamer_mesh.leases import lease as states
+from gossamer_mesh.leases.lanes import Lanes
 from gossamer_mesh.testing.world_electing import engine_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.claimer import Claimer
+    from gossamer_mesh.leases.lanes import Poll
     from gossamer_mesh.testing.world_engine import Jobs
     from gossamer_mesh.testing.world_process import Process
 
@@ -26,83 +27,78 @@ class Claiming:
 
     def __init__(self, process: "Process") -> None:
         self._process = process
-        self._promised: dict[tuple[str, str], int] = {}
-        self._polled: dict[tuple[str, str], int] = {}
-        self._polls = 0
-        self._window: dict[tuple[str, str], int] = {}
+        self._lanes: dict[str, Lanes] = {}
+        self._looks_ms: dict[str, int] = {}
         self._elected_ms: dict[str, int] = {}
         self._failures: dict[str, int] = {}
 
     def poll(self) -> None:
         """Starts the polls that there is credit for."""
-        process = self._process
-        for group in sorted(process.claimers):
-            claimer = process.claimers[group]
+        now_ms = self._process.now_ms()
+        for group in sorted(self._process.claimers):
+            claimer = self._process.claimers[group]
+            lanes = self._lanes.get(group)
+            if lanes is None:
+                takes_groups = self._process.world.engines[engine_of(group)].takes_groups
+                lanes = self._lanes[group] = Lanes(None if takes_groups else 1, WAIT_MS_MAX)
+            lanes.rest()
             if not claimer.elected:
                 self._elected_ms.pop(group, None)
                 continue
-            self._elected_ms.setdefault(group, process.now_ms())
-            if claimer.credit() > self._promised_by(group):
-                self._poll_group(claimer)
+            self._elected_ms.setdefault(group, now_ms)
+            credit = claimer.credit()
+            if credit > lanes.promised():
+                credits = {one.name: claimer.credit(one.name) for one in claimer.topics()}
+                for poll in lanes.plan(credits, credit, _open_jobs(claimer), now_ms):
+                    self._run_poll(claimer, lanes, poll)
+                self._look_later(group, lanes.next_look_ms())
 
-    def _promised_by(self, group: str) -> int:
-        return sum(self._promised[lane] for lane in self._promised if lane[0] == group)
+    def _look_later(self, group: str, look_ms: "int | None") -> None:
+        """Wakes the process in time, once for each time that is due."""
+        if look_ms is not None and look_ms != self._looks_ms.get(group):
+            self._looks_ms[group] = look_ms
+            self._process.after(max(0, look_ms - self._process.now_ms()), lambda: None)
 
-    def _poll_group(self, claimer: "Claimer") -> None:
-        engine = self._process.world.engines[engine_of(claimer.group)]
-        served = [one.name for one in claimer.topics()]
-        lanes = [(claimer.group, name) for name in ([""] if engine.takes_groups else served)]
-        free_lanes = [lane for lane in lanes if lane not in self._promised]
-        # Who waited longest is first, or with few slots a topic would never have its turn.
-        for _, lane in sorted([(self._polled.get(lane, 0), lane) for lane in free_lanes]):
-            name = lane[1]
-            topics = [one for one in served if name in ("", one) and claimer.credit(one)]
-            free = claimer.credit() - self._promised_by(claimer.group)
-            jobs_max = min(free, claimer.credit(name or None))
-            if name:
-                jobs_max = min(jobs_max, self._window.get(lane, 1))
-            if topics and jobs_max > 0:
-                self._poll_lane(claimer, lane, topics, jobs_max)
-
-    def _poll_lane(
-        self, claimer: "Claimer", lane: "tuple[str, str]", topics: "list[str]", jobs_max: int
-    ) -> None:
+    def _run_poll(self, claimer: "Claimer", lanes: Lanes, poll: "Poll") -> None:
         process = self._process
-        group = claimer.group
-        name = engine_of(group)
+        name = engine_of(claimer.group)
         asked_ms = process.now_ms()
-        wait_ms = min(WAIT_MS_MAX, max(WAIT_MS_MIN, asked_ms - self._elected_ms[group]))
-        self._promised[lane] = jobs_max
-        self._polls += 1
-        self._polled[lane] = self._polls
+        elected_for_ms = asked_ms - self._elected_ms[claimer.group]
+        wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))
 
         def answer(jobs: "Jobs | None") -> None:
             if jobs is None:
-                self._pause(name, lane)
+                process.after(self._pause_ms(name), lambda: lanes.end(poll, None))
                 return
-            del self._promised[lane]
             self._failures.pop(name, None)
             process.set_reachable(name, True)
-            if not jobs:
-                self._window[lane] = 1
-            elif len(jobs) >= jobs_max:
-                self._window[lane] = jobs_max * 2
+            brought: dict[str, int] = {}
+            for job in jobs:
+                brought[job.topic] = brought.get(job.topic, 0) + 1
             process.work.take_jobs(claimer, jobs, asked_ms)
+            lanes.end(poll, brought)
 
-        engine = process.world.engines[name]
-        engine.poll(
-            topics, jobs_max, wait_ms, process, lambda jobs: process.post(lambda: answer(jobs))
+        process.world.engines[name].poll(
+            list(poll.topics),
+            poll.jobs_max,
+            wait_ms,
+            process,
+            lambda jobs: process.post(lambda: answer(jobs)),
         )
 
-    def _pause(self, name: str, lane: "tuple[str, str]") -> None:
-        """The lane stays taken until the pause is over."""
+    def _pause_ms(self, name: str) -> int:
+        """After one more poll without an answer."""
         failures = self._failures.get(name, 0) + 1
         self._failures[name] = failures
         if failures == FAILURES_BEFORE_UNREACHABLE:
             self._process.set_reachable(name, False)
-        self._promised[lane] = 0
-        pause_ms = min(PAUSE_MS_MAX, 100 * 2 ** min(failures, 10))
-        self._process.after(pause_ms, lambda: self._end_pause(lane))
+        pause_ms: int = min(PAUSE_MS_MAX, 100 * 2 ** min(failures, 10))
+        return pause_ms
 
-    def _end_pause(self, lane: "tuple[str, str]") -> None:
-        del self._promised[lane]
+
+def _open_jobs(claimer: "Claimer") -> "dict[str, int]":
+    jobs: dict[str, int] = {}
+    for one in claimer.leases():
+        if one.state in (states.GRANTED, states.HELD):
+            jobs[one.topic] = jobs.get(one.topic, 0) + 1
+    return jobs

@@ -6,7 +6,7 @@ the job stays locked for nobody until the lock ends. What locks and outcomes mea
 """
 
 from gossamer_mesh.leases.work import Extend, Report
-from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, EngineModel
+from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, FAILED, RELEASED, EngineModel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class WorldEngine:
             worker_id = process.worker_id
             jobs = self.model.activate(set(topics), jobs_max, self.lock_ms, worker_id, now_ms)
             for job in jobs:
+                world.kills.note_locked(job.key)
                 world.note(f"{self.name} locks {job.key} for {worker_id}")
             if jobs or now_ms >= end_ms:
                 reply(jobs)
@@ -112,6 +113,8 @@ class WorldEngine:
         world = self._world
         if isinstance(work, Report):
             world.count(f"reported {result}")
+            if result == FAILED:
+                world.kills.note_failed(work.lease.key)
             job = self.model.jobs[work.lease.key]
             if job.completed > 1:
                 world.broken(f"{work.lease!r} completes {job.key} a second time")
@@ -119,6 +122,8 @@ class WorldEngine:
                 world.check_effect(work)
         elif isinstance(work, Extend) and result != EXTENDED:
             world.count("locks lost")
+        elif result == RELEASED:
+            world.kills.note_freed(work.lease.key)
 
     def _way_ms(self) -> int:
         return 1 + self._world.rng.below(40)

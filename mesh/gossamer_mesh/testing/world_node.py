@@ -9,6 +9,8 @@ from gossamer_mesh.testing.world_process import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gossamer_mesh.leases.lease import Lease
+    from gossamer_mesh.leases.messages import LeaseId
     from gossamer_mesh.swim.codec import Profile
     from gossamer_mesh.testing.network import Address
     from gossamer_mesh.testing.world import World
@@ -114,8 +116,28 @@ class Node:
         known = {lease.key for lease in process.holder.leases()}
         for group in sorted(process.claimers):
             known |= {one.id.key for one in process.claimers[group].leases()}
-            known |= set(process.claimers[group].mirrored())
+            known |= {lease.key for lease in process.claimers[group].mirrored()}
         return known
+
+    def leases(self) -> "list[Lease]":
+        """What it claims."""
+        process = self.process
+        if process is None:
+            return []
+        groups = sorted(process.claimers)
+        return [one for group in groups for one in process.claimers[group].leases()]
+
+    def sees(self, lease: "LeaseId") -> bool:
+        """Whether it answers for this lease, or would if its claimer were gone."""
+        process = self.process
+        return process is not None and (
+            any(one.id == lease for one in self.leases())
+            or any(lease in process.claimers[group].mirrored() for group in process.claimers)
+        )
+
+    def runs(self, lease: "LeaseId") -> bool:
+        """Whether a worker has it now."""
+        return self.process is not None and lease in self.process.work.running
 
     # --- what must be so at the end
 
@@ -173,4 +195,4 @@ class Node:
             self.process.is_over = True
             worker_id = self.process.worker_id
             self.process = None
-            self._world.note_end(worker_id)
+            self._world.note_end(self, worker_id)

@@ -25,6 +25,10 @@ class Plan:
         troubles: names of what goes wrong, each as likely.
         troubles_min, troubles_max: so many.
         pace_ms: one trouble in each such time; 0: all at any time.
+        poison_kills: how many nodes such a job kills at most.
+        claimers_work: whether only who claims has workers, so that what kills, kills claimers.
+        poisoned_ms_min: how long a node that was killed so stays away at least.
+        kills_max: how many nodes one job may kill before the engine counts a failure; 0: any.
         quiet_ms_max: how long the mesh may take to finish after all trouble.
     """
 
@@ -36,6 +40,10 @@ class Plan:
     forgets_dead = False
     jobs_max = 25
     poison_percent = 8
+    poison_kills = 5
+    claimers_work = False
+    poisoned_ms_min = 0
+    kills_max = 0
     slow_percent = 25
     slow_ms: "tuple[int, ...]" = (5_000, 15_000, 40_000)
     waits_percent = 20
@@ -129,6 +137,27 @@ class Poison(Plan):
     troubles_max = 4
 
 
+class PoisonedClaimers(Plan):
+    """Some jobs kill claimer after claimer, for good; nothing else goes wrong."""
+
+    name = "poisoned-claimers"
+    sizes = (5, 6)
+    engines_max = 1
+    reaches_percent = 100
+    forgets_dead = True
+    jobs_max = 5
+    poison_percent = 40
+    poison_kills = 20
+    claimers_work = True
+    poisoned_ms_min = 45_000
+    kills_max = 3
+    slow_percent = 100
+    slow_ms = (1_000,)
+    waits_percent = 0
+    splits = False
+    troubles_max = 0
+
+
 class Liars(Plan):
     """Somebody with the mesh key lies and says old words again, while members come and go."""
 
@@ -159,7 +188,17 @@ class Restarts(Plan):
     quiet_ms_max = 120_000
 
 
-PLANS = (Plan, Rough, LateReports, LostClaimers, BrokenStreams, Poison, Liars, Restarts)
+PLANS = (
+    Plan,
+    Rough,
+    LateReports,
+    LostClaimers,
+    BrokenStreams,
+    Poison,
+    PoisonedClaimers,
+    Liars,
+    Restarts,
+)
 
 
 def plan_of(name: str) -> Plan:

@@ -125,6 +125,10 @@ class Process:
         passed_ms = self.world.clock.now_ms - self._booted_ms
         return self._offset_ms + passed_ms + passed_ms * self._drift_ppm // 1_000_000
 
+    def age_ms(self) -> int:
+        """For how long it has been there."""
+        return self.world.clock.now_ms - self._booted_ms
+
     def _world_ms(self, own_ms: int) -> int:
         """When, in the world's time, its own clock shows `own_ms`."""
         passed_ms = (own_ms - self._offset_ms) * 1_000_000 // (1_000_000 + self._drift_ppm)
@@ -328,6 +332,8 @@ class Process:
             # What is left of a part that is no more goes to the claimer of the first.
             heirs = (claims, standby) if claims else electing.elected(first_part(group))
             serves = group == electing.serves(engine_of(group), node.id)
+            if world.plan.claimers_work and claims != node.id:
+                serves = False
             self.holder.serve(group, self._topics(engine_of(group)) if serves else [])
             self.holder.set_claimer(group, heirs[0])
             elected = claims == node.id
@@ -361,7 +367,8 @@ class Process:
         engine = self.world.engines[name]
         served = []
         for place in range(len(engine.topics)):
-            if self.node.number == 1 or (self.node.number + place) % 4:
+            all_serve = self.node.number == 1 or self.world.plan.claimers_work
+            if all_serve or (self.node.number + place) % 4:
                 on_lost = "wait" if self.node.waits and place == 0 else "regrant"
                 served.append(TopicTerms(engine.topics[place], engine.lock_ms, None, on_lost))
         return served

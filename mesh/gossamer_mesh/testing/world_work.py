@@ -72,7 +72,7 @@ class Work:
         if world.poison.get(lease.key, 0) > 0:
             world.poison[lease.key] -= 1
             world.count("poisoned")
-            self._process.after(1 + rng.below(500), self._die)
+            self._process.after(1 + rng.below(500), lambda: self._die(lease))
         run_ms = 5 + rng.below(800)
         if rng.below(100) < world.plan.slow_percent:
             slow_ms = world.plan.slow_ms
@@ -81,11 +81,14 @@ class Work:
             self._process.holder.prolong(lease, (0, 5_000, 60_000)[rng.below(3)])
         self._process.after(run_ms, lambda: self._finish(lease))
 
-    def _die(self) -> None:
+    def _die(self, lease: "LeaseId") -> None:
         """Killed by its job."""
         if self._world.is_troubled:
+            if lease in self.running:
+                self._world.kills.note_kill(lease, self._process.node)
             self._process.node.crash()
-            self._world.after(self._world.rng.below(8_000), self._process.node.start_if_down)
+            away_ms = self._world.plan.poisoned_ms_min + self._world.rng.below(8_000)
+            self._world.after(away_ms, self._process.node.start_if_down)
 
     def _finish(self, lease: "LeaseId") -> None:
         if lease in self.running:

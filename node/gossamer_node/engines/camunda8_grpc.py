@@ -54,8 +54,8 @@ from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
 
 STREAM_GRACE_MS = 2_000
-"""How long past `STREAM_MS_MAX` the engine keeps a stream that nobody ended: to end one in good order
-takes a round trip."""
+"""How long past `STREAM_MS_MAX` the engine keeps a stream that nobody ended. Ending one in good
+order takes a round trip."""
 
 JOBS_TAKEN_MAX = 256
 """Jobs of a stream that are handed on at once; more wait for the next turn."""

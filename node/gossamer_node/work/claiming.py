@@ -1,6 +1,6 @@
 """How a claimer keeps itself supplied from its engine: long polls, paid for with credits.
 
-`lanes` says which polls to start; here they run. Where the engine can push, `pushing` keeps
+`leases.lanes` says which polls to start; here they run. Where the engine can push, `pushing` keeps
 streams beside them. Rules:
 
 1. A poll is never cancelled half way: a loop that is told to stop ends when its polls have.
@@ -17,12 +17,18 @@ from dataclasses import dataclass
 import trio
 
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.lanes import Lanes, Poll
 from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node import logs
-from gossamer_node.engines.port import Capability, Engine, StreamingEngine, TopicRequest
+from gossamer_node.engines.port import (
+    WAIT_MS_MAX,
+    Capability,
+    Engine,
+    StreamingEngine,
+    TopicRequest,
+)
 from gossamer_node.errors import EngineError, EngineUnavailable
 from gossamer_node.jobs import Job
-from gossamer_node.work.lanes import Lanes, Poll
 from gossamer_node.work.pushing import Pushing
 
 log = logs.get("claiming")
@@ -90,7 +96,7 @@ class ClaimLoop:
         self._take = take
         self._set_reachable = set_reachable
         self._tells = Capability.LIST_LOCKED in engine.capabilities
-        self._lanes = Lanes(engine.topics_per_activation_max)
+        self._lanes = Lanes(engine.topics_per_activation_max, WAIT_MS_MAX)
         self._pushing: Pushing | None = None
         if isinstance(engine, StreamingEngine):
             self._pushing = Pushing(engine, engine.name, worker_id, self._take_pushed, now_ms)

@@ -7,11 +7,12 @@ can take: Camunda 7 answers for a group with whatever its database finds first, 
 backlog would have every slot. Rules:
 
 1. All polls together never ask for more than the credits, nor a poll for more than any of its
-   topics has: what a poll brings finds a holder.
+   topics has: what a poll brings finds a holder. When there is anything to spend, each topic with
+   credit is in a poll: a long one for others alone would starve it although nothing is to be done.
 2. A topic's window starts at one and doubles while polls come back full; an empty poll closes it
    to one again. A topic in a poll that came back full is *hot*: the engine probably has more.
 3. When hot topics want more than there is, each is asked for by itself, at once and without
-   waiting, for its max-min fair share of the slots (`leases.shares.split`), counting the jobs that
+   waiting, for its max-min fair share of the slots (`shares.split`), counting the jobs that
    it has open: a topic whose jobs are slow comes up to its share and no further.
 4. Meanwhile a slot is kept for the others (of a poll-per-topic engine a quarter of the slots),
    which are asked for once a second, without waiting either; what comes makes them hot, too. The
@@ -23,11 +24,11 @@ The price: a priority counts among the jobs of one topic, and among those of all
 there is credit for everybody; and beside a hot topic one slot of the whole mesh may stay free.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
 from gossamer_mesh.leases.shares import split
-from gossamer_node.engines.port import WAIT_MS_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 JOBS_PER_POLL_MAX = 256
 """More in one answer only delays the first of them; both Camundas answer this many in well under
@@ -40,7 +41,6 @@ GROUP_POLLS_MAX = 4
 """Polls of an engine that takes whole groups, where topics are served by different nodes."""
 
 
-@dataclass(frozen=True, slots=True)
 class Poll:
     """One call to an engine.
 
@@ -51,34 +51,46 @@ class Poll:
         number: tells it from another of the same topics.
     """
 
-    topics: tuple[str, ...]
-    jobs_max: int
-    wait_ms: int
-    number: int
+    __slots__ = ("jobs_max", "number", "topics", "wait_ms")
+
+    def __init__(self, topics: "tuple[str, ...]", jobs_max: int, wait_ms: int, number: int) -> None:
+        self.topics = topics
+        self.jobs_max = jobs_max
+        self.wait_ms = wait_ms
+        self.number = number
 
 
-@dataclass(slots=True)
+_NEVER_MS = -(2**62)
+
+
 class _Topic:
-    window_jobs: int = 1
-    hot: bool = False
-    asked_ms: int = -(2**62)
-    polling: bool = False
+    __slots__ = ("asked_ms", "hot", "polling", "window_jobs")
+
+    def __init__(self) -> None:
+        self.window_jobs = 1
+        self.hot = False
+        self.asked_ms = _NEVER_MS
+        self.polling = False
 
 
-@dataclass(slots=True)
 class Lanes:
     """The polls of one claimer at one engine.
 
-    Attributes:
-        topics_max: how many topics the engine takes in one call; None for any number.
+    Args:
+        topics_max: how many topics the engine takes in one call, 1 or None for any number.
+        wait_ms_max: how long a poll may wait.
     """
 
-    topics_max: int | None
-    _topics: dict[str, _Topic] = field(default_factory=dict)
-    _open: dict[int, Poll] = field(default_factory=dict)
-    _number: int = 0
-    _look_ms: int | None = None
-    _crowd: frozenset[str] = frozenset()
+    __slots__ = ("_crowd", "_look_ms", "_number", "_open", "_topics", "_topics_max", "_wait_ms_max")
+
+    def __init__(self, topics_max: "int | None", wait_ms_max: int) -> None:
+        self._topics_max = topics_max
+        self._wait_ms_max = wait_ms_max
+        self._topics: dict[str, _Topic] = {}
+        self._open: dict[int, Poll] = {}
+        self._number = 0
+        self._look_ms: int | None = None
+        self._crowd: set[str] = set()
 
     def polls_open(self) -> int:
         """Polls under way; each may still bring jobs."""
@@ -93,10 +105,10 @@ class Lanes:
         return any(one.hot for one in self._topics.values())
 
     def is_crowded_by(self, name: str) -> bool:
-        """Whether the topic has more than there are slots for, as far as polls have shown."""
+        """Whether the topic has more than there are slots for, as the last plan saw it."""
         return name in self._crowd
 
-    def next_look_ms(self) -> int | None:
+    def next_look_ms(self) -> "int | None":
         """When to plan again although nothing changed; None for never."""
         return self._look_ms
 
@@ -105,8 +117,12 @@ class Lanes:
         self._look_ms = None
 
     def plan(
-        self, credits: Mapping[str, int], credit: int, open_jobs: Mapping[str, int], now_ms: int
-    ) -> list[Poll]:
+        self,
+        credits: "Mapping[str, int]",
+        credit: int,
+        open_jobs: "Mapping[str, int]",
+        now_ms: int,
+    ) -> "list[Poll]":
         """The polls to start now; each must come back through `end`.
 
         Args:
@@ -116,11 +132,11 @@ class Lanes:
             now_ms: any clock that does not go back.
         """
         self._look_ms = None
-        self._crowd = frozenset()
-        self._topics = {
-            name: self._topics.get(name) or _Topic()
-            for name in {*credits, *(topic for one in self._open.values() for topic in one.topics)}
-        }
+        self._crowd = set()
+        known = set(credits)
+        for poll in self._open.values():
+            known.update(poll.topics)
+        self._topics = {name: self._topics.get(name) or _Topic() for name in known}
         names = sorted(credits, key=lambda name: (self._topics[name].asked_ms, name))
         total = credit + sum(open_jobs.get(name, 0) for name in names)
         # Without a credit for it a topic competes with nobody: its nodes may all be others.
@@ -128,18 +144,19 @@ class Lanes:
         cold = [name for name in names if name not in hot]
         kept = self._kept(len(cold), total)
         wants = {name: open_jobs.get(name, 0) for name in cold}
-        wants |= {name: open_jobs.get(name, 0) + self._topics[name].window_jobs for name in hot}
+        for name in hot:
+            wants[name] = open_jobs.get(name, 0) + self._topics[name].window_jobs
         bounds = split(total - kept, wants, self._number)
         # The last slot is for those alone that have no more than an equal part already.
         modest = [name for name in names if open_jobs.get(name, 0) * len(names) <= total]
         if all(bounds[name] >= wants[name] for name in hot):
             return self._plan_calm(names, modest, credits, credit, total, now_ms)
-        self._crowd = frozenset(hot)
+        self._crowd = set(hot)
         quiet = [name for name in cold if name in modest]
-        rooms = {name: min(bounds[name] - open_jobs.get(name, 0), credits[name]) for name in hot}
+        rooms = [(name, min(bounds[name] - open_jobs.get(name, 0), credits[name])) for name in hot]
         return self._plan_crowded(quiet, rooms, credits, credit, max(1, kept), now_ms)
 
-    def end(self, poll: Poll, brought: Mapping[str, int] | None) -> None:
+    def end(self, poll: Poll, brought: "Mapping[str, int] | None") -> None:
         """A poll has ended.
 
         Args:
@@ -166,66 +183,74 @@ class Lanes:
         """Slots that hot topics leave to the others."""
         if not cold or total < 2:
             return 0
-        return 1 if self.topics_max is None else min(cold, max(1, total // 4))
+        return 1 if self._topics_max is None else min(cold, max(1, total // 4))
 
     def _plan_calm(
         self,
         names: list[str],
         modest: list[str],
-        credits: Mapping[str, int],
+        credits: "Mapping[str, int]",
         credit: int,
         total: int,
         now_ms: int,
-    ) -> list[Poll]:
+    ) -> "list[Poll]":
         """There is credit for everybody: long polls."""
         askable = [name for name in names if credits[name] > 0 and not self._topics[name].polling]
-        if self.topics_max is None:
+        if self._topics_max is None:
             # Of a first answer that takes everything, one slot stays for the other topics.
             kept = any(modest and set(one.topics) <= set(modest) for one in self._open.values())
             spare = 1 if len(names) > 1 and total > 1 and not kept else 0
             if spare and credit - self.promised() <= spare:
                 askable, spare = [name for name in askable if name in modest], 0
-            return [
-                poll
-                for group, jobs in _by_credit(askable, credits)
-                for poll in self._ask(group, jobs, credit - spare, WAIT_MS_MAX, now_ms)
-            ]
-        wait_ms = min(WAIT_MS_MAX, WAIT_MS_MAX * max(1, total) // max(1, len(names)))
+            return self._ask_groups(askable, credits, credit - spare, now_ms)
+        wait_ms = min(self._wait_ms_max, self._wait_ms_max * max(1, total) // max(1, len(names)))
         polls = []
         for name in askable:
             jobs = min(self._topics[name].window_jobs, credits[name])
             polls += self._ask([name], jobs, credit, wait_ms, now_ms)
         return polls
 
+    def _ask_groups(
+        self, names: "list[str]", credits: "Mapping[str, int]", credit: int, now_ms: int
+    ) -> "list[Poll]":
+        """Long polls that ask for all these topics between them, each for one job at least."""
+        polls: list[Poll] = []
+        groups = _by_credit(names, credits, min(GROUP_POLLS_MAX, credit - self.promised()))
+        for number, (group, jobs) in enumerate(groups):
+            left_to_others = len(groups) - number - 1
+            polls += self._ask(group, jobs, credit - left_to_others, self._wait_ms_max, now_ms)
+        return polls
+
     def _plan_crowded(
         self,
         quiet: list[str],
-        rooms: Mapping[str, int],
-        credits: Mapping[str, int],
+        rooms: "list[tuple[str, int]]",
+        credits: "Mapping[str, int]",
         credit: int,
         glances_max: int,
         now_ms: int,
-    ) -> list[Poll]:
+    ) -> "list[Poll]":
         """Hot topics want more than there is: all polls are short, first those for the quiet."""
         polls: list[Poll] = []
         askable = [name for name in quiet if credits[name] > 0 and not self._topics[name].polling]
         due = [name for name in askable if self._topics[name].asked_ms + GLANCE_MS <= now_ms]
-        if self.topics_max is None and due:
+        if self._topics_max is None and due:
             polls += self._ask(askable, 1, credit, 0, now_ms)
         else:
             for name in due[:glances_max]:
                 polls += self._ask([name], 1, credit, 0, now_ms)
-        for name in rooms:
+        for name, free in rooms:
             if not self._topics[name].polling:
-                jobs = min(rooms[name], self._topics[name].window_jobs)
+                jobs = min(free, self._topics[name].window_jobs)
                 polls += self._ask([name], jobs, credit, 0, now_ms)
         due_ms = [self._topics[name].asked_ms + GLANCE_MS for name in quiet]
-        self._look_ms = min((one for one in due_ms if one > now_ms), default=None)
+        later_ms = [one for one in due_ms if one > now_ms]
+        self._look_ms = min(later_ms) if later_ms else None
         return polls
 
     def _ask(
-        self, names: Sequence[str], jobs: int, credit: int, wait_ms: int, now_ms: int
-    ) -> list[Poll]:
+        self, names: "list[str]", jobs: int, credit: int, wait_ms: int, now_ms: int
+    ) -> "list[Poll]":
         """One poll, or none when all credits are promised."""
         jobs = min(jobs, credit - self.promised(), JOBS_PER_POLL_MAX)
         if jobs <= 0:
@@ -239,7 +264,9 @@ class Lanes:
         return [poll]
 
 
-def _by_credit(names: Sequence[str], credits: Mapping[str, int]) -> list[tuple[list[str], int]]:
+def _by_credit(
+    names: "list[str]", credits: "Mapping[str, int]", groups_max: int
+) -> "list[tuple[list[str], int]]":
     """Topics that one poll may ask for together, with the jobs that each of them has credit for.
 
     Where every node serves everything that is one group. Otherwise an answer may be all of one
@@ -249,7 +276,9 @@ def _by_credit(names: Sequence[str], credits: Mapping[str, int]) -> list[tuple[l
     for name in names:
         groups.setdefault(credits[name], []).append(name)
     ordered = sorted(groups.items(), reverse=True)
-    while len(ordered) > GROUP_POLLS_MAX:
+    if groups_max <= 0:
+        return []
+    while len(ordered) > groups_max:
         (_, more), (jobs, fewer) = ordered[-2:]
         ordered[-2:] = [(jobs, more + fewer)]
     return [(group, jobs) for jobs, group in ordered]

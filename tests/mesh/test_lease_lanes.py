@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer_node.engines.port import WAIT_MS_MAX
-from gossamer_node.work.lanes import JOBS_PER_POLL_MAX, Lanes, Poll
+from gossamer_mesh.leases.lanes import JOBS_PER_POLL_MAX, Lanes, Poll
 
 TOPICS = "abcd"
+WAIT_MS_MAX = 10_000
 
 
 def of(*polls: Poll) -> list[tuple[str, int]]:
@@ -19,15 +19,15 @@ def of(*polls: Poll) -> list[tuple[str, int]]:
 
 
 def test_a_group_is_asked_for_at_once_and_one_slot_stays_for_a_late_topic() -> None:
-    lanes = Lanes(None)
+    lanes = Lanes(None, WAIT_MS_MAX)
     (poll,) = lanes.plan(dict.fromkeys(TOPICS, 8), 8, {}, 0)
     assert of(poll) == [("abcd", 7)] and poll.wait_ms == WAIT_MS_MAX
     assert lanes.plan(dict.fromkeys(TOPICS, 8), 8, {}, 0) == []
-    assert Lanes(None).plan({"a": 8}, 8, {}, 0)[0].jobs_max == 8
+    assert Lanes(None, WAIT_MS_MAX).plan({"a": 8}, 8, {}, 0)[0].jobs_max == 8
 
 
 def test_a_poll_per_topic_begins_with_one_job_and_doubles() -> None:
-    lanes = Lanes(1)
+    lanes = Lanes(1, WAIT_MS_MAX)
     polls = lanes.plan(dict.fromkeys(TOPICS, 64), 64, {}, 0)
     assert of(*polls) == [(name, 1) for name in TOPICS]
     windows = []
@@ -40,15 +40,41 @@ def test_a_poll_per_topic_begins_with_one_job_and_doubles() -> None:
 
 def test_where_nodes_serve_different_topics_no_poll_asks_for_more_than_each_topic_has() -> None:
     """An answer may be all of one topic: eight jobs of `b` would find three slots."""
-    polls = Lanes(None).plan({"a": 5, "b": 3, "c": 5}, 9, {}, 0)
+    polls = Lanes(None, WAIT_MS_MAX).plan({"a": 5, "b": 3, "c": 5}, 9, {}, 0)
     assert of(*polls) == [("ac", 5), ("b", 3)]
-    many = Lanes(None).plan({f"t{number}": number for number in range(1, 9)}, 99, {}, 0)
+    many = Lanes(None, WAIT_MS_MAX).plan(
+        {f"t{number}": number for number in range(1, 9)}, 99, {}, 0
+    )
     assert [one.jobs_max for one in many] == [8, 7, 6, 1] and len(many[-1].topics) == 5
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 9), min_size=1), st.integers(0, 9)
+)
+def test_while_there_is_nothing_to_do_every_topic_with_a_slot_is_asked_for(
+    credits: dict[str, int], more: int
+) -> None:
+    """Whatever the polls of the others hold: a long poll for some alone would starve the rest."""
+    lanes = Lanes(None, WAIT_MS_MAX)
+    credit = max(credits.values()) + more
+    polls = lanes.plan(credits, credit, {}, 0)
+    assert sorted(name for one in polls for name in one.topics) == sorted(credits)
+    assert sum(one.jobs_max for one in polls) <= credit
+    assert all(one.jobs_max <= credits[name] for one in polls for name in one.topics)
+
+
+def test_a_topic_that_gets_a_slot_late_is_in_the_next_poll_that_starts() -> None:
+    lanes = Lanes(None, WAIT_MS_MAX)
+    (first,) = lanes.plan({"a": 3}, 3, {}, 0)
+    assert lanes.plan({"a": 3, "b": 1}, 3, {}, 1) == []
+    lanes.end(first, {})
+    polls = lanes.plan({"a": 3, "b": 1}, 3, {}, WAIT_MS_MAX)
+    assert {name for one in polls for name in one.topics} == {"a", "b"}
 
 
 def test_more_topics_than_slots_take_turns() -> None:
     """A lane that asks again as soon as its poll has ended would leave the other two unasked."""
-    lanes = Lanes(1)
+    lanes = Lanes(1, WAIT_MS_MAX)
     asked: Counter[str] = Counter()
     now_ms = 0
     for _ in range(20):
@@ -63,7 +89,7 @@ def test_more_topics_than_slots_take_turns() -> None:
 
 @given(st.data())
 def test_polls_never_ask_for_more_than_the_credits(data: st.DataObject) -> None:
-    lanes = Lanes(data.draw(st.sampled_from([None, 1])))
+    lanes = Lanes(data.draw(st.sampled_from([None, 1])), WAIT_MS_MAX)
     polls: list[Poll] = []
     open_jobs: Counter[str] = Counter()
     slots = data.draw(st.integers(0, 20))
@@ -160,7 +186,7 @@ def unfair(played: Played, until_ms: int) -> None:
 
 
 def fair(played: Played, until_ms: int, topics_max: int | None) -> None:
-    lanes = Lanes(topics_max)
+    lanes = Lanes(topics_max, WAIT_MS_MAX)
     played.run(until_ms, lanes.plan, lanes.end)
 
 
@@ -240,7 +266,7 @@ def test_a_trickle_of_slow_jobs_neither_takes_the_last_slot_nor_stops_the_polls(
 
 
 def test_a_loop_that_has_nothing_to_spend_does_not_look_again_and_again() -> None:
-    lanes = Lanes(None)
+    lanes = Lanes(None, WAIT_MS_MAX)
     (first,) = lanes.plan({"a": 4, "b": 4}, 4, {}, 0)
     lanes.end(first, {"a": first.jobs_max})
     lanes.plan({"a": 1, "b": 1}, 1, {"a": 3}, 10)
