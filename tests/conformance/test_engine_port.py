@@ -340,6 +340,21 @@ async def test_value_that_the_engine_cannot_hold_is_refused(bench: Bench) -> Non
     assert (await bench.engine.complete(job.ref, Completed())).effect is Effect.APPLIED
 
 
+@pytest.mark.parametrize("size", [3_000_000, 5_000_000])
+async def test_large_outcome_is_taken_or_refused_and_disturbs_nothing(
+    bench: Bench, size: int
+) -> None:
+    path = await bench.start_path()
+    job = await bench.job(path.work)
+    large = Completed(Variables({"large": "x" * size}))
+    try:
+        settlement = await bench.engine.complete(job.ref, large)
+    except EngineRefused:
+        settlement = await bench.engine.complete(job.ref, Completed())
+    assert settlement.effect is Effect.APPLIED
+    await bench.finish(path.after)
+
+
 async def test_bad_bpmn_is_refused_with_the_engines_sentence(bench: Bench) -> None:
     with pytest.raises(EngineRefused, match=r"broken\.bpmn"):
         await bench.engine.deploy({"broken.bpmn": b"<bpmn:definitions"})
