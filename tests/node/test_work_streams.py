@@ -1,6 +1,6 @@
 """A claimer whose engine can push: streams while there is room, polls for everything else."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import JobContext
 from gossamer_node.work import pushing
+from gossamer_node.work.claiming import WAIT_MS_MIN
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 
@@ -64,6 +65,15 @@ class PushingSource(SourceEngine):
         for one in self._streams.values():
             one.ceased = True
             one.send.close()
+
+
+class HastySource(PushingSource):
+    """Has long polling switched off."""
+
+    async def activate(
+        self, topics: Sequence[TopicRequest], *, jobs_max: int, wait_ms: int, worker_id: str
+    ) -> list[Job]:
+        return await super().activate(topics, jobs_max=jobs_max, wait_ms=0, worker_id=worker_id)
 
 
 class _Stream:
@@ -149,6 +159,17 @@ async def test_streams_live_on_credits_that_no_poll_was_promised(tmp_path: Path)
         engine.come("a", 1)
         await until(lambda: engine.completed[f"pushed-{SLOTS}"] == 1)
         assert set(engine.completed.values()) == {1} and engine.released == 0
+
+
+async def test_an_engine_that_does_not_wait_is_not_asked_without_end(tmp_path: Path) -> None:
+    engine, worker = HastySource(), Gate()
+    worker.open.set()
+    async with working(engine, worker, tmp_path) as told:
+        begun_s = trio.current_time()
+        await until(lambda: told("polls") >= 4)
+        assert trio.current_time() - begun_s >= 3 * WAIT_MS_MIN / 1_000
+        engine.add("a", 3)
+        await until(lambda: len(engine.completed) == 3)
 
 
 async def test_a_stream_that_breaks_is_opened_again_and_polls_bring_what_came(

@@ -53,6 +53,10 @@ TRANSIT_MS = 1_000
 a poll's answer, not from the start of a long poll, or it would be renewed at once; and from so long
 before a pushed job was here. What takes longer is renewed later by as much, with 5 s to spare."""
 
+EARLY_MS = 500
+"""Pause after a poll that should have waited, and came back soon with nothing. Long polling may be
+switched off (Zeebe has an option for that); such an engine would be asked without end."""
+
 WAIT_MS_MIN = 250
 """The first poll of a new claimer."""
 
@@ -211,10 +215,13 @@ class ClaimLoop:
         self._set_reachable(True)
         self.counts.jobs += len(jobs)
         ended_ms = now_ms()
+        is_early = ended_ms - started_ms < wait_ms // 2
         if not self._tells and ended_ms <= started_ms + wait_ms + TRANSIT_MS:
             started_ms = max(started_ms, ended_ms - TRANSIT_MS)
         if jobs:
             self._take(jobs, started_ms)
+        elif is_early:
+            await self._sleep(min(EARLY_MS, wait_ms))
         return Counter(one.ref.topic for one in jobs)
 
     def _request(self, terms: TopicTerms) -> TopicRequest:
@@ -235,6 +242,10 @@ class ClaimLoop:
             log.warning(str(error), engine=self._engine.name, failures=self._failed_polls)
         if self._failed_polls == FAILURES_BEFORE_UNREACHABLE:
             self._set_reachable(False)
+        await self._sleep(pause_ms)
+
+    async def _sleep(self, pause_ms: int) -> None:
+        """Returns sooner when the loop is to stop."""
         with trio.move_on_after(pause_ms / 1_000):
             while not self._stopping:
                 await self._changed.wait()
