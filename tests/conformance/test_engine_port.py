@@ -9,7 +9,14 @@ from dataclasses import replace
 import pytest
 import trio
 import trio.testing
-from tests.conformance.bench import EMPTY_MS, LOCK_LONG_MS, LOCK_SHORT_MS, PATIENCE_S, Bench
+from tests.conformance.bench import (
+    EMPTY_MS,
+    LOCK_LONG_MS,
+    LOCK_SHORT_MS,
+    PATIENCE_S,
+    START_MS,
+    Bench,
+)
 
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
@@ -397,7 +404,7 @@ async def test_awaited_instance_gives_its_variables(bench: Bench) -> None:
             await bench.engine.complete(job.ref, Completed(Variables({"long": LONG})))
             await bench.finish(path.after)
     assert results == [Variables({"a": 1, "long": str(LONG)}, {"long": "Long"})]
-    await run(1)
+    await run(START_MS)
     assert results[1:] == [None]
     # Or the engine, when it is stopped, waits for this result.
     await bench.finish(path.work)
