@@ -30,11 +30,6 @@ EMPTY_MS = 200
 """A poll that is expected to bring nothing."""
 
 
-START_MS = 1_000
-"""Within which an engine has started an instance whose result is awaited in vain. In a thousandth
-of it a busy Zeebe, given up by its caller, starts none."""
-
-
 @dataclass(frozen=True, slots=True)
 class PathProcess:
     """The deployed `path` process: work, then after; or recover, when work throws CAUGHT."""

@@ -57,6 +57,11 @@ STREAM_GRACE_MS = 2_000
 """How long past `STREAM_MS_MAX` the engine keeps a stream that nobody ended. Ending one in good
 order takes a round trip."""
 
+AWAITED_MS = 600_000
+"""How long the gateway may wait for an awaited result; we wait no longer than we are asked to. When
+its own patience ends, 8.6 closes its connection to the broker, and every other call that is under
+way there, ours or not, is ABORTED or lost (measured)."""
+
 JOBS_TAKEN_MAX = 256
 """Jobs of a stream that are handed on at once; more wait for the next turn."""
 
@@ -289,14 +294,12 @@ class Camunda8Grpc:
     async def start_and_wait(
         self, process_id: str, *, variables: Variables, wait_ms: int
     ) -> Variables | None:
-        within_ms = wait_ms + RESULT_GRACE_MS
-        # The gateway counts from before it asks its broker: in a millisecond it may start nothing.
         request = zeebe.CreateProcessInstanceWithResultRequest(
-            request=self._start(process_id, variables), requestTimeout=within_ms
+            request=self._start(process_id, variables), requestTimeout=max(wait_ms, AWAITED_MS)
         )
         method = "CreateProcessInstanceWithResult"
         try:
-            (answer,) = await self._call(method, request, within_ms, waits=True)
+            (answer,) = await self._call(method, request, wait_ms + RESULT_GRACE_MS, waits=True)
             told = zeebe.CreateProcessInstanceWithResultResponse.FromString(answer)
             if not told.processInstanceKey:
                 raise ValueError("an instance without a key")

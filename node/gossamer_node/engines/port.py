@@ -171,8 +171,7 @@ class Engine(Protocol):
     async def start_and_wait(
         self, process_id: str, *, variables: Variables, wait_ms: int
     ) -> Variables | None:
-        """Start an instance and wait for its end. Returns its variables, None if it still runs (or,
-        where `wait_ms` was too short for a busy engine, never began)."""
+        """Start an instance and wait for its end. Returns its variables, None if it still runs."""
 
     async def read_variables(self, instance_key: str) -> Variables:
         """The variables of an instance, running or ended."""
