@@ -15,7 +15,6 @@ import argparse
 import importlib
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +23,9 @@ from pathlib import Path
 from benchmarks.mesh import report
 from benchmarks.mesh.report import Part
 
+from gossamer_mesh.testing.commit import commit
+
 NAMES = ("detection", "spread", "stalls", "idle", "recovery", "requests", "handoff")
-ROOT = Path(__file__).parents[2]
 
 OPENING = """# What the mesh costs, and how fast it is
 
@@ -51,7 +51,7 @@ def run_part(name: str, scale: str, folder: Path) -> Part:
     part: Part = module.run(scale, say, folder)
     part.seconds = time.monotonic() - began_s
     part.scale = scale
-    part.commit = _commit()
+    part.commit = commit()
     return part
 
 
@@ -65,17 +65,6 @@ def page(parts: list[Part], pictures: str) -> str:
         lines += [f"## {part.title}", ""]
         lines += report.part_lines(part, pictures)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def main(arguments: list[str]) -> int:

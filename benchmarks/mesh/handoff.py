@@ -1,21 +1,15 @@
 """g. How long from an activated job to its start on another node, and what a lease costs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 from benchmarks.mesh.nodes import ENGINE, Nodes, Settings
 from benchmarks.mesh.report import Part, Say, Table, percentile
+from tests.node.source_engine import SourceEngine
 
-from gossamer_node.engines.port import (
-    Capability,
-    Effect,
-    EngineInfo,
-    ProcessInstance,
-    Settlement,
-    TopicRequest,
-)
+from gossamer_node.engines.port import Effect, Settlement, TopicRequest
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
 
@@ -38,23 +32,15 @@ SIZES = {"full": (20.0, 15.0), "quick": (5.0, 4.0), "tiny": (0.5, 0.5)}
 PACE_S = 0.02
 
 
-class Feeder:
-    """An engine that has jobs at a given pace, and takes every outcome."""
-
-    name = ENGINE
-    kind = "camunda7"
-    transport = "REST"
-    capabilities: frozenset[Capability] = frozenset((Capability.LIST_LOCKED,))
-    topics_per_activation_max: int | None = None
+class Feeder(SourceEngine):
+    """Has jobs at a given pace instead, and takes every outcome; it remembers none of them."""
 
     def __init__(self, paced_s: float, flood_s: float) -> None:
+        super().__init__(ENGINE)
         self._paced_s, self._flood_s = paced_s, flood_s
-        self._number = 0
+        self._made = 0
         self._began_s: float | None = None
         self._next_s = 0.0
-
-    async def probe(self) -> EngineInfo:
-        return EngineInfo("camunda7", "bench", "feeder")
 
     async def activate(
         self, topics: Sequence[TopicRequest], *, jobs_max: int, wait_ms: int, worker_id: str
@@ -79,22 +65,16 @@ class Feeder:
         return [self._job(phase, topics[0].name, worker_id) for _ in range(count)]
 
     def _job(self, phase: str, topic: str, worker_id: str) -> Job:
-        self._number += 1
-        key = f"{phase}|{self._number}|{time.monotonic_ns()}"
+        self._made += 1
+        key = f"{phase}|{self._made}|{time.monotonic_ns()}"
         return Job(
             JobRef(ENGINE, key, topic, worker_id, retries=3),
             Variables({"text": "x" * 1_000}),
             lock_ms=30_000,
         )
 
-    async def extend(self, job: JobRef, lock_ms: int) -> Settlement:
-        return Settlement(Effect.APPLIED)
-
     async def release(self, job: JobRef) -> Settlement:
         return Settlement(Effect.APPLIED)
-
-    async def locked_by(self, worker_id: str) -> list[JobRef] | None:
-        return []
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         await trio.lowlevel.checkpoint()
@@ -105,28 +85,6 @@ class Feeder:
 
     async def throw_error(self, job: JobRef, outcome: BpmnError) -> Settlement:
         return Settlement(Effect.APPLIED)
-
-    async def deploy(self, resources: Mapping[str, bytes]) -> list[str]:
-        raise NotImplementedError
-
-    async def start(
-        self, process_id: str, *, variables: Variables, business_key: str | None = None
-    ) -> str:
-        raise NotImplementedError
-
-    async def start_and_wait(
-        self, process_id: str, *, variables: Variables, wait_ms: int
-    ) -> Variables | None:
-        raise NotImplementedError
-
-    async def read_variables(self, instance_key: str) -> Variables:
-        raise NotImplementedError
-
-    async def list_instances(self, process_id: str) -> list[ProcessInstance]:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        return
 
 
 def run(scale: str, say: Say, folder: Path) -> Part:

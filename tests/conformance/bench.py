@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import trio
+from tests.patience import patience
 
 from gossamer_node.engines.port import Effect, Engine, TopicRequest
 from gossamer_node.jobs import Completed, Job
@@ -92,7 +92,7 @@ class Bench:
         names: tuple[str, ...] | None = None,
     ) -> Job:
         """The one job of the topic, as soon as there is one."""
-        with trio.fail_after(PATIENCE_S):
+        with patience(PATIENCE_S):
             while True:
                 jobs = await self.poll(topic, worker=worker, lock_ms=lock_ms, names=names)
                 if jobs:
@@ -102,7 +102,7 @@ class Bench:
     async def finish_all(self, topic: str) -> None:
         """Completes the jobs of the topic that there are, at least one."""
         jobs: list[Job] = []
-        with trio.fail_after(PATIENCE_S):
+        with patience(PATIENCE_S):
             while not jobs:
                 jobs = await self.poll(topic)
         for job in jobs:

@@ -19,6 +19,7 @@ from tests.conformance.bench import (
     Bench,
     PathProcess,
 )
+from tests.patience import patience
 
 from gossamer_node import engines
 from gossamer_node.engines.config import EngineConfig
@@ -269,7 +270,7 @@ async def test_cut_poll(bench: Bench, engine_config: EngineConfig) -> None:
         await bench.engine.start(path.process_id, variables=Variables())
         assert (await bench.job(path.work)).ref.worker_id == "first"
         return
-    with trio.fail_after(PATIENCE_S):
+    with patience(PATIENCE_S):
         while True:
             await bench.engine.start(path.process_id, variables=Variables())
             # A job that we see was quicker to reach us than the poll that was cut: try the next.

@@ -9,13 +9,8 @@ from dataclasses import replace
 import pytest
 import trio
 import trio.testing
-from tests.conformance.bench import (
-    EMPTY_MS,
-    LOCK_LONG_MS,
-    LOCK_SHORT_MS,
-    PATIENCE_S,
-    Bench,
-)
+from tests.conformance.bench import EMPTY_MS, LOCK_LONG_MS, LOCK_SHORT_MS, PATIENCE_S, Bench
+from tests.patience import patience
 
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
@@ -115,7 +110,7 @@ async def test_long_poll_is_woken(bench: Bench) -> None:
     async def wait() -> None:
         jobs.extend(await bench.poll(path.work, wait_ms=10_000))
 
-    with trio.fail_after(PATIENCE_S):
+    with patience(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked(0.05)
@@ -185,7 +180,7 @@ async def test_released_job_is_free_at_once(bench: Bench) -> None:
     async def wait() -> None:
         taken.extend(await bench.poll(path.work, worker="second", wait_ms=10_000))
 
-    with trio.fail_after(PATIENCE_S):
+    with patience(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked(0.05)
@@ -396,7 +391,7 @@ async def test_awaited_instance_gives_its_variables(bench: Bench) -> None:
             )
         )
 
-    with trio.fail_after(PATIENCE_S):
+    with patience(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run, 10_000)
             job = await bench.job(path.work)

@@ -9,7 +9,6 @@ import argparse
 import json
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from tests.integration.chaos_scenarios import SCENARIOS, Plan, play
 from tests.integration.chaos_wire import missing
 from tests.integration.compiling import compile_guest
 
+from gossamer_mesh.testing.commit import commit
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines.progress import silent
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"NOT RUN: {lacks}.", file=sys.stderr)
         return 2
     seed = random.SystemRandom().randrange(2**31) if asked.seed is None else asked.seed
-    plans = [Plan(one, asked.jobs, asked.nodes, seed, _commit()) for one in scenarios]
+    plans = [Plan(one, asked.jobs, asked.nodes, seed, commit()) for one in scenarios]
     folder = Path(tempfile.mkdtemp(prefix="gossamer-chaos-"))
     print(f"seed {seed}, commit {plans[0].commit}, logs in {folder}", flush=True)
     rows: list[Row] = []
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"starting {asked.crowd} nodes", flush=True)
             home, killed = folder / "crowd", asked.crowd // 3
             home.mkdir()
-            crowds.append(trio.run(measure, asked.crowd, killed, home, _commit()))
+            crowds.append(trio.run(measure, asked.crowd, killed, home, commit()))
     except LocalEngineMissing as error:
         print(f"NOT RUN: {error}", file=sys.stderr)
         return 2
@@ -111,13 +111,6 @@ async def _run(kinds: Sequence[str], plans: Sequence[Plan], folder: Path, rows: 
 
                 home = folder / f"{kind}-{plan.scenario}"
                 rows.append(await play(plan, engine, worker, home, tell))
-
-
-def _commit() -> str:
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.integration.chaos_keys import Keys, make_keys
 from tests.integration.nodes import records
+from tests.patience import seen
 
 from gossamer_hotel.demo.processes import Node, open_nodes
 from gossamer_mesh.identity import load_or_create
@@ -29,7 +30,7 @@ from gossamer_node.local_engines.progress import silent
 AGREE_S = 60.0
 LOOK_S = 0.2
 IDLE_S = 10.0
-"""How long the CPU of nodes at rest is measured."""
+"""How long the CPU of nodes at rest is measured: no condition, but the length of a measurement."""
 
 JUNK_DATAGRAMS = 200
 JUNK_BYTES_MAX = 1_500
@@ -76,9 +77,11 @@ class Crowd:
     async def agreed(self) -> float:
         """Waits until all that live see each other and nobody else. Returns how long it took."""
         began_s = time.monotonic()
-        with trio.fail_after(AGREE_S):
-            while not (await self.look() and self.is_agreed()):  # noqa: ASYNC110 - processes
-                await trio.sleep(LOOK_S)
+
+        async def look() -> bool:
+            return await self.look() and self.is_agreed()
+
+        await seen(look, AGREE_S, LOOK_S)
         return time.monotonic() - began_s
 
     def is_agreed(self) -> bool:

@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import trio
 import yaml
 from tests.integration.chaos_keys import Keys, make_keys
 from tests.integration.chaos_wire import Wire
 from tests.integration.nodes import records
+from tests.patience import seen
 
 from gossamer_hotel.demo.processes import Node, gossamer_process, wait_until_ready
 
@@ -123,15 +123,16 @@ class ChaosMesh:
 
     async def agreed(self, numbers: Sequence[int] | None = None) -> int:
         """Waits until these nodes (all that live) see each other, nobody else, and one claimer that
-        is one of them. Returns its number."""
+        is one of them. Returns its number.
+
+        Raises: trio.TooSlowError when they do not agree.
+        """
         among = list(numbers or self.alive)
-        with trio.fail_after(AGREE_S):
-            while True:
-                if await self.look(among):
-                    claimer = self._claimer(among)
-                    if claimer is not None:
-                        return claimer
-                await trio.sleep(LOOK_S)
+
+        async def look() -> int | None:
+            return self._claimer(among) if await self.look(among) else None
+
+        return await seen(look, AGREE_S, LOOK_S)
 
     def _claimer(self, among: Sequence[int]) -> int | None:
         """As of the last look; None while views differ."""

@@ -21,6 +21,7 @@ from tests.integration.chaos_rows import COMPLAINTS_MAX, Row, judge, measured, r
 from tests.integration.chaos_wire import HOST, Wire, open_wire
 from tests.integration.chaos_witnesses import Account, Sink, open_sink
 from tests.integration.nodes import deploy, new_topic, write_service
+from tests.patience import seen
 
 from gossamer_node.errors import EngineUnavailable
 from gossamer_node.variables import Variables
@@ -47,13 +48,10 @@ QUIET_S = 60.0
 PARTED_S = 12.0
 PAUSED_S = 12.0
 """Longer than the suspicion of a mesh of this size takes in the worst case, so that nobody is
-merely suspected."""
+merely suspected. These two are what the scenarios do, not what they wait for."""
 
 LOSS = 0.2
 DELAY_MS = (50, 250)
-
-LEAVE_S = 2.0
-"""How long a killed node stays away when everything else is done."""
 
 LOOK_S = 0.2
 BUSY_S = 0.2
@@ -417,21 +415,27 @@ async def _come_to_rest(run: Run) -> list[str]:
     """Brings the killed nodes back; complains of what does not come to rest."""
     mesh = run.mesh
     killed = [number for number, node in mesh.nodes.items() if node.killed]
+    complaints = []
     if killed:
-        await trio.sleep(LEAVE_S)
+        try:
+            await mesh.agreed()  # all that are left know of each death
+        except trio.TooSlowError:
+            complaints.append("the nodes that are left do not agree")
     for number in killed:
         await mesh.start(number)
     for number in killed:
         await mesh.ready(number)
-    complaints = []
     try:
         await mesh.agreed()
     except trio.TooSlowError:
         complaints.append("the nodes do not agree again")
-    with trio.move_on_after(QUIET_S) as scope:
-        while not (await mesh.look() and _is_quiet(mesh)):  # noqa: ASYNC110 - in other processes
-            await trio.sleep(LOOK_S)
-    if scope.cancelled_caught:
+
+    async def is_quiet() -> bool:
+        return await mesh.look() and _is_quiet(mesh)
+
+    try:
+        await seen(is_quiet, QUIET_S, LOOK_S)
+    except trio.TooSlowError:
         complaints.append("leases or outcomes are left over")
     return complaints + mesh.troubles()[:COMPLAINTS_MAX]
 

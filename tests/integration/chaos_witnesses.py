@@ -26,9 +26,12 @@ from quart_trio import QuartTrio
 INSTANCES_PER_QUERY = 500
 
 SETTLED_S = 0.5
-"""After a fault: by then the engine has answered a poll that was on its way."""
-EXPORT_S = 3.0
-"""By then Zeebe has handed over its records: it does so each second."""
+"""After a fault: by then the engine has answered a poll that was on its way. Nothing tells when,
+as who would have read the answer is gone."""
+
+EXPORT_S_MAX = 10.0
+"""By then Zeebe has handed over its records, which it does each second. A later record
+tells sooner; this is for an engine in which nothing happens any more."""
 
 VARIABLE = "worked"
 """What the worker writes, once for each job."""
@@ -222,6 +225,8 @@ class ZeebeRecords:
         self._activated_s: dict[str, float] = {}
         self._jobs: dict[str, set[str]] = defaultdict(set)
         self._position = 0
+        self._told_s = 0.0
+        self._told = trio.Event()
 
     async def ended(self, process_id: str) -> int:
         return self._accounts[process_id].ended
@@ -230,7 +235,9 @@ class ZeebeRecords:
         return self.of(process_id)
 
     async def locked(self, process_id: str, moment_s: float) -> set[str]:
-        await trio.sleep(SETTLED_S + EXPORT_S)
+        with trio.move_on_after(SETTLED_S + EXPORT_S_MAX):
+            while self._told_s <= moment_s + SETTLED_S:
+                await self._told.wait()
         completed = self.of(process_id).completions
         return {
             key
@@ -248,6 +255,9 @@ class ZeebeRecords:
         if record["position"] <= self._position:
             return
         self._position = record["position"]
+        self._told_s = record["timestamp"] / 1_000
+        self._told.set()
+        self._told = trio.Event()
         value, intent = record["value"], record["intent"]
         account = self._accounts[value.get("bpmnProcessId", "")]
         match record["valueType"]:

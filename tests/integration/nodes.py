@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 import yaml
+from tests.patience import patience, seen
 
 from gossamer_hotel.demo.processes import Node
 from gossamer_node.engines.config import EngineConfig
@@ -49,10 +50,7 @@ def on(*engines: Any) -> pytest.MarkDecorator:
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
     """Looks until there is something to see; returns it."""
-    with trio.fail_after(PATIENCE_S):
-        while not (seen := await look()):  # noqa: ASYNC110 - what happens is in other processes
-            await trio.sleep(LOOK_S)
-    return seen
+    return await seen(look, PATIENCE_S, LOOK_S)
 
 
 # --- nodes
@@ -165,7 +163,7 @@ async def stop(node: Node, when_stopping: Callable[[], Awaitable[object]] | None
     await until(stops)
     if when_stopping is not None:
         await when_stopping()
-    with trio.fail_after(PATIENCE_S):
+    with patience(PATIENCE_S):
         return await node.process.wait()
 
 
@@ -194,7 +192,7 @@ def new_topic() -> str:
 @asynccontextmanager
 async def instances(engine: Engine, process_id: str, count: int) -> AsyncIterator[None]:
     """Starts instances. The block ends when the engine says that each has completed."""
-    with trio.fail_after(PATIENCE_S * 2):
+    with patience(PATIENCE_S * 2):
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(complete, engine, process_id)

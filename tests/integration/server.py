@@ -14,6 +14,7 @@ from hypercorn.trio import serve
 from quart import request
 from quart_trio import QuartTrio
 from tests.integration.nodes import PATIENCE_S
+from tests.patience import patience
 
 
 class Server:
@@ -34,7 +35,7 @@ class Server:
 
     async def asked_for(self, jobs: int) -> None:
         """Waits until it was asked so often, in all."""
-        with trio.fail_after(PATIENCE_S):
+        with patience(PATIENCE_S):
             while self.asked.total() < jobs:
                 await self._asked.wait()
 

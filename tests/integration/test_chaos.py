@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.conftest import NOT_RUN
+from tests.conftest import NO_RIGHTS, NOT_RUN
 from tests.integration.chaos_crowd import address_of, open_crowd, public_key_of
 from tests.integration.chaos_engines import Kind, open_chaos_engine
 from tests.integration.chaos_rows import table
@@ -39,7 +39,7 @@ COUNTED = ("datagrams_of_unknown_form", "datagrams_of_another_key", "claims_forg
 async def judged(scenario: str, kind: Kind, folder: Path) -> None:
     """One run on an engine of its own, which it may break."""
     if lacks := missing():
-        pytest.skip(f"{NOT_RUN}{lacks}")
+        pytest.skip(f"{NO_RIGHTS}{lacks}")
     seed = random.SystemRandom().randrange(2**31)
     plan = Plan(scenario, JOBS, NODES, seed, "")
     worker = compile_guest("witnessed", folder)
@@ -64,7 +64,7 @@ async def test_a_partition_loses_nothing(tmp_path: Path) -> None:
 
 async def test_thirty_nodes_lose_ten_and_hear_no_stranger(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip(f"{NOT_RUN}to hear what others send on the loopback device needs root")
+        pytest.skip(f"{NO_RIGHTS}to hear what others send on the loopback device needs root")
     seed = random.SystemRandom().randrange(2**31)
     print("seed", seed)
     async with open_crowd(CROWD, tmp_path) as crowd:

@@ -1,8 +1,16 @@
 """The judge of chaos runs: it must see what is lost and what took effect twice."""
 
 import pytest
+import trio
 from tests.integration.chaos_rows import Row, judge, measured, recoveries, table
-from tests.integration.chaos_witnesses import Account, Execution, ZeebeRecords
+from tests.integration.chaos_witnesses import (
+    EXPORT_S_MAX,
+    SETTLED_S,
+    Account,
+    Execution,
+    ZeebeRecords,
+)
+from trio.testing import MockClock
 
 JOBS = 3
 
@@ -97,6 +105,32 @@ def test_a_record_that_comes_again_counts_once() -> None:
     assert records.of("p").completions == {"42": [5.0]}
     records.take(job | {"position": 8})
     assert records.of("p").completions == {"42": [5.0, 5.0]}
+
+
+async def test_what_was_locked_is_known_when_a_later_record_has_come(
+    autojump_clock: MockClock,
+) -> None:
+    records = ZeebeRecords()
+
+    def tell(position: int, at_ms: int, kind: str, intent: str, key: int) -> None:
+        value = {"bpmnProcessId": "p", "jobKeys": [key]}
+        record = {"position": position, "timestamp": at_ms, "key": key, "value": value}
+        records.take({**record, "valueType": kind, "intent": intent})
+
+    async def hand_over() -> None:
+        await trio.sleep(EXPORT_S_MAX / 2)
+        tell(3, 10_100, "JOB_BATCH", "ACTIVATED", 42)
+        tell(4, 10_001 + round(SETTLED_S * 1_000), "JOB_BATCH", "ACTIVATED", 43)
+
+    tell(1, 9_000, "JOB", "CREATED", 42)
+    tell(2, 9_000, "JOB", "CREATED", 43)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hand_over)
+        assert await records.locked("p", 10.0) == {"42"}
+        assert trio.current_time() == EXPORT_S_MAX / 2
+    # Nothing comes any more: it has had the time.
+    assert await records.locked("p", 20.0) == {"42", "43"}
+    assert trio.current_time() == 1.5 * EXPORT_S_MAX + SETTLED_S
 
 
 @pytest.mark.parametrize("complaints", [(), ("leases are left over",)])

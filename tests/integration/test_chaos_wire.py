@@ -4,8 +4,9 @@ import sys
 
 import pytest
 import trio
-from tests.conftest import NOT_RUN
+from tests.conftest import NO_RIGHTS
 from tests.integration.chaos_wire import HOST, Wire, missing, open_wire
+from tests.patience import patience
 
 pytestmark = pytest.mark.processes
 
@@ -29,7 +30,7 @@ async def carried(wire: Wire, number: int, to: int) -> dict[str, int]:
     """What became of `COUNT` datagrams. Nobody need listen for a packet to be carried."""
     before = await wire.counts()
     await say(wire, number, to)
-    with trio.fail_after(10):
+    with patience():
         while True:
             counts = {name: count - before[name] for name, count in (await wire.counts()).items()}
             # A listener that is not there answers by ICMP, at the kernel's own rate.
@@ -39,7 +40,7 @@ async def carried(wire: Wire, number: int, to: int) -> dict[str, int]:
 
 async def test_links_do_as_they_are_told() -> None:
     if lacks := missing():
-        pytest.skip(f"{NOT_RUN}{lacks}")
+        pytest.skip(f"{NO_RIGHTS}{lacks}")
     async with open_wire(3, SEED) as wire:
         assert (await carried(wire, 1, 2))["carried"] >= COUNT
         await wire.cut([1], [2, HOST])
@@ -59,7 +60,7 @@ async def test_links_do_as_they_are_told() -> None:
 
 async def test_a_door_leads_to_this_machine_and_can_move() -> None:
     if lacks := missing():
-        pytest.skip(f"{NOT_RUN}{lacks}")
+        pytest.skip(f"{NO_RIGHTS}{lacks}")
     ask = (
         "import socket, sys\n"
         "with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as stream:\n"

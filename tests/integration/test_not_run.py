@@ -34,6 +34,25 @@ def test_what_cannot_run_is_named_and_fails_ci(tmp_path: Path, ci: bool) -> None
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("NOT_RUN", pytest.ExitCode.TESTS_FAILED), ("NO_RIGHTS", pytest.ExitCode.OK)],
+)
+def test_only_what_the_machine_could_have_fails_ci(
+    tmp_path: Path, kind: str, status: pytest.ExitCode
+) -> None:
+    file = tmp_path / "test_needy.py"
+    file.write_text(
+        f"import pytest\nfrom tests.conftest import {kind}\n"
+        f'async def test_needy(): pytest.skip({kind} + "it needs something")\n'
+    )
+    settings = ("-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"))
+    done = run_pytest(*settings, str(file), cache_home=tmp_path, ci=True)
+    assert "1 test NOT RUN: it needs something" in done.stdout.partition("= NOT RUN =")[2]
+    assert done.returncode == status
+
+
+@pytest.mark.processes
 def test_tests_without_engines_come_first(tmp_path: Path) -> None:
     done = run_pytest(ENGINES, UNITS, "--collect-only", "-q", cache_home=tmp_path, ci=True)
     files = [line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import trio
+from tests.patience import until
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.drivers.config import Address, anyone
@@ -25,9 +25,6 @@ QUICK = Config(
     stall_ms=50,
 )
 """A tenth of the usual times: a death is known in half a second."""
-
-PATIENCE_S = 20
-"""What would take this long hangs."""
 
 
 def config_of(
@@ -58,13 +55,6 @@ async def meshes(count: int, ring: Keyring = RING) -> AsyncIterator[list[Mesh]]:
         for mesh in opened:
             await until(lambda mesh=mesh: len(mesh.members()) == count)  # type: ignore[misc]
         yield opened
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Until something is so that tells nobody when it begins."""
-    with trio.fail_after(PATIENCE_S):
-        while not is_so():  # noqa: ASYNC110
-            await trio.sleep(0.005)
 
 
 def count_of(mesh: Mesh, name: str) -> int:

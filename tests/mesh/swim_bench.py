@@ -1,6 +1,6 @@
 """One core on a bench: the test is its peers, and hears what it says and sends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gossamer_mesh.packing import pack, unpack
@@ -64,15 +64,7 @@ class Bench:
         sequence: int = 0,
         digest: "TableDigest | None" = None,
     ) -> None:
-        data = CODEC.encode(
-            kind,
-            sender,
-            sequence,
-            target=target,
-            address=None,
-            updates=[each.encoded for each in updates],
-            digest=digest or (NEARLY_EMPTY if kind == SYNC else None),
-        )
+        data = packed(kind, sender, sequence, target, updates, digest)
         self.swim.receive_datagram(data, ADDRESSES[sender], self.now_ms)
 
     def hear_by_stream(
@@ -85,15 +77,7 @@ class Bench:
         sender_id: str | None = None,
         digest: "TableDigest | None" = None,
     ) -> None:
-        data = CODEC.encode(
-            kind,
-            sender,
-            sequence,
-            target=target,
-            address=None,
-            updates=[each.encoded for each in updates],
-            digest=digest or (NEARLY_EMPTY if kind == SYNC else None),
-        )
+        data = packed(kind, sender, sequence, target, updates, digest)
         self.swim.receive_stream_frame(data, sender_id or sender, self.now_ms)
 
     def sent_by_stream(self) -> list[tuple[Frame, tuple[str, int], str]]:
@@ -140,6 +124,26 @@ class Bench:
     def state_of(self, id: str) -> int | None:
         member = self.swim.member(id)
         return None if member is None else member.state
+
+
+def packed(
+    kind: int,
+    sender: str,
+    sequence: int,
+    target: str,
+    updates: Sequence[Update],
+    digest: "TableDigest | None",
+) -> bytes:
+    """A frame; a comparison has a digest, of a nearly empty table if it is not given."""
+    return CODEC.encode(
+        kind,
+        sender,
+        sequence,
+        target=target,
+        address=None,
+        updates=[each.encoded for each in updates],
+        digest=digest or (NEARLY_EMPTY if kind == SYNC else None),
+    )
 
 
 def claim(id: str, incarnation: int = 1, *, tags: bytes = b"", session: int = 1) -> Update:

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
-from tests.mesh.mesh_fixture import RING, config_of, count_of, meshes, until
+from tests.mesh.mesh_fixture import RING, config_of, count_of, meshes
+from tests.patience import patience, until
 
 from gossamer_mesh.drivers import Mesh, calls, links, open_mesh
 from gossamer_mesh.drivers.certificates import Certificates
@@ -32,7 +33,7 @@ async def still_talk(one: Mesh, other: Mesh) -> None:
     await until(lambda: said in [each.tags for each in other.members()])
     message = os.urandom(8)
     assert one.send_nowait(other.node_id, message)
-    with trio.fail_after(20):
+    with patience():
         assert await other.receive() == (one.node_id, message)
     assert {each.state for each in one.members()} == {"alive"}
 
@@ -137,7 +138,7 @@ async def test_old_frames_change_nothing() -> None:
             for data in recorded:
                 send(data, one)
                 send(data, other)
-            await trio.sleep(0.02)
+            await trio.sleep(0.02)  # so that the sockets hold them all
         await still_talk(one, other)
         assert [each.id for each in one.members()] == [each.id for each in other.members()]
         assert third.node_id not in [each.id for each in one.members()]
@@ -199,7 +200,7 @@ async def test_a_slow_handshake_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> N
         with suppress(trio.BrokenResourceError):
             for byte in hello:
                 await stream.send_all(bytes((byte,)))
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # the attacker's pace
         await until(lambda: count_of(mesh, "handshakes_failed") == 1)
         await stream.aclose()
 

@@ -3,7 +3,7 @@
 import dataclasses
 import secrets
 
-import trio
+from tests.patience import patience
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -27,7 +27,7 @@ async def test_members_of_one_name_find_each_other() -> None:
         open_mesh(config_of(name)) as one,
         open_mesh(config_of(name)) as other,
     ):
-        with trio.fail_after(20):
+        with patience():
             assert (await one.next_event()).member.id == other.node_id
             assert (await other.next_event()).member.id == one.node_id
         # The stranger was found too, but nobody asked it: not one datagram reached it.

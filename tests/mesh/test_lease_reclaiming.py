@@ -118,6 +118,72 @@ def test_without_a_picture_the_holders_have_time_to_name_what_they_run() -> None
     assert bench.now_ms - CONFIG.reclaim_ms >= begun_ms + CONFIG.accept_ms
 
 
+def bystander() -> ClaimerBench:
+    """A member that neither claims nor mirrors, and sees a claimer die."""
+    bench = ClaimerBench()
+    bench.claimer.elect(False, 0)
+    bench.claimer.set_members({"c", DEAD, "s"}, None, bench.now_ms)
+    bench.claimer.handle_member_lost(DEAD, bench.now_ms, SESSION)
+    return bench
+
+
+def test_who_claims_after_claimer_and_heir_were_lost_at_once_searches_as_well() -> None:
+    bench = bystander()
+    bench.wait(1_000)
+    assert bench.claimer.looks() == []  # the heir's, if it lives
+    bench.claimer.handle_member_lost("s", bench.now_ms)
+    bench.claimer.elect(True, 1)
+    begun_ms = bench.now_ms
+    assert bench.claimer.get_timer() is not None
+    bench.claimer.handle_timer(bench.now_ms)
+    while not freed(answer(bench, "j1", "j2")):
+        assert bench.now_ms < begun_ms + 2 * CONFIG.accept_ms
+    assert bench.now_ms - CONFIG.reclaim_ms >= begun_ms + CONFIG.accept_ms
+    assert bench.claimer.statistics()["reclaimed"] == 2
+
+
+def test_the_heir_of_a_restarted_claimer_searches_for_what_its_first_process_left() -> None:
+    bench = bystander()
+    bench.claimer.set_members({"c", DEAD}, DEAD, bench.now_ms, sessions={DEAD: SESSION + 1})
+    bench.wait(1_000)
+    assert bench.claimer.looks() == []
+    lease = LeaseId("e/a", "j1", DEAD, SESSION, 1, 5)
+    again = Row(lease, "t", b"receipt", "h1", TAKEN, 0, LOCK_MS, LOCK_MS, "regrant")
+    bench.tell(DEAD, Mirror("e/a", SESSION + 1, 1, 0, [again], []))
+    bench.claimer.handle_timer(bench.now_ms)
+    keys: list[str] = []
+    while not keys:
+        assert bench.now_ms < 2 * CONFIG.poll_ms_max
+        keys = freed(answer(bench, "j1", "j2"))
+    assert keys == ["j2"]  # its holder has named the other to the new process
+
+
+def test_who_claims_long_after_a_death_asks_nothing() -> None:
+    bench = bystander()
+    bench.wait(CONFIG.poll_ms_max)
+    bench.claimer.elect(True, 1)
+    bench.wait(CONFIG.poll_ms_max)
+    assert bench.claimer.looks() == []
+
+
+def test_nothing_is_asked_about_who_did_not_claim() -> None:
+    bench = ClaimerBench()
+    bench.claimer.set_members({"c", DEAD}, None, bench.now_ms)
+    bench.claimer.handle_member_lost(DEAD, bench.now_ms)
+    bench.wait(CONFIG.poll_ms_max)
+    assert bench.claimer.looks() == []
+
+
+def test_a_process_that_was_only_parted_and_dies_later_is_searched_for_again() -> None:
+    bench = heir()
+    bench.wait(2 * CONFIG.poll_ms_max)
+    assert len(bench.claimer.looks()) == 1  # nobody answered it
+    bench.tell(DEAD, Mirror("e/a", SESSION, 2, 0, [], []))
+    bench.claimer.handle_member_lost(DEAD, bench.now_ms)
+    bench.claimer.handle_timer(bench.now_ms)
+    look(bench)
+
+
 def test_it_is_asked_until_the_last_poll_has_ended_and_not_for_longer() -> None:
     bench = heir()
     begun_ms = bench.now_ms
@@ -157,6 +223,17 @@ def test_many_deaths_are_bounded() -> None:
         bench.tell(name, Mirror("e/a", SESSION, 1, 0, [], []))
         bench.claimer.handle_member_lost(name, bench.now_ms)
         bench.now_ms += 1
+    bench.claimer.handle_timer(bench.now_ms)
+    assert [one.claimer for one in bench.claimer.looks()] == names[-SEARCHES_MAX:]
+
+
+def test_many_deaths_that_nobody_searches_for_yet_are_bounded() -> None:
+    bench = bystander()
+    names = [f"m{number:03}" for number in range(3 * SEARCHES_MAX)]
+    for name in names:
+        bench.now_ms += 1
+        bench.claimer.handle_member_lost(name, bench.now_ms, SESSION)
+    bench.claimer.elect(True, 1)
     bench.claimer.handle_timer(bench.now_ms)
     assert [one.claimer for one in bench.claimer.looks()] == names[-SEARCHES_MAX:]
 

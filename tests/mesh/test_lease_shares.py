@@ -45,6 +45,19 @@ def test_an_idle_group_ties_up_one_slot_and_a_busy_one_gets_the_rest() -> None:
     assert offers == {"busy": 0, "idle": 1}
 
 
+def test_a_free_slot_that_its_group_has_no_use_for_is_offered_to_the_others_in_turn() -> None:
+    """One that runs less than its part would keep the slot for ever, while another has a job."""
+    shares = Shares()
+    running = {"a": 2, "b": 1, "c": 4}
+    offered = []
+    for _ in range(6):
+        shares.note_heartbeat()
+        offers = shares.offers(1, list(running), running)
+        offered += [group for group in offers if offers[group]]
+        assert sum(offers.values()) == 1
+    assert sorted(offered) == ["a", "a", "b", "b", "c", "c"]
+
+
 def test_two_busy_groups_come_to_half_each_also_when_one_was_there_first() -> None:
     shares = Shares()
     groups = ["first", "second"]

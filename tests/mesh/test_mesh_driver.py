@@ -9,62 +9,31 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
+from tests.mesh.mesh_fixture import RING, config_of, count_of
+from tests.patience import patience, until
 
-from gossamer_mesh.drivers import Member, Mesh, MeshConfig, open_mesh, streams
+from gossamer_mesh.drivers import Member, Mesh, open_mesh, streams
 from gossamer_mesh.drivers.certificates import Certificates
-from gossamer_mesh.drivers.config import Address, MemberEventKind
+from gossamer_mesh.drivers.config import MemberEventKind
 from gossamer_mesh.drivers.links import MESSAGES, VERSION
 from gossamer_mesh.drivers.streams import MESSAGE_BYTES_MAX, QUEUE_MESSAGES_MAX
 from gossamer_mesh.errors import ForeignMeshError, JoinError, ListenError, MisuseError
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.seal import OVERHEAD_BYTES
-from gossamer_mesh.swim.config import Config
 
-RING = Keyring((bytes(range(32)),))
 OTHER = Keyring((bytes(32),))
-
-QUICK = Config(
-    probe_interval_ms=100,
-    probe_timeout_ms=50,
-    gossip_interval_ms=20,
-    join_retry_ms=50,
-    sync_interval_ms=1_000,
-    reconnect_interval_ms=500,
-    leave_timeout_ms=500,
-    stall_ms=50,
-)
-"""A tenth of the usual times: a death is known in half a second."""
-
-PATIENCE_S = 20
-"""What would take this long hangs."""
-
-
-def config_of(*seeds: Address, identity: Identity | None = None) -> MeshConfig:
-    return MeshConfig(
-        identity=identity or Identity.generate(),
-        keyring=RING,
-        seeds=seeds,
-        tuning=QUICK,
-        name="node",
-    )
-
-
-@asynccontextmanager
-async def patience() -> AsyncIterator[None]:
-    with trio.fail_after(PATIENCE_S):
-        yield
 
 
 @asynccontextmanager
 async def meshes(count: int) -> AsyncIterator[list[Mesh]]:
-    """Members that all know each other."""
+    """Members that all know each other, and have told all that they had to tell of it."""
     async with AsyncExitStack() as stack:
         opened: list[Mesh] = []
         for _ in range(count):
             seeds = [opened[0].address] if opened else []
             opened.append(await stack.enter_async_context(open_mesh(config_of(*seeds))))
-        async with patience():
+        with patience():
             for mesh in opened:
                 for _ in range(count - 1):
                     assert (await mesh.next_event()).kind == "joined"
@@ -72,17 +41,15 @@ async def meshes(count: int) -> AsyncIterator[list[Mesh]]:
 
 
 async def event_of(mesh: Mesh, kind: MemberEventKind) -> Member:
-    async with patience():
+    with patience():
         while (event := await mesh.next_event()).kind != kind:
             pass
         return event.member
 
 
-async def until(mesh: Mesh, name: str, least: int = 1, most: int = 2**63) -> None:
-    """Until a counter or gauge of the mesh is in a range; counters tell nobody when they change."""
-    async with patience():
-        while not least <= mesh.statistics().get(name, 0) <= most:  # noqa: ASYNC110
-            await trio.sleep(0.005)
+async def counted(mesh: Mesh, name: str, least: int = 1, most: int = 2**63) -> None:
+    """Until a counter or gauge of the mesh is in a range."""
+    await until(lambda: least <= count_of(mesh, name) <= most)
 
 
 async def test_three_members_know_each_other() -> None:
@@ -111,7 +78,7 @@ async def test_an_abrupt_end_is_a_death_and_a_goodbye_is_none() -> None:
         assert (await event_of(stays, "died")).state == "dead"
         async with open_mesh(config_of(stays.address)) as leaves:
             await event_of(stays, "joined")
-            async with patience():
+            with patience():
                 await leaves.leave()
                 await leaves.leave()
                 with pytest.raises(MisuseError, match="has left"):
@@ -136,17 +103,18 @@ async def test_a_restart_under_the_same_key_and_port_is_a_new_life() -> None:
 
 
 async def test_messages_arrive_in_order_with_their_sender() -> None:
-    async with meshes(3) as (one, two, three), patience():
-        for number in range(100):
-            assert one.send_nowait(three.node_id, b"%d" % number)
-        assert two.send_nowait(three.node_id, bytes(MESSAGE_BYTES_MAX))
-        received = [await three.receive() for _ in range(101)]
-        assert [each for sender, each in received if sender == one.node_id] == [
-            b"%d" % number for number in range(100)
-        ]
-        assert (two.node_id, bytes(MESSAGE_BYTES_MAX)) in received
-        assert three.send_nowait(one.node_id, b"back")
-        assert await one.receive() == (three.node_id, b"back")
+    with patience():
+        async with meshes(3) as (one, two, three):
+            for number in range(100):
+                assert one.send_nowait(three.node_id, b"%d" % number)
+            assert two.send_nowait(three.node_id, bytes(MESSAGE_BYTES_MAX))
+            received = [await three.receive() for _ in range(101)]
+            assert [each for sender, each in received if sender == one.node_id] == [
+                b"%d" % number for number in range(100)
+            ]
+            assert (two.node_id, bytes(MESSAGE_BYTES_MAX)) in received
+            assert three.send_nowait(one.node_id, b"back")
+            assert await one.receive() == (three.node_id, b"back")
 
 
 async def test_what_cannot_be_sent_is_said() -> None:
@@ -159,7 +127,7 @@ async def test_what_cannot_be_sent_is_said() -> None:
         while one.send_nowait(other.node_id, b""):
             sent += 1
         assert sent == QUEUE_MESSAGES_MAX
-        async with patience():
+        with patience():
             for _ in range(sent):
                 await other.receive()
 
@@ -168,7 +136,7 @@ async def test_who_reads_slowly_slows_the_sender_down() -> None:
     async with meshes(2) as (one, other):
         message = bytes(2**20)
         sent = 0
-        async with patience():
+        with patience():
             # Until no queue between the two takes more: ours, the sockets', the other's inbox.
             quiet = 0
             while quiet < 20:
@@ -185,13 +153,14 @@ async def test_who_reads_slowly_slows_the_sender_down() -> None:
 
 async def test_an_idle_stream_is_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "IDLE_S", 0.02)
-    async with meshes(2) as (one, other), patience():
-        for _ in range(2):
-            assert one.send_nowait(other.node_id, b"now and then")
-            assert await other.receive() == (one.node_id, b"now and then")
-            await until(other, "streams_incoming", 0, 0)
-            await until(one, "streams_outgoing", 0, 0)
-        assert one.statistics()["streams_opened"] == 2
+    with patience():
+        async with meshes(2) as (one, other):
+            for _ in range(2):
+                assert one.send_nowait(other.node_id, b"now and then")
+                assert await other.receive() == (one.node_id, b"now and then")
+                await counted(other, "streams_incoming", 0, 0)
+                await counted(one, "streams_outgoing", 0, 0)
+            assert one.statistics()["streams_opened"] == 2
 
 
 async def test_what_waits_for_a_dead_member_is_dropped() -> None:
@@ -210,17 +179,19 @@ async def test_another_key_or_name_is_told_apart_from_nobody() -> None:
             dataclasses.replace(config_of(), keyring=OTHER),
             dataclasses.replace(config_of(), mesh_name="other"),
         ):
-            async with open_mesh(wrong) as stranger, patience():
-                with pytest.raises(ForeignMeshError, match="has another mesh key, or another"):
-                    await stranger.join([mesh.address])
-                assert len(stranger.members()) == len(mesh.members()) == 1
+            with patience():
+                async with open_mesh(wrong) as stranger:
+                    with pytest.raises(ForeignMeshError, match="has another mesh key, or another"):
+                        await stranger.join([mesh.address])
+                    assert len(stranger.members()) == len(mesh.members()) == 1
         assert mesh.statistics()["datagrams_of_another_key"] >= 2
-    async with open_mesh(config_of()) as alone, patience():
-        await alone.join([alone.address])
-        with pytest.raises(JoinError, match=f"nobody answers at 127.0.0.1:{mesh.address[1]}"):
-            await alone.join([mesh.address])
-        with pytest.raises(JoinError, match="cannot be found"):
-            await alone.join([("no-such-host.invalid", 1)])
+    with patience():
+        async with open_mesh(config_of()) as alone:
+            await alone.join([alone.address])
+            with pytest.raises(JoinError, match=f"nobody answers at 127.0.0.1:{mesh.address[1]}"):
+                await alone.join([mesh.address])
+            with pytest.raises(JoinError, match="cannot be found"):
+                await alone.join([("no-such-host.invalid", 1)])
 
 
 async def test_joining_what_is_no_node_is_said() -> None:
@@ -228,11 +199,12 @@ async def test_joining_what_is_no_node_is_said() -> None:
         await stream.send_all(b"220 mail.example ESMTP\r\n")
 
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with trio.open_nursery() as nursery, open_mesh(config_of()) as mesh, patience():
-        nursery.start_soon(trio.serve_listeners, babble, [listener])
-        with pytest.raises(JoinError, match="no node of a mesh"):
-            await mesh.join([listener.socket.getsockname()[:2]])
-        nursery.cancel_scope.cancel()
+    with patience():
+        async with trio.open_nursery() as nursery, open_mesh(config_of()) as mesh:
+            nursery.start_soon(trio.serve_listeners, babble, [listener])
+            with pytest.raises(JoinError, match="no node of a mesh"):
+                await mesh.join([listener.socket.getsockname()[:2]])
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_member_found_later_by_its_seed_is_joined() -> None:
@@ -272,9 +244,9 @@ async def test_junk_datagrams_are_counted_and_harmless() -> None:
                 bytes(5_000),
             ):
                 junk.sendto(data, one.address)
-        await until(one, "datagrams_too_long")
-        await until(one, "datagrams_of_unknown_form", 3)
-        await until(one, "datagrams_of_another_key", 2)
+        await counted(one, "datagrams_too_long")
+        await counted(one, "datagrams_of_unknown_form", 3)
+        await counted(one, "datagrams_of_another_key", 2)
         one.set_tags({"still": "here"})
         assert (await event_of(other, "changed")).tags == {"still": "here"}
 
@@ -296,7 +268,7 @@ async def test_a_peer_of_another_authority_is_refused_and_logged_once(
                     # the timing falls, by the end of the stream.
                     with suppress(trio.BrokenResourceError):
                         assert await stream.receive_some(1) == b""
-            await until(mesh, "handshakes_failed", 3)
+            await counted(mesh, "handshakes_failed", 3)
     assert len(caplog.records) == 1
     assert "does not prove the mesh key" in caplog.text
 
@@ -307,7 +279,7 @@ async def test_junk_on_a_stream_ends_it_and_nothing_else() -> None:
             stream = await trio.open_tcp_stream(*mesh.address)
             await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
             await stream.aclose()
-        await until(mesh, "handshakes_failed", 3)
+        await counted(mesh, "handshakes_failed", 3)
 
 
 @pytest.mark.parametrize(
@@ -322,25 +294,27 @@ async def test_junk_on_a_stream_ends_it_and_nothing_else() -> None:
 )
 async def test_frames_against_the_rules_end_the_stream(sent: bytes, counter: str) -> None:
     context = Certificates(RING, "gossamer", Identity.generate()).client("")
-    async with meshes(1) as (mesh,), patience(), tls(mesh, context) as stream:
-        await stream.send_all(sent)
-        await until(mesh, counter)
-        # A farewell of TLS or a broken connection, as the timing falls; never more bytes.
-        with suppress(trio.BrokenResourceError):
-            assert await stream.receive_some(1) == b""
-        await until(mesh, "streams_incoming", 0, 0)
-        assert len(mesh._streams.inbox) == 0
+    with patience():
+        async with meshes(1) as (mesh,), tls(mesh, context) as stream:
+            await stream.send_all(sent)
+            await counted(mesh, counter)
+            # A farewell of TLS or a broken connection, as the timing falls; never more bytes.
+            with suppress(trio.BrokenResourceError):
+                assert await stream.receive_some(1) == b""
+            await counted(mesh, "streams_incoming", 0, 0)
+            assert len(mesh._streams.inbox) == 0
 
 
 async def test_a_frame_that_breaks_off_is_no_message() -> None:
-    async with meshes(1) as (mesh,), patience():
-        identity = Identity.generate()
-        async with tls(mesh, Certificates(RING, "gossamer", identity).client("")) as stream:
-            await stream.send_all(bytes((VERSION, MESSAGES)) + (2).to_bytes(4, "big") + b"ok")
-            await stream.send_all((100).to_bytes(4, "big") + b"only a part")
-        assert await mesh.receive() == (identity.node_id, b"ok")
-        await until(mesh, "streams_incoming", 0, 0)
-        assert mesh.statistics()["messages_received"] == 1
+    with patience():
+        async with meshes(1) as (mesh,):
+            identity = Identity.generate()
+            async with tls(mesh, Certificates(RING, "gossamer", identity).client("")) as stream:
+                await stream.send_all(bytes((VERSION, MESSAGES)) + (2).to_bytes(4, "big") + b"ok")
+                await stream.send_all((100).to_bytes(4, "big") + b"only a part")
+            assert await mesh.receive() == (identity.node_id, b"ok")
+            await counted(mesh, "streams_incoming", 0, 0)
+            assert mesh.statistics()["messages_received"] == 1
 
 
 async def test_a_member_whose_place_another_took_gets_nothing_meant_for_it() -> None:
@@ -351,7 +325,7 @@ async def test_a_member_whose_place_another_took_gets_nothing_meant_for_it() -> 
         taker = dataclasses.replace(config_of(), port=gone.address[1])
         async with open_mesh(taker) as other:
             assert mesh.send_nowait(gone.node_id, b"secret")
-            await until(mesh, "streams_to_another_identity")
+            await counted(mesh, "streams_to_another_identity")
             await event_of(mesh, "died")
             assert len(other._streams.inbox) == 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.patience import patience
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -32,7 +33,7 @@ async def test_the_program_of_the_readme_joins(
         assert callable(main)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(main)
-            with trio.fail_after(20):
+            with patience():
                 event = await mesh.next_event()
             assert (event.kind, event.member.tags) == ("joined", {"role": "worker"})
             nursery.cancel_scope.cancel()

@@ -5,7 +5,8 @@ import logging
 
 import pytest
 import trio
-from tests.mesh.mesh_fixture import NEW, OLD, RING, config_of, count_of, meshes, until
+from tests.mesh.mesh_fixture import NEW, OLD, RING, config_of, count_of, meshes
+from tests.patience import until
 
 from gossamer_mesh.drivers import Mesh, open_mesh, streams
 from gossamer_mesh.errors import ForeignMeshError
@@ -30,7 +31,7 @@ class Talk:
                 nursery.start_soon(self._listen, each)
             while True:
                 self.speak()
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # the pace of the talk
 
     def speak(self) -> None:
         for one, other in itertools.permutations(self.members, 2):

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
-from tests.mesh.mesh_fixture import config_of, meshes, until
+from tests.mesh.mesh_fixture import config_of, meshes
+from tests.patience import until
 from trio.testing import MockClock
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh, sockets

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.mesh.mesh_fixture import config_of, meshes, until
+from tests.mesh.mesh_fixture import config_of, meshes
+from tests.patience import until
 
 from gossamer_mesh.drivers import mesh as driver
 from gossamer_mesh.drivers import open_mesh, snapshots

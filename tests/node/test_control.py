@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.patience import until
 
 from gossamer_node.control import Tell, ask, converse, hold_folder, serve_control, socket_path
 from gossamer_node.errors import InputError, NodeError
@@ -62,9 +63,7 @@ async def test_a_conversation_is_several_lines_and_outlives_who_began_it(tmp_pat
             str({"number": number, "of": "all that is said"}) for number in range(3)
         ]
         may_end.set()
-        with trio.fail_after(10):
-            while not told:  # noqa: ASYNC110
-                await trio.sleep(0.005)
+        await until(lambda: bool(told))
         nursery.cancel_scope.cancel()
 
 

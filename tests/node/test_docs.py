@@ -18,7 +18,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-import trio
+from tests.patience import seen
 
 from gossamer_gateway.embedded.bpmn import parse_bpmn
 from gossamer_node import cli
@@ -39,8 +39,6 @@ MOVE = DOCS / "how-to" / "move-from-camunda7-to-8.md"
 
 FILE = re.compile(r"^ *`([\w./-]+)`:\n\n( *)```\w+\n(.*?)^\2```$", flags=re.M | re.S)
 SHELL = re.compile(r"^ *```sh\n(.*?)^ *```$", flags=re.M | re.S)
-
-PATIENCE_S = 30
 
 
 @dataclass(frozen=True)
@@ -170,13 +168,15 @@ def free_port() -> int:
 
 async def ended(engine: Engine, count: int) -> list[str]:
     """Waits until so many instances have ended; the end events that they reached."""
-    with trio.fail_after(PATIENCE_S):
-        while True:
-            found = await engine.list_instances("ParcelReturn")
-            ends = [one.end_element_ids for one in found if one.state == "completed"]
-            if len(ends) == count:
-                return sorted(event for one in ends for event in one or ())
-            await trio.sleep(0.05)
+
+    async def look() -> list[str] | None:
+        found = await engine.list_instances("ParcelReturn")
+        ends = [one.end_element_ids for one in found if one.state == "completed"]
+        if len(ends) != count:
+            return None
+        return sorted(event for one in ends for event in one or ())
+
+    return await seen(look, pause_s=0.05)
 
 
 @pytest.mark.processes

@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 import trio
 from tests.mesh.mesh_fixture import NEW
+from tests.patience import PATIENCE_S, seen
 
 from gossamer_mesh.identity import create_operator_key
-from gossamer_mesh.keyring import fingerprint, read_keyring, write_keyring
+from gossamer_mesh.keyring import Keyring, fingerprint, read_keyring, write_keyring
 from gossamer_node.control import ask
 from gossamer_node.errors import NodeError
 
 pytestmark = pytest.mark.processes
-
-PATIENCE_S = 60
 
 COMMAND = [sys.executable, "-m", "gossamer_node"]
 
@@ -68,10 +67,18 @@ async def node(folder: Path, file: Path, members: int) -> AsyncIterator[trio.Pro
 
 
 async def until_members(file: Path, count: int) -> None:
-    with trio.fail_after(PATIENCE_S):
-        # What happens is in another process.
-        while await trio.to_thread.run_sync(members_of, file) != count:  # noqa: ASYNC110
-            await trio.sleep(0.1)
+    async def look() -> bool:
+        return await trio.to_thread.run_sync(members_of, file) == count
+
+    await seen(look, pause_s=0.1)
+
+
+async def until_keys(data_dir: Path, ring: Keyring) -> None:
+    async def look() -> bool:
+        view = await trio.to_thread.run_sync(ask, data_dir, "keys")
+        return view["keys"] == list(ring.fingerprints())
+
+    await seen(look, pause_s=0.05)
 
 
 def members_of(file: Path) -> int:
@@ -115,10 +122,5 @@ async def test_the_key_of_real_nodes_changes(tmp_path: Path) -> None:
             for name, process in (("one", first), ("two", second)):
                 write_keyring(tmp_path / f"{name}.key", step)
                 process.send_signal(signal.SIGHUP)
-                with trio.fail_after(PATIENCE_S):
-                    while True:
-                        view = await trio.to_thread.run_sync(ask, tmp_path / name, "keys")
-                        if view["keys"] == list(step.fingerprints()):
-                            break
-                        await trio.sleep(0.05)
+                await until_keys(tmp_path / name, step)
         assert members_of(one) == members_of(two) == 2

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import trio
-from tests.mesh.mesh_fixture import NEW, OLD, config_of, until
+from tests.mesh.mesh_fixture import NEW, OLD, config_of
+from tests.patience import until
 
 from gossamer_mesh.drivers import Mesh, open_mesh
 from gossamer_mesh.drivers.config import anyone

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 from tests.gateway.bpmn_text import bpmn, end, flow, start, task
+from tests.patience import patience
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -22,7 +23,7 @@ from gossamer_node.work.leasing import Leasing
 SLOTS = 4
 BACKLOG = 80
 WORK_S = 0.2
-PATIENCE_S = 60
+"""How long a slow job takes."""
 
 
 class Timed:
@@ -72,7 +73,7 @@ async def test_a_backlog_of_slow_jobs_leaves_room_for_a_late_quick_one(
         executor = Executor([(spec, worker)])
         leasing = Leasing(mesh, {"x": engine}, executor, slots=SLOTS, claims=True)
         await nursery.start(leasing.run)
-        with trio.fail_after(PATIENCE_S):
+        with patience():
             await worker.wait_for(topics[0], SLOTS)
             await engine.start(f"P-{topics[1]}", variables=Variables())
             await worker.wait_for(topics[1], 1)

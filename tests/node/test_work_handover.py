@@ -15,7 +15,8 @@ import pytest
 import trio
 from tests.gateway.bpmn_text import bpmn, end, flow, start, task
 from tests.node.cut_link import Link
-from tests.node.work_mesh import SLOTS, Gate, Node, mesh_of, until
+from tests.node.work_mesh import SLOTS, Gate, Node, mesh_of
+from tests.patience import until
 
 from gossamer_node.engines.camunda7 import Camunda7
 from gossamer_node.engines.config import EngineConfig
@@ -31,9 +32,15 @@ pytestmark = [
 ]
 
 NODES = 3
+
 LOCK_MS = 9_000
+SWALLOWED_LOCK_MS = 30_000
+"""The next renewal is 10 s away at most, then it takes 8 s until another claimer has the leases."""
 RENEWALS = 4
 """Each comes a third of the lock after the one before: so many last longer than the lock."""
+
+LONG_LOCK_MS = 600_000
+"""Where renewals are not looked at: a machine that stands still for a minute loses no lease."""
 
 
 class WatchedEngine(Camunda7):
@@ -75,7 +82,7 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(url: str, path: Path) -> AsyncIterator[World]:
+async def world_of(url: str, path: Path, lock_ms: int = LONG_LOCK_MS) -> AsyncIterator[World]:
     topic = f"t-{uuid.uuid4().hex[:8]}"
     process = bpmn(
         start(), task("t", topic=topic), end(), flow("s", "t"), flow("t", "e"),
@@ -94,7 +101,7 @@ async def world_of(url: str, path: Path) -> AsyncIterator[World]:
         assert await engines[0].deploy({f"{topic}.bpmn": process})
         for _ in range(NODES * SLOTS):
             await engines[0].start(f"P-{topic}", variables=Variables())
-        served = Topic(topic, lock_ms=LOCK_MS)
+        served = Topic(topic, lock_ms=lock_ms)
         async with mesh_of([{"x": one} for one in engines], served, gate, path) as nodes:
             await until(lambda: gate.running == NODES * SLOTS)
             yield World(nodes, links, engines, gate)
@@ -106,7 +113,7 @@ async def world_of(url: str, path: Path) -> AsyncIterator[World]:
 async def test_long_jobs_go_on_under_the_claimer_that_reaches_the_engine(
     embedded_url: str, tmp_path: Path
 ) -> None:
-    async with world_of(embedded_url, tmp_path) as world:
+    async with world_of(embedded_url, tmp_path, LOCK_MS) as world:
         old = world.claimer()
         world.links[old].cut()
         handed_s = await until(
@@ -158,3 +165,18 @@ async def test_a_claimer_that_has_its_engine_again_claims_and_takes_no_lease_bac
         await until(lambda: len(world.completed()) == NODES * SLOTS)
         await until(lambda: not any(one.leases() for one in world.nodes))
         assert world.gate.runs == NODES * SLOTS
+
+
+async def test_a_link_that_swallows_everything_is_noticed_long_before_its_calls_time_out(
+    embedded_url: str, tmp_path: Path
+) -> None:
+    async with world_of(embedded_url, tmp_path, lock_ms=SWALLOWED_LOCK_MS) as world:
+        old = world.claimer()
+        world.links[old].block()
+        handed_s = await until(lambda: not world.nodes[old].leases())
+        world.gate.open.set()
+        await until(lambda: len(world.completed()) == NODES * SLOTS)
+        world.links[old].free()
+        await until(lambda: not any(one.leases() for one in world.nodes))
+        assert world.gate.runs == NODES * SLOTS
+        print(f"handed over {handed_s:.2f} s after the link swallowed everything")

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgpack
 import pytest
 import trio
+from tests.patience import patience
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -27,9 +28,6 @@ from gossamer_node.work.leasing import Leasing
 from gossamer_node.work.wire import pack_job
 
 JOBS = 16
-
-PATIENCE_S = 20
-"""What would take this long hangs."""
 
 GROUP = electing.group_of("mine")
 
@@ -105,7 +103,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     ):
         claimer.set_tags(electing.tags({"mine": "f"}, {GROUP: electing.Claim(1)}))
         leasing = Leasing(mesh, {}, Executor([(spec, worker)]), slots=JOBS, claims=False)
-        with trio.fail_after(PATIENCE_S):
+        with patience():
             await nursery.start(leasing.run)
             world = World(leasing, worker, claimer, mesh.node_id)
             await world.next_of(wire.Heartbeat)

@@ -3,12 +3,12 @@
 Four members of a real mesh in one process, and one source of jobs that all of them reach.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 from tests.node.source_engine import SourceEngine
+from tests.patience import until
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -23,14 +23,13 @@ from gossamer_node.work.leasing import Leasing
 
 NODES = 4
 SLOTS = 4
-PATIENCE_S = 60
 
 
 class Echo:
     """A worker that is done in a moment."""
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
-        await trio.sleep(0.005)
+        await trio.sleep(0.005)  # the work
         return Completed()
 
 
@@ -42,12 +41,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "SHRINK_MS", 2_000)
     monkeypatch.setattr(signals, "LOAD_MS", 500)
     monkeypatch.setattr(demand, "TOLD_MS_MIN", 500)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - nodes change when they do, not when we are told
-            await trio.sleep(0.02)
 
 
 def parts_of(node: Leasing) -> list[str]:
@@ -92,7 +85,6 @@ async def test_a_group_is_split_by_its_load_and_joined_again(tmp_path: Path) -> 
                 engine.add("a", 30)
                 engine.add("b", 5)
                 await until(lambda: engine.waiting() < 60)
-                await trio.sleep(0.01)
 
         nursery.start_soon(feed)
         await until(lambda: all(len(set(parts_of(node))) == NODES for node in nodes))

@@ -1,11 +1,14 @@
 """A node that doubts its engine asks it who it is, and claims only from one that answers."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from tests.node.source_engine import SourceEngine
-from tests.node.work_mesh import SLOTS, Gate, Node, mesh_of, until
+from tests.node.work_mesh import SLOTS, Gate, Node, mesh_of
+from tests.patience import until
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -16,6 +19,7 @@ from gossamer_node.jobs import Job, JobRef
 from gossamer_node.service.spec import Topic
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
+from gossamer_node.work.probing import Probing
 
 LOCK_MS = 1_000
 
@@ -84,3 +88,116 @@ async def test_a_renewal_without_an_answer_is_enough_to_doubt(tmp_path: Path) ->
         gate.open.set()
         await until(lambda: sum(engine.completed.values()) == SLOTS)
         assert gate.runs == SLOTS
+
+
+class SlowEngine(SourceEngine):
+    """One that stands still at times: what it is asked then, it answers afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__("x")
+        self.goes_on = trio.Event()
+        self.goes_on.set()
+        self.probes_answered = 0
+
+    async def probe(self) -> EngineInfo:
+        await self.goes_on.wait()
+        self.probes_answered += 1
+        return await super().probe()
+
+    async def answer_call(self) -> None:
+        await self.goes_on.wait()
+
+
+class Verdicts:
+    """What a `Probing` says of an engine, and since when."""
+
+    def __init__(self, engine: SlowEngine) -> None:
+        self.probing = Probing({"x": engine}, self._note)
+        self.changes: list[tuple[bool, float]] = []
+
+    def _note(self) -> None:
+        answers = self.probing.answers("x")
+        if not self.changes or self.changes[-1][0] != answers:
+            self.changes.append((answers, trio.current_time()))
+
+    async def call(self, engine: SlowEngine, wait_ms: int = 0) -> None:
+        with self.probing.watch("x", wait_ms):
+            await engine.answer_call()
+        self.probing.heard("x")
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[tuple[SlowEngine, Verdicts, trio.Nursery]]:
+    """An engine that has answered its first probe, and stands still from now on."""
+    engine = SlowEngine()
+    verdicts = Verdicts(engine)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(verdicts.probing.run)
+        await trio.sleep(10)
+        assert verdicts.probing.is_sure("x")
+        engine.goes_on = trio.Event()
+        yield engine, verdicts, nursery
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("wait_ms", [0, 10_000])
+async def test_silence_is_noticed_long_before_the_calls_deadline(
+    autojump_clock: object, wait_ms: int
+) -> None:
+    async with watched() as (engine, verdicts, nursery):
+        begun_s = trio.current_time()
+        nursery.start_soon(verdicts.call, engine, wait_ms)
+        await trio.sleep(60)
+        (_, lost) = verdicts.changes
+        assert lost[0] is False
+        assert 6 < lost[1] - begun_s - wait_ms / 1_000 <= 7
+        engine.goes_on.set()
+        await trio.sleep(10)
+        assert verdicts.changes[-1][0] is True
+        assert verdicts.probing.is_sure("x")
+
+
+@pytest.mark.parametrize("pause_s", [3, 5, 6])
+async def test_an_engine_that_only_stands_still_for_a_while_stays_in_reach(
+    autojump_clock: object, pause_s: int
+) -> None:
+    async with watched() as (engine, verdicts, nursery):
+        nursery.start_soon(verdicts.call, engine)
+        await trio.sleep(2.5)
+        assert not verdicts.probing.is_sure("x")
+        await trio.sleep(pause_s - 2.5)
+        engine.goes_on.set()
+        await trio.sleep(30)
+        assert len(verdicts.changes) == 1
+        assert verdicts.probing.is_sure("x")
+
+
+async def test_an_engine_that_still_answers_calls_is_within_reach_until_it_does_not(
+    autojump_clock: object,
+) -> None:
+    async with watched() as (engine, verdicts, nursery):
+        nursery.start_soon(verdicts.call, engine)
+        for _ in range(20):
+            await trio.sleep(1)
+            verdicts.probing.heard("x")
+        assert len(verdicts.changes) == 1
+        last_s = trio.current_time()
+        await trio.sleep(120)
+        assert verdicts.changes[-1][0] is False
+        assert verdicts.changes[-1][1] - last_s <= 2 * (2 + 5)
+
+
+async def test_a_call_that_is_slow_costs_one_probe(autojump_clock: object) -> None:
+    async with watched() as (engine, verdicts, nursery):
+        stuck, engine.goes_on = engine.goes_on, trio.Event()
+        engine.goes_on.set()
+        before = engine.probes_answered
+
+        async def call() -> None:
+            with verdicts.probing.watch("x"):
+                await stuck.wait()
+
+        nursery.start_soon(call)
+        await trio.sleep(25)
+        assert engine.probes_answered == before + 1
+        stuck.set()

@@ -1,10 +1,11 @@
 """A mesh of real members in one process, for tests of how nodes share an engine's work."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+from tests.patience import until
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -19,7 +20,6 @@ from gossamer_node.work.leasing import Leasing
 
 SLOTS = 4
 """Of each node."""
-PATIENCE_S = 60
 
 
 class Gate:
@@ -29,6 +29,9 @@ class Gate:
         self.open = trio.Event()
         self.running = 0
         self.runs = 0
+
+    def __repr__(self) -> str:
+        return f"Gate(running={self.running}, runs={self.runs})"
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         self.running += 1
@@ -48,6 +51,11 @@ class Node:
         self.leasing = leasing
         self._scope = scope
 
+    def __repr__(self) -> str:
+        """What a test that waits in vain shows of it."""
+        members = [one.id[:4] for one in self.mesh.members()]
+        return f"Node({self.mesh.node_id[:4]} of {members}, {self.leasing.status()})"
+
     def kill(self) -> None:
         """From now on it says nothing and does nothing."""
         self._scope.cancel()
@@ -58,11 +66,13 @@ class Node:
         await self.mesh.leave()
         self._scope.cancel()
 
-    def claimers(self) -> dict[str, str]:
-        return {one["engine"]: one["id"] for one in self._told("claimers")}
+    def claimer(self, engine: str) -> str | None:
+        """The id of the member that claims, as far as this one knows."""
+        ids = [one["id"] for one in self._told("claimers") if one["engine"] == engine]
+        return ids[0] if ids else None
 
     def claims(self, engine: str) -> bool:
-        return self.claimers().get(engine) == self.mesh.node_id
+        return self.claimer(engine) == self.mesh.node_id
 
     def leases(self) -> list[str]:
         return [one["job"] for one in self._told("leases")]
@@ -76,15 +86,6 @@ class Node:
         told = self.leasing.status()[what]
         assert isinstance(told, list)
         return told
-
-
-async def until(condition: Callable[[], bool]) -> float:
-    """Waits; returns how many seconds it took."""
-    started_s = trio.current_time()
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - nodes change when they do, not when we are told
-            await trio.sleep(0.01)
-    return trio.current_time() - started_s
 
 
 @asynccontextmanager
@@ -124,11 +125,11 @@ async def mesh_of(
 
 
 def agreed(nodes: Sequence[Node], reached: Sequence[Mapping[str, Engine]]) -> bool:
-    """Whether all know of all what they reach: who claims is settled only then."""
-    truth = {
-        node.mesh.node_id: sorted(engines) for node, engines in zip(nodes, reached, strict=True)
-    }
-    claimers = [node.claimers() for node in nodes]
-    return all(one == claimers[0] for one in claimers) and all(
-        {one.id: sorted(engines_of(one)) for one in node.mesh.members()} == truth for node in nodes
-    )
+    """Whether all see all, have heard of each what it reaches, and name one claimer for each
+    engine. Before that a node may claim for a moment that will not when it has heard of the rest.
+    """
+    reaches = {one.mesh.node_id: set(engines) for one, engines in zip(nodes, reached, strict=True)}
+    return all(
+        {member.id: set(engines_of(member)) for member in one.mesh.members()} == reaches
+        for one in nodes
+    ) and all(len({one.claimer(engine) for one in nodes}) == 1 for engine in set().union(*reached))

@@ -17,8 +17,10 @@ from gossamer_mesh.leases.holder import Holder
 from gossamer_mesh.leases.lease import Lease
 from gossamer_mesh.leases.messages import Inherit, LeaseId, OutcomeReport
 from gossamer_mesh.leases.mirroring import Row
+from gossamer_mesh.leases.reclaiming import Searches
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.tombstones import Tombstones
+from gossamer_mesh.leases.work import EngineWork, Release
 from gossamer_mesh.swim import protocol
 from gossamer_mesh.swim.asking import Asking
 from gossamer_mesh.swim.codec import Codec
@@ -169,6 +171,28 @@ def silent_holders_believed(patch: pytest.MonkeyPatch) -> None:
             lose(self, one, now_ms)
 
     patch.setattr(Claimer, "_lose", trusting)
+
+
+def releases_repeated(patch: pytest.MonkeyPatch) -> None:
+    """A job that is back at the engine is given back again, whoever has it by then."""
+    settle = Claimer.handle_settled
+
+    def deaf(
+        self: Claimer, work: EngineWork, result: str | None, now_ms: int, retry_after_ms: int = 0
+    ) -> None:
+        settle(self, work, None if isinstance(work, Release) else result, now_ms, retry_after_ms)
+
+    patch.setattr(Claimer, "handle_settled", deaf)
+
+
+def locks_not_searched(patch: pytest.MonkeyPatch) -> None:
+    """The engine is not asked what the polls of the dead have locked."""
+    patch.setattr(Searches, "begin", lambda self, claimer, session, has_picture, now_ms: None)
+
+
+def only_heirs_search(patch: pytest.MonkeyPatch) -> None:
+    """Where the heir died as well, nobody asks."""
+    patch.setattr(Searches, "expect", lambda self, claimer, session, now_ms: None)
 
 
 # --- leases passed on

@@ -74,22 +74,16 @@ def test_sides_of_a_partition_compare_and_agree(seed: int, size: int) -> None:
     assert [len(process.deaths()) for process in cluster.processes] == deaths_before
 
 
-def test_a_mesh_forms_and_heals_where_only_streams_pass() -> None:
-    cluster = Cluster(4, 8)
-    cluster.network.send = lambda *_: None  # type: ignore[method-assign]
+@pytest.mark.parametrize(
+    ("lost", "size", "formed_ms"), [("send", 8, 120_000), ("send_stream_frame", 20, 60_000)]
+)
+def test_a_mesh_forms_and_heals_where_only_streams_or_only_datagrams_pass(
+    lost: str, size: int, formed_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(4, size)
+    monkeypatch.setattr(cluster.network, lost, lambda *_: None)
     cluster.start()
-    cluster.run_until_agreed(120_000, step_ms=1_000)
-    cluster.part(cluster.processes[:4], cluster.processes[4:])
-    cluster.run(60_000)
-    cluster.network.heal()
-    cluster.run_until_agreed(120_000, step_ms=1_000)
-
-
-def test_a_mesh_forms_and_heals_where_only_datagrams_pass() -> None:
-    cluster = Cluster(4, 20)
-    cluster.network.send_stream_frame = lambda *_: None  # type: ignore[method-assign]
-    cluster.start()
-    cluster.run_until_agreed(60_000, step_ms=1_000)
+    cluster.run_until_agreed(formed_ms, step_ms=1_000)
     cluster.part(cluster.processes[:4], cluster.processes[4:])
     cluster.run(60_000)
     cluster.network.heal()

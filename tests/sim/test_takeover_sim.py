@@ -39,6 +39,7 @@ def test_nothing_waits_for_the_lock_and_every_path_is_met() -> None:
         defects.inherited_not_renewed,
         defects.inherited_not_released,
         defects.silent_holders_believed,
+        defects.releases_repeated,
     ],
     ids=lambda defect: defect.__name__,
 )

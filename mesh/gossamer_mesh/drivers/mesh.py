@@ -127,6 +127,11 @@ class Mesh:
         return self._swim.node_id
 
     @property
+    def session(self) -> int:
+        """Of this process, as all members know it: another run of it will not have the number."""
+        return self._swim.own.profile.session
+
+    @property
     def address(self) -> Address:
         """What other members use: the advertised host and port."""
         return self._address

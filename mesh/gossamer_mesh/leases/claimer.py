@@ -208,14 +208,17 @@ class Claimer(Inheriting):
             self._start_clock(one, now_ms, one.lock_ms)
             self._table.arm(one)
 
-    def handle_member_lost(self, member_id: str, now_ms: int) -> None:
+    def handle_member_lost(self, member_id: str, now_ms: int, session: "int | None" = None) -> None:
         """Membership calls the member dead, or it left: its credit and what it held are void.
 
         If it claimed, and this member mirrors its table, what it granted is ours to look after.
+
+        Args:
+            session: of its process, if it claimed for the group; None where it did not.
         """
         self._alive.discard(member_id)
         self._lose_all([member_id], now_ms)
-        self._search(member_id, now_ms)
+        self._search(member_id, session, now_ms)
         self._take_over(self._standby.take(member_id, now_ms), now_ms)
 
     # --- time
@@ -442,6 +445,7 @@ class Claimer(Inheriting):
             # Rule 5: the claimer that granted it is gone; the engine says if it still counts.
             one = Lease(lease_id, report.topic, report.receipt, b"", 0, now_ms, "regrant", now_ms)
             one.activation = self._next_id(lease_id.key).counter
+            self._searches.note(lease_id.key)
             self._table.put(one)
             self._table.assign(one, sender)
             self._take_outcome(one, report.outcome, now_ms)

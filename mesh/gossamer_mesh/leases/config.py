@@ -91,8 +91,8 @@ class LeaseConfig:
         40 messages a second at most, however many leases move. What a claimer activated in its
         last 25 ms and no holder has yet, comes back only when the engine's lock ends."""
         self.poll_ms_max = poll_ms_max
-        """Longest poll at an engine. It outlives a claimer that dies, and may take what its heir
-        releases, for nobody: so long after the last word of the dead, releases are said again."""
+        """Longest poll at an engine. It outlives a claimer that dies, and may be given jobs, for
+        nobody: for so long its heir asks the engine what is locked for the dead."""
         self.reclaim_ms = reclaim_ms
         """Pause between two questions to the engine about what a dead claimer's polls have locked.
         A job is freed at the second, so within a second; and holders name what they run within

@@ -10,9 +10,11 @@ Calls are events (`Extend`, `Report`, `Release`); their ends come back through `
    told to stop (`Revoke`), one that keeps an outcome is told to forget it (`Settled`).
 3. One call at a time for a lease: what is to end it waits for a renewal that is under way, or the
    renewal could arrive behind it and lock for nobody what was just released or failed.
-4. What goes back to the engine is sent until it answers or the lock has ended by itself. What was
-   a dead claimer's is sent each second while a poll of that one may be open: both Camundas give a
-   job to a poll whose asker is gone, and lock it for nobody. It ends at once when it comes to us.
+4. What goes back to the engine is sent until it answers or the lock has ended by itself; once it
+   has answered, never again. An engine that does not check who asks (Camunda 8) would take the job
+   from whoever has it by then, such as the claimer of another part, and it would run again. That a
+   dead claimer's poll may be open, and get what we release, is for `reclaiming` to mend.
+5. A call may wait for its turn. Whoever makes it asks first whether it `is_current`.
 """
 
 from gossamer_mesh.leases import lease as states
@@ -107,10 +109,6 @@ class EngineSide:
             one.retry_at_ms = now_ms + max(pause_ms, retry_after_ms)
             self._table.arm(one)
             return
-        if one.state == states.RELEASING and now_ms < one.free_until_ms:
-            one.retry_at_ms = now_ms + self._config.heartbeat_ms
-            self._table.arm(one)
-            return
         # A release is not tried for longer than the lock lasts: then it has ended by itself.
         if one.state == states.REPORTING:
             self._counts["settled"] += 1
@@ -123,6 +121,10 @@ class EngineSide:
         self._table.forget(one, result or "released")
         if one.successor is not None:
             self._enter(one.successor, now_ms)
+
+    def is_current(self, work: EngineWork) -> bool:
+        """Whether a call is still to be made: another activation of the job may be open by now."""
+        return self._worked(work) is not None
 
     # --- output
 

@@ -52,12 +52,19 @@ class Inheriting(EngineSide):
         self._searches = Searches(config)
         self._looks: list[Look] = []
         self._alive: set[str] = {member_id}
+        self._sessions: dict[str, int] = {}
         self._reaches = True
 
     # --- commands
 
     def set_members(
-        self, alive: set[str], heir: str | None, now_ms: int, *, reaches: bool = True
+        self,
+        alive: set[str],
+        heir: str | None,
+        now_ms: int,
+        *,
+        reaches: bool = True,
+        sessions: "dict[str, int] | None" = None,
     ) -> None:
         """Says who lives, this member included, and who gets the leases when it dies.
 
@@ -66,8 +73,10 @@ class Inheriting(EngineSide):
         Args:
             reaches: whether this member reaches the engine, as far as it knows. While it does not,
                 another that claims gets the leases although this member lives.
+            sessions: which process of a member lives, where that is known.
         """
         self._alive = set(alive)
+        self._sessions = dict(sessions or {})
         self._reaches = reaches
         if heir not in alive or heir == self._member_id:
             heir = None
@@ -94,7 +103,8 @@ class Inheriting(EngineSide):
             return
         if isinstance(message, Mirror):
             if self._standby.session_of(sender) not in (None, message.session):
-                self._search(sender, now_ms)
+                self._search(sender, None, now_ms)
+            self._searches.begin_as_heir(sender, message.session, now_ms)
             ask, orphans = self._standby.receive(sender, message, now_ms)
             if ask is not None:
                 self._send(sender, ask)
@@ -117,7 +127,7 @@ class Inheriting(EngineSide):
             row, outcome = message.rows[place], message.outcomes[place]
             if row.lease.group == self.group:
                 lock_end_ms = now_ms + row.remaining_ms
-                self._take_over_one(row, lock_end_ms, now_ms, now_ms, sender, outcome)
+                self._take_over_one(row, lock_end_ms, now_ms, sender, outcome)
                 taken.append(row.lease)
         self._send(sender, TakenOver(self.group, message.session, taken))
 
@@ -139,7 +149,7 @@ class Inheriting(EngineSide):
         offered = self._hand_over.next_message(self._table.leases, now_ms)
         if offered is not None and self._hand_over.heir is not None:
             self._send(self._hand_over.heir, offered)
-        self._looks += self._searches.due(now_ms)
+        self._looks += self._searches.due(self.elected, now_ms)
 
     def _mirror_keys(self) -> list[str]:
         """Jobs of which the heir is to know something."""
@@ -148,7 +158,7 @@ class Inheriting(EngineSide):
     def _say_next_at_ms(self) -> "list[int | None]":
         """When there is something to tell the heir."""
         waits = self._hand_over.get_timer() if self._table.leases else None
-        return [self._mirror.get_timer(), waits, self._searches.get_timer()]
+        return [self._mirror.get_timer(), waits, self._searches.get_timer(self.elected)]
 
     # --- what nobody knows of
 
@@ -162,10 +172,12 @@ class Inheriting(EngineSide):
         if locked is None:
             self._searches.take_no_answer(look, now_ms)
             return
-        known = {row[0] for row in locked if self._table.get(row[0]) is not None}
+        # What we mirror, another has: the process after the lost one, say, whose heir we are.
+        known = set(self._standby.keys()) | set(self._table.leases)
         is_gone = look.claimer not in self._alive
         if not is_gone:
-            is_gone = self._session_of(look.claimer) not in (None, look.session)
+            session = self._sessions.get(look.claimer, self._session_of(look.claimer))
+            is_gone = session not in (None, look.session)
         for key, topic, receipt in self._searches.take_answer(look, locked, known, is_gone, now_ms):
             end_ms = now_ms + self._config.poll_ms_max
             one = Lease(self._next_id(key), topic, receipt, b"", 0, end_ms, "regrant", now_ms)
@@ -180,24 +192,25 @@ class Inheriting(EngineSide):
         """Ends a `Look` at an engine that is not to be asked this."""
         self._searches.end(look)
 
-    def _search(self, member_id: str, now_ms: int) -> None:
-        """A claimer of whose table we have a picture is gone."""
-        session = self._standby.session_of(member_id)
-        if session is not None:
-            self._searches.begin(member_id, session, True, now_ms)
+    def _search(self, member_id: str, session: "int | None", now_ms: int) -> None:
+        """A claimer is gone, of whose table we have a picture, or that claimed in this session."""
+        pictured = self._standby.session_of(member_id)
+        if pictured is not None:
+            self._searches.begin(member_id, pictured, True, now_ms)
+        if session is not None and session != pictured:
+            self._searches.expect(member_id, session, now_ms)
 
     # --- leases that come
 
     def _take_over(self, rows: "list[Orphan]", now_ms: int) -> None:
         """Looks after the leases of a claimer that is gone, as `takeover` decides."""
-        for row, lock_end_ms, heard_ms in rows:
-            self._take_over_one(row, lock_end_ms, heard_ms, now_ms, "", None)
+        for row, lock_end_ms in rows:
+            self._take_over_one(row, lock_end_ms, now_ms, "", None)
 
     def _take_over_one(
         self,
         row: "Row",
         lock_end_ms: int,
-        heard_ms: int,
         now_ms: int,
         former: str,
         outcome: "bytes | None",
@@ -219,7 +232,6 @@ class Inheriting(EngineSide):
             self._note_losses(row, self._losses.get(row.lease.key, now_ms), now_ms)
             return
         one = takeover.inherit(row, lock_end_ms, now_ms)
-        one.free_until_ms = heard_ms + self._config.poll_ms_max
         self._enter_inherited(one, row.holder or None, now_ms)
         if outcome is not None:
             self._take_outcome(one, outcome, now_ms)

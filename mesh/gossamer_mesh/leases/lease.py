@@ -98,7 +98,6 @@ class Lease:
         holder: the member that has it, or had it when it was lost; None before the first grant
             and after it was given back.
         state: one of this module's states; change it by `step` alone.
-        free_until_ms: until then a release is said again, as a dead claimer's poll may undo it.
         since_ms: when the state was entered.
         lock_ms: length of the engine's lock at each renewal.
         lock_end_ms: when it ends, on this member's clock.
@@ -119,7 +118,6 @@ class Lease:
     __slots__ = (
         "activation",
         "call_waits",
-        "free_until_ms",
         "held_end_ms",
         "holder",
         "id",
@@ -164,7 +162,6 @@ class Lease:
         self.on_lost = on_lost
         self.priority = 0
         self.inherited = False
-        self.free_until_ms = now_ms
         self.held_end_ms: int | None = None
         self.holder: str | None = None
         self.state = WAITING

@@ -12,6 +12,9 @@ poll must have ended. Rules:
    A look in which anything vanished frees nothing: who is only parted keeps most of its jobs.
 3. While the member lives in the same process as before, or we cannot say, nothing is freed.
 4. An engine that cannot tell is not asked again; there a short first lock bounds the wait.
+5. Which process of a member claimed, membership knows. So whoever claims next can search, also when
+   claimer and heir are lost at once: each member `expect`s a search, and who is elected begins it.
+   If that is another process of the lost member, which knows nothing of the first, its heir does.
 
 Only what is under the dead one's own worker id is listed: what another has by now is not touched.
 """
@@ -62,26 +65,46 @@ class Searches:
     def __init__(self, config: "LeaseConfig") -> None:
         self._config = config
         self._searches: dict[tuple[str, int], _Search] = {}
+        self._expected: dict[tuple[str, int], int] = {}
 
     def begin(self, claimer: str, session: int, has_picture: bool, now_ms: int) -> None:
         """A claimer's process is gone. Its last poll ends within `poll_ms_max` from now."""
         name = (claimer, session)
-        if name in self._searches:
+        known = self._searches.get(name)
+        if known is not None and now_ms < known.end_ms:
             return
-        if len(self._searches) == SEARCHES_MAX:
+        if known is None and len(self._searches) == SEARCHES_MAX:
             first = sorted((one.end_ms, name) for name, one in self._searches.items())[0]
             del self._searches[first[1]]
         free_from_ms = now_ms if has_picture else now_ms + self._config.accept_ms
         end_ms = free_from_ms + self._config.poll_ms_max
         self._searches[name] = _Search(now_ms, free_from_ms, end_ms)
 
-    def get_timer(self) -> "int | None":
+    def expect(self, claimer: str, session: int, now_ms: int) -> None:
+        """A claimer's process is gone, of which we have no picture: ours, should we claim next."""
+        self._expected[(claimer, session)] = now_ms
+        if len(self._expected) > SEARCHES_MAX:
+            first = sorted((since_ms, name) for name, since_ms in self._expected.items())[0]
+            del self._expected[first[1]]
+
+    def begin_as_heir(self, claimer: str, session: int, now_ms: int) -> None:
+        """We are this process's heir: the processes of its member before it are ours to search."""
+        for name in sorted(self._expected):
+            if name[0] == claimer and name[1] != session:
+                self._begin_expected(name, now_ms)
+
+    def get_timer(self, elected: bool) -> "int | None":
         """When the next look is due; None for never."""
         due = [one.due_ms for one in self._searches.values() if one.due_ms is not None]
+        if elected:
+            due += list(self._expected.values())
         return min(due) if due else None
 
-    def due(self, now_ms: int) -> list[Look]:
+    def due(self, elected: bool, now_ms: int) -> list[Look]:
         """Looks to make now. One of a process is under way at a time."""
+        if elected:
+            for name in sorted(self._expected):
+                self._begin_expected(name, now_ms)
         looks = []
         for name in sorted(self._searches):
             one = self._searches[name]
@@ -134,3 +157,11 @@ class Searches:
         one = self._searches.get((look.claimer, look.session))
         if one is not None:
             one.due_ms = None
+
+    # --- inside
+
+    def _begin_expected(self, name: "tuple[str, int]", now_ms: int) -> None:
+        """Begins it, unless it is too late to be of use."""
+        since_ms = self._expected.pop(name)
+        if now_ms < since_ms + self._config.poll_ms_max:
+            self.begin(name[0], name[1], False, now_ms)

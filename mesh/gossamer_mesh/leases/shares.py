@@ -5,8 +5,9 @@ claimers spend the same slot, one of the jobs finds none, and goes back to its e
 are split, max-min fair (Bertsekas and Gallager, Data Networks, §6.5.2): everybody gets an equal
 part, and what one does not want the others share. What a group wants follows from its recent
 use: what runs, and a window of free slots that doubles each time it is used up, and halves with
-each heartbeat in which less than half of it was. So an idle group ties up one slot, and a busy one
-has the rest after a few grants. Where there are fewer slots than groups, they take turns.
+each heartbeat in which less than half of it was. So a group that has nothing to do ties up one
+slot, and a busy one has the rest after a few grants. What is left, and slots that are fewer than
+the groups, they take turns at: a slot that one does not use is another's in the next heartbeat.
 """
 
 WINDOW_MAX = 2**14
@@ -87,7 +88,14 @@ class Shares:
         if len(groups) == 1:
             return {groups[0]: slots_free}
         runs = {group: running.get(group, 0) for group in groups}
-        wants = {group: runs[group] + self._windows.get(group, 1) for group in groups}
+        # Only a group that runs nothing has a slot kept for it while it asks for nothing.
+        wants = {
+            group: runs[group] + self._windows.get(group, 0 if runs[group] else 1)
+            for group in groups
+        }
         bounds = split(slots_free + sum(runs.values()), wants, self._turn)
         lacks = {group: max(0, bounds[group] - runs[group]) for group in groups}
-        return split(slots_free, lacks, self._turn)
+        shares = split(slots_free, lacks, self._turn)
+        rest = slots_free - sum(shares.values())
+        more = split(rest, {group: 0 if shares[group] else 1 for group in groups}, self._turn)
+        return {group: shares[group] + more[group] for group in groups}

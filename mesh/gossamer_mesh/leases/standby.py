@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.lease_id import LeaseId
     from gossamer_mesh.leases.mirroring import AboutMirror, Loss
 
-    Orphan = tuple[Row, int, int]
-    """A row, the end of its lock, and when its claimer was heard last."""
+    Orphan = tuple[Row, int]
+    """A row and the end of its lock."""
 
     Told = tuple[int, str | None, str, int, int, int, int]
     """Of a lease, what makes a new row when it changes."""
@@ -258,7 +258,7 @@ class Standby:
         if picture is None:
             return []
         self._losses.add(picture.losses, now_ms)
-        return [picture.rows[key] + (picture.heard_ms,) for key in sorted(picture.rows)]
+        return [picture.rows[key] for key in sorted(picture.rows)]
 
     def session_of(self, member_id: str) -> "int | None":
         """The process of a claimer whose table is mirrored here; None when it is not."""

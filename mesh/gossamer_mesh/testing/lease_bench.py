@@ -90,7 +90,8 @@ class ClaimerBench:
         end_ms = self.now_ms + pause_ms
         while self.now_ms < end_ms:
             timer_ms = self.claimer.get_timer()
-            self.now_ms = min(end_ms, self.now_ms + 500, timer_ms or end_ms)
+            due_ms = end_ms if timer_ms is None else max(timer_ms, self.now_ms)
+            self.now_ms = min(end_ms, self.now_ms + 500, due_ms)
             for who in alive:
                 mine = self.claimer.leases()
                 self.heartbeat(who, *[one.id for one in mine if one.holder == who])

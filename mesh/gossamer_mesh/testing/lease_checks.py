@@ -5,6 +5,7 @@ raises `InvariantBroken` when it sees a rule broken; the rules are listed in `le
 """
 
 from gossamer_mesh.leases.messages import Grant, Offer, Settled
+from gossamer_mesh.leases.work import Release, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.claimer import Claimer
     from gossamer_mesh.leases.config import LeaseConfig
     from gossamer_mesh.leases.messages import Heartbeat, LeaseId, Message
-    from gossamer_mesh.leases.work import Report
+    from gossamer_mesh.leases.work import EngineWork
 
 GRANTS_MAX = 3
 """The first grant and two re-grants, as the design promises, whatever the configuration says."""
@@ -64,6 +65,7 @@ class Checks:
         self._config = config
         self._started: set[LeaseId] = set()
         self._settled: set[LeaseId] = set()
+        self._given_back: set[tuple[str, int]] = set()
         self._offers: dict[tuple[str, str], ShadowCredit] = {}
         self._grants: dict[tuple[str, int], int] = {}
         self._newest: dict[tuple[str, str], LeaseId] = {}
@@ -137,8 +139,21 @@ class Checks:
         elif isinstance(message, Grant):
             self._check_grant(claimer, to, message.lease, now_ms)
 
-    def check_report(self, report: "Report") -> None:
+    def check_call(self, work: "EngineWork") -> None:
         """Rules 1 and 6."""
+        if isinstance(work, Report):
+            self._check_report(work)
+        elif isinstance(work, Release) and _activation(work) in self._given_back:
+            self._break(f"gives {work.lease!r} back again, which another may have by now")
+
+    def note_answered(self, work: "EngineWork") -> None:
+        """The engine has answered a call."""
+        if isinstance(work, Report):
+            self._settled.add(work.lease)
+        elif isinstance(work, Release):
+            self._given_back.add(_activation(work))
+
+    def _check_report(self, report: "Report") -> None:
         lease = report.lease
         if report.outcome is not None and not report.outcome.endswith(name_of(lease).encode()):
             self._break(f"reports {lease!r} with {report.outcome!r}")
@@ -147,10 +162,6 @@ class Checks:
             self._break(f"reports {lease!r}, which it has granted to another since")
         if lease in self._settled:
             self._break(f"reports {lease!r} again after it was settled")
-
-    def note_settled(self, lease: "LeaseId") -> None:
-        """The engine has answered a report."""
-        self._settled.add(lease)
 
     def _check_grant(self, claimer: "Claimer", to: str, lease: "LeaseId", now_ms: int) -> None:
         if lease in self._granted:
@@ -173,3 +184,8 @@ class Checks:
 
     def _break(self, what: str) -> "NoReturn":
         raise InvariantBroken(f"{self._member_id} {what}")
+
+
+def _activation(work: "EngineWork") -> "tuple[str, int]":
+    """One activation of one job: each group's claimer counts its own."""
+    return (work.lease.group, work.activation)

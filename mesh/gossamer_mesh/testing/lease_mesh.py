@@ -414,8 +414,8 @@ class LeaseMesh:
 
     def _call_engine(self, process: Process, claimer: Claimer, work: EngineWork) -> None:
         """A call takes its time, and may fail before or after the engine has acted."""
+        process.checks.check_call(work)
         if isinstance(work, Report):
-            process.checks.check_report(work)
             if work.lease.claimer != process.member_id or work.lease.session != process.session:
                 self.counts["adopted"] += 1
             if work.outcome is None:
@@ -434,12 +434,12 @@ class LeaseMesh:
             )
 
         def answer(result: str | None) -> None:
+            if result is not None:
+                process.checks.note_answered(work)
             if isinstance(work, Extend):
                 ours = None if result is None else result == lease_engine.EXTENDED
                 claimer.handle_extended(work, ours, self._now_ms)
                 return
-            if isinstance(work, Report) and result is not None:
-                process.checks.note_settled(work.lease)
             claimer.handle_settled(work, result, self._now_ms)
 
         self._after(slow_ms, act)

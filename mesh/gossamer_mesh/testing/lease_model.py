@@ -14,7 +14,8 @@ engine calls without an answer. After the trouble the mesh is left alone until e
 3. No holder runs or keeps more than its bounds.
 4. One activation is granted three times at most, not counting grants that were given back.
 5. No lease id is granted twice, and no holder runs one twice.
-6. A claimer that has settled a lease never reports it again, nor calls it stale.
+6. A claimer that has settled a lease never reports it again, nor calls it stale; nor does it give
+   back a job again that the engine has taken back.
 7. At the end every job is done, every claimer's table is empty, and no holder keeps anything.
 
 Replay one seed, with every step in words: `python -m gossamer_mesh.testing.lease_model SEED`.

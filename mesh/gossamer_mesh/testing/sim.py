@@ -8,7 +8,6 @@ since worlds in which nothing goes wrong would prove nothing.
 import argparse
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -16,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 
+from gossamer_mesh.testing.commit import commit
 from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.world import World
 
@@ -98,18 +97,6 @@ def run_many(
     if progress:
         print(file=sys.stderr)
     return tally
-
-
-def commit() -> str:
-    """Of these files, with a + where they were changed since; empty outside a repository."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def main(arguments: list[str]) -> int:

@@ -16,9 +16,10 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
 4. Incarnations never go back, in any member's view.
 5. Every bound is kept: frames, queues, tables, slots, bytes, grants on their way.
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
-   that it has settled, and no activation is granted more than three times. With the plan
-   `poisoned-claimers`, no job kills more than three nodes, claimers or not, before the engine has
-   counted a failure, as far as anybody who lives can know of them (`world_poison`).
+   that it has settled, or gives a job back that it has given back, and no activation is granted
+   more than three times. With the plan `poisoned-claimers`, no job kills more than three nodes,
+   claimers or not, before the engine has counted a failure, as far as anybody who lives can know
+   of them (`world_poison`).
 7. No lease id is granted twice, and no holder runs one twice.
 8. With the plan `lost-claimers`, where locks outlast the world: a claimer's heir knows all that it
    had, and nothing that anybody knew of waits for the end of its lock.
@@ -122,8 +123,9 @@ class World:
             topics = [f"t{number}{letter}" for letter in "abc"[: 1 + rng.below(3)]]
             lock_ms = plan.locks_ms[rng.below(len(plan.locks_ms))]
             name = f"e{number}"
+            checks = plan.engines_check[rng.below(len(plan.engines_check))]
             self.parts[name] = 1 + rng.below(4) // 3 if plan.splits else 1
-            self.engines[name] = WorldEngine(self, name, rng.below(2) == 0, topics, lock_ms)
+            self.engines[name] = WorldEngine(self, name, checks, topics, lock_ms)
 
     # --- the run
 

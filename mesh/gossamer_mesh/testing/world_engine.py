@@ -40,6 +40,8 @@ class WorldEngine:
         self.name = name
         self.topics = topics
         self.takes_groups = checks_worker_id
+        # A process has one worker id here, so an engine in parts cannot tell whose a lock is.
+        self.tells_locked = checks_worker_id and not world.plan.has_parts()
         self.lock_ms = lock_ms
         self.model = EngineModel(checks_worker_id, 1_000)
         self.down_until_ms = 0
@@ -105,6 +107,18 @@ class WorldEngine:
         slow = world.rng.below(100) < 5 and world.is_troubled
         world.after(3_000 if slow else self._way_ms(), act)
 
+    def locked_by(self, worker_id: str, answer: "Callable[[Jobs | None], None]") -> None:
+        """What a worker id has locked; None: the engine did not answer."""
+        world = self._world
+
+        def look() -> None:
+            jobs = None
+            if not self.is_down():
+                jobs = self.model.locked_by(worker_id, world.clock.now_ms)
+            world.after(self._way_ms(), lambda: answer(jobs))
+
+        world.after(self._way_ms(), look)
+
     def left(self) -> "list[str]":
         """Jobs that nobody has done yet."""
         return [repr(job) for _, job in sorted(self.model.jobs.items()) if not job.done]
@@ -127,3 +141,8 @@ class WorldEngine:
 
     def _way_ms(self) -> int:
         return 1 + self._world.rng.below(40)
+
+
+def worker_id_of(number: int, session: int) -> str:
+    """Under which a process of a member locks jobs."""
+    return f"g-{number}-{session}"

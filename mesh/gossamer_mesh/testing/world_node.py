@@ -104,6 +104,13 @@ class Node:
             process.claimers[group].elected for group in process.claimers
         )
 
+    def mirrors(self) -> bool:
+        """Whether it is an heir now, of a claimer that has leases."""
+        process = self.process
+        return process is not None and any(
+            len(process.claimers[group].mirrored()) > 0 for group in process.claimers
+        )
+
     def works(self) -> bool:
         """Whether it has a job now."""
         return self.process is not None and len(self.process.work.running) > 0

@@ -13,6 +13,7 @@ class Plan:
         sizes: how many members there are, each as likely.
         engines_max: how many engines there are at most.
         reaches_percent: chance of a member to reach an engine; the first reaches all.
+        engines_check: whether an engine checks worker ids, each as likely.
         locks_ms: of an engine's activations, each as likely.
         forgets_dead: an engine locks nothing for a poll whose asker is dead, and what was locked
             for a process in its last moment, when nobody else can know of it, is free again. Real
@@ -25,6 +26,7 @@ class Plan:
         troubles: names of what goes wrong, each as likely.
         troubles_min, troubles_max: so many.
         pace_ms: one trouble in each such time; 0: all at any time.
+        calm_ms: before the first trouble.
         poison_kills: how many nodes such a job kills at most.
         claimers_work: whether only who claims has workers, so that what kills, kills claimers.
         poisoned_ms_min: how long a node that was killed so stays away at least.
@@ -36,6 +38,7 @@ class Plan:
     sizes: "tuple[int, ...]" = (1, 2, 3, 3, 4, 5, 6, 9)
     engines_max = 2
     reaches_percent = 75
+    engines_check: "tuple[bool, ...]" = (True, False)
     locks_ms: "tuple[int, ...]" = (10_000, 30_000)
     forgets_dead = False
     jobs_max = 25
@@ -57,8 +60,13 @@ class Plan:
     troubles_min = 0
     troubles_max = 14
     pace_ms = 0
+    calm_ms = 0
     quiet_ms_max = 400_000
     """Some lock cycles for each retry."""
+
+    def has_parts(self) -> bool:
+        """Whether an engine may be in parts at any time."""
+        return self.splits or "split" in self.troubles
 
 
 class Rough(Plan):
@@ -109,6 +117,21 @@ class LostClaimers(Plan):
     pace_ms = 20_000
     quiet_ms_max = 90_000
     """Far less than a lock."""
+
+
+class UnreadPolls(LostClaimers):
+    """A claimer is lost, alone or with its heir, and the engine gives jobs to the polls that it
+    leaves behind, as Camunda 7 does: who claims next must find them. Once in a world: who is to
+    find them must not be lost before it has."""
+
+    name = "unread-polls"
+    engines_check = (True,)
+    forgets_dead = False
+    troubles = ("crash claimer", "restart claimer", "stop claimer", "crash claimer and heir")
+    troubles_min = 1
+    troubles_max = 1
+    calm_ms = 12_000
+    """Until all know who has claimed, and the last poll has ended of who claimed while they met."""
 
 
 class BrokenStreams(Plan):
@@ -193,6 +216,7 @@ PLANS = (
     Rough,
     LateReports,
     LostClaimers,
+    UnreadPolls,
     BrokenStreams,
     Poison,
     PoisonedClaimers,

@@ -34,6 +34,7 @@ from gossamer_mesh.testing.lease_checks import Checks
 from gossamer_mesh.testing.toy_signing import ToySigner
 from gossamer_mesh.testing.world_claiming import Claiming
 from gossamer_mesh.testing.world_electing import Electing, engine_of, first_part
+from gossamer_mesh.testing.world_engine import worker_id_of
 from gossamer_mesh.testing.world_work import Work
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ class Process:
         self.is_stopping = False
         self.will_stop = False
         self.session = world.rng.bits()
-        self.worker_id = f"g-{node.number}-{self.session}"
+        self.worker_id = worker_id_of(node.number, self.session)
         self._in_timer = False
         self._spins = 0
         self.claimers: dict[str, Claimer] = {}
@@ -88,6 +89,7 @@ class Process:
         self._incarnations: dict[str, int] = {}
         self._down: set[str] = set()
         self._groups: set[str] = set()
+        self._have_claimed: set[tuple[str, str]] = set()
         now_ms = self.now_ms()
         config = world.lease_config
         slots = 1 + world.rng.below(4)
@@ -325,12 +327,15 @@ class Process:
         said[node.id] = [self.reachable(), []]
         electing = Electing(said, world.parts)
         alive = set(said)
+        sessions = {one.id: one.profile.session for one in members}
         self.holder.set_members(alive)
         self._groups |= set(electing.groups())
         for group in sorted(self._groups):
             claims, standby = electing.elected(group)
             # What is left of a part that is no more goes to the claimer of the first.
             heirs = (claims, standby) if claims else electing.elected(first_part(group))
+            if claims is not None:
+                self._have_claimed.add((group, claims))
             serves = group == electing.serves(engine_of(group), node.id)
             if world.plan.claimers_work and claims != node.id:
                 serves = False
@@ -347,7 +352,7 @@ class Process:
             claimer.elect(elected, max(seen) if seen else 0)
             heir = heirs[1] if elected else heirs[0]
             reaches = engine_of(group) not in self._down
-            claimer.set_members(alive, heir, self.now_ms(), reaches=reaches)
+            claimer.set_members(alive, heir, self.now_ms(), reaches=reaches, sessions=sessions)
         if not self.swim.own.is_present:
             return
         tags = self._tags()
@@ -436,7 +441,10 @@ class Process:
             self.world.network.break_streams(self.node.address, member.address)
             self.checks.note_member_lost(member.id)
             for group in sorted(self.claimers):
-                self.claimers[group].handle_member_lost(member.id, self.now_ms())
+                has_claimed = (group, member.id) in self._have_claimed
+                self._have_claimed.discard((group, member.id))
+                session = member.profile.session if has_claimed else None
+                self.claimers[group].handle_member_lost(member.id, self.now_ms(), session)
         return True
 
     def _send(self, to: str, message: "Message") -> None:

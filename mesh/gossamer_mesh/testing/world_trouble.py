@@ -32,6 +32,7 @@ class Trouble:
         self._kinds = {
             "crash": self._crash,
             "crash claimer": self._crash_claimer,
+            "crash claimer and heir": self._crash_claimer_and_heir,
             "crash holder": self._crash_holder,
             "restart": self._restart,
             "restart claimer": self._restart_claimer,
@@ -63,7 +64,7 @@ class Trouble:
         count = plan.troubles_min + rng.below(plan.troubles_max - plan.troubles_min + 1)
         for number in range(count):
             trouble = self._kinds[plan.troubles[rng.below(len(plan.troubles))]]
-            at_ms = begin_ms + rng.below(plan.pace_ms or end_ms - begin_ms)
+            at_ms = begin_ms + plan.calm_ms + rng.below(plan.pace_ms or end_ms - begin_ms)
             world.clock.call_at(at_ms + number * plan.pace_ms, trouble)
 
     def end(self) -> None:
@@ -101,6 +102,18 @@ class Trouble:
 
     def _crash_claimer(self) -> None:
         self._crash_one(self._pick_claimer())
+
+    def _crash_claimer_and_heir(self) -> None:
+        """At once: nobody is left who mirrors the table, and both are gone for a while."""
+        claimer = self._pick_claimer()
+        heirs = [node for node in self._world.up() if node is not claimer and node.mirrors()]
+        lost = heirs[:1]
+        if claimer is not None:
+            lost.append(claimer)
+        for node in lost:
+            self._world.count("crashes")
+            node.crash()
+            self._world.after(12_000 + self._rng.below(5_000), node.start_if_down)
 
     def _crash_holder(self) -> None:
         self._crash_one(self._pick_holder())

@@ -11,11 +11,13 @@ from gossamer_mesh.leases.work import Extend, Report
 from gossamer_mesh.testing.lease_checks import name_of
 from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, FAILED
 from gossamer_mesh.testing.world_electing import engine_of
+from gossamer_mesh.testing.world_engine import worker_id_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.claimer import Claimer
     from gossamer_mesh.leases.messages import LeaseId
+    from gossamer_mesh.leases.reclaiming import Look
     from gossamer_mesh.leases.work import EngineWork
     from gossamer_mesh.testing.world_engine import Jobs
     from gossamer_mesh.testing.world_process import Process
@@ -46,6 +48,8 @@ class Work:
             for work in self._process.claimers[group].events():
                 started = True
                 self._call_engine(self._process.claimers[group], work)
+            for look in self._process.claimers[group].looks():
+                self._look(self._process.claimers[group], look)
         for event in self._process.holder.events():
             started = True
             lease = event.lease
@@ -116,9 +120,25 @@ class Work:
         if not claimer.elected:
             claimer.release_waiting(now_ms)
 
+    def _look(self, claimer: "Claimer", look: "Look") -> None:
+        """What is locked for a process that is gone? Only Camunda 7 can tell."""
+        engine = self._world.engines[engine_of(claimer.group)]
+        if not engine.tells_locked:
+            claimer.handle_cannot_tell(look)
+            return
+        worker_id = worker_id_of(int(look.claimer, 16), look.session)
+
+        def answer(jobs: "Jobs | None") -> None:
+            locked = None
+            if jobs is not None:
+                locked = [(job.key, job.topic, f"{job.key}|{worker_id}".encode()) for job in jobs]
+            claimer.handle_locked(look, locked, self._process.now_ms())
+
+        engine.locked_by(worker_id, lambda jobs: self._process.post(lambda: answer(jobs)))
+
     def _call_engine(self, claimer: "Claimer", work: "EngineWork") -> None:
+        self._process.checks.check_call(work)
         if isinstance(work, Report):
-            self._process.checks.check_report(work)
             if (
                 work.lease.claimer != self._process.node.id
                 or work.lease.session != self._process.session
@@ -128,12 +148,12 @@ class Work:
                 self._world.count("given up")
 
         def answer(word: "str | None") -> None:
+            if word is not None:
+                self._process.checks.note_answered(work)
             if isinstance(work, Extend):
                 ours = None if word is None else word == EXTENDED
                 claimer.handle_extended(work, ours, self._process.now_ms())
                 return
-            if isinstance(work, Report) and word is not None:
-                self._process.checks.note_settled(work.lease)
             claimer.handle_settled(work, word, self._process.now_ms())
 
         engine = self._world.engines[engine_of(claimer.group)]

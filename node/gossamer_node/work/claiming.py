@@ -12,6 +12,7 @@ streams beside them. Rules:
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import trio
@@ -84,6 +85,7 @@ class ClaimLoop:
         worker_id: under which the engine locks the jobs.
         take: gets jobs, with a time in trio's milliseconds before which none of them was locked.
         set_reachable: is told when the engine stops answering, and when it answers again.
+        watch: around each poll, given how long it may wait.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class ClaimLoop:
         worker_id: str,
         take: Callable[[list[Job], int], None],
         set_reachable: Callable[[bool], None],
+        watch: Callable[[int], AbstractContextManager[None]],
     ) -> None:
         self._engine = engine
         self._claimer = claimer
@@ -100,6 +103,7 @@ class ClaimLoop:
         self._take = take
         self._set_reachable = set_reachable
         self._tells = Capability.LIST_LOCKED in engine.capabilities
+        self._watch = watch
         self._lanes = Lanes(engine.topics_per_activation_max, WAIT_MS_MAX)
         self._pushing: Pushing | None = None
         if isinstance(engine, StreamingEngine):
@@ -205,9 +209,10 @@ class ClaimLoop:
         wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))
         self.counts.polls += 1
         try:
-            jobs = await self._engine.activate(
-                requests, jobs_max=poll.jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
-            )
+            with self._watch(wait_ms):
+                jobs = await self._engine.activate(
+                    requests, jobs_max=poll.jobs_max, wait_ms=wait_ms, worker_id=self._worker_id
+                )
         except EngineError as error:
             await self._pause(error)
             return None

@@ -9,7 +9,6 @@ around the mesh and are otherwise treated alike.
 Who claims is for `electing` to say, at every change of the mesh or of an engine's reach.
 """
 
-import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,13 +25,13 @@ from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
 from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
-from gossamer_node.engines.port import Engine, EngineInfo
-from gossamer_node.errors import EngineError
+from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
+from gossamer_node.work.probing import Probing
 from gossamer_node.work.signals import Signals, signals_told
 from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
 
@@ -40,9 +39,6 @@ log = logs.get("leasing")
 
 PAYLOAD_BYTES_MAX = 64 * 2**20
 """Payload that this node holds at once; its holder offers no credit beyond."""
-
-PROBE_MS_MIN, PROBE_MS_MAX = 250, 5_000
-"""Pauses between questions to an engine that does not answer; they double."""
 
 
 class Leasing:
@@ -75,7 +71,7 @@ class Leasing:
         self._executor = executor
         self._may_claim = claims
         self._config = config or LeaseConfig()
-        self._session = secrets.randbits(62)
+        self._session = mesh.session
         self._holder = Holder(self._session, executor.slots(slots), PAYLOAD_BYTES_MAX, self._config)
         self._slots = slots
         self._claimers: dict[str, Claimer] = {}
@@ -85,13 +81,12 @@ class Leasing:
         self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
         self._renewals = {name: trio.CapacityLimiter(settling.RENEWALS_MAX) for name in engines}
-        self._infos: dict[str, EngineInfo] = {}
+        self._probing = Probing(engines, self._review)
         self._unreadable: set[str] = set()
-        self._down: set[str] = set()
-        self._doubts = {name: trio.Event() for name in engines}
         self._announced: set[str] = set()
         self._namesakes: dict[str, str] = {}
         self._elections: dict[str, electing.Election] = {}
+        self._have_claimed: dict[str, set[str]] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
@@ -109,7 +104,8 @@ class Leasing:
             self._claimers[group],
             worker_id(self._mesh.node_id, self._session, group),
             partial(self._take, group),
-            partial(self._set_reachable, name),
+            partial(self._probing.set_reachable, name),
+            partial(self._probing.watch, name),
         )
         if self._nursery is not None and not self._stopping:
             self._nursery.start_soon(loop.run)
@@ -126,9 +122,7 @@ class Leasing:
             nursery.start_soon(self._run_members)
             nursery.start_soon(self._run_messages)
             nursery.start_soon(self._run_signals)
-            for name in self._engines:
-                self._doubts[name].set()
-                nursery.start_soon(self._run_probe, name)
+            nursery.start_soon(self._probing.run)
             for loop in first:
                 nursery.start_soon(loop.run)
             task_status.started()
@@ -196,10 +190,13 @@ class Leasing:
     def _handle_member_lost(self, member: Member) -> None:
         for group, claimer in self._claimers.items():
             before = claimer.statistics()["inherited"]
-            claimer.handle_member_lost(member.id, now_ms())
+            claimed = member.id in self._have_claimed.get(group, ())
+            claimer.handle_member_lost(member.id, now_ms(), member.session if claimed else None)
             count = claimer.statistics()["inherited"] - before
             if count:
                 log.warning("took over", group=group, leases=count, member=member.name)
+        for ids in self._have_claimed.values():
+            ids.discard(member.id)
 
     async def _run_messages(self) -> None:
         while True:
@@ -214,56 +211,15 @@ class Leasing:
             self._receive(sender, message)
             self._pump()
 
-    async def _run_probe(self, name: str) -> None:
-        """Asks an engine who it is, whenever there is doubt: at the start, when it left a poll or a
-        call unanswered, when this member begins to claim, when another means something else by its
-        name.
-        """
-        engine = self._engines[name]
-        said = ""
-        pause_ms = PROBE_MS_MIN
-        while True:
-            await self._doubts[name].wait()
-            self._doubts[name] = trio.Event()
-            try:
-                info = await engine.probe()
-            except EngineError as error:
-                self._doubts[name].set()
-                pause_ms = min(PROBE_MS_MAX, 2 * pause_ms)
-                if str(error) != said:
-                    said = str(error)
-                    log.warning(said, engine=name)
-                self._set_reachable(name, False)
-            else:
-                said = ""
-                pause_ms = PROBE_MS_MIN
-                if self._infos.get(name) != info:
-                    log.info(
-                        "engine answers", engine=name, product=info.product, version=info.version
-                    )
-                self._infos[name] = info
-                self._down.discard(name)
-                self._review()
-            await trio.sleep(pause_ms / 1_000)
-
     # --- who is there, who claims
-
-    def _set_reachable(self, name: str, reachable: bool) -> None:
-        if reachable == (name not in self._down):
-            return
-        if reachable:
-            self._down.discard(name)
-        else:
-            self._down.add(name)
-            self._doubts[name].set()
-        self._review()
 
     def _review(self) -> None:
         """Works out who claims, and tells the machines and the mesh."""
         members = self._mesh.members()
         reachable = self._reachable(members)
         elections = self._elect(members, reachable)
-        alive = {one.id for one in members} | {self._mesh.node_id}
+        sessions = {one.id: one.session for one in members} | {self._mesh.node_id: self._session}
+        alive = set(sessions)
         self._holder.set_members(alive)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
         mine = [
@@ -291,12 +247,15 @@ class Leasing:
             claimer = self._claimers.get(group)
             if claimer is not None:
                 if elected and not claimer.elected:
-                    self._doubts[name].set()
+                    self._probing.doubt(name)
                 claimer.elect(elected, electing.term_seen_max(members, group))
                 then = None if heir is None else heir.standby if elected else heir.claimer
-                reaches = name in self._infos and name not in self._down
-                claimer.set_members(alive, then, now_ms(), reaches=reaches)
+                # In doubt a new claimer takes nobody's leases over, and an old one gives none away.
+                reaches = self._probing.is_sure(name) if elected else self._probing.answers(name)
+                claimer.set_members(alive, then, now_ms(), reaches=reaches, sessions=sessions)
         self._elections = elections
+        for group, election in elections.items():
+            self._have_claimed.setdefault(group, set()).add(election.claimer)
         self._groups = {
             group
             for group in {*elections, *self._groups}
@@ -363,8 +322,9 @@ class Leasing:
         if self._stopping or not self._may_claim:
             return {}
         reachable = {}
-        for name, info in sorted(self._infos.items()):
-            if name in self._down:
+        for name in sorted(self._engines):
+            info = self._probing.info(name)
+            if info is None or not self._probing.answers(name):
                 continue
             other = electing.namesake(
                 members, self._mesh.node_id, name, info.fingerprint, name in self._announced
@@ -374,7 +334,7 @@ class Leasing:
                 reachable[name] = info.fingerprint
             elif self._namesakes.get(name) != other.id:
                 self._namesakes[name] = other.id
-                self._doubts[name].set()  # perhaps the engine was set up anew, and we are behind
+                self._probing.doubt(name)  # perhaps the engine was set up anew, and we are behind
                 log.error(
                     f"engine {name} is another engine on node {other.name}: this node does not "
                     "claim from it; give the two engines different names",
@@ -455,22 +415,30 @@ class Leasing:
         engine = self._engines[name]
         limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
         async with limit:
-            is_answer = True
-            if isinstance(work, Extend):
-                ours = await settling.extend(engine, work)
-                is_answer = ours is not None
-                claimer.handle_extended(work, ours, now_ms())
-            elif isinstance(work, (Report, Release)):
-                if isinstance(work, Report):
-                    answer = await settling.report(engine, work)
-                else:
-                    answer = await settling.release(engine, work)
-                is_answer = answer.word is not None
-                claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
-        if not is_answer:
+            if not claimer.is_current(work):
+                return
+            with self._probing.watch(name):
+                is_answer = await self._call_engine(engine, claimer, work)
+        if is_answer:
+            self._probing.heard(name)
+        else:
             # Who polls no more, or has no slot free to poll for, notices by nothing else.
-            self._doubts[name].set()
+            self._probing.doubt(name)
         self._pump()
+
+    async def _call_engine(self, engine: Engine, claimer: Claimer, work: EngineWork) -> bool:
+        """Returns whether the engine answered."""
+        if isinstance(work, Extend):
+            ours = await settling.extend(engine, work)
+            claimer.handle_extended(work, ours, now_ms())
+            return ours is not None
+        if isinstance(work, Report):
+            answer = await settling.report(engine, work)
+        else:
+            assert isinstance(work, Release), "there are three calls"
+            answer = await settling.release(engine, work)
+        claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
+        return answer.word is not None
 
     def prolong(self, lease: wire.LeaseId, lock_ms: int) -> bool:
         """The worker of a lease asks for a longer lock."""
@@ -565,8 +533,8 @@ class Leasing:
             "engines": [
                 showing.engine(
                     engine,
-                    self._infos.get(name),
-                    name not in self._down,
+                    self._probing.info(name),
+                    self._probing.answers(name),
                     [
                         one
                         for group, one in self._loops.items()
