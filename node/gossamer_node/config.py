@@ -150,8 +150,9 @@ def _engine(
     tenant: str | None = None,
     auth: Auth = NoAuth(),  # noqa: B008 - immutable
     ca_file: Path | None = None,
+    grpc: str | None = None,
 ) -> EngineConfig:
-    return EngineConfig(name or kind, kind, url, tenant, auth, ca_file)
+    return EngineConfig(name or kind, kind, url, tenant, auth, ca_file, grpc)
 
 
 ENGINE = Record(
@@ -195,6 +196,15 @@ ENGINE = Record(
             "ca_file",
             "Certificates to trust, for an engine with a certificate of your own authority.",
             default_words="the system's authorities",
+        ),
+        Field(
+            "grpc",
+            WORD,
+            "grpc",
+            "Camunda 8 alone: `HOST:PORT` of its gRPC, under TLS if `url` is https. It is used "
+            "while it answers, and REST while it does not.",
+            "With it jobs come sooner and cost less.",
+            default_words="REST alone",
         ),
     ),
 )

@@ -106,6 +106,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         ("polls", "Polls by this node."),
         ("polls_failed", "Polls that the engine did not answer."),
         ("jobs_activated", "Jobs that this node took from an engine."),
+        ("jobs_pushed", "Jobs among them that the engine pushed."),
     ):
         yield (
             f"engine_{key}_total",

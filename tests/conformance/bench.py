@@ -99,6 +99,15 @@ class Bench:
                     (job,) = jobs
                     return job
 
+    async def finish_all(self, topic: str) -> None:
+        """Completes the jobs of the topic that there are, at least one."""
+        jobs: list[Job] = []
+        with patience(PATIENCE_S):
+            while not jobs:
+                jobs = await self.poll(topic)
+        for job in jobs:
+            assert (await self.engine.complete(job.ref, Completed())).effect is Effect.APPLIED
+
     async def finish(self, topic: str) -> Job:
         """Completes the one job of the topic. Returns it as it was handed out."""
         job = await self.job(topic)

@@ -8,23 +8,26 @@ from tests.conformance.bench import Bench
 from gossamer_node.engines.config import EngineConfig, Kind
 from gossamer_node.engines.factory import open_engine
 
-ENGINES: list[tuple[str, Kind, str, list[pytest.MarkDecorator]]] = [
-    ("camunda7", "camunda7", "camunda7_url", [pytest.mark.camunda7]),
-    ("camunda8", "camunda8", "zeebe_url", [pytest.mark.zeebe]),
-    ("embedded", "camunda7", "embedded_url", []),
+ENGINES: list[tuple[str, Kind, str, str | None, list[pytest.MarkDecorator]]] = [
+    ("camunda7", "camunda7", "camunda7_url", None, [pytest.mark.camunda7]),
+    ("camunda8", "camunda8", "zeebe_url", None, [pytest.mark.zeebe]),
+    ("camunda8-grpc", "camunda8", "zeebe_url", "zeebe_grpc_address", [pytest.mark.zeebe]),
+    ("embedded", "camunda7", "embedded_url", None, []),
 ]
-"""Name, dialect, fixture with its URL, marks. One line more puts an engine under the suite."""
+"""Name, dialect, fixtures with its URL and its gRPC address, marks. One line more puts an engine
+under the suite."""
 
 
 @pytest.fixture(
     params=[
-        pytest.param((name, kind, fixture), id=name, marks=marks)
-        for name, kind, fixture, marks in ENGINES
+        pytest.param((name, kind, url, grpc), id=name, marks=marks)
+        for name, kind, url, grpc, marks in ENGINES
     ]
 )
 def engine_config(request: pytest.FixtureRequest) -> EngineConfig:
-    _, kind, url_fixture = request.param
-    return EngineConfig(name="bench", kind=kind, url=request.getfixturevalue(url_fixture))
+    _, kind, url, grpc = request.param
+    address = request.getfixturevalue(grpc) if grpc else None
+    return EngineConfig("bench", kind, request.getfixturevalue(url), grpc=address)
 
 
 @pytest.fixture
@@ -32,5 +35,8 @@ async def bench(
     request: pytest.FixtureRequest, engine_config: EngineConfig
 ) -> AsyncIterator[Bench]:
     engine = open_engine(engine_config)
+    if engine_config.grpc is not None:
+        await engine.probe()
+        assert engine.transport == "gRPC"
     yield Bench(request.node.callspec.params["engine_config"][0], engine)
     await engine.aclose()

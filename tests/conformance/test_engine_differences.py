@@ -23,7 +23,7 @@ from tests.patience import patience
 
 from gossamer_node import engines
 from gossamer_node.engines.config import EngineConfig
-from gossamer_node.engines.port import Capability, Effect, TopicRequest
+from gossamer_node.engines.port import Capability, Effect, StreamingEngine, TopicRequest
 from gossamer_node.errors import Unsupported
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job
 from gossamer_node.variables import Variables
@@ -323,6 +323,31 @@ async def test_read_back(bench: Bench) -> None:
             await bench.engine.list_instances(path.process_id)
 
 
+async def test_pushed_jobs(bench: Bench) -> None:
+    path = await bench.deploy_path()
+    engine = bench.engine
+    pushes = of(bench, camunda7=False, camunda8=False, **{"camunda8-grpc": True})
+    assert isinstance(engine, StreamingEngine) is pushes
+    if not isinstance(engine, StreamingEngine):
+        return
+    topic = TopicRequest(path.after, LOCK_LONG_MS)
+    pushed: list[Job] = []
+    with trio.fail_after(PATIENCE_S):
+        async with engine.stream(topic, worker_id="second") as stream:
+            while not pushed:
+                # A gateway tells its brokers of a stream in its own time: a job that came before
+                # is for a poll.
+                await engine.start(path.process_id, variables=Variables())
+                await bench.finish_all(path.work)
+                with trio.move_on_after(1):
+                    pushed += await stream.receive()
+            pushed += await stream.cease()
+    assert {job.ref.worker_id for job in pushed} == {"second"}
+    assert {job.ref.topic for job in pushed} == {path.after}
+    for job in pushed:
+        assert (await engine.complete(job.ref, Completed())).effect is Effect.APPLIED
+
+
 async def test_awaited_result(bench: Bench) -> None:
     path = await bench.deploy_path()
     start_and_wait = bench.engine.start_and_wait
@@ -330,6 +355,7 @@ async def test_awaited_result(bench: Bench) -> None:
         with pytest.raises(Unsupported):
             await start_and_wait(path.process_id, variables=Variables(), wait_ms=1)
     else:
-        assert await start_and_wait(path.process_id, variables=Variables(), wait_ms=1) is None
+        result = await start_and_wait(path.process_id, variables=Variables(), wait_ms=1)
+        assert result is None
         await bench.finish(path.work)
         await bench.finish(path.after)

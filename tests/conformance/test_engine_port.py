@@ -341,6 +341,20 @@ async def test_value_that_the_engine_cannot_hold_is_refused(bench: Bench) -> Non
     assert (await bench.engine.complete(job.ref, Completed())).effect is Effect.APPLIED
 
 
+@pytest.mark.parametrize("size", [3_000_000, 5_000_000])
+async def test_large_outcome_is_taken_failed_or_refused(bench: Bench, size: int) -> None:
+    path = await bench.start_path()
+    job = await bench.job(path.work)
+    large = Completed(Variables({"large": "x" * size}))
+    try:
+        settlement = await bench.engine.complete(job.ref, large)
+    except EngineRefused:
+        settlement = await bench.engine.complete(job.ref, Completed())
+    if settlement.effect is not Effect.APPLIED_AS_FAILURE:
+        assert settlement.effect is Effect.APPLIED
+        await bench.finish(path.after)
+
+
 async def test_bad_bpmn_is_refused_with_the_engines_sentence(bench: Bench) -> None:
     with pytest.raises(EngineRefused, match=r"broken\.bpmn"):
         await bench.engine.deploy({"broken.bpmn": b"<bpmn:definitions"})
@@ -352,7 +366,8 @@ async def test_unknown_process_is_refused(bench: Bench) -> None:
 
 
 async def test_wrong_url_is_refused(engine_config: EngineConfig) -> None:
-    engine = open_engine(replace(engine_config, url=engine_config.url + "/elsewhere"))
+    grpc = None if engine_config.grpc is None else "127.0.0.1:1"  # where nobody listens
+    engine = open_engine(replace(engine_config, url=engine_config.url + "/elsewhere", grpc=grpc))
     with pytest.raises(EngineRefused, match="404"):
         await engine.probe()
     with pytest.raises(EngineRefused, match="404"):

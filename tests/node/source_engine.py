@@ -25,6 +25,7 @@ class SourceEngine:
     """Hands out what `add` put in, to all who ask; one object for all nodes of a process."""
 
     kind = "camunda7"
+    transport = "REST"
     capabilities: frozenset[Capability] = frozenset((Capability.LIST_LOCKED,))
     topics_per_activation_max: int | None = None
 

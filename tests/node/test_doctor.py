@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.node.grpc_answers import Told, serve_grpc
+from tests.node.http_peer import answer, serve
 
 from gossamer_mesh.keyring import Keyring, write_keyring
 from gossamer_node import cli
 from gossamer_node.config import load
+from gossamer_node.engines.zeebe import gateway_pb2
 from gossamer_node.supervisor import open_node
 
 Findings = dict[str, list[dict[str, str]]]
@@ -72,6 +75,26 @@ def test_engines_that_answer(
     assert status == 0
     assert findings["engine camunda7"][0]["found"].startswith("camunda7 7.24")
     assert findings["engine camunda8"][0]["found"].startswith("camunda8 8.6")
+
+
+async def test_over_which_transport_a_camunda8_answers(
+    capsys: pytest.CaptureFixture[str], nursery: trio.Nursery
+) -> None:
+    told = gateway_pb2.TopologyResponse(gatewayVersion="8.6.0").SerializeToString()
+    grpc = await serve_grpc(nursery, lambda asked: Told((told,)))
+    url = await serve(
+        nursery, lambda asked: answer(200, {"gatewayVersion": "8.6.0", "brokers": []})
+    )
+    for address, state, found in (
+        (grpc, "ok", f"camunda8 8.6.0 at {url}, over gRPC at {grpc}"),
+        ("127.0.0.1:1", "warn", "over REST: its gRPC at 127.0.0.1:1 does not answer"),
+    ):
+        engine = f"name=c8,kind=camunda8,url={url},grpc={address}"
+        status, findings = await trio.to_thread.run_sync(doctor, capsys, "--engine", engine)
+        assert status == 0
+        (one,) = findings["engine c8"]
+        assert one["state"] == state and found in one["found"]
+    nursery.cancel_scope.cancel()
 
 
 def test_a_key_that_others_can_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -43,7 +43,14 @@ def status(**changes: Any) -> dict[str, Any]:
         "instances": {"registered": 1, "live": 12, "parked": 2},
         "demand": [{"engine": 'od"d\\\n', "demand": 9, "capacity": 8, "desired": 12, "parts": 1}],
         "engines": [
-            {"name": "e", "reachable": True, "polls": 9, "polls_failed": 0, "jobs_activated": 4}
+            {
+                "name": "e",
+                "reachable": True,
+                "polls": 9,
+                "polls_failed": 0,
+                "jobs_activated": 4,
+                "jobs_pushed": 3,
+            }
         ],
         "claimed": {"e/0": claimed},
         **changes,

@@ -81,7 +81,7 @@ class Lanes:
         wait_ms_max: how long a poll may wait.
     """
 
-    __slots__ = ("_look_ms", "_number", "_open", "_topics", "_topics_max", "_wait_ms_max")
+    __slots__ = ("_crowd", "_look_ms", "_number", "_open", "_topics", "_topics_max", "_wait_ms_max")
 
     def __init__(self, topics_max: "int | None", wait_ms_max: int) -> None:
         self._topics_max = topics_max
@@ -90,6 +90,7 @@ class Lanes:
         self._open: dict[int, Poll] = {}
         self._number = 0
         self._look_ms: int | None = None
+        self._crowd: set[str] = set()
 
     def polls_open(self) -> int:
         """Polls under way; each may still bring jobs."""
@@ -102,6 +103,10 @@ class Lanes:
     def is_hot(self) -> bool:
         """Whether the engine probably has more than was asked for."""
         return any(one.hot for one in self._topics.values())
+
+    def is_crowded_by(self, name: str) -> bool:
+        """Whether the topic has more than there are slots for, as the last plan saw it."""
+        return name in self._crowd
 
     def next_look_ms(self) -> "int | None":
         """When to plan again although nothing changed; None for never."""
@@ -127,6 +132,7 @@ class Lanes:
             now_ms: any clock that does not go back.
         """
         self._look_ms = None
+        self._crowd = set()
         known = set(credits)
         for poll in self._open.values():
             known.update(poll.topics)
@@ -145,6 +151,7 @@ class Lanes:
         modest = [name for name in names if open_jobs.get(name, 0) * len(names) <= total]
         if all(bounds[name] >= wants[name] for name in hot):
             return self._plan_calm(names, modest, credits, credit, total, now_ms)
+        self._crowd = set(hot)
         quiet = [name for name in cold if name in modest]
         rooms = [(name, min(bounds[name] - open_jobs.get(name, 0), credits[name])) for name in hot]
         return self._plan_crowded(quiet, rooms, credits, credit, max(1, kept), now_ms)

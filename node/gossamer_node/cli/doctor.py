@@ -285,4 +285,14 @@ async def _probe(config: EngineConfig) -> Finding:
     except trio.TooSlowError:
         found = f"{config.url} does not answer within {PROBE_S_MAX} s"
         return Finding(subject, "fail", found, "start it, or mend its url")
-    return Finding(subject, "ok", f"{info.product} {info.version} at {config.url}")
+    found = f"{info.product} {info.version} at {config.url}"
+    if config.grpc is None:
+        return Finding(subject, "ok", found)
+    if engine.transport == "gRPC":
+        return Finding(subject, "ok", f"{found}, over gRPC at {config.grpc}")
+    return Finding(
+        subject,
+        "warn",
+        f"{found}, over REST: its gRPC at {config.grpc} does not answer",
+        "open that port, mend the engine's grpc, or take it out",
+    )

@@ -96,7 +96,9 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         [
             (
                 one["name"],
-                f"{one['product']} {one['version']}" if one["reachable"] else "no",
+                f"{one['product']} {one['version']}, {one['transport']}"
+                if one["reachable"]
+                else "no",
                 ", ".join(claimers.get(one["name"], ["nobody"])),
                 str(one["polls"]),
                 str(one["jobs_activated"]),

@@ -82,6 +82,7 @@ class Camunda7:
     """One Camunda 7. See `port.Engine` for what each method does and raises."""
 
     kind: str = "camunda7"
+    transport: str = "REST"
     topics_per_activation_max: int | None = None
     capabilities: frozenset[Capability] = frozenset(
         (

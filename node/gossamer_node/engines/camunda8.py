@@ -33,6 +33,8 @@ from gossamer_node.errors import EngineRefused, Unsupported
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
 
+BASE_PATH = "/v2"
+
 RELEASE_MS = 1
 """Lock time that gives a job back; 0 is refused. Active again within half a second, measured."""
 
@@ -43,7 +45,7 @@ of this call and answers after 15 s (measured), so the deadline is ours."""
 MESSAGE_CHARS_MAX = 8_000
 """A failure's message and details go into one text here; more than this is cut off."""
 
-_NO_VARIABLE = " "
+NO_VARIABLE = " "
 """Fetching an empty list of names means all of them; no variable has this name."""
 
 
@@ -51,15 +53,16 @@ class Camunda8:
     """One Camunda 8. See `port.Engine` for what each method does and raises."""
 
     kind: str = "camunda8"
+    transport: str = "REST"
     topics_per_activation_max: int | None = 1
     capabilities: frozenset[Capability] = frozenset(
         (Capability.DEPLOY, Capability.START, Capability.START_AND_WAIT)
     )
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, rest: RestClient | None = None) -> None:
         self.name = config.name
         self._tenant = config.tenant
-        self._rest = RestClient(config, base_path="/v2")
+        self._rest = rest or RestClient(config, base_path=BASE_PATH)
         self._polls = Polls(self._rest.peer, POLLS_MAX)
 
     async def probe(self) -> EngineInfo:
@@ -73,13 +76,13 @@ class Camunda8:
         try:
             version = told["gatewayVersion"]
             # 8.6 has no id of the cluster: its brokers must do, as they know each other.
-            brokers = sorted((broker["host"], broker["port"]) for broker in told["brokers"])
+            brokers = [(broker["host"], broker["port"]) for broker in told["brokers"]]
         except (KeyError, TypeError) as error:
             raise self._rest.nonsense("tell its version") from error
         if not isinstance(version, str):
             raise self._rest.nonsense("tell its version")
-        identity = json.dumps([told.get("clusterId") or brokers, self._tenant])
-        return EngineInfo(self.kind, version, hashlib.sha256(identity.encode()).hexdigest()[:32])
+        identity = fingerprint(told.get("clusterId"), brokers, self._tenant)
+        return EngineInfo(self.kind, version, identity)
 
     async def activate(
         self, topics: Sequence[TopicRequest], *, jobs_max: int, wait_ms: int, worker_id: str
@@ -87,10 +90,7 @@ class Camunda8:
         if not topics or jobs_max <= 0:
             return []
         if len(topics) > 1:
-            raise Unsupported(
-                f"{self._rest.peer} activates one topic at a time, not {len(topics)}; "
-                "poll each by itself."
-            )
+            raise no_group(self._rest.peer, len(topics))
         (topic,) = topics
         wait_ms = min(wait_ms, WAIT_MS_MAX)
         body: dict[str, Any] = {
@@ -102,7 +102,7 @@ class Camunda8:
             "requestTimeout": wait_ms if wait_ms > 0 else -1,
         }
         if topic.variables is not None:
-            body["fetchVariable"] = topic.variables or (_NO_VARIABLE,)
+            body["fetchVariable"] = topic.variables or (NO_VARIABLE,)
         if self._tenant is not None:
             body["tenantIds"] = [self._tenant]
 
@@ -186,7 +186,8 @@ class Camunda8:
         # which can have nothing else wrong with it, INVALID_ARGUMENT (400).
         if answer.status == 409 or (answer.status == 400 and method == "PATCH"):
             return Settlement(Effect.NOT_OURS, answer.sentence())
-        raise self._rest.error(answer, f"take {verb[1:] or 'lock time'} of job {job.key}")
+        error = self._rest.error(answer, f"take {verb[1:] or 'lock time'} of job {job.key}")
+        raise EngineRefused(str(error)) if is_too_large(answer.sentence()) else error
 
     async def deploy(self, resources: Mapping[str, bytes]) -> list[str]:
         doing = f"deploy {', '.join(resources)}"
@@ -211,9 +212,7 @@ class Camunda8:
         self, process_id: str, *, variables: Variables, business_key: str | None = None
     ) -> str:
         if business_key is not None:
-            raise Unsupported(
-                f"{self._rest.peer} has no business keys; start {process_id} with a variable."
-            )
+            raise no_business_key(self._rest.peer, process_id)
         doing = f"start {process_id}"
         body = self._start_body(process_id, variables)
         told = self._object(await self._rest.send("POST", "/process-instances", body=body), doing)
@@ -255,16 +254,10 @@ class Camunda8:
         return body
 
     async def read_variables(self, instance_key: str) -> Variables:
-        raise self._unreadable(f"the variables of instance {instance_key}")
+        raise unreadable(self._rest.peer, f"the variables of instance {instance_key}")
 
     async def list_instances(self, process_id: str) -> list[ProcessInstance]:
-        raise self._unreadable(f"the instances of {process_id}")
-
-    def _unreadable(self, what: str) -> Unsupported:
-        return Unsupported(
-            f"{self._rest.peer} can't read back {what}; look in Operate, "
-            "or start instances with their result awaited."
-        )
+        raise unreadable(self._rest.peer, f"the instances of {process_id}")
 
     async def aclose(self) -> None:
         await self._polls.drain()
@@ -285,3 +278,40 @@ class Camunda8:
 def _key(value: object) -> str:
     # A number on 8.6, a string of digits from 8.8 on.
     return str(value) if isinstance(value, int) else text(value)
+
+
+def fingerprint(cluster_id: object, brokers: list[tuple[str, int]], tenant: str | None) -> str:
+    """Which Camunda 8 this is, the same over REST and gRPC as long as only brokers tell it."""
+    identity = json.dumps([cluster_id or sorted(brokers), tenant])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def is_too_large(said: str) -> bool:
+    """Whether an outcome was refused for its size. 8.6 says so as if it were in trouble itself, so
+    that it would be told the same again and again: past 4 MB in one of two ways, and over 2 MB."""
+    return any(
+        words in said
+        for words in (
+            "EXCEEDED_BATCH_RECORD_SIZE",
+            "above configured maxMessageSize",
+            "message exceeds maximum size",
+        )
+    )
+
+
+def no_group(peer: str, topics: int) -> Unsupported:
+    """For an activation of several topics."""
+    return Unsupported(f"{peer} activates one topic at a time, not {topics}; poll each by itself.")
+
+
+def no_business_key(peer: str, process_id: str) -> Unsupported:
+    """For a start with a business key."""
+    return Unsupported(f"{peer} has no business keys; start {process_id} with a variable.")
+
+
+def unreadable(peer: str, what: str) -> Unsupported:
+    """For state that can't be read back."""
+    return Unsupported(
+        f"{peer} can't read back {what}; look in Operate, "
+        "or start instances with their result awaited."
+    )

@@ -68,9 +68,11 @@ class EngineConfig:
         tenant: None works for the default tenant alone on Camunda 8, and for jobs of every
             tenant that the credentials may see on Camunda 7.
         ca_file: PEM file of authorities trusted beside the public ones; None adds none.
+        grpc: Camunda 8: `host:port` of the gateway's gRPC, under TLS when `url` is https. It is
+            used while it answers, and REST when it does not.
 
     Raises:
-        InputError: the name is empty, or the URL is no plain http(s) URL.
+        InputError: the name is empty, the URL is no plain http(s) URL, or `grpc` no address.
     """
 
     name: str
@@ -79,11 +81,29 @@ class EngineConfig:
     tenant: str | None = None
     auth: Auth = NoAuth()
     ca_file: Path | None = None
+    grpc: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError(f"The engine at {self.url} has no name; give it one.")
         check_url(self.url, f"The URL of engine {self.name!r}")
+        if self.grpc is not None:
+            if self.kind != "camunda8":
+                raise InputError(f"Engine {self.name!r} is a {self.kind}: only Camunda 8 has gRPC.")
+            self.grpc_address()
+
+    def grpc_address(self) -> tuple[str, int]:
+        """Host and port of `grpc`. Raises InputError when it is no address."""
+        try:
+            parts = urlsplit(f"//{self.grpc}")
+            host, port = parts.hostname, parts.port
+            if host and port and parts.netloc == self.grpc and "@" not in parts.netloc:
+                return host, port
+        except ValueError:
+            pass
+        raise InputError(
+            f"The gRPC address of engine {self.name!r} is not HOST:PORT: {self.grpc!r}."
+        )
 
 
 def check_url(url: str, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from gossamer_node.engines.camunda7 import Camunda7
 from gossamer_node.engines.camunda8 import Camunda8
+from gossamer_node.engines.camunda8_either import Camunda8Either
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.port import Engine
 
@@ -16,4 +17,4 @@ def open_engine(config: EngineConfig) -> Engine:
         case "camunda7":
             return Camunda7(config)
         case "camunda8":
-            return Camunda8(config)
+            return Camunda8(config) if config.grpc is None else Camunda8Either(config)

@@ -13,15 +13,20 @@ Rules for every adapter, asserted by `tests/conformance`:
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
 from gossamer_node.variables import Variables
 
 WAIT_MS_MAX = 10_000
 """Longest long poll. A stop of the node waits for it, so it bounds the shutdown, too."""
+
+STREAM_MS_MAX = 10_000
+"""Longest stream; the next one takes over. As with a poll, what an engine pushes to an asker that
+is gone stays locked for nobody, and an engine may not notice for a quarter of an hour."""
 
 LOCK_MS_DEFAULT = 30_000
 """How long a job stays locked if every node dies at once: the time until it is worked again."""
@@ -115,6 +120,10 @@ class Engine(Protocol):
     topics_per_activation_max: int | None
     """How many topics one `activate` takes: 1 for Camunda 8, None for no limit."""
 
+    @property
+    def transport(self) -> str:
+        """Over what it is asked now: `REST` or `gRPC`."""
+
     async def probe(self) -> EngineInfo:
         """Ask who is there. Raises EngineUnavailable or EngineRefused (credentials)."""
 
@@ -172,3 +181,34 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Outstanding polls end first."""
+
+
+class JobStream(Protocol):
+    """Jobs of one topic that the engine pushes, each locked as by `activate`."""
+
+    async def receive(self) -> list[Job]:
+        """Waits for a job. Returns it with those that are here already, each once.
+
+        Raises: EngineError: the stream has ended.
+        """
+
+    async def cease(self) -> list[Job]:
+        """Asks for no more. Returns the jobs that were on their way; the stream is at its end.
+
+        Raises: EngineError. Cancellation waits for the answer.
+        """
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """An engine that can push, beside being polled. It may push more than anybody can take, and
+    nothing that was there before, so it is for times in which a poll would wait."""
+
+    def stream(
+        self, topic: TopicRequest, *, worker_id: str
+    ) -> AbstractAsyncContextManager[JobStream]:
+        """Opens a stream; it ends with the block. Jobs that are on their way then are lost until
+        their lock ends: `cease` first, within `STREAM_MS_MAX`. Soon after that the engine ends it.
+
+        Raises: EngineError, on entering and from within.
+        """

@@ -6,6 +6,7 @@ any status comes back as it is; `error` turns one that an adapter can't use into
 """
 
 import json
+import ssl
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
@@ -47,17 +48,9 @@ class RestClient:
         """
         self.peer: Final = f"Engine {config.name!r} at {config.url}"
         self._authorizer = authorizer(config.auth, config.name)
-        context = httpx.create_ssl_context()
-        if config.ca_file is not None:
-            try:
-                context.load_verify_locations(config.ca_file)
-            except OSError as error:  # ssl.SSLError is one
-                raise InputError(
-                    f"Engine {config.name!r} can't use the CA file {config.ca_file}: {error}."
-                ) from error
         self._client = httpx.AsyncClient(
             base_url=config.url.rstrip("/") + base_path,
-            verify=context,
+            verify=trust(config),
             timeout=httpx.Timeout(None, connect=CONNECT_MS_MAX / 1000),
             limits=httpx.Limits(max_connections=POLLS_MAX + CALLS_MAX),
             headers={"user-agent": "gossamer", "accept-encoding": "identity"},
@@ -109,6 +102,17 @@ class RestClient:
                 return answer
             renewed = True
 
+    async def authorization(self) -> str | None:
+        """The Authorization of a call now, None for none, for one that goes another way.
+
+        Raises: EngineUnavailable or EngineRefused, when no token is to be had.
+        """
+        return await self._authorizer.header(self._client)
+
+    def give_up(self, header: str | None) -> bool:
+        """The engine refused `header`. Returns whether the next one may differ."""
+        return self._authorizer.give_up(header)
+
     def error(self, answer: Answer, doing: str) -> EngineError:
         """The exception for an answer that says no, by the general meaning of its status.
 
@@ -150,3 +154,16 @@ class RestClient:
             raise EngineRefused(
                 f"{self.peer} can't be sent these variables, they are no JSON: {error}."
             ) from error
+
+
+def trust(config: EngineConfig) -> ssl.SSLContext:
+    """Whose certificates are believed. Raises InputError when the CA file can't be used."""
+    context = httpx.create_ssl_context()
+    if config.ca_file is not None:
+        try:
+            context.load_verify_locations(config.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise InputError(
+                f"Engine {config.name!r} can't use the CA file {config.ca_file}: {error}."
+            ) from error
+    return context

@@ -1,6 +1,7 @@
 """How a claimer keeps itself supplied from its engine: long polls, paid for with credits.
 
-`leases.lanes` says which polls to start; here they run. Rules:
+`leases.lanes` says which polls to start; here they run. Where the engine can push, `pushing` keeps
+streams beside them. Rules:
 
 1. A poll is never cancelled half way: a loop that is told to stop ends when its polls have.
 2. A poll waits no longer than this member has claimed: while a mesh starts, and the claim passes
@@ -10,7 +11,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -18,10 +19,18 @@ import trio
 
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.lanes import Lanes, Poll
+from gossamer_mesh.leases.messages import TopicTerms
 from gossamer_node import logs
-from gossamer_node.engines.port import WAIT_MS_MAX, Capability, Engine, TopicRequest
+from gossamer_node.engines.port import (
+    WAIT_MS_MAX,
+    Capability,
+    Engine,
+    StreamingEngine,
+    TopicRequest,
+)
 from gossamer_node.errors import EngineError, EngineUnavailable
 from gossamer_node.jobs import Job
+from gossamer_node.work.pushing import Pushing
 
 log = logs.get("claiming")
 
@@ -29,9 +38,11 @@ PAUSE_MS_MAX = 5_000
 """Longest pause between two calls to an engine that does not answer."""
 
 FIRST_LOCK_MS = 9_000
-"""Longest lock that a poll asks for where the engine cannot tell what it has locked for a claimer
-that died (Camunda 8); the first renewal, a third of it later, asks for the service's. What the
-engine gives to a dead claimer's poll comes back after this instead of the service's lock.
+"""Longest lock that a poll or a stream asks for where the engine cannot tell what it has locked
+for a claimer that died (Camunda 8); the first renewal, a third of it later, asks for the service's.
+What the engine gives to a dead claimer's poll comes back after this instead of the service's lock.
+So does what it pushes on a stream whose claimer is gone with its machine, until that stream's
+buffers are full: an engine that only hears nothing more notices late.
 
 Half as much again as a death takes to be known: a claimer that dies leaves two thirds at least of a
 lock that it had not renewed yet, and within these its heir must have renewed it, or a job that a
@@ -39,9 +50,13 @@ living node runs is run twice. 6 s cover what was measured (2.6 s with 5 nodes, 
 30). A third is 3 s: quick jobs end before it and cost no call more, others one."""
 
 TRANSIT_MS = 1_000
-"""How long the answer of a poll is under way at most, as a rule. A short first lock is counted
-from so long before its answer, not from the start of a long poll, or it would be renewed at once.
-What takes longer is renewed later by as much, with 5 s to spare."""
+"""How long a job is under way at most, as a rule. A short first lock is counted from so long before
+a poll's answer, not from the start of a long poll, or it would be renewed at once; and from so long
+before a pushed job was here. What takes longer is renewed later by as much, with 5 s to spare."""
+
+EARLY_MS = 500
+"""Pause after a poll that should have waited, and came back soon with nothing. Long polling may be
+switched off (Zeebe has an option for that); such an engine would be asked without end."""
 
 WAIT_MS_MIN = 250
 """The first poll of a new claimer."""
@@ -57,6 +72,7 @@ class ClaimCounts:
 
     polls: int = 0
     jobs: int = 0
+    pushed: int = 0
     failures: int = 0
 
 
@@ -67,7 +83,7 @@ class ClaimLoop:
         engine: whom to ask.
         claimer: whose credits to spend.
         worker_id: under which the engine locks the jobs.
-        take: gets the jobs of a poll, with the poll's start in trio's milliseconds.
+        take: gets jobs, with a time in trio's milliseconds before which none of them was locked.
         set_reachable: is told when the engine stops answering, and when it answers again.
         watch: around each poll, given how long it may wait.
     """
@@ -86,8 +102,12 @@ class ClaimLoop:
         self._worker_id = worker_id
         self._take = take
         self._set_reachable = set_reachable
+        self._tells = Capability.LIST_LOCKED in engine.capabilities
         self._watch = watch
         self._lanes = Lanes(engine.topics_per_activation_max, WAIT_MS_MAX)
+        self._pushing: Pushing | None = None
+        if isinstance(engine, StreamingEngine):
+            self._pushing = Pushing(engine, engine.name, worker_id, self._take_pushed, now_ms)
         self._failed_polls = 0
         self._elected_ms: int | None = None
         self._changed = trio.Event()
@@ -104,6 +124,10 @@ class ClaimLoop:
         self._stopping = True
         self.wake()
 
+    def streams_open(self) -> int:
+        """Topics of which the engine pushes jobs."""
+        return 0 if self._pushing is None else len(self._pushing.topics())
+
     def polls_open(self) -> int:
         """Polls under way; each may still bring jobs."""
         return self._lanes.polls_open()
@@ -117,28 +141,57 @@ class ClaimLoop:
         async with trio.open_nursery() as nursery:
             while not self._stopping:
                 changed = self._changed
-                for poll in self._plan():
+                polls, streamed = self._plan()
+                for poll in polls:
                     nursery.start_soon(self._run_poll, poll)
-                look_ms = self._lanes.next_look_ms()
+                looks_ms = [self._lanes.next_look_ms()]
+                if self._pushing is not None:
+                    for stream in self._pushing.turn_to(streamed):
+                        nursery.start_soon(self._run_stream, stream)
+                    looks_ms.append(self._pushing.next_look_ms())
+                look_ms = min((one for one in looks_ms if one is not None), default=None)
                 pause_s = math.inf if look_ms is None else max(0, look_ms - now_ms()) / 1_000
                 with trio.move_on_after(pause_s):
                     await changed.wait()
+            if self._pushing is not None:
+                self._pushing.turn_to([])
 
-    def _plan(self) -> list[Poll]:
+    def _plan(self) -> tuple[list[Poll], list[TopicRequest]]:
+        """The polls to start now, and the topics that a stream should be open for."""
         self._lanes.rest()
         if not self._claimer.elected:
             self._elected_ms = None
-            return []
+            return [], []
         if self._elected_ms is None:
             self._elected_ms = now_ms()
         credit = self._claimer.credit()
         if credit <= self._lanes.promised():
-            return []  # most of the time, where there is much to do: this is asked at every change
+            return [], []  # as a rule, where there is much to do: this is asked at every change
+        terms = self._claimer.topics()
+        credits = {one.name: self._claimer.credit(one.name) for one in terms}
         open_jobs = Counter(
             one.topic for one in self._claimer.leases() if one.state in ("granted", "held")
         )
-        credits = {one.name: self._claimer.credit(one.name) for one in self._claimer.topics()}
-        return self._lanes.plan(credits, credit, open_jobs, now_ms())
+        polls = self._lanes.plan(credits, credit, open_jobs, now_ms())
+        if credit <= self._lanes.promised():
+            return polls, []
+        slots = credit + sum(open_jobs.values())
+        return polls, [
+            self._request(one)
+            for one in terms
+            if credits[one.name] > 0
+            and open_jobs[one.name] * len(terms) <= slots
+            and not self._lanes.is_crowded_by(one.name)
+        ]
+
+    async def _run_stream(self, stream: Callable[[], Awaitable[None]]) -> None:
+        await stream()
+        self.wake()
+
+    def _take_pushed(self, jobs: list[Job]) -> None:
+        self.counts.jobs += len(jobs)
+        self.counts.pushed += len(jobs)
+        self._take(jobs, now_ms() - TRANSIT_MS)
 
     async def _run_poll(self, poll: Poll) -> None:
         brought: Counter[str] | None = None
@@ -150,16 +203,7 @@ class ClaimLoop:
 
     async def _poll(self, poll: Poll) -> Counter[str] | None:
         """Returns how many jobs it brought, by topic; None when the engine did not answer."""
-        tells = Capability.LIST_LOCKED in self._engine.capabilities
-        requests = [
-            TopicRequest(
-                one.name,
-                one.lock_ms if tells else min(one.lock_ms, FIRST_LOCK_MS),
-                None if one.variables is None else tuple(one.variables),
-            )
-            for one in self._claimer.topics()
-            if one.name in poll.topics
-        ]
+        requests = [self._request(one) for one in self._claimer.topics() if one.name in poll.topics]
         started_ms = now_ms()
         elected_for_ms = 0 if self._elected_ms is None else started_ms - self._elected_ms
         wait_ms = min(poll.wait_ms, max(WAIT_MS_MIN, elected_for_ms))
@@ -176,11 +220,22 @@ class ClaimLoop:
         self._set_reachable(True)
         self.counts.jobs += len(jobs)
         ended_ms = now_ms()
-        if not tells and ended_ms <= started_ms + wait_ms + TRANSIT_MS:
+        is_early = ended_ms - started_ms < wait_ms // 2
+        if not self._tells and ended_ms <= started_ms + wait_ms + TRANSIT_MS:
             started_ms = max(started_ms, ended_ms - TRANSIT_MS)
         if jobs:
             self._take(jobs, started_ms)
+        elif is_early:
+            await self._sleep(min(EARLY_MS, wait_ms))
         return Counter(one.ref.topic for one in jobs)
+
+    def _request(self, terms: TopicTerms) -> TopicRequest:
+        """What a poll and a stream of the topic ask for."""
+        return TopicRequest(
+            terms.name,
+            terms.lock_ms if self._tells else min(terms.lock_ms, FIRST_LOCK_MS),
+            None if terms.variables is None else tuple(terms.variables),
+        )
 
     async def _pause(self, error: EngineError) -> None:
         self._failed_polls += 1
@@ -192,6 +247,10 @@ class ClaimLoop:
             log.warning(str(error), engine=self._engine.name, failures=self._failed_polls)
         if self._failed_polls == FAILURES_BEFORE_UNREACHABLE:
             self._set_reachable(False)
+        await self._sleep(pause_ms)
+
+    async def _sleep(self, pause_ms: int) -> None:
+        """Returns sooner when the loop is to stop."""
         with trio.move_on_after(pause_ms / 1_000):
             while not self._stopping:
                 await self._changed.wait()

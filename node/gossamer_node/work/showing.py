@@ -26,10 +26,13 @@ def engine(
         "reachable": info is not None and answers,
         "product": info.product if info else None,
         "version": info.version if info else None,
+        "transport": engine.transport if info else None,
+        "streams_open": sum(one.streams_open() for one in loops),
         "polls_open": sum(one.polls_open() for one in loops),
         "polls": sum(one.counts.polls for one in loops),
         "polls_failed": sum(one.counts.failures for one in loops),
         "jobs_activated": sum(one.counts.jobs for one in loops),
+        "jobs_pushed": sum(one.counts.pushed for one in loops),
     }
 
 

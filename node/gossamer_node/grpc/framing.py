@@ -1,0 +1,71 @@
+"""Messages on a stream of bytes: gRPC's five-byte prefix, and its deadline header.
+
+A message is a flag (compressed or not), its length in four bytes, and itself. DATA frames cut this
+anywhere. No compression is ever asked for, so a set flag is the server's mistake. Length is judged
+before a byte of the message is kept: a server that announces too much costs nothing.
+"""
+
+from struct import Struct
+
+from gossamer_node.grpc.status import Code, RpcError
+
+MESSAGE_BYTES_MAX = 64 * 2**20
+"""Largest message, both ways, and of a call that is answered at once the sum of them. Zeebe's own
+bound is 4 MB unless its operator raised it."""
+
+PREFIX = Struct(">BI")
+
+
+def frame(message: bytes) -> bytes:
+    """A message as it goes into DATA frames. Raises RpcError for one that is too long."""
+    if len(message) > MESSAGE_BYTES_MAX:
+        raise RpcError(
+            Code.INVALID_ARGUMENT,
+            f"a request of {len(message):,} bytes; at most {MESSAGE_BYTES_MAX:,} can be sent",
+            untouched=True,
+        )
+    return PREFIX.pack(0, len(message)) + message
+
+
+class Deframer:
+    """Cuts the bytes of one stream into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that `data` completes.
+
+        Raises:
+            RpcError: a message is compressed or too long; the stream can't be read on.
+        """
+        self._buffer += data
+        messages: list[bytes] = []
+        at = 0
+        while len(self._buffer) - at >= PREFIX.size:
+            compressed, length = PREFIX.unpack_from(self._buffer, at)
+            if compressed:
+                raise RpcError(Code.INTERNAL, "the server compressed a message without being asked")
+            if length > MESSAGE_BYTES_MAX:
+                raise RpcError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"a message of {length:,} bytes; at most {MESSAGE_BYTES_MAX:,} are taken",
+                )
+            end = at + PREFIX.size + length
+            if len(self._buffer) < end:
+                break
+            messages.append(bytes(self._buffer[at + PREFIX.size : end]))
+            at = end
+        del self._buffer[:at]
+        return messages
+
+    def is_whole(self) -> bool:
+        """Whether no message is cut off in the middle."""
+        return not self._buffer
+
+
+def timeout_header(timeout_ms: int) -> bytes:
+    """The value of `grpc-timeout`: at most eight digits and a unit."""
+    if timeout_ms < 10**8:
+        return b"%dm" % max(1, timeout_ms)
+    return b"%dS" % min(timeout_ms // 1_000, 10**8 - 1)
