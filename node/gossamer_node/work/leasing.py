@@ -371,9 +371,6 @@ class Leasing:
                 now_ms(),
                 job.priority,
             )
-        if not claimer.elected:
-            # They came by a poll from when it was; no credit will come for those without a holder.
-            claimer.release_waiting(now_ms())
         self._pump()
 
     async def _run_job(self, run: Run, scope: trio.CancelScope) -> None:
