@@ -245,6 +245,20 @@ def test_a_report_waits_for_the_renewal_that_is_under_way(bench: ClaimerBench) -
     assert bench.work(Report).lease == lease
 
 
+def test_a_report_waits_for_the_renewal_of_an_earlier_lease_of_the_same_job(
+    bench: ClaimerBench,
+) -> None:
+    bench.join("h1", 2)
+    bench.held()
+    bench.wait(LOCK_MS // 3, "h1")
+    extend = bench.work(Extend)
+    again = bench.held()  # the engine has given it out anew
+    bench.outcome("h1", again)
+    assert bench.claimer.events() == []
+    bench.claimer.handle_extended(extend, True, bench.now_ms)
+    assert bench.work(Report).lease == again
+
+
 def test_refused_renewal_does_not_loop_while_a_report_waits(bench: ClaimerBench) -> None:
     bench.join("h1", 1)
     lease = bench.held()

@@ -52,7 +52,7 @@ from gossamer_mesh.leases.messages import (
 )
 from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.leases.table import LEASE
-from gossamer_mesh.leases.work import NO_CLAIM, NO_ROOM, Extend
+from gossamer_mesh.leases.work import NO_CLAIM, NO_ROOM
 from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
@@ -482,8 +482,7 @@ class Claimer(Inheriting):
         if one.retry_at_ms is not None and now_ms >= one.retry_at_ms:
             self._call(one)
         if self._table.is_renewable(one) and now_ms >= one.renew_at_ms:
-            one.renewing = True
-            self._events.append(Extend(one))
+            self._renew(one)
         self._table.arm(one)
 
     def _is_stuck(self, one: Lease, now_ms: int) -> bool:

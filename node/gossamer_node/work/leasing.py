@@ -413,6 +413,9 @@ class Leasing:
         limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
         async with limit:
             if not claimer.is_current(work):
+                if isinstance(work, Extend):
+                    claimer.handle_extended(work, None, now_ms())
+                    self._pump()
                 return
             with self._probing.watch(name):
                 is_answer = await self._call_engine(engine, claimer, work)
