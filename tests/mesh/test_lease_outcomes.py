@@ -245,6 +245,20 @@ def test_a_report_waits_for_the_renewal_that_is_under_way(bench: ClaimerBench) -
     assert bench.work(Report).lease == lease
 
 
+def test_a_report_waits_for_the_renewal_of_an_earlier_lease_of_the_same_job(
+    bench: ClaimerBench,
+) -> None:
+    bench.join("h1", 2)
+    bench.held()
+    bench.wait(LOCK_MS // 3, "h1")
+    extend = bench.work(Extend)
+    again = bench.held()  # the engine has given it out anew
+    bench.outcome("h1", again)
+    assert bench.claimer.events() == []
+    bench.claimer.handle_extended(extend, True, bench.now_ms)
+    assert bench.work(Report).lease == again
+
+
 def test_refused_renewal_does_not_loop_while_a_report_waits(bench: ClaimerBench) -> None:
     bench.join("h1", 1)
     lease = bench.held()
@@ -301,6 +315,29 @@ def test_de_elected_claimer_keeps_its_leases(bench: ClaimerBench) -> None:
     bench.outcome("h1", lease)
     bench.claimer.handle_settled(bench.work(Report), "completed", bench.now_ms)
     assert bench.claimer.leases() == []
+
+
+def test_what_a_poll_brings_after_the_election_goes_back_although_a_slot_is_offered(
+    bench: ClaimerBench,
+) -> None:
+    """A holder that offers has not heard of the election, or hears this claimer no more."""
+    bench.join("h1", 1)
+    bench.claimer.elect(False, 0)
+    bench.activate("late")
+    assert bench.work(Release).lease.key == "late"
+    assert bench.sent(Grant) == []
+
+
+def test_what_is_given_out_anew_while_its_outcome_is_reported_goes_back_after_the_election(
+    bench: ClaimerBench,
+) -> None:
+    bench.join("h1", 2)
+    bench.outcome("h1", bench.held())
+    report = bench.work(Report)
+    bench.activate("j1")
+    bench.claimer.elect(False, 0)
+    bench.claimer.handle_settled(report, "failed", bench.now_ms)
+    assert bench.work(Release).lease.key == "j1"
 
 
 def test_term_rises_above_all_and_ids_never_repeat(bench: ClaimerBench) -> None:

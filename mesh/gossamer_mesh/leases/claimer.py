@@ -52,7 +52,7 @@ from gossamer_mesh.leases.messages import (
 )
 from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
 from gossamer_mesh.leases.table import LEASE
-from gossamer_mesh.leases.work import NO_ROOM, Extend
+from gossamer_mesh.leases.work import NO_CLAIM, NO_ROOM
 from gossamer_mesh.swim.rng import Rng
 
 TYPE_CHECKING = False
@@ -125,6 +125,7 @@ class Claimer(Inheriting):
     ) -> None:
         """Takes a job that the engine has locked for us, and grants it if there is credit.
 
+        When another is elected by now, it goes back.
         The same key again means that the older activation is void, as its lock had ended or the
         engine has taken its outcome. A worker that still runs is stopped. An outcome that waits
         for another try is reported under the new lock; if a report is under way, its answer tells
@@ -168,7 +169,7 @@ class Claimer(Inheriting):
     def release_waiting(self, now_ms: int) -> None:
         """Gives back what no holder has: credit goes to another claimer now, or there is none."""
         for one in self._table.all_waiting():
-            self._release(one, "this claimer claims no more", now_ms)
+            self._release(one, NO_CLAIM, now_ms)
 
     # --- what the mesh says
 
@@ -379,7 +380,11 @@ class Claimer(Inheriting):
 
     def _enter(self, one: Lease, now_ms: int) -> None:
         self._table.put(one)
-        self._grant(one, now_ms)
+        if self.elected:
+            self._grant(one, now_ms)
+        else:
+            # By a poll from when it was. Who still offers has not heard, or hears us no more.
+            self._release(one, NO_CLAIM, now_ms)
 
     def _grant(self, one: Lease, now_ms: int) -> None:
         """Gives a waiting lease to a holder, if there is one for it."""
@@ -477,8 +482,7 @@ class Claimer(Inheriting):
         if one.retry_at_ms is not None and now_ms >= one.retry_at_ms:
             self._call(one)
         if self._table.is_renewable(one) and now_ms >= one.renew_at_ms:
-            one.renewing = True
-            self._events.append(Extend(one))
+            self._renew(one)
         self._table.arm(one)
 
     def _is_stuck(self, one: Lease, now_ms: int) -> bool:

@@ -8,8 +8,9 @@ Calls are events (`Extend`, `Report`, `Release`); their ends come back through `
    they have given the job to another.
 2. What the engine says is not ours any more is dropped with its words: a holder that runs it is
    told to stop (`Revoke`), one that keeps an outcome is told to forget it (`Settled`).
-3. One call at a time for a lease: what is to end it waits for a renewal that is under way, or the
-   renewal could arrive behind it and lock for nobody what was just released or failed.
+3. One call at a time for a job: what is to end a lease waits for a renewal that is under way, also
+   that of an earlier lease, or the renewal could arrive behind it and lock for nobody what was just
+   released or failed.
 4. What goes back to the engine is sent until it answers or the lock has ended by itself; once it
    has answered, never again. An engine that does not check who asks (Camunda 8) would take the job
    from whoever has it by then, such as the claimer of another part, and it would run again. That a
@@ -49,24 +50,30 @@ class EngineSide:
         self._losses = losses
         self._messages: list[tuple[str, Message]] = []
         self._events: list[EngineWork] = []
+        self._renewals: dict[str, int] = {}  # on their way, by job: a lease may be gone sooner
         kinds = ("activated", "granted", "regranted", "inherited", "handed_over", "settled")
         self._counts = dict.fromkeys(kinds + ("released", "reclaimed", "stale", "bytes_moved"), 0)
 
     # --- answers of the engine
 
     def handle_extended(self, work: Extend, ours: "bool | None", now_ms: int) -> None:
-        """Ends an `Extend`.
+        """Ends an `Extend`, also one that was not made any more.
 
         Args:
             work: as `events` gave it.
             ours: True, renewed; False, the engine says it is not ours; None, no answer.
         """
+        key = work.lease.key
+        self._renewals[key] = self._renewals.get(key, 0) - 1
+        if self._renewals[key] <= 0:
+            del self._renewals[key]
+        waiting = self._table.get(key)
+        if waiting is not None and waiting.call_waits:
+            self._call(waiting)
         one = self._worked(work)
         if one is None:
             return
         one.renewing = False
-        if one.call_waits:
-            self._call(one)
         if ours:
             self._table.renewed(one, now_ms + work.lock_ms)
         if ours is None:
@@ -171,12 +178,17 @@ class EngineSide:
     def _call(self, one: Lease) -> None:
         """Asks the engine for what ends the lease, now or when it has answered a renewal."""
         one.retry_at_ms = None
-        one.call_waits = one.renewing
-        if not one.renewing and one.state == states.RELEASING:
+        one.call_waits = one.id.key in self._renewals
+        if not one.call_waits and one.state == states.RELEASING:
             self._events.append(Release(one))
-        elif not one.renewing:
+        elif not one.call_waits:
             self._events.append(Report(one, self._terms(one.topic)))
         self._table.arm(one)
+
+    def _renew(self, one: Lease) -> None:
+        one.renewing = True
+        self._renewals[one.id.key] = self._renewals.get(one.id.key, 0) + 1
+        self._events.append(Extend(one))
 
     def _worked(self, work: EngineWork) -> "Lease | None":
         """The lease that a call to the engine was for, if it is still the same activation."""

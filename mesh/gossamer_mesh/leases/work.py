@@ -67,4 +67,5 @@ class Release(EngineWork):
 
 
 NO_ROOM = "no node had room for it"
+NO_CLAIM = "this claimer claims no more"
 """Why a job that is not worked goes back to the engine, most of the time."""

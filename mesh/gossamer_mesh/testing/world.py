@@ -253,8 +253,8 @@ class World:
     def note_end(self, victim: Node, ended: "Process") -> None:
         """A process is gone, and with it what only it knew, as far as the plan says so.
 
-        Rule 8: what nobody else knows of by now was locked a moment ago, or the process had no heir
-        until a moment ago, unless jobs may have killed the heir as well.
+        Rule 8: what nobody else knows of by now was locked a moment ago, or is on its way back to
+        the engine, or the process had no heir until a moment ago; or jobs killed the heir as well.
         """
         self.kills.note_end(victim)
         if not self.plan.forgets_dead:
@@ -267,7 +267,8 @@ class World:
             for job in engine.model.locked_by(ended.worker_id, self.clock.now_ms):
                 if job.key in known or job.locked_ms is None:
                     continue
-                if heir_since_ms is not None and not self.plan.kills_max:
+                must_be_known = job.key not in engine.releasing and not self.plan.kills_max
+                if must_be_known and heir_since_ms is not None:
                     age_ms = self.clock.now_ms - max(job.locked_ms, heir_since_ms)
                     if age_ms > UNSEEN_MS_MAX:
                         self.broken(f"nobody knows of {job!r}, locked {age_ms} ms ago")

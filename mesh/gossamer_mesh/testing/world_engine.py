@@ -5,7 +5,7 @@ know. A long poll waits at the engine until there is a job; whoever asked may be
 the job stays locked for nobody until the lock ends. What locks and outcomes mean is `lease_engine`.
 """
 
-from gossamer_mesh.leases.work import Extend, Report
+from gossamer_mesh.leases.work import Extend, Release, Report
 from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, FAILED, RELEASED, EngineModel
 
 TYPE_CHECKING = False
@@ -32,6 +32,9 @@ class WorldEngine:
             Camunda 8: nothing is checked, and a poll is for one topic.
         topics: that its jobs have.
         lock_ms: of every activation.
+
+    Attributes:
+        releasing: jobs that are being given back, by calls that have not arrived yet.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class WorldEngine:
         self.lock_ms = lock_ms
         self.model = EngineModel(checks_worker_id, 1_000)
         self.down_until_ms = 0
+        self.releasing: set[str] = set()
         self._world = world
 
     def is_down(self) -> bool:
@@ -94,7 +98,11 @@ class WorldEngine:
         world = self._world
         luck = world.rng.below(100) if world.is_troubled else 100
 
+        if isinstance(work, Release):
+            self.releasing.add(work.lease.key)
+
         def act() -> None:
+            self.releasing.discard(work.lease.key)
             result = None
             if luck >= 3 and not self.is_down():
                 result = self.model.call(work, world.clock.now_ms)

@@ -117,8 +117,6 @@ class Work:
                 b"x" * (50 + self._world.rng.below(600)),
                 now_ms,
             )
-        if not claimer.elected:
-            claimer.release_waiting(now_ms)
 
     def _look(self, claimer: "Claimer", look: "Look") -> None:
         """What is locked for a process that is gone? Only Camunda 7 can tell."""

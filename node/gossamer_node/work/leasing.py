@@ -371,9 +371,6 @@ class Leasing:
                 now_ms(),
                 job.priority,
             )
-        if not claimer.elected:
-            # They came by a poll from when it was; no credit will come for those without a holder.
-            claimer.release_waiting(now_ms())
         self._pump()
 
     async def _run_job(self, run: Run, scope: trio.CancelScope) -> None:
@@ -416,6 +413,9 @@ class Leasing:
         limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
         async with limit:
             if not claimer.is_current(work):
+                if isinstance(work, Extend):
+                    claimer.handle_extended(work, None, now_ms())
+                    self._pump()
                 return
             with self._probing.watch(name):
                 is_answer = await self._call_engine(engine, claimer, work)
