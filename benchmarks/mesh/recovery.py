@@ -210,7 +210,7 @@ def _expiry(url: str, say: Say, settings: Settings) -> list[float]:
     """The same kill among pollers that know nothing of each other."""
     say("lock expiry among independent pollers")
     with Nodes(alone=True) as nodes:
-        started: list[Node] = [nodes.start(settings) for _ in range(2)]
+        started: list[Node] = [nodes.start(settings) for _ in range(NODES)]
         nodes.until(lambda: all(one.claimer for one in started))
         trio.run(_start_instances, url, JOBS)
         nodes.until(lambda: len(_started(nodes)) == JOBS)
