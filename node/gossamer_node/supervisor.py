@@ -126,7 +126,6 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             for sentence in refused:
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
-        log.info("room for instances", **host.capacity())
         executor = Executor(workers)
         engines: dict[str, Engine] = {}
         for one in config.engines:
@@ -151,6 +150,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             host, port = await nursery.start(serve)
             log.info("metrics", url=f"http://{Address(host, port)}/metrics")
         await nursery.start(leasing.run)
+        log.info("room for instances", **host.capacity())
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()
