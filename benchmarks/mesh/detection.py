@@ -20,7 +20,10 @@ a datagram; one crash a run, at 1,000 twelve, 700 ms apart. 10,000 run in the re
 rows "model" at smaller N show how near it comes to the full simulation. The 30 are real processes
 with the real driver on loopback (UDP sealed, TLS, the clock of the machine), killed by SIGKILL
 one after another. memberlist: its LAN defaults and formulas in the same reduced model. The goal
-is about one crash.
+is about one crash. What is slow about the slowest is that nobody happens to ask the dead one: each
+member asks one other a second, in an order of its own, so for t seconds none of 99 asks it with
+chance e^-t. At `c9efd26` that was 4.4 s in the slowest of the hundred crashes at 100, and at most
+2.3 s in the others; then comes the time to object, 3 s in all but one of them (5 s).
 """
 GAP_MS = 700
 """Between two crashes of one run."""
