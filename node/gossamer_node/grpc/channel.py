@@ -84,7 +84,8 @@ class Channel:
         except RpcError as told:
             error = told
             left_s = deadline_s - trio.current_time()
-            if told.code is Code.CANCELLED and left_s <= CLOCKS_MS / 1_000:
+            ended = told.code in (Code.CANCELLED, Code.DEADLINE_EXCEEDED)
+            if ended and left_s <= CLOCKS_MS / 1_000:
                 # The server keeps the deadline as well, and was first.
                 error = _too_late(timeout_ms)
         else:
