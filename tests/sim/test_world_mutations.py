@@ -11,8 +11,8 @@ from gossamer_mesh.testing.lease_checks import InvariantBroken
 from gossamer_mesh.testing.world import World
 from gossamer_mesh.testing.world_plans import plan_of
 
-SEEDS_MAX = 40
-"""Worlds within which a defect must have shown itself: several times what any has needed."""
+SEEDS_MAX = 80
+"""Worlds within which a defect must have shown itself: three times what any has needed."""
 
 CASES = (
     (defects.fencing, "late-reports"),
