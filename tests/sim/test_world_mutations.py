@@ -12,7 +12,7 @@ from gossamer_mesh.testing.world import World
 from gossamer_mesh.testing.world_plans import plan_of
 
 SEEDS_MAX = 80
-"""Worlds within which a defect must have shown itself: more than three times what any has needed."""
+"""Worlds within which a defect must have shown itself: three times what any has needed."""
 
 CASES = (
     (defects.fencing, "late-reports"),
