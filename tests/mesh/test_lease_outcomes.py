@@ -245,6 +245,21 @@ def test_a_report_waits_for_the_renewal_that_is_under_way(bench: ClaimerBench) -
     assert bench.work(Report).lease == lease
 
 
+def test_a_renewal_that_waits_for_its_turn_is_not_made_when_the_outcome_is_here(
+    bench: ClaimerBench,
+) -> None:
+    bench.join("h1", 1)
+    lease = bench.held()
+    bench.wait(LOCK_MS // 3, "h1")
+    extend = bench.work(Extend)
+    assert bench.claimer.is_current(extend)
+    bench.outcome("h1", lease)
+    assert not bench.claimer.is_current(extend)
+    bench.claimer.handle_extended(extend, None, bench.now_ms)
+    report = bench.work(Report)
+    assert bench.claimer.is_current(report)
+
+
 def test_a_report_waits_for_the_renewal_of_an_earlier_lease_of_the_same_job(
     bench: ClaimerBench,
 ) -> None:

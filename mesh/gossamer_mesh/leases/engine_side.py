@@ -130,8 +130,13 @@ class EngineSide:
             self._enter(one.successor, now_ms)
 
     def is_current(self, work: EngineWork) -> bool:
-        """Whether a call is still to be made: another activation of the job may be open by now."""
-        return self._worked(work) is not None
+        """Whether a call is still to be made.
+
+        Another activation of the job may be open by now; or what ends the lease waits for a renewal
+        that nobody has sent yet, as for all the leases of a dead claimer whose jobs end at once.
+        """
+        one = self._worked(work)
+        return one is not None and not (isinstance(work, Extend) and one.call_waits)
 
     # --- output
 
