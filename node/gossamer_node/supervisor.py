@@ -147,8 +147,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         nursery.start_soon(keeping.run)
         if config.metrics.listen is not None:
             serve = partial(serve_metrics, config.metrics.listen, node.status)
-            host, port = await nursery.start(serve)
-            log.info("metrics", url=f"http://{Address(host, port)}/metrics")
+            address = Address(*await nursery.start(serve))
+            log.info("metrics", url=f"http://{address}/metrics")
         await nursery.start(leasing.run)
         log.info("room for instances", **host.capacity())
         yield node
