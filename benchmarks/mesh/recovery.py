@@ -21,9 +21,10 @@ from its membership. *Running again*: a job of the dead node starts on another. 
 survivors end their jobs right after the claimer's kill; the engine says that the last of their
 instances has ended (looked at every 50 ms). *New job*: started at the engine right after the
 claimer's kill, running. Lock expiry is the same kill between independent pollers, which share
-nothing but the engine. The nodes that are left have slots for all jobs. What a
-dead claimer ran itself goes back to the engine and is asked for anew, so that takes longest: at
-`dfd4417` half of these jobs ran 0.2 s after the death was known, and the slowest of 62 after 1.13 s.
+nothing but the engine. The nodes that are left have slots for all
+jobs. What a dead claimer ran itself goes back to the engine and is asked for anew, so that takes
+longest: at `dfd4417` half of these jobs ran 0.2 s after the death was known, the slowest of 62
+after 1.13 s.
 """
 NODES = 5
 JOBS = 40
