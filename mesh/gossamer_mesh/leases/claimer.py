@@ -265,6 +265,14 @@ class Claimer(Inheriting):
         """The open leases, by key. To read, not to change."""
         return [self._table.leases[key] for key in sorted(self._table.leases)]
 
+    def open_jobs(self) -> dict[str, int]:
+        """How many jobs of each topic have a holder, or are on their way to one."""
+        jobs: dict[str, int] = {}
+        for one in self._table.leases.values():
+            if one.state in (states.GRANTED, states.HELD):
+                jobs[one.topic] = jobs.get(one.topic, 0) + 1
+        return jobs
+
     def statistics(self) -> dict[str, int]:
         """Counts since the start, and how many leases and holders there are now."""
         return dict(

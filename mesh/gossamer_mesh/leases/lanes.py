@@ -215,7 +215,8 @@ class Lanes:
     ) -> "list[Poll]":
         """Long polls that ask for all these topics between them, each for one job at least."""
         polls: list[Poll] = []
-        groups = _by_credit(names, credits, min(GROUP_POLLS_MAX, credit - self.promised()))
+        left = credit - self.promised()
+        groups = _by_credit(names, credits, min(GROUP_POLLS_MAX, left)) if left > 0 else []
         for number, (group, jobs) in enumerate(groups):
             left_to_others = len(groups) - number - 1
             polls += self._ask(group, jobs, credit - left_to_others, self._wait_ms_max, now_ms)
@@ -267,7 +268,8 @@ class Lanes:
 def _by_credit(
     names: "list[str]", credits: "Mapping[str, int]", groups_max: int
 ) -> "list[tuple[list[str], int]]":
-    """Topics that one poll may ask for together, with the jobs that each of them has credit for.
+    """Topics that one poll may ask for together, with the jobs that each of them has credit for;
+    `groups_max` groups at most.
 
     Where every node serves everything that is one group. Otherwise an answer may be all of one
     topic, so each poll asks for no more than its least topic has.
@@ -276,8 +278,6 @@ def _by_credit(
     for name in names:
         groups.setdefault(credits[name], []).append(name)
     ordered = sorted(groups.items(), reverse=True)
-    if groups_max <= 0:
-        return []
     while len(ordered) > groups_max:
         (_, more), (jobs, fewer) = ordered[-2:]
         ordered[-2:] = [(jobs, more + fewer)]

@@ -5,7 +5,6 @@ answer is asked again with growing pauses, and after some of them this member sa
 reach it.
 """
 
-from gossamer_mesh.leases import lease as states
 from gossamer_mesh.leases.lanes import Lanes
 from gossamer_mesh.testing.world_electing import engine_of
 
@@ -49,7 +48,7 @@ class Claiming:
             credit = claimer.credit()
             if credit > lanes.promised():
                 credits = {one.name: claimer.credit(one.name) for one in claimer.topics()}
-                for poll in lanes.plan(credits, credit, _open_jobs(claimer), now_ms):
+                for poll in lanes.plan(credits, credit, claimer.open_jobs(), now_ms):
                     self._run_poll(claimer, lanes, poll)
                 self._look_later(group, lanes.next_look_ms())
 
@@ -94,11 +93,3 @@ class Claiming:
             self._process.set_reachable(name, False)
         pause_ms: int = min(PAUSE_MS_MAX, 100 * 2 ** min(failures, 10))
         return pause_ms
-
-
-def _open_jobs(claimer: "Claimer") -> "dict[str, int]":
-    jobs: dict[str, int] = {}
-    for one in claimer.leases():
-        if one.state in (states.GRANTED, states.HELD):
-            jobs[one.topic] = jobs.get(one.topic, 0) + 1
-    return jobs

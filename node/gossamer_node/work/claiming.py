@@ -169,9 +169,7 @@ class ClaimLoop:
             return [], []  # as a rule, where there is much to do: this is asked at every change
         terms = self._claimer.topics()
         credits = {one.name: self._claimer.credit(one.name) for one in terms}
-        open_jobs = Counter(
-            one.topic for one in self._claimer.leases() if one.state in ("granted", "held")
-        )
+        open_jobs = self._claimer.open_jobs()
         polls = self._lanes.plan(credits, credit, open_jobs, now_ms())
         if credit <= self._lanes.promised():
             return polls, []
@@ -180,7 +178,7 @@ class ClaimLoop:
             self._request(one)
             for one in terms
             if credits[one.name] > 0
-            and open_jobs[one.name] * len(terms) <= slots
+            and open_jobs.get(one.name, 0) * len(terms) <= slots
             and not self._lanes.is_crowded_by(one.name)
         ]
 
