@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +22,8 @@ from hypothesis import strategies as st
 
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service import load
-from gossamer_node.service.spec import Grant, Limits, ServiceSpec
-from gossamer_node.variables import Variables
+from gossamer_node.service.spec import Grant, KvQuota, Limits, ServiceSpec
+from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm import host as host_module
 from gossamer_node.wasm.envelope import decode_outcome, pack
@@ -272,6 +273,33 @@ def bits(number: object) -> bytes:
     assert isinstance(number, float)
     assert math.isfinite(number)
     return struct.pack(">d", number)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("source", ["counter.c", "counter.ts"])
+def test_parallel_jobs_lose_no_update_of_what_they_keep(
+    compile_worker: Callable[[Path, Path], None], tmp_path: Path, source: str, encoding: Encoding
+) -> None:
+    module = tmp_path / "counter.wasm"
+    compile_worker(Path(__file__).with_name("guests") / source, module)
+
+    def job(**variables: JsonValue) -> Job:
+        return Job(ref=REF, variables=Variables({"name": "n/1", **variables}), lock_ms=1)
+
+    with WasmHost(tmp_path / "cache", kv_file=tmp_path / "kv.sqlite") as real:
+        refused = real.load_blocking(service(module, encoding), Grant())
+        assert isinstance(work(refused, job()), Failed)
+        worker = real.load_blocking(service(module, encoding), Grant(kv=KvQuota()))
+        with ThreadPoolExecutor(8) as threads:
+            counted = list(threads.map(lambda _: work(worker, job()), range(40)))
+        counts = []
+        for outcome in counted:
+            assert isinstance(outcome, Completed)
+            assert outcome.variables.values["keys"] == ["n/1"]
+            counts.append(outcome.variables.values["count"])
+        assert sorted(counts) == list(range(1, 41))
+        assert work(worker, job(forget=True)) == Completed()
+        assert work(worker, job(forget=True)) == Failed("There was nothing.")
 
 
 @pytest.mark.parametrize("suffix", ["c", "ts"])

@@ -8,9 +8,9 @@ WASM host enforces the `Grant` that `bind` makes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gossamer_node.schema import Field, Flag, ListOf, MapOf, Record, Text
+from gossamer_node.schema import Field, Flag, ListOf, MapOf, Record, Text, Whole, size
 from gossamer_node.service.load import NAME, ORIGIN
-from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Grants:
     redirects: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
+    kv: KvQuota | None = None
 
     def bind(self, spec: ServiceSpec) -> tuple[Grant, tuple[str, ...]]:
         """What the service gets: what it requests and the node grants, nothing else.
@@ -59,7 +60,16 @@ class Grants:
         if wanted.extend_lock and not self.extend_lock:
             refused.append(_refused(spec, "extend_lock", "extend_lock: true"))
         extend_lock = wanted.extend_lock and self.extend_lock
-        return Grant(tuple(origins), self.redirects, config, extend_lock), tuple(refused)
+        if wanted.kv and self.kv is None:
+            refused.append(_refused(spec, "kv", "kv: {}"))
+        grant = Grant(
+            tuple(origins),
+            self.redirects,
+            config,
+            extend_lock,
+            kv=self.kv if wanted.kv else None,
+        )
+        return grant, tuple(refused)
 
 
 def _refused(spec: ServiceSpec, what: str, grant: str) -> str:
@@ -68,6 +78,29 @@ def _refused(spec: ServiceSpec, what: str, grant: str) -> str:
         f"to grant it, write `{grant}` under grants.{spec.name}."
     )
 
+
+KV = Record(
+    "Kept values",
+    "How much a service may keep by `kv.put` on this node, in `kv.sqlite` of its `data_dir`: "
+    "8 GiB for all services. `kv: {}` grants it with these defaults.",
+    KvQuota,
+    (
+        Field(
+            "bytes",
+            size("1KiB", "4GiB"),
+            "bytes",
+            "Of all its keys and values together.",
+            "Counters, tokens, what was done already; files belong elsewhere.",
+        ),
+        Field(
+            "keys",
+            Whole(1, 10_000_000),
+            "keys",
+            "How many keys it may have.",
+            "A worker that forgets to delete is found before it fills the disk.",
+        ),
+    ),
+)
 
 GRANTS = Record(
     "Grants",
@@ -109,6 +142,14 @@ GRANTS = Record(
             "extend_lock",
             "Whether `job.extend_lock` works.",
             "The node renews locks by itself.",
+        ),
+        Field(
+            "kv",
+            KV,
+            "kv",
+            "How much `kv.put` may keep on this node.",
+            "A worker keeps nothing on your disk that you didn't grant.",
+            default_words="not granted",
         ),
     ),
 )

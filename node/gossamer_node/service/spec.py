@@ -51,11 +51,26 @@ class Capabilities:
             an origin that the node's configuration gives under that name.
         config: names that `config.get` may read.
         extend_lock: whether `job.extend_lock` is wanted.
+        kv: whether `kv.get` and its like are wanted.
     """
 
     http_origins: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     extend_lock: bool = False
+    kv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KvQuota:
+    """How much a service may keep on one node.
+
+    Attributes:
+        bytes: of all keys and values together.
+        keys: how many.
+    """
+
+    bytes: int = 16 * 2**20
+    keys: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +82,14 @@ class Grant:
         redirects: whether `http.fetch` follows redirects, to granted origins only.
         config: values for `config.get`, by name.
         extend_lock: whether `job.extend_lock` works.
+        kv: how much the service may keep; None: it may not.
     """
 
     http_origins: tuple[str, ...] = ()
     redirects: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
+    kv: KvQuota | None = None
 
 
 @dataclass(frozen=True, slots=True)

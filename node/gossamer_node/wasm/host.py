@@ -38,6 +38,7 @@ from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX
 from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
+from gossamer_node.wasm.kv import Kv
 from gossamer_node.wasm.measuring import measure
 from gossamer_node.wasm.module import (
     PAGE_BYTES,
@@ -74,6 +75,7 @@ class WasmHost:
         threads: int | None = None,
         operations: Mapping[str, Operation] = OPERATIONS,
         states_file: Path | None = None,
+        kv_file: Path | None = None,
         gauge: Gauge | None = None,
     ) -> None:
         """Args:
@@ -83,6 +85,7 @@ class WasmHost:
         operations: what workers may call; an SDK's tests put scripted ones here.
         states_file: for what workers keep for their keys, made with the first such service; by
             default it lasts as long as the host.
+        kv_file: for what services keep under their keys, as `states_file`.
         gauge: measures what the machine has room for.
         """
         self.operations = operations
@@ -94,6 +97,8 @@ class WasmHost:
         self._threads = threads or len(os.sched_getaffinity(0))
         self._states_file = states_file
         self._states: States | None = None
+        self._kv_file = kv_file
+        self._kv: Kv | None = None
         self._gauge = gauge or Gauge(measure, time.monotonic)
         self._workers: list[Worker] = []
 
@@ -118,6 +123,8 @@ class WasmHost:
         self.residents.close()
         if self._states is not None:
             self._states.close()
+        if self._kv is not None:
+            self._kv.close()
 
     async def __aenter__(self) -> Self:
         self.__enter__()
@@ -171,7 +178,7 @@ class WasmHost:
         is_dense = spec.profile == "dense"
         if is_dense:
             _check_dense(spec, module)
-        worker = Worker(self, spec, grant, engine, module)
+        worker = Worker(self, spec, grant, engine, module, self._open_kv() if grant.kv else None)
         worker.check_abi()
         if is_dense:
             worker.dense = self._dense(spec, module, footprint(wasm))
@@ -199,6 +206,12 @@ class WasmHost:
             "live": self.residents.live,
             "parked": sum(one.parked() for one in dense),
         }
+
+    def _open_kv(self) -> Kv:
+        with self._lock:
+            if self._kv is None:
+                self._kv = Kv(self._kv_file)
+            return self._kv
 
     def _dense(self, spec: ServiceSpec, module: WorkerModule, beside: Footprint) -> DenseWork:
         with self._lock:
@@ -240,6 +253,7 @@ class Worker:
         grant: Grant,
         engine: HostEngine,
         module: WorkerModule,
+        kv: Kv | None,
     ) -> None:
         self.spec = spec
         self.grant = grant
@@ -249,7 +263,7 @@ class Worker:
         self._module = module
         is_command = module.form is Form.COMMAND
         self._alone = Surroundings(
-            spec, grant, engine, host.io, host.operations, nullcontext, is_command
+            spec, grant, engine, host.io, host.operations, nullcontext, is_command, kv
         )
         self._pooled = replace(self._alone, blocked=host.pool.blocked)
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.io_loop import IoLoop
+from gossamer_node.wasm.kv import Kv
 
 LOG_LINES_MAX = 100
 LOG_LINE_BYTES_MAX = 4_096
@@ -97,6 +98,7 @@ class Surroundings:
         operations: by name.
         is_command: the WASI command form; standard streams then carry input and outcome.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
+        kv: what services keep; there for those that may.
     """
 
     spec: ServiceSpec
@@ -106,6 +108,7 @@ class Surroundings:
     operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
+    kv: Kv | None = None
 
 
 class Run:

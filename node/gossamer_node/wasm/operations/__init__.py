@@ -14,6 +14,7 @@ from gossamer_node.wasm.operations.config_get import config_get
 from gossamer_node.wasm.operations.errors import Code, OperationError
 from gossamer_node.wasm.operations.extend_lock import extend_lock
 from gossamer_node.wasm.operations.http_fetch import http_fetch
+from gossamer_node.wasm.operations.kv import kv_delete, kv_get, kv_list, kv_put
 from gossamer_node.wasm.run import Interrupted, Operation, Run
 
 __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
@@ -22,6 +23,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "config.get": config_get,
     "http.fetch": http_fetch,
     "job.extend_lock": extend_lock,
+    "kv.delete": kv_delete,
+    "kv.get": kv_get,
+    "kv.list": kv_list,
+    "kv.put": kv_put,
 }
 
 _log = logging.getLogger("gossamer.wasm")
