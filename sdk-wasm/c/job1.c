@@ -757,11 +757,14 @@ job_reply job_call(job_text operation, const job_value *request) {
     return (job_reply){JOB_OK, TEXT(""), read_all((job_text){reply, taken}, as_msgpack)};
 }
 
-job_text job_config(job_text name) {
+static job_text named(job_text operation, job_text name) {
     job_value *request = job_map();
     job_set(request, TEXT("name"), job_string(name));
-    return job_text_of(job_get(job_call(TEXT("config.get"), request).reply, TEXT("value")));
+    return job_text_of(job_get(job_call(operation, request).reply, TEXT("value")));
 }
+
+job_text job_config(job_text name) { return named(TEXT("config.get"), name); }
+job_text job_secret(job_text name) { return named(TEXT("secrets.get"), name); }
 
 static job_entry kv(job_text operation, job_text done, job_text key, const job_value *value,
                     int64_t if_version) {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gossamer_node.schema import Field, Flag, ListOf, MapOf, Record, Text, Whole, size
 from gossamer_node.service.load import NAME, ORIGIN
+from gossamer_node.service.secrets import SecretError, SecretSource, SecretSourceKind
 from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
 
 
@@ -28,13 +29,15 @@ class Grants:
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
     kv: KvQuota | None = None
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
     def bind(self, spec: ServiceSpec) -> tuple[Grant, tuple[str, ...]]:
         """What the service gets: what it requests and the node grants, nothing else.
 
         A named origin is also what `config.get` of that name answers, so that the worker finds it.
 
-        Returns: the grant, and a sentence for each request that stays without one.
+        Returns: the grant, and a sentence for each request that stays without one, and for each
+            secret that cannot be had now.
         """
         wanted = spec.capabilities
         origins: list[str] = []
@@ -62,12 +65,24 @@ class Grants:
         extend_lock = wanted.extend_lock and self.extend_lock
         if wanted.kv and self.kv is None:
             refused.append(_refused(spec, "kv", "kv: {}"))
+        secrets: dict[str, SecretSource] = {}
+        for name in wanted.secrets:
+            if name not in self.secrets:
+                grant_as = f"secrets: {{{name}: {{file: PATH}}}}"
+                refused.append(_refused(spec, f"secret {name}", grant_as))
+                continue
+            secrets[name] = self.secrets[name]
+            try:
+                secrets[name].read()
+            except SecretError as error:
+                refused.append(f"service {spec.name} cannot have its secret {name}: {error}")
         grant = Grant(
             tuple(origins),
             self.redirects,
             config,
             extend_lock,
             kv=self.kv if wanted.kv else None,
+            secrets=secrets,
         )
         return grant, tuple(refused)
 
@@ -150,6 +165,14 @@ GRANTS = Record(
             "How much `kv.put` may keep on this node.",
             "A worker keeps nothing on your disk that you didn't grant.",
             default_words="not granted",
+        ),
+        Field(
+            "secrets",
+            MapOf(NAME, SecretSourceKind(), "references by name, `{file: PATH}` or `{env: NAME}`"),
+            "secrets",
+            "Secrets for `secrets.get`. A file is read each time that a worker asks, and refused "
+            "while other users may read it (`chmod 600`).",
+            "A worker gets no password that you didn't hand to it.",
         ),
     ),
 )

@@ -199,6 +199,13 @@ CAPABILITIES = Record(
             "`kv.delete`, `kv.list`).",
             "What a process knows is in its variables.",
         ),
+        Field(
+            "secrets",
+            ListOf(NAME, "names", 100),
+            "secrets",
+            "Names that `secrets.get` may read.",
+            "Nothing is read unless it is written down.",
+        ),
     ),
 )
 

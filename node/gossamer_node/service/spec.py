@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from gossamer_node.engines.port import LOCK_MS_DEFAULT
+from gossamer_node.service.secrets import SecretSource
 
 Profile = Literal["fast", "dense"]
 """How a service's instances live: a fresh one for every job, or many that stay."""
@@ -52,12 +53,14 @@ class Capabilities:
         config: names that `config.get` may read.
         extend_lock: whether `job.extend_lock` is wanted.
         kv: whether `kv.get` and its like are wanted.
+        secrets: names that `secrets.get` may read.
     """
 
     http_origins: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     extend_lock: bool = False
     kv: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Grant:
         config: values for `config.get`, by name.
         extend_lock: whether `job.extend_lock` works.
         kv: how much the service may keep; None: it may not.
+        secrets: where the secrets for `secrets.get` are, by name.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -90,6 +94,7 @@ class Grant:
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
     kv: KvQuota | None = None
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

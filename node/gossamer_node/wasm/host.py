@@ -28,6 +28,7 @@ from wasmtime import Linker
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import job1
 from gossamer_node.wasm.capacity import Gauge, cost_of
@@ -335,6 +336,24 @@ class Worker:
             around: None on a thread of the pool.
             started: given the run before its guest begins, to interrupt it by.
         """
+        outcome = self._execute(job, key, context, due_s, around or self._pooled, started)
+        secrets = self._alone.secrets.values()
+        if secrets and isinstance(outcome, Failed):
+            message, details = (
+                blacked_out(one, secrets) for one in (outcome.message, outcome.details)
+            )
+            return replace(outcome, message=message, details=details)
+        return outcome
+
+    def _execute(
+        self,
+        job: Job,
+        key: Key | None,
+        context: JobContext,
+        due_s: float,
+        around: Surroundings,
+        started: Callable[[Run], None],
+    ) -> Outcome:
         if self._host.closing:
             return _stopping()
         now_s = time.monotonic()
@@ -346,13 +365,12 @@ class Worker:
 
         def begin(data: bytes) -> Guest:
             deadline_s = now_s + limit_ms / 1000
-            run = Run(around or self._pooled, context, deadline_s=deadline_s, stdin=data)
+            run = Run(around, context, deadline_s=deadline_s, stdin=data)
             started(run)
             return Guest(self._module, self._host.watchdog, run, limit_ms)
 
         if self.dense is not None:
-            blocked = (around or self._pooled).blocked
-            return self.dense.execute(job, key, limit_ms, begin, blocked)
+            return self.dense.execute(job, key, limit_ms, begin, around.blocked)
         try:
             data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
         except EnvelopeError as error:

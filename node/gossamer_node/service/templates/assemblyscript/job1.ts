@@ -263,6 +263,12 @@ export function config(name: string): string {
   return call("config.get", Value.map().set("name", name)).value.get("value").asString;
 }
 
+/** secrets.get: a password or token that the node grants, or "". What the host logs of this worker
+ * has it blacked out; do not let it into variables. */
+export function secret(name: string): string {
+  return call("secrets.get", Value.map().set("name", name)).value.get("value").asString;
+}
+
 /** Writes whatever is there. */
 export const ANY_VERSION: i64 = -1;
 

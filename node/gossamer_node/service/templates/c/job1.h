@@ -123,6 +123,10 @@ job_reply job_call(job_text operation, const job_value *request);
 /* config.get: what this node's configuration says, or an empty text. */
 job_text job_config(job_text name);
 
+/* secrets.get: a password or token that the node grants, or an empty text. What the host logs of
+ * this worker has it blacked out; do not let it into variables. */
+job_text job_secret(job_text name);
+
 /* kv: what this service keeps on this node, from job to job. What a write answers is on the disk.
  * JOB_ANY_VERSION writes whatever is there; any other version only while the key still has it, 0
  * only while there is no such key. So parallel jobs lose nothing: get, change, put with the version
