@@ -8,8 +8,9 @@ WASM host enforces the `Grant` that `bind` makes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gossamer_node.schema import Field, Flag, ListOf, MapOf, Record, Text, Whole, size
+from gossamer_node.schema import Field, Flag, Form, ListOf, MapOf, Record, Text, Whole, size
 from gossamer_node.service.load import NAME, ORIGIN
+from gossamer_node.service.networks import parse_network
 from gossamer_node.service.secrets import SecretError, SecretSource, SecretSourceKind
 from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
 
@@ -29,6 +30,7 @@ class Grants:
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
     kv: KvQuota | None = None
+    networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
     def bind(self, spec: ServiceSpec) -> tuple[Grant, tuple[str, ...]]:
@@ -82,6 +84,7 @@ class Grants:
             config,
             extend_lock,
             kv=self.kv if wanted.kv else None,
+            networks=self.networks,
             secrets=secrets,
         )
         return grant, tuple(refused)
@@ -93,6 +96,8 @@ def _refused(spec: ServiceSpec, what: str, grant: str) -> str:
         f"to grant it, write `{grant}` under grants.{spec.name}."
     )
 
+
+NETWORK = Form("a network such as `10.1.0.0/16` or `fd00::/8`, or one address", parse_network, str)
 
 KV = Record(
     "Kept values",
@@ -143,6 +148,14 @@ GRANTS = Record(
             "redirects",
             "Whether `http.fetch` follows redirects, to granted origins only.",
             "A redirect is another's decision where to go.",
+        ),
+        Field(
+            "networks",
+            ListOf(NETWORK, "networks", 100),
+            "networks",
+            "Networks beyond the public internet that the names of granted origins may lead to. "
+            "Addresses that stand in an origin itself, and `localhost`, need none.",
+            "Whoever runs a name's DNS could send the worker into your network.",
         ),
         Field(
             "config",

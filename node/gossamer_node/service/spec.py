@@ -86,6 +86,7 @@ class Grant:
         config: values for `config.get`, by name.
         extend_lock: whether `job.extend_lock` works.
         kv: how much the service may keep; None: it may not.
+        networks: where the names of origins may lead beyond the public internet, in CIDR.
         secrets: where the secrets for `secrets.get` are, by name.
     """
 
@@ -94,6 +95,7 @@ class Grant:
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
     kv: KvQuota | None = None
+    networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
 
