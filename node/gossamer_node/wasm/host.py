@@ -40,6 +40,7 @@ from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
 from gossamer_node.wasm.kv import Kv
+from gossamer_node.wasm.lines import Lines
 from gossamer_node.wasm.measuring import measure
 from gossamer_node.wasm.module import (
     PAGE_BYTES,
@@ -200,12 +201,14 @@ class WasmHost:
         }
 
     def statistics(self) -> dict[str, int]:
-        """Services that are loaded; instances that live; keys whose instance is parked."""
+        """Services that are loaded; instances that live; keys whose instance is parked; lines of
+        workers that were not logged."""
         dense = [worker.dense for worker in self._workers if worker.dense is not None]
         return {
             "registered": len(self._workers),
             "live": self.residents.live,
             "parked": sum(one.parked() for one in dense),
+            "lines_dropped": sum(worker.lines.dropped for worker in self._workers),
         }
 
     def _open_kv(self) -> Kv:
@@ -260,11 +263,20 @@ class Worker:
         self.grant = grant
         self.dense: DenseWork | None = None
         self.form = module.form
+        self.lines = Lines(spec.name)
         self._host = host
         self._module = module
         is_command = module.form is Form.COMMAND
         self._alone = Surroundings(
-            spec, grant, engine, host.io, host.operations, nullcontext, is_command, kv
+            spec,
+            grant,
+            engine,
+            host.io,
+            host.operations,
+            nullcontext,
+            is_command,
+            lines=self.lines,
+            kv=kv,
         )
         self._pooled = replace(self._alone, blocked=host.pool.blocked)
 

@@ -19,7 +19,10 @@ ERROR_BYTES_MAX = 1_024
 
 
 def _log(run: Run, memory: MemoryOf, level: int, pointer: int, length: int) -> None:
-    run.log(level, memory().read(pointer, length))
+    here = memory()
+    here.check(pointer, length)
+    # A guest may give all of its memory as one line: only what is looked at is copied.
+    run.log(level, here.read(pointer, min(length, run.line_bytes_max)))
 
 
 def _now(_run: Run, _memory: MemoryOf) -> int:

@@ -20,6 +20,7 @@ from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.io_loop import IoLoop
 from gossamer_node.wasm.kv import Kv
+from gossamer_node.wasm.lines import Lines
 
 LOG_LINES_MAX = 100
 LOG_LINE_BYTES_MAX = 4_096
@@ -100,6 +101,7 @@ class Surroundings:
         is_command: the WASI command form; standard streams then carry input and outcome.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
         kv: what services keep; there for those that may.
+        lines: how much it may log.
         secrets: values that the service was given, by name, to keep them out of logs.
     """
 
@@ -110,6 +112,7 @@ class Surroundings:
     operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
+    lines: Lines
     kv: Kv | None = None
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -134,6 +137,7 @@ class Run:
         self.failure: BaseException | None = None
         self.stopped: Stop | None = None
         self._log_lines = 0
+        self._lines_dropped = 0
         self._waiting: threading.Event | None = None
 
     def remaining_s(self) -> float:
@@ -173,18 +177,20 @@ class Run:
         return LOG_LINE_BYTES_MAX + longest
 
     def log(self, level: int, line: bytes) -> None:
-        """Hand on a line, within the bounds of ABI.md §1."""
-        if self._log_lines < LOG_LINES_MAX:
-            self._log_lines += 1
-            secrets = self.around.secrets.values()
-            text = line[: self.line_bytes_max].decode("utf-8", "replace")
-            if secrets:
-                text = blacked_out(text, secrets)
-            text = text.encode()[:LOG_LINE_BYTES_MAX].decode("utf-8", "ignore")
-            try:
-                self.context.log(level if level <= _LEVEL_MAX else _LEVEL_INFO, text)
-            except Exception:
-                _log.exception("a worker's line could not be logged")
+        """Hand on a line, within the bounds of ABI.md §1; count it, where it is beyond them."""
+        if self._log_lines >= LOG_LINES_MAX or not self.around.lines.take():
+            self._lines_dropped += 1
+            return
+        self._log_lines += 1
+        text = line[: self.line_bytes_max].decode("utf-8", "replace")
+        secrets = self.around.secrets.values()
+        if secrets:
+            text = blacked_out(text, secrets)
+        text = text.encode()[:LOG_LINE_BYTES_MAX].decode("utf-8", "ignore")
+        try:
+            self.context.log(level if level <= _LEVEL_MAX else _LEVEL_INFO, text)
+        except Exception:
+            _log.exception("a worker's line could not be logged")
 
     def write(self, stream: int, data: bytes) -> None:
         """Take what a guest wrote to standard output (1) or standard error (2).
@@ -197,18 +203,33 @@ class Run:
             self.stdout += data
             return
         if stream == 2:
-            self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL_BYTES:]
+            self.stderr_tail = (self.stderr_tail + data[-STDERR_TAIL_BYTES:])[-STDERR_TAIL_BYTES:]
         line = self.lines.setdefault(stream, bytearray())
-        *whole, rest = (line + data).split(b"\n")
-        for one in whole:
-            self.log(stream, bytes(one))
-        self.lines[stream] = rest[: self.line_bytes_max]
+        begin = 0
+        while (end := data.find(b"\n", begin)) >= 0:
+            if self._log_lines >= LOG_LINES_MAX:
+                # Megabytes of newlines are counted at once and not one by one.
+                self._lines_dropped += data.count(b"\n", begin)
+                begin = data.rfind(b"\n") + 1
+                line.clear()
+                break
+            self._append(line, data, begin, end)
+            self.log(stream, bytes(line))
+            line.clear()
+            begin = end + 1
+        self._append(line, data, begin, len(data))
+
+    def _append(self, line: bytearray, data: bytes, begin: int, end: int) -> None:
+        """As much of a line as is looked at."""
+        line += data[begin : min(end, begin + self.line_bytes_max - len(line))]
 
     def flush(self) -> None:
-        """Log the last lines that no newline ended."""
+        """Log the last lines that no newline ended, and tell of those that were dropped."""
         for stream, line in self.lines.items():
             if line:
                 self.log(stream, bytes(line))
+        if self._lines_dropped:
+            self.around.lines.drop(self._lines_dropped)
 
 
 class _Current(threading.local):
