@@ -118,7 +118,12 @@ class Surroundings:
 
 
 class Run:
-    """One job in one guest."""
+    """One job in one guest.
+
+    Attributes:
+        held: what an operation keeps from one call to the next, under its own name.
+        at_end: called when the guest has ended, on its thread; must not wait.
+    """
 
     def __init__(
         self, around: Surroundings, context: JobContext, *, deadline_s: float, stdin: bytes = b""
@@ -134,6 +139,8 @@ class Run:
         self.lines: dict[int, bytearray] = {}
         self.reply = b""
         self.reply_taken = 0
+        self.held: dict[str, object] = {}
+        self.at_end: list[Callable[[], None]] = []
         self.failure: BaseException | None = None
         self.stopped: Stop | None = None
         self._log_lines = 0
@@ -223,13 +230,16 @@ class Run:
         """As much of a line as is looked at."""
         line += data[begin : min(end, begin + self.line_bytes_max - len(line))]
 
-    def flush(self) -> None:
-        """Log the last lines that no newline ended, and tell of those that were dropped."""
+    def end(self) -> None:
+        """Log the last lines that no newline ended, tell of those that were dropped, and let go of
+        what operations hold for this run."""
         for stream, line in self.lines.items():
             if line:
                 self.log(stream, bytes(line))
         if self._lines_dropped:
             self.around.lines.drop(self._lines_dropped)
+        for let_go in self.at_end:
+            let_go()
 
 
 class _Current(threading.local):
