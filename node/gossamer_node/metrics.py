@@ -86,7 +86,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "worker_lines_dropped_total",
         "counter",
         "Lines that workers logged beyond their bounds.",
-        [({}, instances["lines_dropped"])],
+        [({}, status["worker_lines_dropped"])],
     )
     demand = status["demand"]
     for name, meaning in (

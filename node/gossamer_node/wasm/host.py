@@ -201,15 +201,17 @@ class WasmHost:
         }
 
     def statistics(self) -> dict[str, int]:
-        """Services that are loaded; instances that live; keys whose instance is parked; lines of
-        workers that were not logged."""
+        """Services that are loaded; instances that live; keys whose instance is parked."""
         dense = [worker.dense for worker in self._workers if worker.dense is not None]
         return {
             "registered": len(self._workers),
             "live": self.residents.live,
             "parked": sum(one.parked() for one in dense),
-            "lines_dropped": sum(worker.lines.dropped for worker in self._workers),
         }
+
+    def lines_dropped(self) -> int:
+        """Lines that workers logged beyond their bounds."""
+        return sum(worker.lines.dropped for worker in self._workers)
 
     def _open_kv(self) -> Kv:
         with self._lock:

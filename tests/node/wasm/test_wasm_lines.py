@@ -60,7 +60,7 @@ def test_lines_beyond_the_bounds_are_counted_and_said_now_and_then(
         assert isinstance(run(worker, context=context), Completed)
     # Each had its 100 lines and 50 were dropped; it was said once.
     assert len(lines) == BURST_LINES
-    assert wasm_host.statistics()["lines_dropped"] == 50 * jobs
+    assert wasm_host.lines_dropped() == 50 * jobs
     assert told() == ["50 lines of rooms were not logged"]
     run(worker, context=context)
     assert len(lines) == BURST_LINES
@@ -71,7 +71,7 @@ def test_lines_beyond_the_bounds_are_counted_and_said_now_and_then(
     run(worker, context=context)
     assert len(lines) == BURST_LINES + LINES_PER_S // 4 + 100
     dropped = 50 * jobs + 150 + 100 + 50
-    assert wasm_host.statistics()["lines_dropped"] == dropped
+    assert wasm_host.lines_dropped() == dropped
     assert told()[1:] == [f"{dropped - 50:,} lines of rooms were not logged"]
 
 
@@ -120,7 +120,7 @@ def test_a_write_of_newlines_alone_is_bounded_and_counted(
     worker = load("any", imports=WRITE, handle=handle)
     run(worker, context=Detached(lambda _, line: lines.append(line)))
     assert lines == [""] * 100
-    assert wasm_host.statistics()["lines_dropped"] == 60_001 - 100
+    assert wasm_host.lines_dropped() == 60_001 - 100
 
 
 IMPORTS = (
