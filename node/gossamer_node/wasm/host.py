@@ -265,7 +265,7 @@ class Worker:
         self.grant = grant
         self.dense: DenseWork | None = None
         self.form = module.form
-        self.lines = Lines(spec.name)
+        self.lines = Lines()
         self._host = host
         self._module = module
         is_command = module.form is Form.COMMAND

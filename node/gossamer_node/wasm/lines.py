@@ -25,9 +25,8 @@ _log = logging.getLogger("gossamer.wasm")
 class Lines:
     """One service's bound: a bucket of tokens. Safe to use from several threads."""
 
-    def __init__(self, service: str, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self.dropped = 0
-        self._service = service
         self._now_s = now_s
         self._lock = threading.Lock()
         self._left = float(BURST_LINES)
@@ -46,7 +45,7 @@ class Lines:
             self._left -= 1
             return True
 
-    def drop(self, count: int) -> None:
+    def drop(self, count: int, service: str) -> None:
         """Count a job's lines that were not logged, and say so if it is time."""
         with self._lock:
             now_s = self._now_s()
@@ -58,6 +57,6 @@ class Lines:
         _log.warning(
             "%s lines of %s were not logged; a job has 100, and a service %s a second",
             f"{untold:,}",
-            self._service,
+            service,
             LINES_PER_S,
         )

@@ -112,7 +112,7 @@ class Surroundings:
     operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
-    lines: Lines
+    lines: Lines = field(default_factory=Lines)
     kv: Kv | None = None
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -237,7 +237,7 @@ class Run:
             if line:
                 self.log(stream, bytes(line))
         if self._lines_dropped:
-            self.around.lines.drop(self._lines_dropped)
+            self.around.lines.drop(self._lines_dropped, self.around.spec.name)
         for let_go in self.at_end:
             let_go()
 

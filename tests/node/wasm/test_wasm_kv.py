@@ -22,7 +22,6 @@ from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
 from gossamer_node.wasm.kv import Kv, QuotaError
-from gossamer_node.wasm.lines import Lines
 from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.run import Run, Surroundings
 
@@ -288,7 +287,6 @@ def test_any_request_is_answered_or_refused_in_words(
         OPERATIONS,
         nullcontext,
         is_command=False,
-        lines=Lines("rooms"),
         kv=wasm_host._open_kv(),
     )
     run = Run(around, Detached(), deadline_s=time.monotonic() + 60)

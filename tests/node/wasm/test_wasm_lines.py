@@ -34,8 +34,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now_s = [1_000.0]
     init = Lines.__init__
 
-    def stopped(self: Lines, service: str) -> None:
-        init(self, service, lambda: now_s[0])
+    def stopped(self: Lines) -> None:
+        init(self, lambda: now_s[0])
 
     monkeypatch.setattr(Lines, "__init__", stopped)
     return now_s
@@ -89,7 +89,7 @@ def test_services_do_not_share_their_lines(clock: list[float], load: Load, run: 
 
 def test_a_bucket_fills_no_further_than_its_burst() -> None:
     now_s = [0.0]
-    lines = Lines("s", lambda: now_s[0])
+    lines = Lines(lambda: now_s[0])
     assert sum(lines.take() for _ in range(BURST_LINES + 10)) == BURST_LINES
     now_s[0] += 1
     assert sum(lines.take() for _ in range(LINES_PER_S + 10)) == LINES_PER_S

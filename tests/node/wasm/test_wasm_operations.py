@@ -18,7 +18,6 @@ from gossamer_node.jobs import Failed, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
-from gossamer_node.wasm.lines import Lines
 from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.run import Run, Surroundings
 
@@ -149,7 +148,6 @@ def test_any_request_is_refused_in_words_where_nothing_is_granted(
         OPERATIONS,
         contextlib.nullcontext,
         is_command=False,
-        lines=Lines("rooms"),
     )
     with pytest.raises(OperationError) as caught:
         perform(op, data, Run(around, Detached(), deadline_s=time.monotonic() + 60))

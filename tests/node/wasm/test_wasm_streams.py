@@ -19,7 +19,6 @@ from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
-from gossamer_node.wasm.lines import Lines
 from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.operations.http_read import STREAMS_MAX
 from gossamer_node.wasm.run import Run, Surroundings
@@ -90,7 +89,6 @@ def a_run(
         OPERATIONS,
         nullcontext,
         is_command=False,
-        lines=Lines("rooms"),
     )
     run = Run(around, Detached(), deadline_s=monotonic() + 30)
     yield run
