@@ -158,6 +158,11 @@ class Run:
         if waiting is not None:
             waiting.set()
 
+    def check(self) -> None:
+        """For host functions that take long, between their parts. Raises: Interrupted."""
+        if self.stopped is not None:
+            raise Interrupted
+
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         """Wait for an event that belongs to this wait alone.
 
