@@ -98,6 +98,7 @@ class Node:
                 _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
             ],
             "instances": self._host.statistics(),
+            "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
             "network": self.mesh.statistics(),
         }
@@ -118,7 +119,11 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         stack.enter_context(hold_folder(config.data_dir))
         mesh_config, allowed = _mesh_config(config)
         host = await stack.enter_async_context(
-            WasmHost(config.cache_dir / "modules", states_file=config.data_dir / "states.sqlite")
+            WasmHost(
+                config.cache_dir / "modules",
+                states_file=config.data_dir / "states.sqlite",
+                kv_file=config.data_dir / "kv.sqlite",
+            )
         )
         workers = []
         for spec in specs:

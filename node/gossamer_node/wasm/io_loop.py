@@ -6,6 +6,7 @@ once; threads that block in `recv` could have neither. It is not the node's own 
 guest's traffic never delays claims and gossip, and so that a host without a loop can run workers.
 """
 
+import logging
 import math
 import ssl
 import threading
@@ -13,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-import httpx
 import trio
+
+from gossamer_node.wasm.reaching import Transport
 
 IN_FLIGHT_MAX = 64
 """Operations at once; the next is refused as UNAVAILABLE."""
@@ -22,10 +24,9 @@ IN_FLIGHT_MAX = 64
 _CLOSE_S = 5.0
 """Cancelled operations end at once; this bounds a close on one that does not."""
 
-_IDLE_CONNECTIONS_MAX = 16
-_IDLE_S = 15.0
-
 T = TypeVar("T")
+
+_log = logging.getLogger("gossamer.wasm")
 
 
 class Waiter(Protocol):
@@ -58,7 +59,7 @@ class IoLoop:
         self._nursery: trio.Nursery | None = None
         self._in_flight = 0
         self._closed = False
-        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._transports: dict[tuple[str, tuple[str, ...]], Transport] = {}
 
     def call(self, function: Callable[[], Awaitable[T]], waiter: Waiter, timeout_s: float) -> T:
         """Run it in the loop and wait for its end.
@@ -85,9 +86,21 @@ class IoLoop:
         result: T = call.result
         return result
 
-    def transport(self, scheme: str) -> httpx.AsyncHTTPTransport:
-        """The connections of this loop, for `http` or `https`; to be used inside it only."""
-        transport = self._transports.get(scheme)
+    def post(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run it in the loop soon, within `_CLOSE_S`; nobody waits for it. For what lets go."""
+        token = self._token
+        if token is not None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._spawn_quietly, function)
+
+    def transport(self, scheme: str, networks: tuple[str, ...]) -> Transport:
+        """The connections of this loop, for `http` or `https`; to be used inside it only.
+
+        Args:
+            networks: where names may lead beyond the public internet. Connections that others
+                may not make are not theirs to use.
+        """
+        transport = self._transports.get((scheme, networks))
         if transport is None:
             if scheme == "https":
                 # The system's authorities: a company's own is trusted where it is installed.
@@ -95,15 +108,7 @@ class IoLoop:
             else:
                 # Reading them all takes long; without TLS, none is needed.
                 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            transport = self._transports[scheme] = httpx.AsyncHTTPTransport(
-                verify=tls,
-                trust_env=False,
-                limits=httpx.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
-                    keepalive_expiry=_IDLE_S,
-                ),
-            )
+            transport = self._transports[scheme, networks] = Transport(tls, networks)
         return transport
 
     def close(self) -> None:
@@ -156,6 +161,17 @@ class IoLoop:
             call.event.set()
             return
         self._nursery.start_soon(self._serve, call, function, timeout_s)
+
+    def _spawn_quietly(self, function: Callable[[], Awaitable[None]]) -> None:
+        if not self._closed and self._nursery is not None:
+            self._nursery.start_soon(self._serve_quietly, function)
+
+    async def _serve_quietly(self, function: Callable[[], Awaitable[None]]) -> None:
+        with trio.move_on_after(_CLOSE_S):
+            try:
+                await function()
+            except Exception:
+                _log.exception("what a worker held open could not be let go")
 
     async def _serve(
         self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float

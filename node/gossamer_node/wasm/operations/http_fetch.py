@@ -1,21 +1,25 @@
 """`http.fetch`: one HTTP request to a granted origin.
 
-It talks to httpx's transport rather than its client: a client keeps cookies from one job to the
-next, reads proxies from the environment and decompresses without a bound. One parsed URL is both
-checked and used, so no two parsers can disagree on where it leads. A server's junk, and whatever
-httpx makes of it, is UNAVAILABLE; the time is the job's, kept by `io_loop` over everything.
+It talks to a transport (`reaching`) rather than to httpx's client: a client keeps cookies from one
+job to the next, reads proxies from the environment and decompresses without a bound. One parsed URL
+is both checked and used, so no two parsers can disagree on where it leads; where its name leads is
+checked again when a connection is made. A server's junk, and whatever httpx makes of it, is
+UNAVAILABLE; the time is the job's, kept by `io_loop` over everything.
 """
 
 import base64
 import binascii
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import httpx
 
-from gossamer_node.wasm.io_loop import Busy, IoLoop
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
+from gossamer_node.wasm.io_loop import Busy
+from gossamer_node.wasm.operations.errors import Code, OperationError, count, text, why
+from gossamer_node.wasm.operations.http_read import STREAMS_MAX, Streams, streams_of
+from gossamer_node.wasm.reaching import Unreachable
 from gossamer_node.wasm.run import Run
 
 URL_CHARACTERS_MAX = 8_192
@@ -32,6 +36,10 @@ _OURS = frozenset(
 )
 """Headers that frame the message or steer the connection: a worker's own could split a request."""
 
+_CREDENTIAL = re.compile(r"auth|cookie|token|secret|passw|credential|key|session|signature")
+"""Headers that stay behind when a redirect leads to another origin, beside all that hold a secret
+which the service was given. Every service has words of its own for a credential."""
+
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -47,8 +55,10 @@ def origin_of(url: httpx.URL) -> str | None:
 
 
 def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
-    """`{"url", "method", "headers", "body" | "body_base64", "timeout_ms"}` → `{"status", ...}`."""
+    """`{"url", "method", "headers", "body" | "body_base64", "timeout_ms", "stream"}` → `{"status",
+    ...}`."""
     asked = _parse(request)
+    streams = _streams(request, run)
     grant = run.around.grant
     granted = _origins(grant.http_origins)
     _check_granted(asked.url, granted)
@@ -59,7 +69,7 @@ def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
     io = run.around.io
 
     async def fetch() -> Mapping[str, Any]:
-        return await _fetch(io, asked, granted, redirects=grant.redirects)
+        return await _fetch(run, asked, granted, streams)
 
     try:
         return io.call(fetch, run, timeout_s)
@@ -71,6 +81,21 @@ def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
         raise OperationError(
             Code.UNAVAILABLE, "Too many operations are under way on this node."
         ) from None
+
+
+def _streams(request: Mapping[str, Any], run: Run) -> Streams | None:
+    """Where the answer's body is to stay until it is read, if it is to."""
+    wanted = request.get("stream")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise OperationError(Code.BAD_REQUEST, "stream is neither true nor false.")
+    if not wanted or not run.around.grant.http_origins:
+        return None
+    streams = streams_of(run)
+    if streams.are_full:
+        raise OperationError(
+            Code.TOO_LARGE, f"{STREAMS_MAX} streams are open; read one to its end, or close it."
+        )
+    return streams
 
 
 def _parse(request: Mapping[str, Any]) -> httpx.Request:
@@ -158,35 +183,46 @@ def _where(url: httpx.URL) -> str:
 
 
 async def _fetch(
-    io: IoLoop,
-    request: httpx.Request,
-    granted: frozenset[str | None],
-    *,
-    redirects: bool,
+    run: Run, request: httpx.Request, granted: frozenset[str | None], streams: Streams | None
 ) -> Mapping[str, Any]:
+    io, grant = run.around.io, run.around.grant
     for _ in range(REDIRECTS_MAX + 1):
         try:
-            response = await io.transport(request.url.scheme).handle_async_request(request)
+            transport = io.transport(request.url.scheme, grant.networks)
+            response = await transport.handle_async_request(request)
+        except Unreachable as error:
+            raise OperationError(Code.DENIED, str(error)) from None
         except Exception as error:
             raise OperationError(
                 Code.UNAVAILABLE,
-                f"{_where(request.url)} gave no answer: {error or type(error).__name__}.",
+                f"{_where(request.url)} gave no answer: {why(error)}.",
             ) from None
+        is_read = True
         try:
             target = response.headers.get("location")
-            if redirects and response.status_code in _REDIRECTS and target is not None:
-                request = _redirected(request, response.status_code, target, granted)
+            if grant.redirects and response.status_code in _REDIRECTS and target is not None:
+                secrets = run.around.secrets.values
+                request = _redirected(request, response.status_code, target, granted, secrets)
                 continue
-            return await _reply(request, response)
+            if streams is None:
+                return await _reply(request, response)
+            is_read = False
+            number = await streams.add(response, _where(request.url))
+            return {**_head(response), "stream": number}
         finally:
-            await response.aclose()
+            if is_read:
+                await response.aclose()
     raise OperationError(
         Code.UNAVAILABLE, f"More than {REDIRECTS_MAX} redirects, the last to {_where(request.url)}."
     )
 
 
 def _redirected(
-    request: httpx.Request, status: int, target: str, granted: frozenset[str | None]
+    request: httpx.Request,
+    status: int,
+    target: str,
+    granted: frozenset[str | None],
+    secrets: Iterable[str],
 ) -> httpx.Request:
     try:
         url = request.url.join(target)
@@ -206,7 +242,12 @@ def _redirected(
         method, content = "GET", b""
         headers = [one for one in headers if not one[0].startswith("content-")]
     if origin_of(url) != origin_of(request.url):
-        headers = [one for one in headers if one[0] not in ("authorization", "cookie")]
+        headers = [
+            (name, value)
+            for name, value in headers
+            if (name == "idempotency-key" or not _CREDENTIAL.search(name))
+            and not any(secret in value for secret in secrets)
+        ]
     return httpx.Request(method, url, headers=headers, content=content or None)
 
 
@@ -224,13 +265,22 @@ async def _reply(request: httpx.Request, response: httpx.Response) -> Mapping[st
         if len(body) <= BODY_BYTES_MAX:
             raise OperationError(
                 Code.UNAVAILABLE,
-                f"{_where(request.url)} broke off its answer: {error or type(error).__name__}.",
+                f"{_where(request.url)} broke off its answer: {why(error)}.",
             ) from None
     if len(body) > BODY_BYTES_MAX:
         raise OperationError(
             Code.TOO_LARGE, f"{_where(request.url)} answered more than {BODY_BYTES_MAX} bytes."
         )
-    reply: dict[str, Any] = {
+    reply = _head(response)
+    try:
+        reply["body"] = bytes(body).decode()
+    except UnicodeDecodeError:
+        reply["body_base64"] = base64.b64encode(body).decode()
+    return reply
+
+
+def _head(response: httpx.Response) -> dict[str, Any]:
+    return {
         "status": response.status_code,
         # httpx joins the values of a repeated header; bytes that are no text become something.
         "headers": {
@@ -238,8 +288,3 @@ async def _reply(request: httpx.Request, response: httpx.Response) -> Mapping[st
             for name, value in response.headers.items()
         },
     }
-    try:
-        reply["body"] = bytes(body).decode()
-    except UnicodeDecodeError:
-        reply["body_base64"] = base64.b64encode(body).decode()
-    return reply
