@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import trio
 
 from gossamer_node.grpc.connection import Connection, connect
+from gossamer_node.grpc.framing import MESSAGE_BYTES_MAX
 from gossamer_node.grpc.status import Code, RpcError
 from gossamer_node.grpc.wire import Call, Haste, Metadata
 
@@ -62,6 +63,7 @@ class Channel:
         timeout_ms: int,
         metadata: Metadata = (),
         waits: bool = False,
+        answer_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> list[bytes]:
         """One call, and its whole answer: every message until the status.
 
@@ -69,6 +71,7 @@ class Channel:
             path: `/package.Service/Method`.
             timeout_ms: for everything, connecting included.
             waits: the server answers when something happens, as to a long poll.
+            answer_bytes_max: of the whole answer.
 
         Raises: RpcError.
         """
@@ -78,7 +81,9 @@ class Channel:
         try:
             with trio.fail_at(deadline_s):
                 async with self._place(haste):
-                    await self._exchange(path, request, timeout_ms, metadata, haste, messages)
+                    await self._exchange(
+                        path, request, timeout_ms, metadata, haste, answer_bytes_max, messages
+                    )
         except trio.TooSlowError:
             error = _too_late(timeout_ms)
         except RpcError as told:
@@ -93,7 +98,13 @@ class Channel:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, request: bytes, *, server_ends_ms: int, metadata: Metadata = ()
+        self,
+        path: str,
+        request: bytes,
+        *,
+        server_ends_ms: int,
+        metadata: Metadata = (),
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> AsyncIterator["ServerStream"]:
         """Opens a call whose messages are taken one by one.
 
@@ -102,6 +113,7 @@ class Channel:
         Args:
             server_ends_ms: how long the server may keep it, told as its deadline: so a call whose
                 caller is gone ends, too. Here nobody counts.
+            message_bytes_max: of one message.
 
         Raises: RpcError, when it can't be opened; what the server says later comes by `receive`.
         """
@@ -111,7 +123,7 @@ class Channel:
                 with trio.fail_after(BEGIN_MS_MAX / 1_000):
                     await stack.enter_async_context(self._place(Haste.LASTING))
                     connection, call = await self._open(
-                        path, request, server_ends_ms, metadata, Haste.LASTING
+                        path, request, server_ends_ms, metadata, Haste.LASTING, message_bytes_max
                     )
             except trio.TooSlowError:
                 said = f"it was not let in within {BEGIN_MS_MAX / 1_000:g} s"
@@ -147,10 +159,13 @@ class Channel:
         timeout_ms: int,
         metadata: Metadata,
         haste: Haste,
+        bytes_max: int,
         messages: list[bytes],
     ) -> None:
         for is_last in (False, True):
-            connection, call = await self._open(path, request, timeout_ms, metadata, haste)
+            connection, call = await self._open(
+                path, request, timeout_ms, metadata, haste, bytes_max
+            )
             begun_s = trio.current_time()
             try:
                 while not call.ended or call.inbox:
@@ -169,7 +184,13 @@ class Channel:
                 raise call.error
 
     async def _open(
-        self, path: str, request: bytes, timeout_ms: int, metadata: Metadata, haste: Haste
+        self,
+        path: str,
+        request: bytes,
+        timeout_ms: int,
+        metadata: Metadata,
+        haste: Haste,
+        bytes_max: int,
     ) -> tuple[Connection, Call]:
         while True:
             connection = await self._usable()
@@ -181,6 +202,7 @@ class Channel:
                     timeout_ms=timeout_ms,
                     metadata=metadata,
                     at_once=haste is not Haste.LASTING,
+                    answer_bytes_max=bytes_max,
                 )
                 await connection.flush()
                 return connection, call

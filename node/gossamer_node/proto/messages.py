@@ -72,7 +72,9 @@ def decode(schema: Schema, method: Method, answers: Iterable[bytes]) -> list[dic
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """Its first sentence: protobuf goes on with all the fields that there are."""
+    words = " ".join(str(error).partition(" Available Fields")[0].split())
+    return words.replace('"', "'").rstrip(".") or type(error).__name__
 
 
 def _weigh_value(value: object, fields_max: int) -> None:

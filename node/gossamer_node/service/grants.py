@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gossamer_node.schema import Field, Flag, ListOf, MapOf, Record, Text
-from gossamer_node.service.load import NAME, ORIGIN
+from gossamer_node.service.load import NAME, ORIGIN, TARGET
 from gossamer_node.service.spec import Grant, ServiceSpec
 
 
@@ -20,6 +20,7 @@ class Grants:
     Attributes:
         http_origins: exact origins.
         origins: origins by the name that a service puts in braces.
+        grpc: servers that `grpc.call` may reach, `host:port`.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Grants:
     redirects: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
+    grpc: tuple[str, ...] = ()
 
     def bind(self, spec: ServiceSpec) -> tuple[Grant, tuple[str, ...]]:
         """What the service gets: what it requests and the node grants, nothing else.
@@ -59,7 +61,11 @@ class Grants:
         if wanted.extend_lock and not self.extend_lock:
             refused.append(_refused(spec, "extend_lock", "extend_lock: true"))
         extend_lock = wanted.extend_lock and self.extend_lock
-        return Grant(tuple(origins), self.redirects, config, extend_lock), tuple(refused)
+        grpc = spec.grpc is not None and spec.grpc.target in self.grpc
+        if spec.grpc is not None and not grpc:
+            target = spec.grpc.target
+            refused.append(_refused(spec, f"grpc {target}", f'grpc: ["{target}"]'))
+        return Grant(tuple(origins), self.redirects, config, extend_lock, grpc), tuple(refused)
 
 
 def _refused(spec: ServiceSpec, what: str, grant: str) -> str:
@@ -109,6 +115,13 @@ GRANTS = Record(
             "extend_lock",
             "Whether `job.extend_lock` works.",
             "The node renews locks by itself.",
+        ),
+        Field(
+            "grpc",
+            ListOf(TARGET, "servers", 100),
+            "grpc",
+            "The servers that `grpc.call` may reach, as service.yaml's `grpc` names them.",
+            "A worker reaches nothing that you didn't write down.",
         ),
     ),
 )

@@ -28,6 +28,7 @@ from wasmtime import Linker
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.proto import load_schema
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import job1
 from gossamer_node.wasm.capacity import Gauge, cost_of
@@ -249,7 +250,14 @@ class Worker:
         self._module = module
         is_command = module.form is Form.COMMAND
         self._alone = Surroundings(
-            spec, grant, engine, host.io, host.operations, nullcontext, is_command
+            spec,
+            grant,
+            engine,
+            host.io,
+            host.operations,
+            nullcontext,
+            is_command,
+            load_schema(spec),
         )
         self._pooled = replace(self._alone, blocked=host.pool.blocked)
 

@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeVar
 import httpx
 import trio
 
+from gossamer_node.grpc import Channel
+
 IN_FLIGHT_MAX = 64
 """Operations at once; the next is refused as UNAVAILABLE."""
 
@@ -59,6 +61,7 @@ class IoLoop:
         self._in_flight = 0
         self._closed = False
         self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._channels: dict[tuple[str, int, bool], Channel] = {}
 
     def call(self, function: Callable[[], Awaitable[T]], waiter: Waiter, timeout_s: float) -> T:
         """Run it in the loop and wait for its end.
@@ -106,6 +109,20 @@ class IoLoop:
             )
         return transport
 
+    def channel(self, host: str, port: int, *, tls: bool, peer: str) -> Channel:
+        """This loop's gRPC connection to a server, which all services share; used inside it only.
+
+        Args: peer: how messages name the server.
+        """
+        channel = self._channels.get((host, port, tls))
+        if channel is None:
+            context = ssl.create_default_context() if tls else None
+            if context is not None:
+                context.set_alpn_protocols(["h2"])
+            channel = Channel(host, port, tls=context, peer=peer)
+            self._channels[host, port, tls] = channel
+        return channel
+
     def close(self) -> None:
         """Cancel what is under way and end the thread."""
         with self._lock:
@@ -147,6 +164,8 @@ class IoLoop:
             with trio.CancelScope(shield=True):
                 for transport in self._transports.values():
                     await transport.aclose()
+                for channel in self._channels.values():
+                    await channel.aclose()
 
     def _spawn(self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float) -> None:
         assert self._nursery is not None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from gossamer_node.proto import Schema
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.io_loop import IoLoop
@@ -96,6 +97,7 @@ class Surroundings:
     Attributes:
         operations: by name.
         is_command: the WASI command form; standard streams then carry input and outcome.
+        schema: what the service's `grpc` lets it call.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
     """
 
@@ -106,6 +108,7 @@ class Surroundings:
     operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
+    schema: Schema | None = None
 
 
 class Run:

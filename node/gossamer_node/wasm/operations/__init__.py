@@ -13,6 +13,7 @@ from gossamer_node.wasm.envelope import EnvelopeError, check_value, pack, unpack
 from gossamer_node.wasm.operations.config_get import config_get
 from gossamer_node.wasm.operations.errors import Code, OperationError
 from gossamer_node.wasm.operations.extend_lock import extend_lock
+from gossamer_node.wasm.operations.grpc_call import grpc_call
 from gossamer_node.wasm.operations.http_fetch import http_fetch
 from gossamer_node.wasm.run import Interrupted, Operation, Run
 
@@ -20,6 +21,7 @@ __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
 
 OPERATIONS: Mapping[str, Operation] = {
     "config.get": config_get,
+    "grpc.call": grpc_call,
     "http.fetch": http_fetch,
     "job.extend_lock": extend_lock,
 }
