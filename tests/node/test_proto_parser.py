@@ -211,6 +211,7 @@ WRONG = [
         "P message M {" + "".join(f"bool f{i} = {i + 1};" for i in range(1001)) + "}",
         "the message M has 1,001 fields; ",
     ),
+    (";" * 250_001, "a.proto:1:250001: expected the file to end after 250,000 words"),
     ('import "a.proto";', "a.proto imports itself by way of its imports"),
     ("message M { option message_set_wire_format = true; }", "expected an option that is in use"),
 ]

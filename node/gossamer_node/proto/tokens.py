@@ -12,6 +12,9 @@ from gossamer_node.errors import ServiceError
 NAME_CHARS_MAX = 255
 """Longest name. Each value of an answer carries its field's name, so names are bounded as well."""
 
+TOKENS_MAX = 250_000
+"""Words of one file. A MiB of text has that many if it has no comments; of `;` alone, more."""
+
 SHOWN_MAX = 40
 """Characters of a file that an error repeats."""
 
@@ -91,6 +94,8 @@ class SourceText:
                 word = found.group()
                 if kind == "name" and len(word) > NAME_CHARS_MAX:
                     raise self.error(at, f"expected a name of at most {NAME_CHARS_MAX} characters")
+                if len(tokens) == TOKENS_MAX:
+                    raise self.error(at, f"expected the file to end after {TOKENS_MAX:,} words")
                 tokens.append(Token(kind, word, at))
             at = found.end()
         tokens.append(Token("end", "", at))

@@ -261,7 +261,10 @@ def _refusal(asked: _Asked, error: RpcError) -> OperationError:
         return _too_late(asked)
     if error.code is Status.RESOURCE_EXHAUSTED:
         return _answered_too_much(asked)
-    return OperationError(Code.UNAVAILABLE, f"{asked.where} gave no answer: {error.said}.")
+    said = error.said
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        said = "nothing here vouches for its certificate; let the machine trust its authority"
+    return OperationError(Code.UNAVAILABLE, f"{asked.where} gave no answer: {said}.")
 
 
 def _answered_too_much(asked: _Asked) -> OperationError:
