@@ -24,7 +24,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from gossamer_node.proto.defaults import default_text
-from gossamer_node.proto.tokens import SourceText, Token
+from gossamer_node.proto.tokens import SourceText, Token, shown
 from gossamer_node.proto.words import Words
 
 DEPTH_MAX = 32
@@ -193,7 +193,7 @@ class _Parser(Words):
         token = self._here
         path = self._text("the path of a .proto file in quotes")
         if path in proto.dependency:
-            raise self._wrong(token, f"expected another file, found {path} imported twice")
+            raise self._wrong(token, f"expected another file, found {shown(path)} imported twice")
         proto.dependency.append(path)
         self._result.imports.append((path, token.at))
         self._expect(";")

@@ -27,7 +27,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gossamer_node.proto.names import defined_by, packages, resolve
 from gossamer_node.proto.parser import ParsedFile, parse
-from gossamer_node.proto.tokens import NAME_CHARS_MAX, ProtoError
+from gossamer_node.proto.tokens import NAME_CHARS_MAX, ProtoError, shown
 from gossamer_node.service.spec import ServiceSpec
 
 FILE_BYTES_MAX = 2**20
@@ -38,6 +38,9 @@ ALL_BYTES_MAX = 4 * 2**20
 
 FIELDS_MAX = 1_000
 """Fields of one message; its memory grows with them even when it is empty."""
+
+REFUSAL_CHARS_MAX = 500
+"""Of protobuf's own words on what it refuses."""
 
 _OURS = "google.protobuf"
 _BUNDLED = (
@@ -132,7 +135,7 @@ def compile_schema(contents: Mapping[str, bytes], folder: Path = Path()) -> Sche
         try:
             pool.AddSerializedFile(file.SerializeToString())
         except Exception as error:
-            words = " ".join(str(error).split())
+            words = " ".join(str(error).split())[:REFUSAL_CHARS_MAX]
             raise ProtoError(f"{folder / name} is refused by protobuf: {words}.") from None
     methods: dict[str, Method] = {}
     for file in files.values():
@@ -201,6 +204,8 @@ class _Compiler:
         if not compiled.file:
             raise ProtoError(f"{self._label(name)} is a descriptor set without a file in it.")
         for file in compiled.file:
+            if not file.name.isprintable() or len(file.name) > NAME_CHARS_MAX:
+                raise ProtoError(f"{self._label(name)} holds a file named {shown(file.name)}.")
             if bundled(file.name) is None:
                 self._files[file.name] = file
 
@@ -208,7 +213,7 @@ class _Compiler:
         for name, file in self._files.items():
             if file.package == _OURS or file.package.startswith(f"{_OURS}."):
                 raise ProtoError(
-                    f"{self._label(name)}: the package {file.package} is protobuf's own, and the "
+                    f"{self._label(name)}: the package {_OURS} is protobuf's own, and the "
                     "node brings it; take the file off proto-files."
                 )
             _check_bounds(self._label(name), file)
@@ -232,7 +237,7 @@ class _Compiler:
             if len(ends) != 1:
                 many = f"found it {len(ends)} times" if ends else "found none"
                 raise parsed.source.error(
-                    at, f"expected {path} among the service's proto-files, {many}"
+                    at, f"expected {shown(path)} among the service's proto-files, {many}"
                 )
             parsed.proto.dependency[index] = ends[0]
 
@@ -265,7 +270,7 @@ class _Compiler:
                 ours = bundled(one)
                 if ours is None:
                     raise ProtoError(
-                        f"{self._label(name)} needs {one}; compile the set with "
+                        f"{self._label(name)} needs {shown(one)}; compile the set with "
                         "`--include_imports`, or name that file as well."
                     )
                 self._files[one] = ours
@@ -316,11 +321,13 @@ def _check_bounds(label: str, file: FileDescriptorProto) -> None:
         _check_names(label, names)
         if len(message.field) > FIELDS_MAX:
             raise ProtoError(
-                f"{label}: the message {message.name} has {len(message.field):,} fields; at most "
-                f"{FIELDS_MAX:,} are read."
+                f"{label}: the message {shown(message.name)} has {len(message.field):,} fields; at "
+                f"most {FIELDS_MAX:,} are read."
             )
         if message.options.message_set_wire_format:
-            raise ProtoError(f"{label}: {message.name} is a message set, which is not supported.")
+            raise ProtoError(
+                f"{label}: {shown(message.name)} is a message set, which is not supported."
+            )
     _check_names(label, [one.name for enum in file.enum_type for one in enum.value])
     _check_names(label, [one.name for one in file.extension])
 
@@ -329,5 +336,5 @@ def _check_names(label: str, names: list[str]) -> None:
     for name in names:
         if len(name) > NAME_CHARS_MAX:
             raise ProtoError(
-                f"{label}: the name {name[:40]}… is longer than {NAME_CHARS_MAX} characters."
+                f"{label}: the name {shown(name)} is longer than {NAME_CHARS_MAX} characters."
             )

@@ -43,6 +43,11 @@ class ProtoError(ServiceError):
     """A protocol definition can't be used. The message names the file, and a place where it can."""
 
 
+def shown(text: str) -> str:
+    """Somebody's text in an error: in quotes, on one line, not too long."""
+    return repr(text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…")
+
+
 class Token(NamedTuple):
     """A word of a file.
 
@@ -58,7 +63,7 @@ class Token(NamedTuple):
     def __str__(self) -> str:
         if self.kind == "end":
             return "the end of the file"
-        return repr(self.text if len(self.text) <= SHOWN_MAX else self.text[:SHOWN_MAX] + "…")
+        return shown(self.text)
 
 
 class SourceText:

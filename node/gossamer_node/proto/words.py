@@ -2,6 +2,9 @@
 
 from gossamer_node.proto.tokens import ProtoError, SourceText, Token, unquoted
 
+DOTTED_CHARS_MAX = 1_024
+"""Longest name with dots in it."""
+
 _DIGITS_MAX = 30
 
 
@@ -59,6 +62,8 @@ class Words:
         name += self._name(wanted).text
         while self._accept("."):
             name += "." + self._name("a name after `.`").text
+            if len(name) > DOTTED_CHARS_MAX:
+                raise self._wrong(first, f"expected at most {DOTTED_CHARS_MAX} characters of names")
         return name, first
 
     def _whole(self, wanted: str, least: int, most: int) -> int:
