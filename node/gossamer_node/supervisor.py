@@ -118,7 +118,11 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         stack.enter_context(hold_folder(config.data_dir))
         mesh_config, allowed = _mesh_config(config)
         host = await stack.enter_async_context(
-            WasmHost(config.cache_dir / "modules", states_file=config.data_dir / "states.sqlite")
+            WasmHost(
+                config.cache_dir / "modules",
+                states_file=config.data_dir / "states.sqlite",
+                kv_file=config.data_dir / "kv.sqlite",
+            )
         )
         workers = []
         for spec in specs:

@@ -326,11 +326,13 @@ async def test_calls_that_wait_for_a_connection_share_its_failure(
     attempts = 0
     connect = connection.connect
 
-    async def counted(host: str, port: int, tls: ssl.SSLContext | None) -> connection.Connection:
+    async def counted(
+        host: str, port: int, tls: ssl.SSLContext | None, dial: connection.Dial
+    ) -> connection.Connection:
         nonlocal attempts
         attempts += 1
         await trio.sleep(0.01)
-        return await connect(host, port, tls)
+        return await connect(host, port, tls, dial)
 
     monkeypatch.setattr(channels, "connect", counted)
     channel = Channel("127.0.0.1", 1, tls=None, peer="The peer")

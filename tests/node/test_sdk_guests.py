@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossamer_mesh import keyfiles
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service import load
-from gossamer_node.service.spec import Grant, Limits, ServiceSpec
-from gossamer_node.variables import Variables
+from gossamer_node.service.secrets import SecretSource
+from gossamer_node.service.spec import Grant, KvQuota, Limits, ServiceSpec
+from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm import host as host_module
 from gossamer_node.wasm.envelope import decode_outcome, pack
@@ -272,6 +275,61 @@ def bits(number: object) -> bytes:
     assert isinstance(number, float)
     assert math.isfinite(number)
     return struct.pack(">d", number)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("source", ["counter.c", "counter.ts"])
+def test_parallel_jobs_lose_no_update_of_what_they_keep(
+    compile_worker: Callable[[Path, Path], None], tmp_path: Path, source: str, encoding: Encoding
+) -> None:
+    module = tmp_path / "counter.wasm"
+    compile_worker(Path(__file__).with_name("guests") / source, module)
+
+    def job(**variables: JsonValue) -> Job:
+        return Job(ref=REF, variables=Variables({"name": "n/1", **variables}), lock_ms=1)
+
+    with WasmHost(tmp_path / "cache", kv_file=tmp_path / "kv.sqlite") as real:
+        refused = real.load_blocking(service(module, encoding), Grant())
+        assert isinstance(work(refused, job()), Failed)
+        worker = real.load_blocking(service(module, encoding), Grant(kv=KvQuota()))
+        with ThreadPoolExecutor(8) as threads:
+            counted = list(threads.map(lambda _: work(worker, job()), range(40)))
+        counts: list[Any] = []
+        for outcome in counted:
+            assert isinstance(outcome, Completed)
+            assert outcome.variables.values["keys"] == ["n/1"]
+            counts.append(outcome.variables.values["count"])
+        assert sorted(counts) == list(range(1, 41))
+        assert work(worker, job(forget=True)) == Completed()
+        assert work(worker, job(forget=True)) == Failed("There was nothing.")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("source", ["discloser.c", "discloser.ts"])
+def test_a_worker_gets_its_secret_and_the_log_does_not(
+    compile_worker: Callable[[Path, Path], None], tmp_path: Path, source: str, encoding: Encoding
+) -> None:
+    module = tmp_path / "discloser.wasm"
+    compile_worker(Path(__file__).with_name("guests") / source, module)
+    file = tmp_path / "token"
+    keyfiles.create(file, b"s3cr\xc3\xa9t-17\n", "a secret")
+    lines: list[str] = []
+
+    def job(**variables: JsonValue) -> Job:
+        return Job(ref=REF, variables=Variables(variables), lock_ms=1)
+
+    with WasmHost(tmp_path / "cache") as real:
+        granted = Grant(secrets={"token": SecretSource(file)})
+        worker = real.load_blocking(service(module, encoding), granted)
+        for one, outcome in (
+            (job(), Completed(Variables({"length": 10 if source.endswith("c") else 9}))),
+            (job(fail=True), Failed("No entry with [redacted].")),
+        ):
+            assert work(worker, one, lambda _, line: lines.append(line)) == outcome
+        refused = real.load_blocking(service(module, encoding), Grant())
+        nothing = Completed(Variables({"length": 0}))
+        assert work(refused, job(), lambda _, line: lines.append(line)) == nothing
+    assert lines == ["the token is [redacted]."] * 2 + ["the token is ."]
 
 
 @pytest.mark.parametrize("suffix", ["c", "ts"])

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from gossamer_node.grpc.connection import Connection, connect
+from gossamer_node.grpc.connection import Connection, Dial, connect
 from gossamer_node.grpc.framing import MESSAGE_BYTES_MAX
 from gossamer_node.grpc.status import Code, RpcError
 from gossamer_node.grpc.wire import Call, Haste, Metadata
@@ -40,11 +40,21 @@ class Channel:
         host, port: the server.
         tls: None for plain text (HTTP/2 with prior knowledge).
         peer: how messages name the server.
+        dial: opens its TCP connections; what it raises, but for OSError, comes out of the call.
     """
 
-    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, peer: str) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        peer: str,
+        dial: Dial = trio.open_tcp_stream,
+    ) -> None:
         self._host, self._port = host, port
         self._tls = tls
+        self._dial = dial
         self.peer = peer
         self._connection: Connection | None = None
         self._old: list[Connection] = []
@@ -225,7 +235,7 @@ class Channel:
                 # It failed while we waited: no need for each to try anew.
                 raise RpcError(self._failure.code, self._failure.said, untouched=True)
             try:
-                self._connection = await connect(self._host, self._port, self._tls)
+                self._connection = await connect(self._host, self._port, self._tls, self._dial)
             except RpcError as error:
                 self._failure, self._failed_s = error, trio.current_time()
                 raise

@@ -8,9 +8,11 @@ WASM host enforces the `Grant` that `bind` makes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gossamer_node.schema import Field, Flag, ListOf, MapOf, Record, Text
+from gossamer_node.schema import Field, Flag, Form, ListOf, MapOf, Record, Text, Whole, size
 from gossamer_node.service.load import NAME, ORIGIN, TARGET
-from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.service.networks import parse_network
+from gossamer_node.service.secrets import SecretError, SecretSource, SecretSourceKind
+from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,17 @@ class Grants:
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
     grpc: tuple[str, ...] = ()
+    kv: KvQuota | None = None
+    networks: tuple[str, ...] = ()
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
     def bind(self, spec: ServiceSpec) -> tuple[Grant, tuple[str, ...]]:
         """What the service gets: what it requests and the node grants, nothing else.
 
         A named origin is also what `config.get` of that name answers, so that the worker finds it.
 
-        Returns: the grant, and a sentence for each request that stays without one.
+        Returns: the grant, and a sentence for each request that stays without one, and for each
+            secret that cannot be had now.
         """
         wanted = spec.capabilities
         origins: list[str] = []
@@ -65,7 +71,30 @@ class Grants:
         if spec.grpc is not None and not grpc:
             target = spec.grpc.target
             refused.append(_refused(spec, f"grpc {target}", f'grpc: ["{target}"]'))
-        return Grant(tuple(origins), self.redirects, config, extend_lock, grpc), tuple(refused)
+        if wanted.kv and self.kv is None:
+            refused.append(_refused(spec, "kv", "kv: {}"))
+        secrets: dict[str, SecretSource] = {}
+        for name in wanted.secrets:
+            if name not in self.secrets:
+                grant_as = f"secrets: {{{name}: {{file: PATH}}}}"
+                refused.append(_refused(spec, f"secret {name}", grant_as))
+                continue
+            secrets[name] = self.secrets[name]
+            try:
+                secrets[name].read()
+            except SecretError as error:
+                refused.append(f"service {spec.name} cannot have its secret {name}: {error}")
+        grant = Grant(
+            tuple(origins),
+            self.redirects,
+            config,
+            extend_lock,
+            kv=self.kv if wanted.kv else None,
+            networks=self.networks,
+            secrets=secrets,
+            grpc=grpc,
+        )
+        return grant, tuple(refused)
 
 
 def _refused(spec: ServiceSpec, what: str, grant: str) -> str:
@@ -74,6 +103,31 @@ def _refused(spec: ServiceSpec, what: str, grant: str) -> str:
         f"to grant it, write `{grant}` under grants.{spec.name}."
     )
 
+
+NETWORK = Form("a network such as `10.1.0.0/16` or `fd00::/8`, or one address", parse_network, str)
+
+KV = Record(
+    "Kept values",
+    "How much a service may keep by `kv.put` on this node, in `kv.sqlite` of its `data_dir`: "
+    "8 GiB for all services. `kv: {}` grants it with these defaults.",
+    KvQuota,
+    (
+        Field(
+            "bytes",
+            size("1KiB", "4GiB"),
+            "bytes",
+            "Of all its keys and values together.",
+            "Counters, tokens, what was done already; files belong elsewhere.",
+        ),
+        Field(
+            "keys",
+            Whole(1, 10_000_000),
+            "keys",
+            "How many keys it may have.",
+            "A worker that forgets to delete is found before it fills the disk.",
+        ),
+    ),
+)
 
 GRANTS = Record(
     "Grants",
@@ -103,6 +157,14 @@ GRANTS = Record(
             "A redirect is another's decision where to go.",
         ),
         Field(
+            "networks",
+            ListOf(NETWORK, "networks", 100),
+            "networks",
+            "Networks beyond the public internet that the names of granted origins and servers may "
+            "lead to. Addresses that are granted themselves, and `localhost`, need none.",
+            "Whoever runs a name's DNS could send the worker into your network.",
+        ),
+        Field(
             "config",
             MapOf(NAME, Text("text in quotes", 10_000, lines=True), "values by name"),
             "config",
@@ -122,6 +184,22 @@ GRANTS = Record(
             "grpc",
             "The servers that `grpc.call` may reach, as service.yaml's `grpc` names them.",
             "A worker reaches nothing that you didn't write down.",
+        ),
+        Field(
+            "kv",
+            KV,
+            "kv",
+            "How much `kv.put` may keep on this node.",
+            "A worker keeps nothing on your disk that you didn't grant.",
+            default_words="not granted",
+        ),
+        Field(
+            "secrets",
+            MapOf(NAME, SecretSourceKind(), "references by name, `{file: PATH}` or `{env: NAME}`"),
+            "secrets",
+            "Secrets for `secrets.get`. A file is read each time that a worker asks, and refused "
+            "while other users may read it (`chmod 600`).",
+            "A worker gets no password that you didn't hand to it.",
         ),
     ),
 )

@@ -203,6 +203,21 @@ CAPABILITIES = Record(
             "Whether the worker wants `job.extend_lock`.",
             "The node renews locks by itself; few workers need more.",
         ),
+        Field(
+            "kv",
+            Flag(),
+            "kv",
+            "Whether the worker wants to keep values from job to job (`kv.get`, `kv.put`, "
+            "`kv.delete`, `kv.list`).",
+            "What a process knows is in its variables.",
+        ),
+        Field(
+            "secrets",
+            ListOf(NAME, "names", 100),
+            "secrets",
+            "Names that `secrets.get` may read.",
+            "Nothing is read unless it is written down.",
+        ),
     ),
 )
 

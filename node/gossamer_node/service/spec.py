@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from gossamer_node.engines.port import LOCK_MS_DEFAULT
+from gossamer_node.service.secrets import SecretSource
 
 Profile = Literal["fast", "dense"]
 """How a service's instances live: a fresh one for every job, or many that stay."""
@@ -51,11 +52,28 @@ class Capabilities:
             an origin that the node's configuration gives under that name.
         config: names that `config.get` may read.
         extend_lock: whether `job.extend_lock` is wanted.
+        kv: whether `kv.get` and its like are wanted.
+        secrets: names that `secrets.get` may read.
     """
 
     http_origins: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     extend_lock: bool = False
+    kv: bool = False
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KvQuota:
+    """How much a service may keep on one node.
+
+    Attributes:
+        bytes: of all keys and values together.
+        keys: how many.
+    """
+
+    bytes: int = 16 * 2**20
+    keys: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,9 @@ class Grant:
         config: values for `config.get`, by name.
         extend_lock: whether `job.extend_lock` works.
         grpc: whether `grpc.call` works, to the server that the service names.
+        kv: how much the service may keep; None: it may not.
+        networks: where the names of origins may lead beyond the public internet, in CIDR.
+        secrets: where the secrets for `secrets.get` are, by name.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -75,6 +96,9 @@ class Grant:
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
     grpc: bool = False
+    kv: KvQuota | None = None
+    networks: tuple[str, ...] = ()
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from wasmtime import Linker
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.proto import load_schema
+from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import job1
 from gossamer_node.wasm.capacity import Gauge, cost_of
@@ -39,6 +40,7 @@ from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX
 from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
+from gossamer_node.wasm.kv import Kv
 from gossamer_node.wasm.measuring import measure
 from gossamer_node.wasm.module import (
     PAGE_BYTES,
@@ -75,6 +77,7 @@ class WasmHost:
         threads: int | None = None,
         operations: Mapping[str, Operation] = OPERATIONS,
         states_file: Path | None = None,
+        kv_file: Path | None = None,
         gauge: Gauge | None = None,
     ) -> None:
         """Args:
@@ -84,6 +87,7 @@ class WasmHost:
         operations: what workers may call; an SDK's tests put scripted ones here.
         states_file: for what workers keep for their keys, made with the first such service; by
             default it lasts as long as the host.
+        kv_file: for what services keep under their keys, as `states_file`.
         gauge: measures what the machine has room for.
         """
         self.operations = operations
@@ -95,6 +99,8 @@ class WasmHost:
         self._threads = threads or len(os.sched_getaffinity(0))
         self._states_file = states_file
         self._states: States | None = None
+        self._kv_file = kv_file
+        self._kv: Kv | None = None
         self._gauge = gauge or Gauge(measure, time.monotonic)
         self._workers: list[Worker] = []
 
@@ -119,6 +125,8 @@ class WasmHost:
         self.residents.close()
         if self._states is not None:
             self._states.close()
+        if self._kv is not None:
+            self._kv.close()
 
     async def __aenter__(self) -> Self:
         self.__enter__()
@@ -172,7 +180,7 @@ class WasmHost:
         is_dense = spec.profile == "dense"
         if is_dense:
             _check_dense(spec, module)
-        worker = Worker(self, spec, grant, engine, module)
+        worker = Worker(self, spec, grant, engine, module, self._open_kv() if grant.kv else None)
         worker.check_abi()
         if is_dense:
             worker.dense = self._dense(spec, module, footprint(wasm))
@@ -200,6 +208,12 @@ class WasmHost:
             "live": self.residents.live,
             "parked": sum(one.parked() for one in dense),
         }
+
+    def _open_kv(self) -> Kv:
+        with self._lock:
+            if self._kv is None:
+                self._kv = Kv(self._kv_file)
+            return self._kv
 
     def _dense(self, spec: ServiceSpec, module: WorkerModule, beside: Footprint) -> DenseWork:
         with self._lock:
@@ -241,6 +255,7 @@ class Worker:
         grant: Grant,
         engine: HostEngine,
         module: WorkerModule,
+        kv: Kv | None,
     ) -> None:
         self.spec = spec
         self.grant = grant
@@ -257,7 +272,8 @@ class Worker:
             host.operations,
             nullcontext,
             is_command,
-            load_schema(spec),
+            kv,
+            schema=load_schema(spec),
         )
         self._pooled = replace(self._alone, blocked=host.pool.blocked)
 
@@ -329,6 +345,24 @@ class Worker:
             around: None on a thread of the pool.
             started: given the run before its guest begins, to interrupt it by.
         """
+        outcome = self._execute(job, key, context, due_s, around or self._pooled, started)
+        secrets = self._alone.secrets.values()
+        if secrets and isinstance(outcome, Failed):
+            message, details = (
+                blacked_out(one, secrets) for one in (outcome.message, outcome.details)
+            )
+            return replace(outcome, message=message, details=details)
+        return outcome
+
+    def _execute(
+        self,
+        job: Job,
+        key: Key | None,
+        context: JobContext,
+        due_s: float,
+        around: Surroundings,
+        started: Callable[[Run], None],
+    ) -> Outcome:
         if self._host.closing:
             return _stopping()
         now_s = time.monotonic()
@@ -340,13 +374,12 @@ class Worker:
 
         def begin(data: bytes) -> Guest:
             deadline_s = now_s + limit_ms / 1000
-            run = Run(around or self._pooled, context, deadline_s=deadline_s, stdin=data)
+            run = Run(around, context, deadline_s=deadline_s, stdin=data)
             started(run)
             return Guest(self._module, self._host.watchdog, run, limit_ms)
 
         if self.dense is not None:
-            blocked = (around or self._pooled).blocked
-            return self.dense.execute(job, key, limit_ms, begin, blocked)
+            return self.dense.execute(job, key, limit_ms, begin, around.blocked)
         try:
             data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
         except EnvelopeError as error:

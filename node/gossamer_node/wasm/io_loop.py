@@ -11,21 +11,19 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-import httpx
 import trio
 
 from gossamer_node.grpc import Channel
+from gossamer_node.wasm.reaching import Transport, dial
 
 IN_FLIGHT_MAX = 64
 """Operations at once; the next is refused as UNAVAILABLE."""
 
 _CLOSE_S = 5.0
 """Cancelled operations end at once; this bounds a close on one that does not."""
-
-_IDLE_CONNECTIONS_MAX = 16
-_IDLE_S = 15.0
 
 T = TypeVar("T")
 
@@ -60,8 +58,8 @@ class IoLoop:
         self._nursery: trio.Nursery | None = None
         self._in_flight = 0
         self._closed = False
-        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
-        self._channels: dict[tuple[str, int, bool], Channel] = {}
+        self._transports: dict[tuple[str, tuple[str, ...]], Transport] = {}
+        self._channels: dict[tuple[str, int, bool, tuple[str, ...]], Channel] = {}
 
     def call(self, function: Callable[[], Awaitable[T]], waiter: Waiter, timeout_s: float) -> T:
         """Run it in the loop and wait for its end.
@@ -88,9 +86,14 @@ class IoLoop:
         result: T = call.result
         return result
 
-    def transport(self, scheme: str) -> httpx.AsyncHTTPTransport:
-        """The connections of this loop, for `http` or `https`; to be used inside it only."""
-        transport = self._transports.get(scheme)
+    def transport(self, scheme: str, networks: tuple[str, ...]) -> Transport:
+        """The connections of this loop, for `http` or `https`; to be used inside it only.
+
+        Args:
+            networks: where names may lead beyond the public internet. Connections that others
+                may not make are not theirs to use.
+        """
+        transport = self._transports.get((scheme, networks))
         if transport is None:
             if scheme == "https":
                 # The system's authorities: a company's own is trusted where it is installed.
@@ -98,29 +101,25 @@ class IoLoop:
             else:
                 # Reading them all takes long; without TLS, none is needed.
                 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            transport = self._transports[scheme] = httpx.AsyncHTTPTransport(
-                verify=tls,
-                trust_env=False,
-                limits=httpx.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
-                    keepalive_expiry=_IDLE_S,
-                ),
-            )
+            transport = self._transports[scheme, networks] = Transport(tls, networks)
         return transport
 
-    def channel(self, host: str, port: int, *, tls: bool, peer: str) -> Channel:
-        """This loop's gRPC connection to a server, which all services share; used inside it only.
+    def channel(
+        self, host: str, port: int, *, tls: bool, peer: str, networks: tuple[str, ...]
+    ) -> Channel:
+        """This loop's gRPC connection to a server, which services share; used inside it only.
 
-        Args: peer: how messages name the server.
+        Args:
+            peer: how messages name the server.
+            networks: as for `transport`. What is not reached by them raises `Unreachable`.
         """
-        channel = self._channels.get((host, port, tls))
+        channel = self._channels.get((host, port, tls, networks))
         if channel is None:
             context = ssl.create_default_context() if tls else None
             if context is not None:
                 context.set_alpn_protocols(["h2"])
-            channel = Channel(host, port, tls=context, peer=peer)
-            self._channels[host, port, tls] = channel
+            channel = Channel(host, port, tls=context, peer=peer, dial=partial(dial, networks))
+            self._channels[host, port, tls, networks] = channel
         return channel
 
     def close(self) -> None:

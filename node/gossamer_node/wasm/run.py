@@ -11,14 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from gossamer_node.proto import Schema
+from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.io_loop import IoLoop
+from gossamer_node.wasm.kv import Kv
 
 LOG_LINES_MAX = 100
 LOG_LINE_BYTES_MAX = 4_096
@@ -99,6 +101,8 @@ class Surroundings:
         is_command: the WASI command form; standard streams then carry input and outcome.
         schema: what the service's `grpc` lets it call.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
+        kv: what services keep; there for those that may.
+        secrets: values that the service was given, by name, to keep them out of logs.
     """
 
     spec: ServiceSpec
@@ -108,6 +112,8 @@ class Surroundings:
     operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
+    kv: Kv | None = None
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
     schema: Schema | None = None
 
 
@@ -163,11 +169,21 @@ class Run:
         finally:
             self._waiting = None
 
+    @property
+    def line_bytes_max(self) -> int:
+        """How much of a line is looked at: no secret may escape by standing across its end."""
+        longest = max((len(one.encode()) for one in self.around.secrets.values()), default=0)
+        return LOG_LINE_BYTES_MAX + longest
+
     def log(self, level: int, line: bytes) -> None:
         """Hand on a line, within the bounds of ABI.md §1."""
         if self._log_lines < LOG_LINES_MAX:
             self._log_lines += 1
-            text = line[:LOG_LINE_BYTES_MAX].decode("utf-8", "replace")
+            secrets = self.around.secrets.values()
+            text = line[: self.line_bytes_max].decode("utf-8", "replace")
+            if secrets:
+                text = blacked_out(text, secrets)
+            text = text.encode()[:LOG_LINE_BYTES_MAX].decode("utf-8", "ignore")
             try:
                 self.context.log(level if level <= _LEVEL_MAX else _LEVEL_INFO, text)
             except Exception:
@@ -189,7 +205,7 @@ class Run:
         *whole, rest = (line + data).split(b"\n")
         for one in whole:
             self.log(stream, bytes(one))
-        self.lines[stream] = rest[: LOG_LINE_BYTES_MAX + 1]
+        self.lines[stream] = rest[: self.line_bytes_max]
 
     def flush(self) -> None:
         """Log the last lines that no newline ended."""

@@ -15,26 +15,16 @@ never that of another. It does not travel to other nodes.
 """
 
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gossamer_node.errors import InputError
+from gossamer_node.wasm.store import Change, Store, StoreError
 
 ANSWERS_MAX = 100_000
 
 ANSWERS_BYTES_MAX = 2**30
 """Of all answers: they must not take the file from the states. The oldest go first."""
-
-FILE_BYTES_MAX = 8 * 2**30
-"""Of the file: SQLite refuses what would make it larger."""
-
-_PAGE_BYTES = 4_096
-
-_BUSY_MS = 5_000
-"""Only a person with `sqlite3` at hand could make it wait at all."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS states (
@@ -49,12 +39,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE UNIQUE INDEX IF NOT EXISTS answered ON answers (service, tenant, key, engine, job);
 """
 
-_REFUSED = (sqlite3.Error, UnicodeError)
-"""What SQLite answers to a bad disk, and Python's binding to half a surrogate pair in a name."""
-
-
-class StateError(Exception):
-    """The disk would not take or give it; the message is a clause without its subject."""
+StateError = StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +52,12 @@ class Key:
 
 
 @dataclass(slots=True)
-class _Change:
+class _Kept(Change):
     key: Key
     engine: str
     job: str
     state: bytes
     outcome: bytes
-    done: bool = False
-    error: StateError | None = None
 
 
 class States:
@@ -85,54 +68,37 @@ class States:
 
         Raises: InputError, for a file that is none of ours or cannot be made.
         """
-        self._file = file
-        self._lock = threading.Lock()
-        self._gathering = threading.Lock()
-        self._waiting: list[_Change] = []
-        try:
-            self._database = sqlite3.connect(
-                file or ":memory:",
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=_BUSY_MS / 1_000,
-            )
-            self._database.execute("PRAGMA journal_mode=WAL").fetchone()
-            # In WAL only FULL has the log on the disk at every commit.
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute(f"PRAGMA max_page_count={FILE_BYTES_MAX // _PAGE_BYTES}")
-            self._database.executescript(_SCHEMA)
-            self._counts: dict[str, int] = dict(
-                self._database.execute("SELECT service, COUNT(*) FROM states GROUP BY service")
-            )
-            (self._answers_bytes,) = self._database.execute(
-                "SELECT COALESCE(SUM(LENGTH(outcome)), 0) FROM answers"
-            ).fetchone()
-        except sqlite3.Error as error:
-            raise InputError(
-                f"the states in {file} cannot be used ({error}); mend the file, or move it away "
-                "and every key begins anew."
-            ) from None
+        self._store: Store[_Kept] = Store(
+            file,
+            _SCHEMA,
+            self._write,
+            subject="the states",
+            mending="mend the file, or move it away and every key begins anew",
+        )
+        self._counts: dict[str, int] = dict(
+            self._store.rows("SELECT service, COUNT(*) FROM states GROUP BY service", ())
+        )
+        ((self._answers_bytes,),) = self._store.rows(
+            "SELECT COALESCE(SUM(LENGTH(outcome)), 0) FROM answers", ()
+        )
 
     def close(self) -> None:
-        with self._lock:
-            self._database.close()
+        self._store.close()
 
     def state(self, key: Key) -> bytes | None:
         """What was kept for the key last, None for nothing. Raises: StateError."""
-        row = self._one(
+        return self._one(
             "SELECT state FROM states WHERE service=? AND tenant=? AND key=?",
             (key.service, key.tenant, key.value),
         )
-        return None if row is None else bytes(row)
 
     def answer(self, key: Key, engine: str, job: str) -> bytes | None:
         """The outcome that a job's state was kept with, if it was. Raises: StateError."""
-        row = self._one(
+        return self._one(
             "SELECT outcome FROM answers WHERE service=? AND tenant=? AND key=? AND engine=? "
             "AND job=?",
             (key.service, key.tenant, key.value, engine, job),
         )
-        return None if row is None else bytes(row)
 
     def keep(self, key: Key, engine: str, job: str, state: bytes, outcome: bytes) -> None:
         """Put the state and the job's outcome on the disk; returns when they are there.
@@ -143,73 +109,47 @@ class States:
 
         Raises: StateError, and nothing of it is kept.
         """
-        change = _Change(key, engine, job, state, outcome)
-        with self._gathering:
-            self._waiting.append(change)
-        with self._lock:
-            # While this thread waited, another one may have written its change along.
-            if not change.done:
-                with self._gathering:
-                    together, self._waiting = self._waiting, []
-                self._write(together)
-        if change.error is not None:
-            raise change.error
+        self._store.commit(_Kept(key, engine, job, state, outcome))
 
     def kept(self, service: str) -> int:
         """How many keys of a service have a state."""
         return self._counts.get(service, 0)
 
-    def _write(self, changes: list[_Change]) -> None:
+    def _one(self, query: str, values: tuple[str, ...]) -> bytes | None:
+        rows = self._store.rows(query, values)
+        return bytes(rows[0][0]) if rows else None
+
+    def _write(self, database: sqlite3.Connection, changes: Sequence[_Kept]) -> Callable[[], None]:
         counts = dict(self._counts)
-        # Until it is there, nobody may hear that it is, whatever happens here.
-        error: StateError | None = StateError(f"could not be written to {self._file}")
-        try:
-            with self._transaction():
-                for change in changes:
-                    self._apply(change, counts)
-                answers_bytes = self._forget_answers(
-                    self._answers_bytes + sum(len(change.outcome) for change in changes)
-                )
-            self._counts, self._answers_bytes, error = counts, answers_bytes, None
-        except _REFUSED as failure:
-            error = StateError(
-                f"could not be written to {self._file} ({failure}); see to the disk, or let "
-                "workers empty states that they no longer need"
-            )
-        finally:
-            for change in changes:
-                change.done, change.error = True, error
+        for change in changes:
+            self._apply(database, change, counts)
+        answers_bytes = self._forget_answers(
+            database, self._answers_bytes + sum(len(change.outcome) for change in changes)
+        )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            # SQLite rolls back by itself after some errors, a full disk among them.
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
+        def written() -> None:
+            self._counts, self._answers_bytes = counts, answers_bytes
 
-    def _apply(self, change: _Change, counts: dict[str, int]) -> None:
+        return written
+
+    def _apply(self, database: sqlite3.Connection, change: _Kept, counts: dict[str, int]) -> None:
         key = (change.key.service, change.key.tenant, change.key.value)
-        removed = self._database.execute(
+        removed = database.execute(
             "DELETE FROM states WHERE service=? AND tenant=? AND key=?", key
         ).rowcount
         if change.state:
-            self._database.execute("INSERT INTO states VALUES (?, ?, ?, ?)", (*key, change.state))
+            database.execute("INSERT INTO states VALUES (?, ?, ?, ?)", (*key, change.state))
         counts[key[0]] = counts.get(key[0], 0) + bool(change.state) - removed
-        self._database.execute(
+        database.execute(
             "INSERT OR REPLACE INTO answers (service, tenant, key, engine, job, outcome) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             (*key, change.engine, change.job, change.outcome),
         )
 
-    def _forget_answers(self, size: int) -> int:
+    def _forget_answers(self, database: sqlite3.Connection, size: int) -> int:
         """The oldest ones, until what is left, `size` bytes of now, is within the bounds."""
-        old = self._database.execute("SELECT number, LENGTH(outcome) FROM answers ORDER BY number")
-        (newest,) = self._database.execute("SELECT MAX(number) FROM answers").fetchone()
+        old = database.execute("SELECT number, LENGTH(outcome) FROM answers ORDER BY number")
+        (newest,) = database.execute("SELECT MAX(number) FROM answers").fetchone()
         last = None
         for number, length in old:
             if size <= ANSWERS_BYTES_MAX and number > newest - ANSWERS_MAX:
@@ -217,15 +157,5 @@ class States:
             last, size = number, size - length
         old.close()
         if last is not None:
-            self._database.execute("DELETE FROM answers WHERE number <= ?", (last,))
+            database.execute("DELETE FROM answers WHERE number <= ?", (last,))
         return size
-
-    def _one(self, query: str, values: tuple[str, ...]) -> bytes | None:
-        try:
-            with self._lock:
-                row = self._database.execute(query, values).fetchone()
-        except _REFUSED as error:
-            raise StateError(
-                f"could not be read from {self._file} ({error}); see to the disk and the file"
-            ) from None
-        return None if row is None else row[0]

@@ -1,5 +1,6 @@
 """Real workers for the host's tests: WAT text is assembled, loaded and run as any module is."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
-from gossamer_node.jobs import Job, JobRef, Outcome
+from gossamer_node.jobs import Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.operations import Code
 
 WAT = Path(__file__).parent / "wat"
 
@@ -123,5 +125,24 @@ def run(job: Callable[..., Job]) -> Callable[..., Outcome]:
 
     def make(worker: Worker, one: Job | None = None, context: Detached | None = None) -> Outcome:
         return worker.run_blocking(one or job(), deadline_ms=10_000, context=context or Detached())
+
+    return make
+
+
+@pytest.fixture
+def ask(load: Callable[..., Worker], run: Callable[..., Outcome]) -> Callable[..., Any]:
+    """Ask through a guest. Gives the reply, or (code, sentence)."""
+
+    def make(
+        op: str, request: object, grant: Grant | None = None, *, context: Any = None, **fields: Any
+    ) -> Any:
+        text = request if isinstance(request, str) else json.dumps(request)
+        worker = load("caller", op=op, request=text, grant=grant, **fields)
+        outcome = run(worker, context=context)
+        if isinstance(outcome, Failed):
+            assert outcome.message[0].isdigit(), outcome
+            return Code(-int(outcome.message[0])), outcome.message[1:]
+        assert isinstance(outcome, Completed)
+        return outcome.variables.values["reply"]
 
     return make

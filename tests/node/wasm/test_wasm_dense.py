@@ -215,13 +215,13 @@ def test_a_full_disk_fails_the_job_and_changes_nothing(host: WasmHost, start: St
     run(worker, "a", 1)
     states = host._states
     assert states is not None
-    states._database.execute("PRAGMA max_page_count=1")
+    states._store.database.execute("PRAGMA max_page_count=1")
     for number in range(2, 400):
         failed = run(worker, f"k{number}" * 20, number)
         if isinstance(failed, Failed):
             break
     assert isinstance(failed, Failed) and "could not be written" in failed.message
-    states._database.execute("PRAGMA max_page_count=100000")
+    states._store.database.execute("PRAGMA max_page_count=100000")
     assert run(worker, f"k{number}" * 20, number) == told("AAAB", 1)
 
 

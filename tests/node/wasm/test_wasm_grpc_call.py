@@ -1,6 +1,7 @@
 """`grpc.call`, asked by a real guest of grpcio's server, and the bounds of messages."""
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -202,8 +203,6 @@ def test_what_can_not_be_reached(call: Callable[..., Any], unused_tcp_port: int)
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -265,6 +264,28 @@ def test_only_what_is_granted_is_called(call: Callable[..., Any], port: int) -> 
     code, sentence = call("modern.Shades/Echo", grant=Grant())
     assert code is Code.DENIED
     assert sentence.startswith(f"The gRPC server 127.0.0.1:{port} is not granted; grant it")
+
+
+def test_a_granted_name_leads_nowhere_that_nobody_granted(
+    call: Callable[..., Any], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def lookup(host: Any, *more: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        return real("127.0.0.1" if name == "shades.test" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    server = Grpc("shades.test", port, ("modern.proto",))
+    for method in ("Echo", "Count"):
+        code, sentence = call(f"modern.Shades/{method}", server=server)
+        assert code is Code.DENIED
+        assert sentence.startswith("shades.test leads to 127.0.0.1, which is no address of the pub")
+    granted = Grant(grpc=True, networks=("127.0.0.0/8",))
+    reply = call("modern.Shades/Echo", {"text": "x"}, server=server, grant=granted)
+    assert reply["response"]["text"] == "x"
+    # The connection that the other has made is none of this one's.
+    assert call("modern.Shades/Echo", server=server)[0] is Code.DENIED
 
 
 def test_a_service_without_a_server(

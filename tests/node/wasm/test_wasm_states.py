@@ -1,12 +1,14 @@
 """The states of keys on the disk: synced, bounded, and whole whatever ended the writing."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from gossamer_node.errors import InputError
 from gossamer_node.wasm.states import Key, StateError, States
+from gossamer_node.wasm.store import Change, Store
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def states_file(tmp_path: Path) -> Path:
 def test_a_commit_is_synced_to_the_disk(states_file: Path) -> None:
     states = States(states_file)
     pragmas = [
-        states._database.execute(f"PRAGMA {name}").fetchone()[0]
+        states._store.database.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous")
     ]
     states.close()
@@ -54,35 +56,53 @@ def test_a_log_that_ends_anywhere_has_a_state_with_its_answer(
 def test_nobody_hears_that_a_state_is_kept_when_the_writer_failed(
     states_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One thread writes for those that wait; what ends it in whatever way ends none in success."""
+    """One thread writes for those that wait; what fails it in whatever way tells none of success,
+    and it goes on."""
     states = States(states_file)
     key = Key("s", "", "k")
-    waiting: list[str] = []
 
-    def wait() -> None:
-        try:
-            states.keep(key, "e", "job-2", b"2", b"{}")
-        except StateError as error:
-            waiting.append(str(error))
-
-    other = threading.Thread(target=wait)
-
-    def ends(*_: object) -> None:
+    def fails(*_: object) -> None:
         raise MemoryError
 
-    with states._lock:
-        other.start()
-        while not states._waiting:
-            pass
-        change = states._waiting.pop()
-        with monkeypatch.context() as patched:
-            patched.setattr(states, "_apply", ends)
-            with pytest.raises(MemoryError):
-                states._write([change])
-    other.join()
-    assert waiting and "could not be written" in waiting[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(States, "_apply", fails)
+        with pytest.raises(StateError, match="could not be written"):
+            states.keep(key, "e", "job-2", b"2", b"{}")
     assert states.state(key) is None
+    states.keep(key, "e", "job-2", b"2", b"{}")
+    assert states.state(key) == b"2"
     states.close()
+
+
+def test_who_gives_up_before_the_writer_begins_leaves_nothing(states_file: Path) -> None:
+    class GaveUp(Exception):
+        pass
+
+    written: list[Change] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    def write(_database: object, changes: Sequence[Change]) -> None:
+        written.extend(changes)
+        began.set()
+        go_on.wait()
+
+    store: Store[Change] = Store(states_file, "", write, subject="it", mending="mend it")
+    first, second = Change(), Change()
+    busy = threading.Thread(target=store.commit, args=(first,))
+    busy.start()
+    began.wait()
+
+    def give_up(_event: threading.Event) -> None:
+        raise GaveUp
+
+    with pytest.raises(GaveUp):
+        store.commit(second, give_up)
+    go_on.set()
+    busy.join()
+    store.close()
+    assert written == [first]
+    with pytest.raises(StateError, match="could not be written"):
+        store.commit(second)
 
 
 def test_answers_are_bounded_and_the_oldest_go(

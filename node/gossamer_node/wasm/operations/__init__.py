@@ -15,6 +15,8 @@ from gossamer_node.wasm.operations.errors import Code, OperationError
 from gossamer_node.wasm.operations.extend_lock import extend_lock
 from gossamer_node.wasm.operations.grpc_call import grpc_call
 from gossamer_node.wasm.operations.http_fetch import http_fetch
+from gossamer_node.wasm.operations.kv import kv_delete, kv_get, kv_list, kv_put
+from gossamer_node.wasm.operations.secrets_get import secrets_get
 from gossamer_node.wasm.run import Interrupted, Operation, Run
 
 __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
@@ -24,6 +26,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "grpc.call": grpc_call,
     "http.fetch": http_fetch,
     "job.extend_lock": extend_lock,
+    "kv.delete": kv_delete,
+    "kv.get": kv_get,
+    "kv.list": kv_list,
+    "kv.put": kv_put,
+    "secrets.get": secrets_get,
 }
 
 _log = logging.getLogger("gossamer.wasm")

@@ -12,14 +12,15 @@ from typing import Any
 
 import trio
 
+from gossamer_node.grpc import Channel, RpcError
 from gossamer_node.grpc import Code as Status
-from gossamer_node.grpc import RpcError
 from gossamer_node.proto import Method, Schema
 from gossamer_node.proto.messages import BadMessage, TooMuch, decode, encode
 from gossamer_node.service.spec import Grpc
 from gossamer_node.wasm.envelope import EnvelopeError, check_value
 from gossamer_node.wasm.io_loop import Busy, IoLoop
 from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
+from gossamer_node.wasm.reaching import Unreachable
 from gossamer_node.wasm.run import Run
 
 REQUEST_BYTES_MAX = 2**20
@@ -52,6 +53,7 @@ class _Asked:
     metadata: list[tuple[bytes, bytes]]
     messages_max: int
     timeout_s: float
+    networks: tuple[str, ...]
 
     @property
     def where(self) -> str:
@@ -79,6 +81,8 @@ def grpc_call(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
         told = io.call(call, run, asked.timeout_s + GRACE_S)
     except TimeoutError:
         raise _too_late(asked) from None
+    except Unreachable as error:
+        raise OperationError(Code.DENIED, str(error)) from None
     except Busy:
         raise OperationError(
             Code.UNAVAILABLE, "Too many operations are under way on this node."
@@ -107,7 +111,16 @@ def _parse(request: Mapping[str, Any], run: Run) -> _Asked:
     timeout_s = run.remaining_s()
     if timeout_ms is not None:
         timeout_s = min(timeout_s, timeout_ms / 1000)
-    return _Asked(server, schema, method, body, metadata, messages_max, max(0.001, timeout_s))
+    return _Asked(
+        server,
+        schema,
+        method,
+        body,
+        metadata,
+        messages_max,
+        max(0.001, timeout_s),
+        run.around.grant.networks,
+    )
 
 
 def _method(request: Mapping[str, Any], schema: Schema) -> Method:
@@ -174,10 +187,15 @@ def _body(request: Mapping[str, Any], schema: Schema, method: Method) -> bytes:
     return body
 
 
-async def _ask(io: IoLoop, asked: _Asked) -> _Told:
-    channel = io.channel(
-        asked.server.host, asked.server.port, tls=asked.server.tls, peer=asked.server.target
+def _channel(io: IoLoop, asked: _Asked) -> Channel:
+    server = asked.server
+    return io.channel(
+        server.host, server.port, tls=server.tls, peer=server.target, networks=asked.networks
     )
+
+
+async def _ask(io: IoLoop, asked: _Asked) -> _Told:
+    channel = _channel(io, asked)
     try:
         messages = await channel.call(
             asked.method.path,
@@ -199,9 +217,7 @@ async def _ask(io: IoLoop, asked: _Asked) -> _Told:
 
 
 async def _gather(io: IoLoop, asked: _Asked) -> _Told:
-    channel = io.channel(
-        asked.server.host, asked.server.port, tls=asked.server.tls, peer=asked.server.target
-    )
+    channel = _channel(io, asked)
     told = _Told([], complete=False)
     size = 0
     try:

@@ -1,21 +1,24 @@
 """`http.fetch`: one HTTP request to a granted origin.
 
-It talks to httpx's transport rather than its client: a client keeps cookies from one job to the
-next, reads proxies from the environment and decompresses without a bound. One parsed URL is both
-checked and used, so no two parsers can disagree on where it leads. A server's junk, and whatever
-httpx makes of it, is UNAVAILABLE; the time is the job's, kept by `io_loop` over everything.
+It talks to a transport (`reaching`) rather than to httpx's client: a client keeps cookies from one
+job to the next, reads proxies from the environment and decompresses without a bound. One parsed URL
+is both checked and used, so no two parsers can disagree on where it leads; where its name leads is
+checked again when a connection is made. A server's junk, and whatever httpx makes of it, is
+UNAVAILABLE; the time is the job's, kept by `io_loop` over everything.
 """
 
 import base64
 import binascii
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import httpx
 
-from gossamer_node.wasm.io_loop import Busy, IoLoop
+from gossamer_node.wasm.io_loop import Busy
 from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
+from gossamer_node.wasm.reaching import Unreachable
 from gossamer_node.wasm.run import Run
 
 URL_CHARACTERS_MAX = 8_192
@@ -31,6 +34,10 @@ _OURS = frozenset(
     | {"trailer", "expect"}
 )
 """Headers that frame the message or steer the connection: a worker's own could split a request."""
+
+_CREDENTIAL = re.compile(r"auth|cookie|token|secret|passw|credential|key|session|signature")
+"""Headers that stay behind when a redirect leads to another origin, beside all that hold a secret
+which the service was given. Every service has words of its own for a credential."""
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -59,7 +66,7 @@ def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
     io = run.around.io
 
     async def fetch() -> Mapping[str, Any]:
-        return await _fetch(io, asked, granted, redirects=grant.redirects)
+        return await _fetch(run, asked, granted)
 
     try:
         return io.call(fetch, run, timeout_s)
@@ -157,25 +164,36 @@ def _where(url: httpx.URL) -> str:
     return f"{origin_of(url)}{url.path}"
 
 
+def _why(error: BaseException) -> str:
+    """What an error says, or the one that it was made of: some libraries wrap without a word."""
+    one: BaseException | None = error
+    while one is not None:
+        if str(one):
+            return str(one)
+        one = one.__cause__ or one.__context__
+    return type(error).__name__
+
+
 async def _fetch(
-    io: IoLoop,
-    request: httpx.Request,
-    granted: frozenset[str | None],
-    *,
-    redirects: bool,
+    run: Run, request: httpx.Request, granted: frozenset[str | None]
 ) -> Mapping[str, Any]:
+    io, grant = run.around.io, run.around.grant
     for _ in range(REDIRECTS_MAX + 1):
         try:
-            response = await io.transport(request.url.scheme).handle_async_request(request)
+            transport = io.transport(request.url.scheme, grant.networks)
+            response = await transport.handle_async_request(request)
+        except Unreachable as error:
+            raise OperationError(Code.DENIED, str(error)) from None
         except Exception as error:
             raise OperationError(
                 Code.UNAVAILABLE,
-                f"{_where(request.url)} gave no answer: {error or type(error).__name__}.",
+                f"{_where(request.url)} gave no answer: {_why(error)}.",
             ) from None
         try:
             target = response.headers.get("location")
-            if redirects and response.status_code in _REDIRECTS and target is not None:
-                request = _redirected(request, response.status_code, target, granted)
+            if grant.redirects and response.status_code in _REDIRECTS and target is not None:
+                secrets = run.around.secrets.values()
+                request = _redirected(request, response.status_code, target, granted, secrets)
                 continue
             return await _reply(request, response)
         finally:
@@ -186,7 +204,11 @@ async def _fetch(
 
 
 def _redirected(
-    request: httpx.Request, status: int, target: str, granted: frozenset[str | None]
+    request: httpx.Request,
+    status: int,
+    target: str,
+    granted: frozenset[str | None],
+    secrets: Iterable[str],
 ) -> httpx.Request:
     try:
         url = request.url.join(target)
@@ -206,7 +228,12 @@ def _redirected(
         method, content = "GET", b""
         headers = [one for one in headers if not one[0].startswith("content-")]
     if origin_of(url) != origin_of(request.url):
-        headers = [one for one in headers if one[0] not in ("authorization", "cookie")]
+        headers = [
+            (name, value)
+            for name, value in headers
+            if (name == "idempotency-key" or not _CREDENTIAL.search(name))
+            and not any(secret in value for secret in secrets)
+        ]
     return httpx.Request(method, url, headers=headers, content=content or None)
 
 
@@ -224,7 +251,7 @@ async def _reply(request: httpx.Request, response: httpx.Response) -> Mapping[st
         if len(body) <= BODY_BYTES_MAX:
             raise OperationError(
                 Code.UNAVAILABLE,
-                f"{_where(request.url)} broke off its answer: {error or type(error).__name__}.",
+                f"{_where(request.url)} broke off its answer: {_why(error)}.",
             ) from None
     if len(body) > BODY_BYTES_MAX:
         raise OperationError(

@@ -263,6 +263,60 @@ export function config(name: string): string {
   return call("config.get", Value.map().set("name", name)).value.get("value").asString;
 }
 
+/** secrets.get: a password or token that the node grants, or "". What the host logs of this worker
+ * has it blacked out; do not let it into variables. */
+export function secret(name: string): string {
+  return call("secrets.get", Value.map().set("name", name)).value.get("value").asString;
+}
+
+/** Writes whatever is there. */
+export const ANY_VERSION: i64 = -1;
+
+export class Entry {
+  constructor(
+    readonly code: i32,
+    readonly message: string,
+    /** kvPut and kvDelete: whether it was. */
+    readonly done: bool,
+    /** That the key has now, 0 when there is no such key. */
+    readonly version: i64,
+    /** kvGet: Null when there is none. */
+    readonly value: Value,
+  ) {}
+}
+
+function kv(operation: string, done: string, request: Value, ifVersion: i64): Entry {
+  if (ifVersion != ANY_VERSION) request.put("if_version", Value.int(ifVersion));
+  const reply = call(operation, request);
+  return new Entry(
+    reply.code,
+    reply.message,
+    reply.value.get(done).isTrue,
+    reply.value.get("version").asInt(),
+    reply.value.get("value"),
+  );
+}
+
+/** kv: what this service keeps on this node, from job to job. */
+export function kvGet(key: string): Entry {
+  return kv("kv.get", "", Value.map().set("key", key), ANY_VERSION);
+}
+
+/** Returns when it is on the disk. Any other version than ANY_VERSION writes only while the key
+ * still has it, 0 only while there is no such key; when it is not `done`, get and try again. */
+export function kvPut(key: string, value: Value, ifVersion: i64 = ANY_VERSION): Entry {
+  return kv("kv.put", "stored", Value.map().set("key", key).put("value", value), ifVersion);
+}
+
+export function kvDelete(key: string, ifVersion: i64 = ANY_VERSION): Entry {
+  return kv("kv.delete", "deleted", Value.map().set("key", key), ifVersion);
+}
+
+/** Up to 100 keys that begin so and come after another one: `keys`, an array, and `more`. */
+export function kvList(prefix: string, after: string = ""): Reply {
+  return call("kv.list", Value.map().set("prefix", prefix).set("after", after));
+}
+
 export class Answer {
   constructor(
     /** Ok when the server answered, whatever its status. */

@@ -757,10 +757,44 @@ job_reply job_call(job_text operation, const job_value *request) {
     return (job_reply){JOB_OK, TEXT(""), read_all((job_text){reply, taken}, as_msgpack)};
 }
 
-job_text job_config(job_text name) {
+static job_text named(job_text operation, job_text name) {
     job_value *request = job_map();
     job_set(request, TEXT("name"), job_string(name));
-    return job_text_of(job_get(job_call(TEXT("config.get"), request).reply, TEXT("value")));
+    return job_text_of(job_get(job_call(operation, request).reply, TEXT("value")));
+}
+
+job_text job_config(job_text name) { return named(TEXT("config.get"), name); }
+job_text job_secret(job_text name) { return named(TEXT("secrets.get"), name); }
+
+static job_entry kv(job_text operation, job_text done, job_text key, const job_value *value,
+                    int64_t if_version) {
+    job_value *request = job_map();
+    job_set(request, TEXT("key"), job_string(key));
+    if (value) job_set(request, TEXT("value"), value);
+    if (if_version != JOB_ANY_VERSION) job_set(request, TEXT("if_version"), job_int(if_version));
+    job_reply reply = job_call(operation, request);
+    return (job_entry){reply.code, reply.message, job_true(job_get(reply.reply, done)),
+                       job_int_of(job_get(reply.reply, TEXT("version")), 0),
+                       job_get(reply.reply, TEXT("value"))};
+}
+
+job_entry job_kv_get(job_text key) {
+    return kv(TEXT("kv.get"), TEXT(""), key, NULL, JOB_ANY_VERSION);
+}
+
+job_entry job_kv_put(job_text key, const job_value *value, int64_t if_version) {
+    return kv(TEXT("kv.put"), TEXT("stored"), key, value, if_version);
+}
+
+job_entry job_kv_delete(job_text key, int64_t if_version) {
+    return kv(TEXT("kv.delete"), TEXT("deleted"), key, NULL, if_version);
+}
+
+job_reply job_kv_list(job_text prefix, job_text after) {
+    job_value *request = job_map();
+    job_set(request, TEXT("prefix"), job_string(prefix));
+    job_set(request, TEXT("after"), job_string(after));
+    return job_call(TEXT("kv.list"), request);
 }
 
 job_answer job_fetch(job_text method, job_text url, job_text idempotency_key,

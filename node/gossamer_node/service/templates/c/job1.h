@@ -123,6 +123,31 @@ job_reply job_call(job_text operation, const job_value *request);
 /* config.get: what this node's configuration says, or an empty text. */
 job_text job_config(job_text name);
 
+/* secrets.get: a password or token that the node grants, or an empty text. What the host logs of
+ * this worker has it blacked out; do not let it into variables. */
+job_text job_secret(job_text name);
+
+/* kv: what this service keeps on this node, from job to job. What a write answers is on the disk.
+ * JOB_ANY_VERSION writes whatever is there; any other version only while the key still has it, 0
+ * only while there is no such key. So parallel jobs lose nothing: get, change, put with the version
+ * that came with it, and begin again when it is not `done`. */
+enum { JOB_ANY_VERSION = -1 };
+
+typedef struct {
+    int32_t code;           /* JOB_OK, or why not */
+    job_text message;       /* a sentence for a person, when not */
+    bool done;              /* put and delete: whether it was */
+    int64_t version;        /* that the key has now, 0 when there is no such key */
+    const job_value *value; /* get: JOB_NULL when there is none */
+} job_entry;
+
+job_entry job_kv_get(job_text key);
+job_entry job_kv_put(job_text key, const job_value *value, int64_t if_version);
+job_entry job_kv_delete(job_text key, int64_t if_version);
+
+/* Up to 100 keys that begin so and come after another one: `keys`, an array, and `more`. */
+job_reply job_kv_list(job_text prefix, job_text after);
+
 /* http.fetch with JSON both ways. `idempotency_key` and `body` may be empty and NULL. */
 job_answer job_fetch(job_text method, job_text url, job_text idempotency_key,
                      const job_value *body);
