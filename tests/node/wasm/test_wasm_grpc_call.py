@@ -385,6 +385,29 @@ def test_an_answer_that_would_grow_is_refused_before_it_does(
     assert time.process_time() - begun_s < 2
 
 
+OLD = b"""
+package h;
+message Wide { %s }
+message Root { extensions 100 to 200; repeated group G = 1 { %s } }
+extend Root { repeated Wide wide = 100; }
+service S { rpc A (Root) returns (Root); }
+""" % ((b"".join(b"optional int64 f%d = %d;" % (i, i) for i in range(1, 1001)),) * 2)
+
+
+def test_groups_and_extensions_are_weighed() -> None:
+    schema, method = _made({"h.proto": OLD}, "/h.S/A")
+    extension, group = b"\xa2\x06\x00", b"\x0b\x0c"
+    (told,) = decode(schema, method, [extension * 20 + group * 20])
+    assert len(told["[h.wide]"]) == 20 and len(told["g"]) == 20
+    for one in (extension, group):
+        with pytest.raises(TooMuch):
+            decode(schema, method, [one * 100])
+    assert encode(schema, method, {"[h.wide]": [{}], "g": [{}]}) in (
+        extension + group,
+        group + extension,
+    )
+
+
 def test_a_request_that_would_grow_is_refused_before_it_does(
     hostile: tuple[Schema, Method],
 ) -> None:
