@@ -82,6 +82,12 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "Live instances of dense services, and keys with a state whose instance is parked.",
         [({"state": state}, instances[state]) for state in ("live", "parked")],
     )
+    yield (
+        "worker_lines_dropped_total",
+        "counter",
+        "Lines that workers logged beyond their bounds.",
+        [({}, status["worker_lines_dropped"])],
+    )
     demand = status["demand"]
     for name, meaning in (
         ("demand", "Jobs that run or wait on an engine, mesh-wide, as its claimers tell."),

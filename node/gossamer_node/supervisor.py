@@ -98,6 +98,7 @@ class Node:
                 _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
             ],
             "instances": self._host.statistics(),
+            "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
             "network": self.mesh.statistics(),
         }

@@ -124,7 +124,7 @@ class Guest:
             return self._failed(ending)
         finally:
             self._watchdog.discard(run)
-            run.flush()
+            run.end()
 
     def _interrupted(self) -> bool:
         return self._run.stopped is not None

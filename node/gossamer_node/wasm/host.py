@@ -41,6 +41,7 @@ from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
 from gossamer_node.wasm.io_loop import IoLoop
 from gossamer_node.wasm.kv import Kv
+from gossamer_node.wasm.lines import Lines
 from gossamer_node.wasm.measuring import measure
 from gossamer_node.wasm.module import (
     PAGE_BYTES,
@@ -209,6 +210,10 @@ class WasmHost:
             "parked": sum(one.parked() for one in dense),
         }
 
+    def lines_dropped(self) -> int:
+        """Lines that workers logged beyond their bounds."""
+        return sum(worker.lines.dropped for worker in self._workers)
+
     def _open_kv(self) -> Kv:
         with self._lock:
             if self._kv is None:
@@ -261,6 +266,7 @@ class Worker:
         self.grant = grant
         self.dense: DenseWork | None = None
         self.form = module.form
+        self.lines = Lines()
         self._host = host
         self._module = module
         is_command = module.form is Form.COMMAND
@@ -272,7 +278,8 @@ class Worker:
             host.operations,
             nullcontext,
             is_command,
-            kv,
+            lines=self.lines,
+            kv=kv,
             schema=load_schema(spec),
         )
         self._pooled = replace(self._alone, blocked=host.pool.blocked)

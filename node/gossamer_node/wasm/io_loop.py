@@ -6,6 +6,7 @@ once; threads that block in `recv` could have neither. It is not the node's own 
 guest's traffic never delays claims and gossip, and so that a host without a loop can run workers.
 """
 
+import logging
 import math
 import ssl
 import threading
@@ -26,6 +27,8 @@ _CLOSE_S = 5.0
 """Cancelled operations end at once; this bounds a close on one that does not."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger("gossamer.wasm")
 
 
 class Waiter(Protocol):
@@ -85,6 +88,13 @@ class IoLoop:
             raise call.error
         result: T = call.result
         return result
+
+    def post(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run it in the loop soon, within `_CLOSE_S`; nobody waits for it. For what lets go."""
+        token = self._token
+        if token is not None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._spawn_quietly, function)
 
     def transport(self, scheme: str, networks: tuple[str, ...]) -> Transport:
         """The connections of this loop, for `http` or `https`; to be used inside it only.
@@ -174,6 +184,17 @@ class IoLoop:
             call.event.set()
             return
         self._nursery.start_soon(self._serve, call, function, timeout_s)
+
+    def _spawn_quietly(self, function: Callable[[], Awaitable[None]]) -> None:
+        if not self._closed and self._nursery is not None:
+            self._nursery.start_soon(self._serve_quietly, function)
+
+    async def _serve_quietly(self, function: Callable[[], Awaitable[None]]) -> None:
+        with trio.move_on_after(_CLOSE_S):
+            try:
+                await function()
+            except Exception:
+                _log.exception("what a worker held open could not be let go")
 
     async def _serve(
         self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float

@@ -21,6 +21,7 @@ from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.io_loop import IoLoop
 from gossamer_node.wasm.kv import Kv
+from gossamer_node.wasm.lines import Lines
 
 LOG_LINES_MAX = 100
 LOG_LINE_BYTES_MAX = 4_096
@@ -102,6 +103,7 @@ class Surroundings:
         schema: what the service's `grpc` lets it call.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
         kv: what services keep; there for those that may.
+        lines: how much it may log.
         secrets: values that the service was given, by name, to keep them out of logs.
     """
 
@@ -112,13 +114,19 @@ class Surroundings:
     operations: Mapping[str, Operation]
     blocked: Callable[[], AbstractContextManager[None]]
     is_command: bool
+    lines: Lines = field(default_factory=Lines)
     kv: Kv | None = None
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     schema: Schema | None = None
 
 
 class Run:
-    """One job in one guest."""
+    """One job in one guest.
+
+    Attributes:
+        held: what an operation keeps from one call to the next, under its own name.
+        at_end: called when the guest has ended, on its thread; must not wait.
+    """
 
     def __init__(
         self, around: Surroundings, context: JobContext, *, deadline_s: float, stdin: bytes = b""
@@ -134,9 +142,12 @@ class Run:
         self.lines: dict[int, bytearray] = {}
         self.reply = b""
         self.reply_taken = 0
+        self.held: dict[str, object] = {}
+        self.at_end: list[Callable[[], None]] = []
         self.failure: BaseException | None = None
         self.stopped: Stop | None = None
         self._log_lines = 0
+        self._lines_dropped = 0
         self._waiting: threading.Event | None = None
 
     def remaining_s(self) -> float:
@@ -149,6 +160,11 @@ class Run:
         waiting = self._waiting
         if waiting is not None:
             waiting.set()
+
+    def check(self) -> None:
+        """For host functions that take long, between their parts. Raises: Interrupted."""
+        if self.stopped is not None:
+            raise Interrupted
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         """Wait for an event that belongs to this wait alone.
@@ -176,18 +192,20 @@ class Run:
         return LOG_LINE_BYTES_MAX + longest
 
     def log(self, level: int, line: bytes) -> None:
-        """Hand on a line, within the bounds of ABI.md §1."""
-        if self._log_lines < LOG_LINES_MAX:
-            self._log_lines += 1
-            secrets = self.around.secrets.values()
-            text = line[: self.line_bytes_max].decode("utf-8", "replace")
-            if secrets:
-                text = blacked_out(text, secrets)
-            text = text.encode()[:LOG_LINE_BYTES_MAX].decode("utf-8", "ignore")
-            try:
-                self.context.log(level if level <= _LEVEL_MAX else _LEVEL_INFO, text)
-            except Exception:
-                _log.exception("a worker's line could not be logged")
+        """Hand on a line, within the bounds of ABI.md §1; count it, where it is beyond them."""
+        if self._log_lines >= LOG_LINES_MAX or not self.around.lines.take():
+            self._lines_dropped += 1
+            return
+        self._log_lines += 1
+        text = line[: self.line_bytes_max].decode("utf-8", "replace")
+        secrets = self.around.secrets.values()
+        if secrets:
+            text = blacked_out(text, secrets)
+        text = text.encode()[:LOG_LINE_BYTES_MAX].decode("utf-8", "ignore")
+        try:
+            self.context.log(level if level <= _LEVEL_MAX else _LEVEL_INFO, text)
+        except Exception:
+            _log.exception("a worker's line could not be logged")
 
     def write(self, stream: int, data: bytes) -> None:
         """Take what a guest wrote to standard output (1) or standard error (2).
@@ -200,18 +218,36 @@ class Run:
             self.stdout += data
             return
         if stream == 2:
-            self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL_BYTES:]
+            self.stderr_tail = (self.stderr_tail + data[-STDERR_TAIL_BYTES:])[-STDERR_TAIL_BYTES:]
         line = self.lines.setdefault(stream, bytearray())
-        *whole, rest = (line + data).split(b"\n")
-        for one in whole:
-            self.log(stream, bytes(one))
-        self.lines[stream] = rest[: self.line_bytes_max]
+        begin = 0
+        while (end := data.find(b"\n", begin)) >= 0:
+            if self._log_lines >= LOG_LINES_MAX:
+                # Megabytes of newlines are counted at once and not one by one.
+                self._lines_dropped += data.count(b"\n", begin)
+                begin = data.rfind(b"\n") + 1
+                line.clear()
+                break
+            self._append(line, data, begin, end)
+            self.log(stream, bytes(line))
+            line.clear()
+            begin = end + 1
+        self._append(line, data, begin, len(data))
 
-    def flush(self) -> None:
-        """Log the last lines that no newline ended."""
+    def _append(self, line: bytearray, data: bytes, begin: int, end: int) -> None:
+        """As much of a line as is looked at."""
+        line += data[begin : min(end, begin + self.line_bytes_max - len(line))]
+
+    def end(self) -> None:
+        """Log the last lines that no newline ended, tell of those that were dropped, and let go of
+        what operations hold for this run."""
         for stream, line in self.lines.items():
             if line:
                 self.log(stream, bytes(line))
+        if self._lines_dropped:
+            self.around.lines.drop(self._lines_dropped, self.around.spec.name)
+        for let_go in self.at_end:
+            let_go()
 
 
 class _Current(threading.local):

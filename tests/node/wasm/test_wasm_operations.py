@@ -128,7 +128,9 @@ def junk_server() -> Iterator[Callable[[bytes], str]]:
 
 requests = st.binary() | st.dictionaries(
     st.sampled_from(["url", "method", "headers", "body", "body_base64", "timeout_ms", "lock_ms"])
-    | st.sampled_from(["name", "key", "value", "if_version", "prefix", "after", "limit"]),
+    | st.sampled_from(
+        ["name", "key", "value", "if_version", "prefix", "after", "limit", "stream", "bytes_max"]
+    ),
     st.text() | st.integers() | st.dictionaries(st.text(), st.text()) | st.none(),
 ).map(lambda request: json.dumps(request).encode())
 

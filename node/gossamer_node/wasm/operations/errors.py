@@ -41,3 +41,13 @@ def count(request: Mapping[str, Any], name: str, maximum: int) -> int | None:
     if type(value) is not int or not 1 <= value <= maximum:
         raise OperationError(Code.BAD_REQUEST, f"{name} is not an integer from 1 to {maximum}.")
     return value
+
+
+def why(error: BaseException) -> str:
+    """What an error says, or the one that it was made of: some libraries wrap without a word."""
+    one: BaseException | None = error
+    while one is not None:
+        if str(one):
+            return str(one)
+        one = one.__cause__ or one.__context__
+    return type(error).__name__

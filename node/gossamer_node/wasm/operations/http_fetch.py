@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 
 from gossamer_node.wasm.io_loop import Busy
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
+from gossamer_node.wasm.operations.errors import Code, OperationError, count, text, why
+from gossamer_node.wasm.operations.http_read import STREAMS_MAX, Streams, streams_of
 from gossamer_node.wasm.reaching import Unreachable
 from gossamer_node.wasm.run import Run
 
@@ -54,8 +55,10 @@ def origin_of(url: httpx.URL) -> str | None:
 
 
 def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
-    """`{"url", "method", "headers", "body" | "body_base64", "timeout_ms"}` → `{"status", ...}`."""
+    """`{"url", "method", "headers", "body" | "body_base64", "timeout_ms", "stream"}` → `{"status",
+    ...}`."""
     asked = _parse(request)
+    streams = _streams(request, run)
     grant = run.around.grant
     granted = _origins(grant.http_origins)
     _check_granted(asked.url, granted)
@@ -66,7 +69,7 @@ def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
     io = run.around.io
 
     async def fetch() -> Mapping[str, Any]:
-        return await _fetch(run, asked, granted)
+        return await _fetch(run, asked, granted, streams)
 
     try:
         return io.call(fetch, run, timeout_s)
@@ -78,6 +81,21 @@ def http_fetch(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
         raise OperationError(
             Code.UNAVAILABLE, "Too many operations are under way on this node."
         ) from None
+
+
+def _streams(request: Mapping[str, Any], run: Run) -> Streams | None:
+    """Where the answer's body is to stay until it is read, if it is to."""
+    wanted = request.get("stream")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise OperationError(Code.BAD_REQUEST, "stream is neither true nor false.")
+    if not wanted or not run.around.grant.http_origins:
+        return None
+    streams = streams_of(run)
+    if streams.are_full:
+        raise OperationError(
+            Code.TOO_LARGE, f"{STREAMS_MAX} streams are open; read one to its end, or close it."
+        )
+    return streams
 
 
 def _parse(request: Mapping[str, Any]) -> httpx.Request:
@@ -164,18 +182,8 @@ def _where(url: httpx.URL) -> str:
     return f"{origin_of(url)}{url.path}"
 
 
-def _why(error: BaseException) -> str:
-    """What an error says, or the one that it was made of: some libraries wrap without a word."""
-    one: BaseException | None = error
-    while one is not None:
-        if str(one):
-            return str(one)
-        one = one.__cause__ or one.__context__
-    return type(error).__name__
-
-
 async def _fetch(
-    run: Run, request: httpx.Request, granted: frozenset[str | None]
+    run: Run, request: httpx.Request, granted: frozenset[str | None], streams: Streams | None
 ) -> Mapping[str, Any]:
     io, grant = run.around.io, run.around.grant
     for _ in range(REDIRECTS_MAX + 1):
@@ -187,17 +195,23 @@ async def _fetch(
         except Exception as error:
             raise OperationError(
                 Code.UNAVAILABLE,
-                f"{_where(request.url)} gave no answer: {_why(error)}.",
+                f"{_where(request.url)} gave no answer: {why(error)}.",
             ) from None
+        is_read = True
         try:
             target = response.headers.get("location")
             if grant.redirects and response.status_code in _REDIRECTS and target is not None:
                 secrets = run.around.secrets.values()
                 request = _redirected(request, response.status_code, target, granted, secrets)
                 continue
-            return await _reply(request, response)
+            if streams is None:
+                return await _reply(request, response)
+            is_read = False
+            number = await streams.add(response, _where(request.url))
+            return {**_head(response), "stream": number}
         finally:
-            await response.aclose()
+            if is_read:
+                await response.aclose()
     raise OperationError(
         Code.UNAVAILABLE, f"More than {REDIRECTS_MAX} redirects, the last to {_where(request.url)}."
     )
@@ -251,13 +265,22 @@ async def _reply(request: httpx.Request, response: httpx.Response) -> Mapping[st
         if len(body) <= BODY_BYTES_MAX:
             raise OperationError(
                 Code.UNAVAILABLE,
-                f"{_where(request.url)} broke off its answer: {_why(error)}.",
+                f"{_where(request.url)} broke off its answer: {why(error)}.",
             ) from None
     if len(body) > BODY_BYTES_MAX:
         raise OperationError(
             Code.TOO_LARGE, f"{_where(request.url)} answered more than {BODY_BYTES_MAX} bytes."
         )
-    reply: dict[str, Any] = {
+    reply = _head(response)
+    try:
+        reply["body"] = bytes(body).decode()
+    except UnicodeDecodeError:
+        reply["body_base64"] = base64.b64encode(body).decode()
+    return reply
+
+
+def _head(response: httpx.Response) -> dict[str, Any]:
+    return {
         "status": response.status_code,
         # httpx joins the values of a repeated header; bytes that are no text become something.
         "headers": {
@@ -265,8 +288,3 @@ async def _reply(request: httpx.Request, response: httpx.Response) -> Mapping[st
             for name, value in response.headers.items()
         },
     }
-    try:
-        reply["body"] = bytes(body).decode()
-    except UnicodeDecodeError:
-        reply["body_base64"] = base64.b64encode(body).decode()
-    return reply
