@@ -29,7 +29,8 @@ def shades(*arguments: str) -> Iterator[int]:
 
 
 class _Shades:
-    """What a method does is told by its request: `largeNumber` is how many, `text` what."""
+    """What a method does is told by its request: `largeNumber` is how many, `ratio` how
+    many seconds apart, `text` what."""
 
     def __init__(self, shade: Any) -> None:
         self.shade = shade
@@ -56,7 +57,7 @@ class _Shades:
     def Push(self, request: Any, context: Any) -> Iterator[Any]:
         while context.is_active():
             yield request
-            time.sleep(0.0005)
+            time.sleep(request.ratio)
 
     def Wait(self, request: Any, context: Any) -> Any:
         done = threading.Event()
