@@ -7,6 +7,7 @@ shows it by way of the configuration; `blacked_out` keeps what a worker was give
 that it logs and the failures that it reports.
 """
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,31 @@ class SecretSourceKind(Kind[SecretSource]):
 
     def json_schema(self) -> JsonSchema:
         return Secret().json_schema()
+
+
+class Disclosed:
+    """The values that one service was given. Safe to use from several threads.
+
+    Attributes:
+        values: as of now; never changed, but replaced.
+        bytes_max: of the longest of them.
+    """
+
+    def __init__(self) -> None:
+        self.values: tuple[str, ...] = ()
+        self.bytes_max = 0
+        self._by_name: dict[str, tuple[str, ...]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: str, value: str) -> None:
+        """Remember a value, and the one before it: a job may still have that."""
+        with self._lock:
+            before = self._by_name.get(name, ())
+            if value in before[:1]:
+                return
+            self._by_name[name] = (value, *before[:1])
+            self.values = tuple(one for known in self._by_name.values() for one in known)
+            self.bytes_max = max(len(one.encode()) for one in self.values)
 
 
 def blacked_out(text: str, secrets: Iterable[str]) -> str:

@@ -353,7 +353,7 @@ class Worker:
             started: given the run before its guest begins, to interrupt it by.
         """
         outcome = self._execute(job, key, context, due_s, around or self._pooled, started)
-        secrets = self._alone.secrets.values()
+        secrets = self._alone.secrets.values
         if secrets and isinstance(outcome, Failed):
             message, details = (
                 blacked_out(one, secrets) for one in (outcome.message, outcome.details)

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from gossamer_node.proto import Schema
-from gossamer_node.service.secrets import blacked_out
+from gossamer_node.service.secrets import Disclosed, blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.io_loop import IoLoop
@@ -104,7 +104,7 @@ class Surroundings:
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
         kv: what services keep; there for those that may.
         lines: how much it may log.
-        secrets: values that the service was given, by name, to keep them out of logs.
+        secrets: that the service was given, to keep them out of logs.
     """
 
     spec: ServiceSpec
@@ -116,7 +116,7 @@ class Surroundings:
     is_command: bool
     lines: Lines = field(default_factory=Lines)
     kv: Kv | None = None
-    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    secrets: Disclosed = field(default_factory=Disclosed)
     schema: Schema | None = None
 
 
@@ -188,8 +188,7 @@ class Run:
     @property
     def line_bytes_max(self) -> int:
         """How much of a line is looked at: no secret may escape by standing across its end."""
-        longest = max((len(one.encode()) for one in self.around.secrets.values()), default=0)
-        return LOG_LINE_BYTES_MAX + longest
+        return LOG_LINE_BYTES_MAX + self.around.secrets.bytes_max
 
     def log(self, level: int, line: bytes) -> None:
         """Hand on a line, within the bounds of ABI.md §1; count it, where it is beyond them."""
@@ -198,7 +197,7 @@ class Run:
             return
         self._log_lines += 1
         text = line[: self.line_bytes_max].decode("utf-8", "replace")
-        secrets = self.around.secrets.values()
+        secrets = self.around.secrets.values
         if secrets:
             text = blacked_out(text, secrets)
         text = text.encode()[:LOG_LINE_BYTES_MAX].decode("utf-8", "ignore")

@@ -116,7 +116,9 @@ class Store(Generic[C]):
         Raises: StoreError, and nothing of it is kept; what `wait` raises.
         """
         with self._changed:
-            if self._closed or len(self._waiting) >= WAITING_MAX:
+            if self._closed:
+                raise StoreError(f"could not be written to {self.file}, as the node stops")
+            if len(self._waiting) >= WAITING_MAX:
                 raise StoreError(f"could not be written to {self.file}, whose disk stands still")
             self._waiting.append(change)
             if self._thread is None:

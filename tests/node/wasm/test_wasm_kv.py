@@ -16,9 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gossamer_node.config import load as load_config
 from gossamer_node.errors import InputError
 from gossamer_node.jobs import Failed, Outcome
 from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
+from gossamer_node.supervisor import open_node
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
 from gossamer_node.wasm.kv import Kv, QuotaError
@@ -256,6 +258,23 @@ def test_a_file_that_is_no_database_is_refused(kv_file: Path) -> None:
     kv_file.write_bytes(os.urandom(4_096))
     with pytest.raises(InputError, match=r"what services keep in .* cannot be used"):
         Kv(kv_file)
+
+
+async def test_a_node_keeps_it_in_its_data_folder_for_whom_it_grants(
+    wasm_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    wasm_file("echo")
+    service = "{name: rooms, version: 1.0.0, module: echo.wasm, topics: [{name: t}]"
+    (tmp_path / "service.yaml").write_text(f"{service}, capabilities: {{kv: true}}}}")
+    (tmp_path / "gossamer.yaml").write_text(
+        "{name: n, listen: '127.0.0.1:0', services: [service.yaml], data_dir: data, "
+        "cache_dir: cache, grants: {rooms: {kv: {bytes: 1KiB, keys: 3}}}}"
+    )
+    config = load_config(environ={"GOSSAMER_CONFIG": str(tmp_path / "gossamer.yaml")})
+    assert config.grants_of("rooms").kv == KvQuota(1_024, 3)
+    async with open_node(config):
+        assert (tmp_path / "data" / "kv.sqlite").is_file()
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
 texts = st.text(max_size=6) | st.sampled_from(["k", "", "é" * 300])

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gossamer_node.jobs import Failed, Outcome
+from gossamer_node.service.secrets import SecretSource
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
@@ -403,6 +404,37 @@ def test_a_redirect_to_another_origin_carries_no_credentials(
 
     assert seen(other_hotel) == set()
     assert seen(hotel) == {name.lower() for name in credentials}
+
+
+def test_a_redirect_to_another_origin_carries_no_secret_under_any_name(
+    hotel: str,
+    other_hotel: str,
+    monkeypatch: pytest.MonkeyPatch,
+    wasm_host: WasmHost,
+    spec: Callable[..., ServiceSpec],
+    tmp_path: Path,
+) -> None:
+    around = Surroundings(
+        spec(tmp_path / "m.wasm"),
+        Grant(
+            (hotel, other_hotel),
+            redirects=True,
+            secrets={"shop": SecretSource(None, "SHOP", "hunter2")},
+        ),
+        Engines().get(STACK_BYTES_MIN),
+        wasm_host.io,
+        OPERATIONS,
+        contextlib.nullcontext,
+        is_command=False,
+    )
+    run = Run(around, Detached(), deadline_s=time.monotonic() + 60)
+    given = json.loads(perform("secrets.get", b'{"name": "shop"}', run))["value"]
+    monkeypatch.setattr(Hotel, "elsewhere", other_hotel)
+    headers = {"x-shop": f"id {given}", "x-other": "1"}
+    request = {"url": f"{hotel}/elsewhere?/echo", "headers": headers}
+    reply = json.loads(perform("http.fetch", json.dumps(request).encode(), run))
+    _, _, seen, _ = json.loads(reply["body"])
+    assert (seen["x-other"], "x-shop" in seen) == ("1", False)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from gossamer_node.config import load_grants
 from gossamer_node.jobs import Failed, Outcome
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service.load import loads
-from gossamer_node.service.secrets import SecretSource, blacked_out
+from gossamer_node.service.secrets import Disclosed, SecretSource, blacked_out
 from gossamer_node.service.spec import Grant
 from gossamer_node.wasm import Detached, Worker
 from gossamer_node.wasm.operations import Code
@@ -163,3 +163,12 @@ def test_no_text_keeps_a_secret(around: list[str], secrets: list[str]) -> None:
     for secret in secrets:
         for line in secret.splitlines():
             assert len(line.strip()) < 4 or line not in clean
+
+
+def test_a_value_and_the_one_before_it_are_remembered() -> None:
+    disclosed = Disclosed()
+    for value in ("first", "first", "second", "third-é", "third-é"):
+        disclosed.add("token", value)
+    disclosed.add("other", "x")
+    assert disclosed.values == ("third-é", "second", "x")
+    assert disclosed.bytes_max == 8

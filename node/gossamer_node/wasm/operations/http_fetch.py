@@ -201,7 +201,7 @@ async def _fetch(
         try:
             target = response.headers.get("location")
             if grant.redirects and response.status_code in _REDIRECTS and target is not None:
-                secrets = run.around.secrets.values()
+                secrets = run.around.secrets.values
                 request = _redirected(request, response.status_code, target, granted, secrets)
                 continue
             if streams is None:

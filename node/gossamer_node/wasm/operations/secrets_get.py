@@ -32,5 +32,5 @@ def secrets_get(request: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
         raise OperationError(
             Code.HOST, f"The secret {name} cannot be had on this node; its log says why."
         ) from None
-    around.secrets[name] = value
+    around.secrets.add(name, value)
     return {"value": value}
