@@ -815,6 +815,19 @@ job_answer job_fetch(job_text method, job_text url, job_text idempotency_key,
         job_from_json(job_text_of(job_get(reply.reply, TEXT("body"))))};
 }
 
+job_rpc job_grpc(job_text method, const job_value *request) {
+    job_value *asked = job_map();
+    job_set(asked, TEXT("method"), job_string(method));
+    if (request) job_set(asked, TEXT("request"), request);
+    job_reply reply = job_call(TEXT("grpc.call"), asked);
+    const job_value *one = job_get(reply.reply, TEXT("response"));
+    const job_value *many = job_get(reply.reply, TEXT("responses"));
+    return (job_rpc){
+        reply.code,
+        reply.code ? reply.message : job_text_of(job_get(reply.reply, TEXT("message"))),
+        job_text_of(job_get(reply.reply, TEXT("status"))), many->kind == JOB_ARRAY ? many : one};
+}
+
 /* ---- the module's exports ---- */
 
 EXPORT("job_abi") int32_t job_abi(void) { return 1 << 16; }

@@ -1,7 +1,5 @@
 """Our gRPC client against grpcio's server, and against peers that are none."""
 
-import datetime
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -11,12 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.node.grpc_answers import Asked, Told, serve_grpc
-from tests.node.grpc_peer import peer
+from tests.node.grpc_peer import peer, self_signed
 
 from gossamer_node.grpc import Channel, Code, RpcError, ServerStream, connection
 from gossamer_node.grpc import channel as channels
@@ -332,11 +326,13 @@ async def test_calls_that_wait_for_a_connection_share_its_failure(
     attempts = 0
     connect = connection.connect
 
-    async def counted(host: str, port: int, tls: ssl.SSLContext | None) -> connection.Connection:
+    async def counted(
+        host: str, port: int, tls: ssl.SSLContext | None, dial: connection.Dial
+    ) -> connection.Connection:
         nonlocal attempts
         attempts += 1
         await trio.sleep(0.01)
-        return await connect(host, port, tls)
+        return await connect(host, port, tls, dial)
 
     monkeypatch.setattr(channels, "connect", counted)
     channel = Channel("127.0.0.1", 1, tls=None, peer="The peer")
@@ -400,37 +396,8 @@ async def test_a_peer_that_speaks_no_grpc(junk: bytes, told: str, nursery: trio.
     nursery.cancel_scope.cancel()
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
-    today = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - datetime.timedelta(days=1))
-        .not_valid_after(today + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "peer.pem", folder / "peer.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
-
-
 async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
+    certificate, key = self_signed(tmp_path)
     ours = ssl.create_default_context(cafile=certificate)
     others = ssl.create_default_context()
     for one in (ours, others):

@@ -321,6 +321,38 @@ def test_a_service_gets_what_it_requests_and_the_node_grants() -> None:
     ]
 
 
+def test_a_grpc_server_is_granted_by_host_and_port() -> None:
+    text = "name: a\ngrpc: {{host: {}, port: 26500, proto-files: [a.proto]}}"
+    for host, target in (("Localhost", "localhost:26500"), ('"::1"', "[::1]:26500")):
+        spec = spec_of(text.format(host))
+        assert spec.grpc is not None and spec.grpc.target == target and not spec.grpc.tls
+        grant, refused = Grants(grpc=(target,)).bind(spec)
+        assert grant.grpc and not refused
+        grant, refused = Grants(grpc=("localhost:26501", "other:26500")).bind(spec)
+        assert not grant.grpc
+        assert refused == (
+            f"service a requests grpc {target}, which this node doesn't grant; to grant it, write "
+            f'`grpc: ["{target}"]` under grants.a.',
+        )
+    assert not Grants(grpc=("localhost:26500",)).bind(spec_of("name: a"))[0].grpc
+    assert load.parse_target("LOCALHOST:26500") == "localhost:26500"
+    for wrong in (
+        "localhost",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "http://a:1",
+        "::1:1",
+    ):
+        with pytest.raises(ValueError, match="is not HOST:PORT"):
+            load.parse_target(wrong)
+
+
+def test_tls_to_a_grpc_server() -> None:
+    text = "name: a\ngrpc: {host: h, port: 1, proto-files: [a.proto], tls: true}"
+    assert spec_of(text).grpc == Grpc("h", 1, ("a.proto",), tls=True)
+
+
 def test_the_schema_names_the_fields_of_the_table() -> None:
     defs = service_schema()["$defs"]
     assert isinstance(defs, dict) and isinstance(defs["service"], dict)

@@ -14,7 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from gossamer_node.grpc.connection import Connection, connect
+from gossamer_node.grpc.connection import Connection, Dial, connect
+from gossamer_node.grpc.framing import MESSAGE_BYTES_MAX
 from gossamer_node.grpc.status import Code, RpcError
 from gossamer_node.grpc.wire import Call, Haste, Metadata
 
@@ -39,11 +40,21 @@ class Channel:
         host, port: the server.
         tls: None for plain text (HTTP/2 with prior knowledge).
         peer: how messages name the server.
+        dial: opens its TCP connections; what it raises, but for OSError, comes out of the call.
     """
 
-    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, peer: str) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        peer: str,
+        dial: Dial = trio.open_tcp_stream,
+    ) -> None:
         self._host, self._port = host, port
         self._tls = tls
+        self._dial = dial
         self.peer = peer
         self._connection: Connection | None = None
         self._old: list[Connection] = []
@@ -62,6 +73,7 @@ class Channel:
         timeout_ms: int,
         metadata: Metadata = (),
         waits: bool = False,
+        answer_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> list[bytes]:
         """One call, and its whole answer: every message until the status.
 
@@ -69,6 +81,7 @@ class Channel:
             path: `/package.Service/Method`.
             timeout_ms: for everything, connecting included.
             waits: the server answers when something happens, as to a long poll.
+            answer_bytes_max: of the whole answer.
 
         Raises: RpcError.
         """
@@ -78,7 +91,9 @@ class Channel:
         try:
             with trio.fail_at(deadline_s):
                 async with self._place(haste):
-                    await self._exchange(path, request, timeout_ms, metadata, haste, messages)
+                    await self._exchange(
+                        path, request, timeout_ms, metadata, haste, answer_bytes_max, messages
+                    )
         except trio.TooSlowError:
             error = _too_late(timeout_ms)
         except RpcError as told:
@@ -94,7 +109,13 @@ class Channel:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, request: bytes, *, server_ends_ms: int, metadata: Metadata = ()
+        self,
+        path: str,
+        request: bytes,
+        *,
+        server_ends_ms: int,
+        metadata: Metadata = (),
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> AsyncIterator["ServerStream"]:
         """Opens a call whose messages are taken one by one.
 
@@ -103,6 +124,7 @@ class Channel:
         Args:
             server_ends_ms: how long the server may keep it, told as its deadline: so a call whose
                 caller is gone ends, too. Here nobody counts.
+            message_bytes_max: of one message.
 
         Raises: RpcError, when it can't be opened; what the server says later comes by `receive`.
         """
@@ -112,7 +134,7 @@ class Channel:
                 with trio.fail_after(BEGIN_MS_MAX / 1_000):
                     await stack.enter_async_context(self._place(Haste.LASTING))
                     connection, call = await self._open(
-                        path, request, server_ends_ms, metadata, Haste.LASTING
+                        path, request, server_ends_ms, metadata, Haste.LASTING, message_bytes_max
                     )
             except trio.TooSlowError:
                 said = f"it was not let in within {BEGIN_MS_MAX / 1_000:g} s"
@@ -148,10 +170,13 @@ class Channel:
         timeout_ms: int,
         metadata: Metadata,
         haste: Haste,
+        bytes_max: int,
         messages: list[bytes],
     ) -> None:
         for is_last in (False, True):
-            connection, call = await self._open(path, request, timeout_ms, metadata, haste)
+            connection, call = await self._open(
+                path, request, timeout_ms, metadata, haste, bytes_max
+            )
             begun_s = trio.current_time()
             try:
                 while not call.ended or call.inbox:
@@ -170,7 +195,13 @@ class Channel:
                 raise call.error
 
     async def _open(
-        self, path: str, request: bytes, timeout_ms: int, metadata: Metadata, haste: Haste
+        self,
+        path: str,
+        request: bytes,
+        timeout_ms: int,
+        metadata: Metadata,
+        haste: Haste,
+        bytes_max: int,
     ) -> tuple[Connection, Call]:
         while True:
             connection = await self._usable()
@@ -182,6 +213,7 @@ class Channel:
                     timeout_ms=timeout_ms,
                     metadata=metadata,
                     at_once=haste is not Haste.LASTING,
+                    answer_bytes_max=bytes_max,
                 )
                 await connection.flush()
                 return connection, call
@@ -204,7 +236,7 @@ class Channel:
                 # It failed while we waited: no need for each to try anew.
                 raise RpcError(self._failure.code, self._failure.said, untouched=True)
             try:
-                self._connection = await connect(self._host, self._port, self._tls)
+                self._connection = await connect(self._host, self._port, self._tls, self._dial)
             except RpcError as error:
                 self._failure, self._failed_s = error, trio.current_time()
                 raise

@@ -14,6 +14,7 @@ next takes over. Rules:
 """
 
 import ssl
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -36,7 +37,13 @@ KEEPALIVE_ANSWER_MS = 10_000
 READ_BYTES = 65_536
 
 
-async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> "Connection":
+Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
+"""Opens a TCP connection to a host and port."""
+
+
+async def connect(
+    host: str, port: int, tls: ssl.SSLContext | None, dial: Dial = trio.open_tcp_stream
+) -> "Connection":
     """Opens a connection; the HTTP/2 preface goes out with the first call.
 
     Args:
@@ -47,7 +54,7 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> "Connecti
     stream: trio.abc.Stream | None = None
     try:
         with trio.fail_after(CONNECT_MS_MAX / 1_000):
-            stream = socket_stream = await trio.open_tcp_stream(host, port)
+            stream = socket_stream = await dial(host, port)
             if tls is not None:
                 stream = secured = trio.SSLStream(
                     socket_stream, tls, server_hostname=host, https_compatible=True

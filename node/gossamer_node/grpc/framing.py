@@ -30,8 +30,10 @@ def frame(message: bytes) -> bytes:
 class Deframer:
     """Cuts the bytes of one stream into messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        """Args: bytes_max: of one message."""
         self._buffer = bytearray()
+        self._bytes_max = bytes_max
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes.
@@ -46,10 +48,10 @@ class Deframer:
             compressed, length = PREFIX.unpack_from(self._buffer, at)
             if compressed:
                 raise RpcError(Code.INTERNAL, "the server compressed a message without being asked")
-            if length > MESSAGE_BYTES_MAX:
+            if length > self._bytes_max:
                 raise RpcError(
                     Code.RESOURCE_EXHAUSTED,
-                    f"a message of {length:,} bytes; at most {MESSAGE_BYTES_MAX:,} are taken",
+                    f"a message of {length:,} bytes; at most {self._bytes_max:,} are taken",
                 )
             end = at + PREFIX.size + length
             if len(self._buffer) < end:

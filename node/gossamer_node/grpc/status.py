@@ -46,19 +46,23 @@ class RpcError(NodeError):
         code: the server's status, or the client's for one that the server never gave.
         said: the reason alone, in the server's words or ours; perhaps empty.
         untouched: the server certainly did nothing, so the call may be repeated as it is.
+        by_server: the status is one that the server itself gave, not one that the client made.
     """
 
     exit_status = 3
 
-    def __init__(self, code: Code, said: str, *, untouched: bool = False) -> None:
+    def __init__(
+        self, code: Code, said: str, *, untouched: bool = False, by_server: bool = False
+    ) -> None:
         super().__init__(f"{code.name}: {said}" if said else code.name)
         self.code = code
         self.said = said
         self.untouched = untouched
+        self.by_server = by_server
 
     def about(self, what: str) -> "RpcError":
         """The same with a message that names the peer and the method."""
-        told = RpcError(self.code, self.said, untouched=self.untouched)
+        told = RpcError(self.code, self.said, untouched=self.untouched, by_server=self.by_server)
         told.args = (f"{what}: {self}",)
         return told
 
@@ -117,7 +121,7 @@ def of_trailers(headers: dict[bytes, bytes]) -> RpcError | None:
         return None
     # "Percent-encoded"; what isn't decodes to something readable all the same.
     said = unquote_to_bytes(headers.get(b"grpc-message", b"")[: 9 * SENTENCE_CHARS_MAX])
-    return RpcError(code, one_line(said.decode(errors="replace")))
+    return RpcError(code, one_line(said.decode(errors="replace")), by_server=True)
 
 
 def one_line(text: str) -> str:

@@ -78,6 +78,7 @@ class Call:
     __slots__ = (
         "_answered",
         "_at_once",
+        "_bytes_max",
         "_ceased",
         "_deframer",
         "_inbox_bytes",
@@ -90,14 +91,15 @@ class Call:
         "inbox",
     )
 
-    def __init__(self, id: int, body: bytes, at_once: bool) -> None:
+    def __init__(self, id: int, body: bytes, at_once: bool, bytes_max: int) -> None:
         self.id = id
         self.inbox: deque[bytes] = deque()
         self.ended = False
         self.error: RpcError | None = None
         self._rest = memoryview(body)
         self._at_once = at_once
-        self._deframer = Deframer()
+        self._bytes_max = bytes_max
+        self._deframer = Deframer(bytes_max)
         self._answered = False
         self._ceased: bytes | None = None
         self._inbox_bytes = 0
@@ -172,12 +174,14 @@ class Wire:
         timeout_ms: int,
         metadata: Metadata,
         at_once: bool,
+        answer_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> Call:
         """Begins a call with its one request; `can_open` must hold for it.
 
         Args:
             timeout_ms: what the server is told.
             at_once: the whole answer is wanted as fast as it comes, not message by message.
+            answer_bytes_max: of one message, and of the whole answer that is wanted at once.
 
         Raises: RpcError for a request that is too long.
         """
@@ -191,7 +195,7 @@ class Wire:
         self._h2.send_headers(number, headers)
         if number >= STREAM_ID_LAST:
             self.going_away = True
-        call = self._calls[number] = Call(number, body, at_once)
+        call = self._calls[number] = Call(number, body, at_once, answer_bytes_max)
         self._send(call)
         return call
 
@@ -292,9 +296,9 @@ class Wire:
             if not call._answered:
                 raise RpcError(Code.INTERNAL, "a message before the headers of an answer")
             messages = call._deframer.feed(event.data)
-            if call._at_once and call._total_bytes > MESSAGE_BYTES_MAX + PREFIX.size:
+            if call._at_once and call._total_bytes > call._bytes_max + PREFIX.size:
                 raise RpcError(
-                    Code.RESOURCE_EXHAUSTED, f"an answer of more than {MESSAGE_BYTES_MAX:,} bytes"
+                    Code.RESOURCE_EXHAUSTED, f"an answer of more than {call._bytes_max:,} bytes"
                 )
         except RpcError as error:
             self._refuse(call, error)
@@ -389,7 +393,8 @@ class Wire:
             self._open_window(call, bytes_free)
 
     def _open_window(self, call: Call, size: int) -> None:
-        with suppress(h2.exceptions.ProtocolError):  # It has ended in the same breath.
+        # It has ended in the same breath; h2 says so by KeyError when it has forgotten it as well.
+        with suppress(h2.exceptions.ProtocolError, KeyError):
             self._h2.increment_flow_control_window(size, call.id)
 
     def _give_connection_room(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gossamer_node.schema import Field, Flag, Form, ListOf, MapOf, Record, Text, Whole, size
-from gossamer_node.service.load import NAME, ORIGIN
+from gossamer_node.service.load import NAME, ORIGIN, TARGET
 from gossamer_node.service.networks import parse_network
 from gossamer_node.service.secrets import SecretError, SecretSource, SecretSourceKind
 from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
@@ -22,6 +22,7 @@ class Grants:
     Attributes:
         http_origins: exact origins.
         origins: origins by the name that a service puts in braces.
+        grpc: servers that `grpc.call` may reach, `host:port`.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Grants:
     redirects: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
+    grpc: tuple[str, ...] = ()
     kv: KvQuota | None = None
     networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
@@ -65,6 +67,10 @@ class Grants:
         if wanted.extend_lock and not self.extend_lock:
             refused.append(_refused(spec, "extend_lock", "extend_lock: true"))
         extend_lock = wanted.extend_lock and self.extend_lock
+        grpc = spec.grpc is not None and spec.grpc.target in self.grpc
+        if spec.grpc is not None and not grpc:
+            target = spec.grpc.target
+            refused.append(_refused(spec, f"grpc {target}", f'grpc: ["{target}"]'))
         if wanted.kv and self.kv is None:
             refused.append(_refused(spec, "kv", "kv: {}"))
         secrets: dict[str, SecretSource] = {}
@@ -86,6 +92,7 @@ class Grants:
             kv=self.kv if wanted.kv else None,
             networks=self.networks,
             secrets=secrets,
+            grpc=grpc,
         )
         return grant, tuple(refused)
 
@@ -153,8 +160,8 @@ GRANTS = Record(
             "networks",
             ListOf(NETWORK, "networks", 100),
             "networks",
-            "Networks beyond the public internet that the names of granted origins may lead to. "
-            "Addresses that stand in an origin itself, and `localhost`, need none.",
+            "Networks beyond the public internet that the names of granted origins and servers may "
+            "lead to. Addresses that are granted themselves, and `localhost`, need none.",
             "Whoever runs a name's DNS could send the worker into your network.",
         ),
         Field(
@@ -170,6 +177,13 @@ GRANTS = Record(
             "extend_lock",
             "Whether `job.extend_lock` works.",
             "The node renews locks by itself.",
+        ),
+        Field(
+            "grpc",
+            ListOf(TARGET, "servers", 100),
+            "grpc",
+            "The servers that `grpc.call` may reach, as service.yaml's `grpc` names them.",
+            "A worker reaches nothing that you didn't write down.",
         ),
         Field(
             "kv",

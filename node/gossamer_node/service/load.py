@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gossamer_node.errors import InputError, ServiceError
+from gossamer_node.proto import load_schema
 from gossamer_node.schema import (
     Choice,
     Field,
@@ -88,6 +89,17 @@ REQUESTED_ORIGIN = Form(
     _requested_origin,
     str,
 )
+
+
+def parse_target(text: str) -> str:
+    """A server's `host:port` or `[v6]:port`, in lower case."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", text)
+    if match is None or not 1 <= int(match[2]) <= 65_535:
+        raise ValueError("is not HOST:PORT")
+    return f"{match[1].lower()}:{int(match[2])}"
+
+
+TARGET = Form("a server, `host:port`", parse_target, str)
 
 TOPIC = Record(
     "Topic",
@@ -226,8 +238,8 @@ DEPENDENCY = Record(
 
 GRPC = Record(
     "gRPC",
-    "A gRPC service that the worker wants to call. Today it is validated and shown, and not "
-    "acted on.",
+    "A gRPC server that the worker wants to call, by `grpc.call`. The node's configuration grants "
+    "it, or not.",
     Grpc,
     (
         Field("host", HOST, "host", "Where it listens."),
@@ -236,7 +248,17 @@ GRPC = Record(
             "proto-files",
             ListOf(Text("a file's name"), "file names", 100, 1),
             "proto_files",
-            "Its protocol definitions, beside service.yaml.",
+            "Its protocol definitions, beside service.yaml or in folders there: `.proto` files "
+            "(proto2, proto3), or sets of descriptors under any other name, as `protoc "
+            "--include_imports --descriptor_set_out` makes them. All that they import is named as "
+            "well, but for `google/protobuf/*.proto`, which the node has.",
+        ),
+        Field(
+            "tls",
+            Flag(),
+            "tls",
+            "Whether it speaks TLS; the machine's authorities must vouch for its certificate.",
+            "Servers beside the node speak plain text.",
         ),
     ),
 )
@@ -361,7 +383,7 @@ SERVICE = Record(
             "grpc",
             GRPC,
             "grpc",
-            "A gRPC service that it calls. Validated and shown; not acted on today.",
+            "A gRPC server that it calls.",
             default_words="none",
         ),
         Field(
@@ -422,7 +444,8 @@ def find(path: Path) -> list[Path]:
 def require_runnable(spec: ServiceSpec) -> Path:
     """The module of a service that a node is to run.
 
-    Raises: ServiceError when it has no topic, or no module, or the module isn't WebAssembly.
+    Raises: ServiceError when it has no topic, or no module, or the module isn't WebAssembly, or its
+        proto-files can't be read.
     """
     module = require_module(spec)
     if not spec.topics:
@@ -430,6 +453,7 @@ def require_runnable(spec: ServiceSpec) -> Path:
             f"{spec.path}: service {spec.name} has no `topics`, so no job would reach it; "
             "write at least one."
         )
+    load_schema(spec)
     return module
 
 

@@ -85,6 +85,7 @@ class Grant:
         redirects: whether `http.fetch` follows redirects, to granted origins only.
         config: values for `config.get`, by name.
         extend_lock: whether `job.extend_lock` works.
+        grpc: whether `grpc.call` works, to the server that the service names.
         kv: how much the service may keep; None: it may not.
         networks: where the names of origins may lead beyond the public internet, in CIDR.
         secrets: where the secrets for `secrets.get` are, by name.
@@ -94,6 +95,7 @@ class Grant:
     redirects: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
     extend_lock: bool = False
+    grpc: bool = False
     kv: KvQuota | None = None
     networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
@@ -109,11 +111,23 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Grpc:
-    """A gRPC service that the worker wants to call. Validated, not yet acted on."""
+    """A gRPC server that the worker wants to call.
+
+    Attributes:
+        proto_files: paths from service.yaml's folder.
+        tls: TLS 1.2 or later; plain text otherwise.
+    """
 
     host: str
     port: int
     proto_files: tuple[str, ...]
+    tls: bool = False
+
+    @property
+    def target(self) -> str:
+        """`host:port`, as grants write it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host.lower()}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from wasmtime import Linker
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.proto import load_schema
 from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import job1
@@ -279,6 +280,7 @@ class Worker:
             is_command,
             lines=self.lines,
             kv=kv,
+            schema=load_schema(spec),
         )
         self._pooled = replace(self._alone, blocked=host.pool.blocked)
 

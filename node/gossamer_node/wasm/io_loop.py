@@ -12,11 +12,13 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import trio
 
-from gossamer_node.wasm.reaching import Transport
+from gossamer_node.grpc import Channel
+from gossamer_node.wasm.reaching import Transport, dial
 
 IN_FLIGHT_MAX = 64
 """Operations at once; the next is refused as UNAVAILABLE."""
@@ -60,6 +62,7 @@ class IoLoop:
         self._in_flight = 0
         self._closed = False
         self._transports: dict[tuple[str, tuple[str, ...]], Transport] = {}
+        self._channels: dict[tuple[str, int, bool, tuple[str, ...]], Channel] = {}
 
     def call(self, function: Callable[[], Awaitable[T]], waiter: Waiter, timeout_s: float) -> T:
         """Run it in the loop and wait for its end.
@@ -111,6 +114,24 @@ class IoLoop:
             transport = self._transports[scheme, networks] = Transport(tls, networks)
         return transport
 
+    def channel(
+        self, host: str, port: int, *, tls: bool, peer: str, networks: tuple[str, ...]
+    ) -> Channel:
+        """This loop's gRPC connection to a server, which services share; used inside it only.
+
+        Args:
+            peer: how messages name the server.
+            networks: as for `transport`. What is not reached by them raises `Unreachable`.
+        """
+        channel = self._channels.get((host, port, tls, networks))
+        if channel is None:
+            context = ssl.create_default_context() if tls else None
+            if context is not None:
+                context.set_alpn_protocols(["h2"])
+            channel = Channel(host, port, tls=context, peer=peer, dial=partial(dial, networks))
+            self._channels[host, port, tls, networks] = channel
+        return channel
+
     def close(self) -> None:
         """Cancel what is under way and end the thread."""
         with self._lock:
@@ -152,6 +173,8 @@ class IoLoop:
             with trio.CancelScope(shield=True):
                 for transport in self._transports.values():
                     await transport.aclose()
+                for channel in self._channels.values():
+                    await channel.aclose()
 
     def _spawn(self, call: _Call, function: Callable[[], Awaitable[T]], timeout_s: float) -> None:
         assert self._nursery is not None

@@ -6,6 +6,7 @@ Connections that are kept for the next request are kept apart by the networks th
 granted: no service comes by way of another where it may not go.
 """
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Iterable
 
@@ -44,6 +45,19 @@ async def addresses(host: str, port: int, networks: tuple[str, ...]) -> list[str
             "the node's configuration grants its network (`networks`)."
         )
     return allowed
+
+
+async def dial(networks: tuple[str, ...], host: str, port: int) -> trio.SocketStream:
+    """A connection to one of a host's addresses. Raises: Unreachable, OSError."""
+    error: OSError = OSError("it has no address")
+    found = await addresses(host, port, networks)
+    for number, address in enumerate(found, 1):
+        with trio.move_on_after(ATTEMPT_S if number < len(found) else math.inf):
+            try:
+                return await trio.open_tcp_stream(address, port)
+            except OSError as failed:
+                error = failed
+    raise error
 
 
 class Transport(httpx.AsyncBaseTransport):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from gossamer_node.proto import Schema
 from gossamer_node.service.secrets import Disclosed, blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm.engine import HostEngine
@@ -99,6 +100,7 @@ class Surroundings:
     Attributes:
         operations: by name.
         is_command: the WASI command form; standard streams then carry input and outcome.
+        schema: what the service's `grpc` lets it call.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
         kv: what services keep; there for those that may.
         lines: how much it may log.
@@ -115,6 +117,7 @@ class Surroundings:
     lines: Lines = field(default_factory=Lines)
     kv: Kv | None = None
     secrets: Disclosed = field(default_factory=Disclosed)
+    schema: Schema | None = None
 
 
 class Run:

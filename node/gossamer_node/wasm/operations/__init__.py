@@ -13,6 +13,7 @@ from gossamer_node.wasm.envelope import EnvelopeError, check_value, pack, unpack
 from gossamer_node.wasm.operations.config_get import config_get
 from gossamer_node.wasm.operations.errors import Code, OperationError
 from gossamer_node.wasm.operations.extend_lock import extend_lock
+from gossamer_node.wasm.operations.grpc_call import grpc_call
 from gossamer_node.wasm.operations.http_fetch import http_fetch
 from gossamer_node.wasm.operations.http_read import http_close, http_read
 from gossamer_node.wasm.operations.kv import kv_delete, kv_get, kv_list, kv_put
@@ -23,6 +24,7 @@ __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
 
 OPERATIONS: Mapping[str, Operation] = {
     "config.get": config_get,
+    "grpc.call": grpc_call,
     "http.close": http_close,
     "http.fetch": http_fetch,
     "http.read": http_read,

@@ -349,6 +349,31 @@ export function fetch(
   );
 }
 
+export class Rpc {
+  constructor(
+    /** Ok when the server gave a status, whichever. */
+    readonly code: i32,
+    /** A sentence, the server's or the host's, unless all went well. */
+    readonly message: string,
+    /** gRPC's name: "OK", "NOT_FOUND", ...; "" without one. */
+    readonly status: string,
+    /** The answer: a map, or an array of them from a stream. */
+    readonly body: Value,
+  ) {}
+}
+
+/** grpc.call of "package.Service/Method". */
+export function grpc(method: string, request: Value = Value.map()): Rpc {
+  const reply = call("grpc.call", Value.map().set("method", method).put("request", request));
+  const many = reply.value.get("responses");
+  return new Rpc(
+    reply.code,
+    reply.code ? reply.message : reply.value.get("message").asString,
+    reply.value.get("status").asString,
+    many.isNull ? reply.value.get("response") : many,
+  );
+}
+
 // ---- reading ----
 
 class Reader {

@@ -152,6 +152,16 @@ job_reply job_kv_list(job_text prefix, job_text after);
 job_answer job_fetch(job_text method, job_text url, job_text idempotency_key,
                      const job_value *body);
 
+typedef struct {
+    int32_t code;          /* JOB_OK when the server gave a status, whichever */
+    job_text message;      /* a sentence, the server's or the host's, unless all went well */
+    job_text status;       /* gRPC's name: "OK", "NOT_FOUND", ...; empty without one */
+    const job_value *body; /* the answer: a map, or an array of them from a stream */
+} job_rpc;
+
+/* grpc.call of "package.Service/Method"; `request` may be NULL. */
+job_rpc job_grpc(job_text method, const job_value *request);
+
 /* Memory of this job, zeroed, aligned to 8. */
 void *job_memory(uint32_t bytes);
 
