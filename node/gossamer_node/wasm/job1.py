@@ -1,11 +1,10 @@
 """The imports of module `job1` (ABI.md §1)."""
 
-import os
 import time
 
-from gossamer_node.wasm.linking import MemoryOf, Table, table
+from gossamer_node.wasm.linking import MemoryOf, Table, fill_random, table
 from gossamer_node.wasm.operations import Code, OperationError, perform
-from gossamer_node.wasm.run import Run
+from gossamer_node.wasm.run import LOG_LINE_BYTES_MAX, Run
 
 MODULE = "job1"
 MAJOR = 1
@@ -19,17 +18,19 @@ ERROR_BYTES_MAX = 1_024
 
 
 def _log(run: Run, memory: MemoryOf, level: int, pointer: int, length: int) -> None:
-    run.log(level, memory().read(pointer, length))
+    # A guest may give all of its memory as one line, again and again: only what is kept is copied.
+    here = memory()
+    here.check(pointer, length)
+    if run.takes_lines:
+        run.log(level, here.read(pointer, min(length, LOG_LINE_BYTES_MAX)))
 
 
 def _now(_run: Run, _memory: MemoryOf) -> int:
     return time.time_ns() // 1_000_000
 
 
-def _random(_run: Run, memory: MemoryOf, pointer: int, length: int) -> None:
-    here = memory()
-    here.check(pointer, length)
-    here.write(pointer, os.urandom(length))
+def _random(run: Run, memory: MemoryOf, pointer: int, length: int) -> None:
+    fill_random(run, memory(), pointer, length)
 
 
 def _call(

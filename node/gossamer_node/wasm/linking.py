@@ -1,10 +1,15 @@
 """What a host function is to this package, apart from how it reaches wasmtime."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gossamer_node.wasm.fastcall import Memory
+from gossamer_node.wasm.run import Run
+
+RANDOM_PART_BYTES = 64 * 2**10
+"""Between two looks at the time: 0.2 ms."""
 
 ValueType = Literal["i32", "i64"]
 
@@ -52,3 +57,14 @@ def table(module: str, *rows: Any) -> Table:
         (module, name): HostFunction(module, name, tuple(parameters.split()), result, call)
         for name, parameters, result, call in rows
     }
+
+
+def fill_random(run: Run, memory: Memory, pointer: int, length: int) -> None:
+    """Random bytes for a guest, in parts: all of its memory would take seconds.
+
+    Raises: OutOfRange, with nothing written; Interrupted.
+    """
+    memory.check(pointer, length)
+    for at in range(pointer, pointer + length, RANDOM_PART_BYTES):
+        run.check()
+        memory.write(at, os.urandom(min(RANDOM_PART_BYTES, pointer + length - at)))

@@ -141,6 +141,11 @@ class Run:
         if waiting is not None:
             waiting.set()
 
+    def check(self) -> None:
+        """For host functions that take long, between their parts. Raises: Interrupted."""
+        if self.stopped is not None:
+            raise Interrupted
+
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         """Wait for an event that belongs to this wait alone.
 
@@ -160,9 +165,14 @@ class Run:
         finally:
             self._waiting = None
 
+    @property
+    def takes_lines(self) -> bool:
+        """Whether `log` still does something."""
+        return self._log_lines < LOG_LINES_MAX
+
     def log(self, level: int, line: bytes) -> None:
         """Hand on a line, within the bounds of ABI.md §1."""
-        if self._log_lines < LOG_LINES_MAX:
+        if self.takes_lines:
             self._log_lines += 1
             text = line[:LOG_LINE_BYTES_MAX].decode("utf-8", "replace")
             try:
