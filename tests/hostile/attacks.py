@@ -324,13 +324,14 @@ LIES = {
 }
 
 
-def _answers(text: str) -> dict[str, str]:
-    """A handler and data for an answer as the text format spells it, at 4096."""
-    length = len(text.encode().decode("unicode_escape"))
-    return {
-        "handle": f"(i64.const {(4096 << 32) | length})",
-        "rest": f'(data (i32.const 4096) "{text.replace(chr(92) + "x", chr(92))}")',
-    }
+def _answers(said: str, answer: bytes) -> Attack:
+    """One that answers so."""
+    escaped = "".join(f"\\{byte:02x}" for byte in answer)
+    return Attack(
+        MALFORMED + said,
+        f"(i64.const {(4096 << 32) | len(answer)})",
+        rest=f'(data (i32.const 4096) "{escaped}")',
+    )
 
 
 OUTPUTS = {
@@ -339,27 +340,27 @@ OUTPUTS = {
         MALFORMED + "it is neither JSON nor msgpack with a map at the top.",
         "(i64.const 0x0000400000000004)",
     ),
-    "answers what is not UTF-8": Attack(
-        MALFORMED + "it is not valid JSON ('utf-8' codec can't decode byte 0xff in position 1: "
+    "answers what is not UTF-8": _answers(
+        "it is not valid JSON ('utf-8' codec can't decode byte 0xff in position 1: "
         "invalid start byte).",
-        **_answers("{\\xff}"),
+        b"{\xff}",
     ),
-    "answers numbers that are none": Attack(
-        MALFORMED + "it is not valid JSON (NaN is no JSON number).",
-        **_answers("{\\x22completed\\x22:{\\x22variables\\x22:{\\x22a\\x22:NaN}}}"),
+    "answers numbers that are none": _answers(
+        "it is not valid JSON (NaN is no JSON number).",
+        b'{"completed":{"variables":{"a":NaN}}}',
     ),
-    "answers half a character": Attack(
-        MALFORMED + "it is not valid JSON ('utf-8' codec can't encode character '\\ud800' in "
+    "answers half a character": _answers(
+        "it is not valid JSON ('utf-8' codec can't encode character '\\ud800' in "
         "position 11: surrogates not allowed).",
-        **_answers("{\\x22failed\\x22:\\x22\\x5cud800\\x22}"),
+        b'{"failed":"\\ud800"}',
     ),
-    "answers names that are bytes": Attack(
-        MALFORMED + "completed.variables holds a name that is no text.",
-        **_answers("\\x81\\xa9completed\\x81\\xa9variables\\x81\\xc4\\x01a\\x01"),
+    "answers names that are bytes": _answers(
+        "completed.variables holds a name that is no text.",
+        b"\x81\xa9completed\x81\xa9variables\x81\xc4\x01a\x01",
     ),
-    "answers a msgpack list of four billion": Attack(
-        MALFORMED + "it is not valid msgpack (4294967295 exceeds max_array_len(16)).",
-        **_answers("\\x81\\xa9completed\\xdd\\xff\\xff\\xff\\xff"),
+    "answers a msgpack list of four billion": _answers(
+        "it is not valid msgpack (4294967295 exceeds max_array_len(16)).",
+        b"\x81\xa9completed\xdd\xff\xff\xff\xff",
     ),
     "answers brackets": Attack(
         MALFORMED + "it is nested more than 64 levels deep.",
