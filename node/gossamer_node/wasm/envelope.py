@@ -8,6 +8,7 @@ fit 64 bits, text is Unicode, nesting is bounded, integers that a double would r
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal, NoReturn
@@ -28,6 +29,7 @@ VALUES_MAX = 50_000
 MiB of small values would hold up the node's loop for 100 ms and more."""
 
 _FEED_BYTES = 16 * 2**10
+_TOO_LONG = re.compile("exceeds max_(array|map)_len")
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _COUNT_MAX = 2**31 - 1
@@ -132,7 +134,11 @@ def _unpack_many(data: bytes) -> dict[str, Any]:
         return container
 
     unpacker = msgpack.Unpacker(
-        max_buffer_size=len(data), object_hook=counted, list_hook=counted, use_list=True
+        max_buffer_size=len(data),
+        max_array_len=VALUES_MAX,
+        max_map_len=VALUES_MAX,
+        object_hook=counted,
+        list_hook=counted,
     )
     for at in range(0, len(data), _FEED_BYTES):
         unpacker.feed(data[at : at + _FEED_BYTES])
@@ -152,8 +158,12 @@ def _unpack_msgpack(data: bytes) -> dict[str, Any]:
         return value
     except EnvelopeError:
         raise
-    except (ValueError, RecursionError, TypeError, OverflowError) as error:
+    except ValueError as error:
         # msgpack's own exceptions are ValueErrors; StackError has no text.
+        if len(data) > VALUES_MAX and _TOO_LONG.search(str(error)):
+            raise _too_many() from None
+        raise EnvelopeError(f"it is not valid msgpack ({error or type(error).__name__})") from None
+    except (RecursionError, TypeError, OverflowError) as error:
         raise EnvelopeError(f"it is not valid msgpack ({error or type(error).__name__})") from None
 
 
