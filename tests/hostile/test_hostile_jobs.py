@@ -1,6 +1,9 @@
 """Whatever a guest does, its job ends with an outcome that names it, and the node goes on."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.hostile.attacks import ATTACKS, COMPLETED, Attack
@@ -11,6 +14,8 @@ from gossamer_node.service.spec import Profile
 from gossamer_node.wasm import Worker
 
 Load = Callable[..., Worker]
+
+ROOT = Path(__file__).parents[2]
 
 TURNS = """(global $turn (mut i32) (i32.const 0))"""
 SECOND = """(global.set $turn (i32.add (global.get $turn) (i32.const 1)))
@@ -79,3 +84,22 @@ def test_what_one_job_wrote_no_other_finds(profile: Profile, load: Load) -> None
     assert {getattr(one, "message", None) for one in outcomes} == {
         "The worker stopped itself (an abort, a panic or a failed assertion)."
     }
+
+
+@pytest.mark.parametrize("stack", ["1024", "8192", "unlimited"])
+def test_the_largest_stack_is_exhausted_where_threads_have_little(stack: str) -> None:
+    # In KiB, as the shell has it; the process would end without a word.
+    command = 'ulimit -s "$0" && exec "$1" -m tests.hostile.deep'
+    done = subprocess.run(
+        ["sh", "-c", command, stack, sys.executable],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    refused, *failed = done.stdout.splitlines()
+    assert refused.endswith(
+        "cannot be started: The worker used up its stack of 4 MiB. "
+        "(rooms 1.2.0, in its start function)"
+    )
+    assert failed == ["The worker used up its stack of 4 MiB."] * 2

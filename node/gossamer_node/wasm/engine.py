@@ -166,6 +166,8 @@ def _configured(stack_bytes: int, profile: Profile, pool: Pool | None) -> HostEn
     config = Config()
     config.epoch_interruption = True
     config.max_wasm_stack = stack_bytes
+    # Of stacks that are not used here; wasmtime ends the process where the other is larger.
+    ffi.wasmtime_config_async_stack_size_set(config.ptr(), STACK_BYTES_MAX)
     config.wasm_threads = False
     config.wasm_memory64 = False
     config.wasm_multi_memory = False

@@ -22,7 +22,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import trio
 from wasmtime import Linker
@@ -49,7 +49,7 @@ from gossamer_node.wasm.module import (
     read_module,
 )
 from gossamer_node.wasm.operations import OPERATIONS
-from gossamer_node.wasm.pool import WorkerThreads
+from gossamer_node.wasm.pool import WorkerThreads, has_stack_for, with_stack
 from gossamer_node.wasm.residents import Residents, Shape
 from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
 from gossamer_node.wasm.states import Key, States
@@ -68,6 +68,8 @@ PROBE_MS_MAX = 5_000
 
 
 _log = logging.getLogger("gossamer.wasm")
+
+T = TypeVar("T")
 
 
 class WasmHost:
@@ -181,7 +183,7 @@ class WasmHost:
         if is_dense:
             _check_dense(spec, module)
         worker = Worker(self, spec, grant, engine, module)
-        worker.check_abi()
+        worker.on_a_stack(worker.check_abi)
         if is_dense:
             worker.dense = self._dense(spec, module, footprint(wasm))
         self._workers.append(worker)
@@ -256,6 +258,7 @@ class Worker:
         self.form = module.form
         self._host = host
         self._module = module
+        self._fits_here = has_stack_for(spec.limits.stack_bytes_max)
         is_command = module.form is Form.COMMAND
         self._alone = Surroundings(
             spec, grant, engine, host.io, host.operations, nullcontext, is_command
@@ -302,16 +305,22 @@ class Worker:
         key = dense.key(job) if dense is not None else None
         if isinstance(key, Failed):
             return key
-        if dense is None or key is None:
-            return self.execute(job, None, context, due_s, self._alone, lambda run: None)
         turn = threading.Event()
-        if not dense.turns.enter(key, turn.set):
-            return dense.too_many(key, job)
-        turn.wait()
+        if dense is not None and key is not None:
+            if not dense.turns.enter(key, turn.set):
+                return dense.too_many(key, job)
+            turn.wait()
         try:
-            return self.execute(job, key, context, due_s, self._alone, lambda run: None)
+            return self.on_a_stack(
+                lambda: self.execute(job, key, context, due_s, self._alone, lambda run: None)
+            )
         finally:
-            dense.turns.leave(key)
+            if dense is not None and key is not None:
+                dense.turns.leave(key)
+
+    def on_a_stack(self, work: Callable[[], T]) -> T:
+        """Run it on this thread, or on one whose stack is large enough for the guest's."""
+        return work() if self._fits_here else with_stack(work)
 
     def execute(
         self,
