@@ -26,8 +26,8 @@ LIGHT_BYTES_MAX = 256 * 2**10
 CPU_S_MAX = 120
 WALL_S_MAX = 240.0
 MEMORY_BYTES_MAX = 2 * 2**30
-"""A whole RustPython (8.9 MB) takes 4 s on the machine of the figures above; a slower one has thirty
-times that."""
+"""A whole RustPython (8.9 MB) takes 4 s on the machine of the figures above; a slower one has
+thirty times that."""
 
 THREADS_MAX = 4
 """The compiler would take a thread for each core, and memory for each thread."""
