@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench bench-density bench-mesh sim chaos engines setup clean help
+.PHONY: demo test check bench bench-density bench-hostile bench-mesh sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -28,6 +28,10 @@ bench: ## what a job costs on this machine, beside a peer
 bench-density: ## 100,000 live instances in one process, each of which answers a job
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_density.py $(ARGS)
+
+bench-hostile: ## guests that attack: how late they are ended, what is left of them, what others feel
+	@$(PYTHON) tools/bootstrap.py check
+	@$(RUN)/python -m benchmarks.bench_hostile $(ARGS)
 
 bench-mesh: ## what the mesh costs and how fast it is, beside memberlist: tables and charts
 	@$(PYTHON) tools/bootstrap.py check

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from wasmtime import Module, WasmtimeError
 
+from gossamer_node.wasm.compiling import compile_bytes
 from gossamer_node.wasm.engine import HostEngine
 
 ENTRIES_MAX = 128
@@ -33,12 +34,12 @@ _log = logging.getLogger("gossamer.wasm")
 def compile_module(engine: HostEngine, wasm: bytes, directory: Path) -> Module:
     """The compiled module, from the cache or by compiling (and then storing) it.
 
-    Raises: WasmtimeError, when `wasm` is not a module that this engine takes.
+    Raises: WasmtimeError, when `wasm` is not a module that this engine takes; CompileBomb.
     """
     entry = directory / _name(engine, wasm)
     module = _load(engine, entry)
     if module is None:
-        module = Module(engine.engine, wasm)
+        module = compile_bytes(engine, wasm)
         try:
             _store(entry, bytes(module.serialize()))
         except OSError as error:

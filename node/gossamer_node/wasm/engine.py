@@ -23,6 +23,7 @@ from wasmtime import _ffi as ffi
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.service.spec import Profile
+from gossamer_node.wasm.advisories import refuse_known_escapes
 from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
 
 INSTANCES_MAX = 40
@@ -106,18 +107,23 @@ class HostEngine:
 
     engine: Engine
     configuration: str
-    profile: Profile = "fast"
-    pooled: bool = False
+    profile: Profile
+    stack_bytes: int
+    pooled: bool
 
 
 class Engines:
     """The engines of one host, by stack limit and profile. Safe to use from several threads."""
 
     def __init__(self, pool: Pool | None = None) -> None:
-        """Args: pool: of the fast profile. Raises: ServiceError for one that cannot be."""
+        """Args: pool: of the fast profile.
+
+        Raises: ServiceError for one that cannot be; NodeError for a wasmtime that is not safe.
+        """
         self._lock = threading.Lock()
         self._pool = pool or Pool()
         self._pool.check()
+        refuse_known_escapes()
         self._made: dict[tuple[int, Profile], HostEngine] = {}
 
     def get(self, stack_bytes: int, profile: Profile = "fast") -> HostEngine:
@@ -146,17 +152,29 @@ class Engines:
         return _reservable(self._pool.address_bytes)
 
 
+def engine_like(profile: Profile, stack_bytes: int, *, pooled: bool) -> HostEngine:
+    """Another engine of the same configuration, for a process that only compiles."""
+    return _configured(stack_bytes, profile, Pool() if pooled else None)
+
+
 def _make(stack_bytes: int, profile: Profile, pool: Pool) -> HostEngine:
+    pooled = profile == "fast" and _reservable(pool.address_bytes)
+    return _configured(stack_bytes, profile, pool if pooled else None)
+
+
+def _configured(stack_bytes: int, profile: Profile, pool: Pool | None) -> HostEngine:
     config = Config()
     config.epoch_interruption = True
     config.max_wasm_stack = stack_bytes
+    # Of stacks that are not used here; wasmtime ends the process where the other is larger.
+    ffi.wasmtime_config_async_stack_size_set(config.ptr(), STACK_BYTES_MAX)
     config.wasm_threads = False
     config.wasm_memory64 = False
     config.wasm_multi_memory = False
     config.wasm_gc = False
+    config.wasm_exceptions = False
     config.wasm_relaxed_simd = False
-    pooled = profile == "fast" and _reservable(pool.address_bytes)
-    if pooled:
+    if pool is not None:
         memory = "pool"
         _use_pool(config, pool)
     else:
@@ -171,7 +189,7 @@ def _make(stack_bytes: int, profile: Profile, pool: Pool) -> HostEngine:
         f"wasmtime {version} {platform.system()} {platform.machine()} "
         f"{profile} epochs stack={stack_bytes} {memory}"
     )
-    return HostEngine(Engine(config), configuration, profile, pooled)
+    return HostEngine(Engine(config), configuration, profile, stack_bytes, pool is not None)
 
 
 def _reservable(size: int) -> bool:

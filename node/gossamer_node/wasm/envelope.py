@@ -8,7 +8,9 @@ fit 64 bits, text is Unicode, nesting is bounded, integers that a double would r
 
 import base64
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, NoReturn
 
 import msgpack
@@ -22,9 +24,17 @@ Encoding = Literal["json", "msgpack"]
 DEPTH_MAX = 64
 """Levels of nesting (ABI.md §2): what a guest on a small stack can still walk by recursion."""
 
+VALUES_MAX = 50_000
+"""Values in one map, at all levels (ABI.md §2). A parser of C lets nobody else run meanwhile: a
+MiB of small values would hold up the node's loop for 100 ms and more."""
+
+_FEED_BYTES = 16 * 2**10
+_TOO_LONG = re.compile("exceeds max_(array|map)_len")
+
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _COUNT_MAX = 2**31 - 1
 _EXCERPT_BYTES = 200
+_TEXT = frozenset({str})
 _KINDS = ("completed", "bpmn_error", "failed")
 _JOB_TEXTS = (
     *("key", "topic", "engine", "process_id", "process_instance_key"),
@@ -77,7 +87,26 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Encoding]:
     raise EnvelopeError("it is neither JSON nor msgpack with a map at the top")
 
 
+def _too_many() -> EnvelopeError:
+    return EnvelopeError(f"it holds more than {VALUES_MAX:,} values")
+
+
+def _check_json_values(data: bytes) -> None:
+    """Every value but the first has a comma or an opening bracket of its own before it."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") <= VALUES_MAX:
+        return
+    # Those within strings don't count. What is no JSON counts wrongly after its first error only,
+    # where the parser ends.
+    bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if bare.count(b'"') > 4 * VALUES_MAX:
+        raise _too_many()
+    outside = b"".join(bare.split(b'"')[::2])
+    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > VALUES_MAX:
+        raise _too_many()
+
+
 def _unpack_json(data: bytes) -> dict[str, Any]:
+    _check_json_values(data)
     try:
         value: dict[str, Any] = _from_json(data.decode())
         if b"\\u" in data:
@@ -93,12 +122,48 @@ def _unpack_json(data: bytes) -> dict[str, Any]:
         raise EnvelopeError(f"it is not valid JSON ({error})") from None
 
 
+def _unpack_many(data: bytes) -> dict[str, Any]:
+    """Counts as it goes, and lets other threads run between its parts."""
+    values = 0
+
+    def counted(container: Any) -> Any:
+        nonlocal values
+        values += 1 + len(container)
+        if values > VALUES_MAX:
+            raise _too_many()
+        return container
+
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=len(data),
+        max_array_len=VALUES_MAX,
+        max_map_len=VALUES_MAX,
+        object_hook=counted,
+        list_hook=counted,
+    )
+    for at in range(0, len(data), _FEED_BYTES):
+        unpacker.feed(data[at : at + _FEED_BYTES])
+        with suppress(msgpack.OutOfData):
+            value: dict[str, Any] = unpacker.unpack()
+            if unpacker.tell() != len(data):
+                raise ValueError("unpack(b) received extra data.")
+            return value
+    raise ValueError("Unpack failed: incomplete input")
+
+
 def _unpack_msgpack(data: bytes) -> dict[str, Any]:
     try:
+        if len(data) > VALUES_MAX:
+            return _unpack_many(data)
         value: dict[str, Any] = msgpack.unpackb(data)
         return value
-    except (ValueError, RecursionError, TypeError, OverflowError) as error:
+    except EnvelopeError:
+        raise
+    except ValueError as error:
         # msgpack's own exceptions are ValueErrors; StackError has no text.
+        if len(data) > VALUES_MAX and _TOO_LONG.search(str(error)):
+            raise _too_many() from None
+        raise EnvelopeError(f"it is not valid msgpack ({error or type(error).__name__})") from None
+    except (RecursionError, TypeError, OverflowError) as error:
         raise EnvelopeError(f"it is not valid msgpack ({error or type(error).__name__})") from None
 
 
@@ -130,12 +195,19 @@ def check_value(value: object, subject: str, depth: int) -> None:
                 below.extend(one)  # type: ignore[arg-type]
             elif kind is dict:
                 below.extend(one.values())  # type: ignore[attr-defined]
+                _check_names(one, subject)  # type: ignore[arg-type]
             elif kind is bytes:
                 raise EnvelopeError(f"{subject} holds bytes; send them as base64 text typed Bytes")
             else:
                 raise EnvelopeError(f"{subject} holds a msgpack extension")
         level = below
         depth += 1
+
+
+def _check_names(value: dict[Any, Any], subject: str) -> None:
+    # msgpack can say them as bytes, which nothing downstream would take.
+    if not _TEXT.issuperset(map(type, value)):
+        raise EnvelopeError(f"{subject} holds a name that is no text")
 
 
 def input_map(job: Job, *, deadline_ms: int) -> dict[str, Any]:
@@ -251,6 +323,7 @@ def _map(body: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise EnvelopeError(f"{kind}.{name} is not a map")
+    _check_names(value, f"{kind}.{name}")
     return value
 
 

@@ -92,6 +92,9 @@ _RAW_WORDS = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 8
 _CALL_VALUES_MAX = 2
 """`handle` takes two values; no export that we call has more parameters or results."""
 
+_READ_BYTES_MAX = 2**30
+"""Far more than any caller reads at once; each has a bound of its own."""
+
 TABLE_ELEMENTS_MAX = 100_000
 """8 bytes each. Go's and RustPython's function tables have some 10,000."""
 TABLES_MAX = 8
@@ -181,6 +184,9 @@ class Memory:
     def read(self, pointer: int, length: int) -> bytes:
         """A copy of the range. Raises OutOfRange."""
         self.check(pointer, length)
+        if length > _READ_BYTES_MAX:
+            # `string_at` takes an int: beyond 31 bits it would look for a zero byte instead.
+            raise OutOfRange(pointer, length, _READ_BYTES_MAX)
         return ctypes.string_at(_memory_data(self._context, self._memory) + pointer, length)
 
     def write(self, pointer: int, data: bytes) -> None:

@@ -13,13 +13,22 @@ from wasmtime import ExportType, FuncType, ImportType, Linker, MemoryType, Modul
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.wasm import fastcall, job1, wasi
+from gossamer_node.wasm.anatomy import count_parts
 from gossamer_node.wasm.cache import compile_module
+from gossamer_node.wasm.compiling import CompileBomb
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.linking import HostFunction, Signature, Table
 from gossamer_node.wasm.run import current
 
 MODULE_BYTES_MAX = 32 * 2**20
 """A whole Python in WebAssembly has 18 MB; compiling takes seconds and memory in proportion."""
+
+IMPORTS_MAX = 1_000
+EXPORTS_MAX = 10_000
+GLOBALS_MAX = 10_000
+FUNCTIONS_MAX = 150_000
+"""Go has some 5,000 functions, a whole Python 20,000. wasmtime's API makes a Python object of each
+import and export; an instance has some words for each of all these, which it fills at its start."""
 
 PAGE_BYTES = 65_536
 
@@ -86,12 +95,29 @@ def compile_worker(
     path: Path, wasm: bytes, engine: HostEngine, linker: Linker, cache: Path
 ) -> WorkerModule:
     """Compile, check and link. Takes seconds for a large module. Raises ServiceError."""
+    _check_parts(path, wasm)
     try:
         module = compile_module(engine, wasm, cache)
     except WasmtimeError as error:
         reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
         _refuse(path, f"is not a module that this host can run ({reason}); build it again")
+    except CompileBomb as error:
+        _refuse(path, f"{error}; build it smaller, or from smaller functions")
     return WorkerModule(path, engine, module, linker)
+
+
+def _check_parts(path: Path, wasm: bytes) -> None:
+    anatomy = count_parts(wasm)
+    if anatomy is None:
+        return  # wasmtime says better what is wrong with it.
+    for count, most, name in (
+        (anatomy.imports, IMPORTS_MAX, "imports"),
+        (anatomy.exports, EXPORTS_MAX, "exports"),
+        (anatomy.globals, GLOBALS_MAX, "globals"),
+        (anatomy.functions, FUNCTIONS_MAX, "functions"),
+    ):
+        if count > most:
+            _refuse(path, f"has {count:,} {name}, and may have {most:,}; build it smaller")
 
 
 def make_linker(engine: HostEngine) -> tuple[Linker, list[object]]:

@@ -8,11 +8,14 @@ share the cores by the system's scheduler, and short ones never stand behind the
 when first needed.
 """
 
+import resource
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import TypeVar
 
 THREADS_MAX = 32
 """With a place and without: how many jobs may run or wait for I/O at once."""
@@ -20,8 +23,52 @@ THREADS_MAX = 32
 THREAD_STACK_BYTES = 8 * 2**20
 """A guest's stack (`engine.STACK_BYTES_MAX`) is part of its thread's."""
 
+_UNLIMITED_STACK_BYTES = 2 * 2**20
+"""A thread's stack where `ulimit -s` is unlimited (pthread_create(3), x86-64)."""
+
 LONG_S = 0.02
 """Short jobs take under a millisecond; a thread more for each of them would only cost switches."""
+
+
+_starting = threading.Lock()
+"""The size of the next thread's stack is one for the process."""
+
+T = TypeVar("T")
+
+
+def _start(thread: threading.Thread) -> None:
+    with _starting:
+        before = threading.stack_size(THREAD_STACK_BYTES)
+        try:
+            thread.start()
+        finally:
+            threading.stack_size(before)
+
+
+def has_stack_for(guest_bytes: int) -> bool:
+    """Whether any thread of this process can carry a guest with such a stack.
+
+    A guest that comes to the end of its thread's stack before its own ends the process.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    threads_have = _UNLIMITED_STACK_BYTES if limit == resource.RLIM_INFINITY else limit
+    return 2 * guest_bytes <= threads_have
+
+
+def with_stack(work: Callable[[], T]) -> T:
+    """Run it on a thread of its own that can carry any guest, and wait for it."""
+    ended: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    thread = threading.Thread(target=run, name="gossamer-wasm-stack", daemon=True)
+    _start(thread)
+    thread.join()
+    return ended.result()
 
 
 class _Worker(threading.local):
@@ -125,11 +172,7 @@ class WorkerThreads:
                 daemon=True,
             )
             self._threads.append(thread)
-            before = threading.stack_size(THREAD_STACK_BYTES)
-            try:
-                thread.start()
-            finally:
-                threading.stack_size(before)
+            _start(thread)
 
     def _work(self, state: _State) -> None:
         self._own.state = state

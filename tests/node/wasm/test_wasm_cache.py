@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from wasmtime import Engine, Module, wat2wasm
 
-from gossamer_node.wasm import cache
+from gossamer_node.wasm import cache, compiling
 from gossamer_node.wasm.cache import ENTRIES_MAX, compile_module
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines, HostEngine
 
@@ -36,7 +36,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counted.append(1)
             super().__init__(engine, wasm)
 
-    monkeypatch.setattr(cache, "Module", Counting)
+    monkeypatch.setattr(compiling, "Module", Counting)
     return counted
 
 
