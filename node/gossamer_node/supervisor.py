@@ -36,6 +36,10 @@ from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
 from gossamer_node.metrics import serve_metrics
+from gossamer_node.registry import desk
+from gossamer_node.registry.on_demand import Loader
+from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
@@ -63,6 +67,7 @@ class Node:
         executor: Executor,
         keeping: Keeping,
         host: WasmHost,
+        stock: Stock,
     ) -> None:
         self._config = config
         self.mesh = mesh
@@ -71,6 +76,7 @@ class Node:
         self.leasing = leasing
         self.keeping = keeping
         self._host = host
+        self._stock = stock
 
     def status(self) -> dict[str, object]:
         """What `gossamer status --json` prints."""
@@ -97,6 +103,7 @@ class Node:
             "services": [
                 _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
             ],
+            "registry": self._stock.status(),
             "instances": self._host.statistics(),
             **self.leasing.status(),
             "network": self.mesh.statistics(),
@@ -128,6 +135,10 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             workers.append((spec, await host.load(spec, grant)))
         log.info("room for instances", **host.capacity())
         executor = Executor(workers)
+        registry = Registry(config.data_dir / FOLDER_NAME)
+        stock = Stock(registry, Loader(host), executor, Terms.of(config))
+        stack.callback(stock.close)
+        stock.open()
         engines: dict[str, Engine] = {}
         for one in config.engines:
             engines[one.name] = open_engine(one)
@@ -140,10 +151,11 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host)
+        stock.changed = lambda: leasing.services_changed(registry.digest())
+        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
-        conversations = {"order": keeping.carry}
+        conversations = {"order": keeping.carry, **desk.conversations(stock)}
         await nursery.start(serve_control, config.data_dir, handlers, conversations)
         nursery.start_soon(keeping.run)
         if config.metrics.listen is not None:
@@ -151,6 +163,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             host, port = await nursery.start(serve)
             log.info("metrics", url=f"http://{Address(host, port)}/metrics")
         await nursery.start(leasing.run)
+        await nursery.start(stock.run)
+        stock.changed()
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()

@@ -68,9 +68,10 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
-    instances = status["instances"]
+    services, instances = status["registry"], status["instances"]
     yield (
-        f"  services: {instances['registered']} registered; dense instances: "
+        f"  services: {services['registered']:,} registered, {services['live']} live, "
+        f"{services['parked']} parked; dense instances: "
         f"{instances['live']} live, {instances['parked']} parked"
     )
     claimers: dict[str, list[str]] = {}
