@@ -40,6 +40,7 @@ from gossamer_node.registry import desk
 from gossamer_node.registry.on_demand import Loader
 from gossamer_node.registry.stock import Stock, Terms
 from gossamer_node.registry.store import FOLDER_NAME, Registry
+from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
@@ -154,6 +155,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         stock.changed = lambda: leasing.services_changed(registry.digest())
         node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping
+        await nursery.start(stock.run)
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
         conversations = {"order": keeping.carry, **desk.conversations(stock)}
         await nursery.start(serve_control, config.data_dir, handlers, conversations)
@@ -163,8 +165,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             host, port = await nursery.start(serve)
             log.info("metrics", url=f"http://{Address(host, port)}/metrics")
         await nursery.start(leasing.run)
-        await nursery.start(stock.run)
         stock.changed()
+        nursery.start_soon(Travel(mesh, stock).run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()

@@ -2,23 +2,27 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import trio
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.node.source_engine import SourceEngine
 from wasmtime import wat2wasm
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
+from gossamer_mesh.orders import next_number
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, JobRef
 from gossamer_node.registry.on_demand import LIVE_MAX, Loader
+from gossamer_node.registry.package import read_package, sign_addition, write_signature
 from gossamer_node.registry.stock import Stock, Terms
 from gossamer_node.registry.store import Registry
+from gossamer_node.registry.travel import Travel
 from gossamer_node.service.grants import Grants
 from gossamer_node.wasm import WasmHost
 from gossamer_node.work.executing import Executor
@@ -67,6 +71,13 @@ def service(
     return file
 
 
+def sign(file: Path, key: Ed25519PrivateKey, number: int = 0) -> Path:
+    """As `gossamer service sign`. Returns the service.yaml."""
+    package = read_package(file, with_signature=False)
+    write_signature(file, sign_addition(key, MESH, next_number(number), package))
+    return file
+
+
 class CountingEngine(SourceEngine):
     """Counts which versions worked; a failed job fails the test."""
 
@@ -84,8 +95,15 @@ class World:
     """One node, until its block ends."""
 
     def __init__(
-        self, mesh: Mesh, leasing: Leasing, executor: Executor, stock: Stock, loader: Loader
+        self,
+        mesh: Mesh,
+        leasing: Leasing,
+        executor: Executor,
+        stock: Stock,
+        loader: Loader,
+        travel: Travel,
     ) -> None:
+        self.travel = travel
         self.mesh = mesh
         self.leasing = leasing
         self.executor = executor
@@ -127,7 +145,6 @@ async def node(
     async with (
         WasmHost(folder / "cache", states_file=folder / "states.sqlite") as host,
         open_mesh(settings) as mesh,
-        trio.open_nursery() as nursery,
     ):
         executor = Executor()
         registry = Registry(folder / "services")
@@ -136,12 +153,15 @@ async def node(
         terms = Terms(lambda name: granted.get(name, Grants()), names, MESH, operators)
         stock = Stock(registry, loader, executor, terms)
         stock.open()
-        reached = {one.name: one for one in engines}
-        leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
-        stock.changed = lambda: leasing.services_changed(registry.digest())
-        await nursery.start(leasing.run)
-        await nursery.start(stock.run)
-        stock.changed()
-        yield World(mesh, leasing, executor, stock, loader)
-        nursery.cancel_scope.cancel()
-        stock.close()
+        with closing(stock):
+            async with trio.open_nursery() as nursery:
+                reached = {one.name: one for one in engines}
+                leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
+                stock.changed = lambda: leasing.services_changed(registry.digest())
+                await nursery.start(stock.run)
+                await nursery.start(leasing.run)
+                stock.changed()
+                travel = Travel(mesh, stock)
+                nursery.start_soon(travel.run)
+                yield World(mesh, leasing, executor, stock, loader, travel)
+                nursery.cancel_scope.cancel()

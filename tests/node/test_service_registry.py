@@ -129,7 +129,7 @@ def test_a_module_goes_with_the_last_version_that_has_it(registry: Registry) -> 
     for one, stays in zip(both, (True, False), strict=True):
         registry.put([Row(one.name, one.version, 2, there=False)])
         registry.forget_module(module)
-        assert registry.has_module(module) is stays
+        assert registry.module_path(module).is_file() is stays
 
 
 def test_a_file_that_is_no_registry_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -150,12 +150,15 @@ def test_a_change_that_fails_changes_nothing(registry: Registry) -> None:
 def test_nothing_that_a_start_asks_reads_all_rows(registry: Registry) -> None:
     registry.put([row(f"s{number}") for number in range(2_000)])
     asked: list[str] = []
-    registry._database.set_trace_callback(asked.append)
+    registry._reader.set_trace_callback(asked.append)
     registry.most_used(10)
     registry.wanted()
-    registry.refused()
     registry.words(0)
+    registry._reader.set_trace_callback(None)
+    registry._database.set_trace_callback(asked.append)
+    registry.ask_anew()
     registry._database.set_trace_callback(None)
+    asked = [one for one in asked if one.startswith("SELECT")]
     assert len(asked) == 4
     with sqlite3.connect(registry.folder / "registry.sqlite") as database:
         for query in asked:

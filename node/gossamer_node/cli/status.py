@@ -20,6 +20,8 @@ from gossamer_node.control import ask
 WATCH_S = 1.0
 """Between two looks."""
 
+SERVICES_SHOWN_MAX = 40
+
 LEASES_SHOWN_MAX = 20
 """More scroll off a screen; `--json` has them all."""
 
@@ -120,9 +122,12 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ("SERVICE", "VERSION", "INSTANCES", "TOPICS"),
         [
             (one["name"], one["version"], str(one["instances"]), ", ".join(one["topics"]))
-            for one in status["services"]
+            for one in status["services"][:SERVICES_SHOWN_MAX]
         ],
     )
+    if len(status["services"]) > SERVICES_SHOWN_MAX:
+        more = len(status["services"]) - SERVICES_SHOWN_MAX
+        yield f"… and {more} more; `gossamer service list` has those that were added"
     leases = status["leases"]
     if leases:
         yield ""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -109,9 +110,7 @@ class Stock:
 
     def open(self) -> None:
         """Puts the chosen versions to work, the ones that were used last first; loads none."""
-        for row in self.registry.refused():
-            if row.here:
-                self.registry.refuse(row, "")
+        self.registry.ask_anew()
         for row in self.registry.most_used(TOPICS_MAX):
             try:
                 one = self._worker(row)
@@ -234,13 +233,9 @@ class Stock:
                 old = before[row.name, row.version]
                 if row.there and old is not None and old.there and _is_same(old, row):
                     # The same bytes, now under another number, such as a signature that came late.
-                    self.registry.fill(
-                        row,
-                        unpack_spec(old.spec),
-                        old.description,
-                        here=old.here,
-                        refused=old.refused,
-                    )
+                    fill = partial(self.registry.fill, here=old.here, refused=old.refused)
+                    spec = unpack_spec(old.spec)
+                    await trio.to_thread.run_sync(fill, row, spec, old.description)
             for name in {one.name for one in taken}:
                 await self._apply(name)
             self._forget([old for old in before.values() if old is not None])
@@ -252,7 +247,8 @@ class Stock:
         """What an operator's word named is here, module and all, and was compared with it."""
         spec = self.unpacked(row, description)
         async with self._turn:
-            self.registry.fill(row, spec, description, here=True, refused="")
+            fill = partial(self.registry.fill, here=True, refused="")
+            await trio.to_thread.run_sync(fill, row, spec, description)
             await self._apply(row.name)
 
     def judge(self, row: Row, description: bytes) -> ServiceSpec:
@@ -322,7 +318,7 @@ class Stock:
                 before = self._put(one)
             except NodeError as error:
                 log.warning(str(error), service=name, version=row.version)
-                self.registry.refuse(row, str(error))
+                await trio.to_thread.run_sync(self.registry.refuse, row, str(error))
                 continue
             self._at_work[name] = (row, one)
             self._drain(before)
@@ -387,7 +383,8 @@ class Stock:
         log.info("drained", service=served.spec.name, version=served.spec.version)
         if isinstance(served.worker, OnDemand):
             await self._loader.park(served.worker)
-            self.registry.forget_module(served.worker.module)
+            with suppress(NodeError):  # the file stays, and costs no more than its room
+                self.registry.forget_module(served.worker.module)
         self.changed()
 
     def _forget(self, rows: Iterable[Row]) -> None:
@@ -396,7 +393,8 @@ class Stock:
         needed = {one.module for one in workers if isinstance(one, OnDemand)}
         for row in rows:
             if row.module not in needed:
-                self.registry.forget_module(row.module)
+                with suppress(NodeError):
+                    self.registry.forget_module(row.module)
 
 
 # --- without a running node

@@ -124,18 +124,18 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         """Open or make it. Raises: InputError, for a file that is none of ours."""
         self.folder = folder
-        self._lock = threading.RLock()
+        self._lock, self._reading = threading.RLock(), threading.Lock()
         file = folder / "registry.sqlite"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
-            )
+            self._database = _connect(file)
             self._database.execute("PRAGMA journal_mode=WAL").fetchone()
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
             self._digest = int(self._total("digest"))
             self._known = int(self._total("known"))
+            # Who asks from the node's loop never waits until a change is on the disk.
+            self._reader = _connect(file)
         except (sqlite3.Error, OSError, ValueError) as error:
             raise InputError(
                 f"the registry {file} cannot be used ({error}); mend the file, or move it away and "
@@ -143,7 +143,8 @@ class Registry:
             ) from None
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._database.close()
 
     # --- what is asked
@@ -182,8 +183,8 @@ class Registry:
             "spec, word", "x'', word IS NOT NULL"
         )
         while True:
-            with self._lock:
-                rows = self._database.execute(
+            with self._asking():
+                rows = self._reader.execute(
                     f"SELECT {columns} FROM services "  # noqa: S608 - no value in it
                     "WHERE (name, version) > (?, ?) ORDER BY name, version LIMIT ?",
                     (name, version, LISTED_AT_ONCE),
@@ -201,9 +202,22 @@ class Registry:
             "WHERE there AND NOT here AND refused = '' ORDER BY seq LIMIT ?", (LISTED_AT_ONCE,)
         )
 
-    def refused(self) -> list[Row]:
-        """Versions that this node does not serve."""
-        return self._select("WHERE there AND refused <> '' LIMIT ?", (LISTED_AT_ONCE,))
+    def travels(self, module: str) -> bool:
+        """Whether a module is of a version that an operator signed, so that others may have it."""
+        with self._asking():
+            found = self._reader.execute(
+                "SELECT 1 FROM services WHERE module = ? AND here AND word IS NOT NULL LIMIT 1",
+                (module,),
+            ).fetchone()
+        return found is not None
+
+    def last_place(self) -> int:
+        """The place of the newest signed decision; `words` counts down from there."""
+        with self._asking():
+            found = self._reader.execute(
+                "SELECT seq FROM services WHERE word IS NOT NULL ORDER BY seq DESC LIMIT 1"
+            ).fetchone()
+        return int(found[0]) if found else 0
 
     def words(self, before: int) -> tuple[int, list[bytes]]:
         """Signed orders, the newest first, as many as an answer takes.
@@ -215,8 +229,8 @@ class Registry:
         """
         orders: list[bytes] = []
         size, place = 0, before
-        with self._lock:
-            found = self._database.execute(
+        with self._asking():
+            found = self._reader.execute(
                 "SELECT seq, word FROM services WHERE word IS NOT NULL AND (? = 0 OR seq < ?) "
                 "ORDER BY seq DESC",
                 (before, before),
@@ -233,19 +247,6 @@ class Registry:
     def module_path(self, module: str) -> Path:
         """Where a module is, or is to be."""
         return self.folder / f"{module}.wasm"
-
-    def refuse(self, row: Row, why: str) -> None:
-        """Notes why this node does not serve a version; empty: it may."""
-        with self._writing():
-            self._database.execute(
-                "UPDATE services SET refused = ? WHERE name = ? AND version = ? AND number = ?",
-                (why, row.name, row.version, row.number),
-            )
-            self._choose(row.name)
-
-    def has_module(self, module: str) -> bool:
-        """Whether a module's file is here; whether it is whole is for `read_module` to say."""
-        return self.module_path(module).is_file()
 
     # --- what changes
 
@@ -308,6 +309,28 @@ class Registry:
             )
             self._choose(row.name)
 
+    def refuse(self, row: Row, why: str) -> None:
+        """Notes why this node does not serve a version; empty: it may."""
+        with self._writing():
+            self._database.execute(
+                "UPDATE services SET refused = ? WHERE name = ? AND version = ? AND number = ?",
+                (why, row.name, row.version, row.number),
+            )
+            self._choose(row.name)
+
+    def ask_anew(self) -> None:
+        """Forgets why versions are not served, of some hundreds of them: a node does so when it
+        starts, perhaps with another configuration."""
+        with self._writing():
+            found = self._database.execute(
+                "SELECT name, version FROM services WHERE refused <> '' LIMIT ?", (LISTED_AT_ONCE,)
+            ).fetchall()
+            self._database.executemany(
+                "UPDATE services SET refused = '' WHERE name = ? AND version = ?", found
+            )
+            for name in {one[0] for one in found}:
+                self._choose(name)
+
     def used(self, names: Sequence[str]) -> None:
         """Notes that services have worked; on the disk with the next change."""
         now_ms = time.time_ns() // 1_000_000
@@ -318,13 +341,16 @@ class Registry:
             )
 
     def forget_module(self, module: str) -> None:
-        """Deletes a module's file if no version has it any more."""
-        with self._lock:
-            found = self._database.execute(
-                "SELECT 1 FROM services WHERE module = ? AND there LIMIT 1", (module,)
-            ).fetchone()
-            if found is None and module:
-                self.module_path(module).unlink(missing_ok=True)
+        """Deletes a module's file if no version has it any more. Raises: NodeError."""
+        try:
+            with self._lock:
+                found = self._database.execute(
+                    "SELECT 1 FROM services WHERE module = ? AND there LIMIT 1", (module,)
+                ).fetchone()
+                if found is None and module:
+                    self.module_path(module).unlink(missing_ok=True)
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable("written", error) from error
 
     # --- modules
 
@@ -361,15 +387,26 @@ class Registry:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise NodeError(
-                        f"the registry in {self.folder} cannot be written ({error}); see to the "
-                        "disk and run it again."
-                    ) from error
+                    raise self._unusable("written", error) from error
                 raise
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._reading:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise self._unusable("read", error) from error
+
+    def _unusable(self, what: str, error: Exception) -> NodeError:
+        return NodeError(
+            f"the registry in {self.folder} cannot be {what} ({error}); see to the disk and run it "
+            "again."
+        )
+
     def _select(self, where: str, values: tuple[object, ...]) -> list[Row]:
-        with self._lock:
-            found = self._database.execute(
+        with self._asking():
+            found = self._reader.execute(
                 f"SELECT {_COLUMNS} FROM services {where}",  # noqa: S608 - our own clauses
                 values,
             ).fetchall()
@@ -414,6 +451,12 @@ class Registry:
             "INSERT OR REPLACE INTO totals VALUES (?, ?)",
             [("digest", str(self._digest)), ("known", str(self._known))],
         )
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
+    )
 
 
 def _mark(word: bytes) -> int:
