@@ -38,7 +38,7 @@ def configure(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     adding = add_subcommand(parsers, "add", add)
     adding.add_argument("path", metavar="PATH", type=Path, help="a service.yaml, or a folder")
     listing = add_subcommand(parsers, "list", show)
-    listing.add_argument("name", metavar="NAME", nargs="?", default="", help="default: all")
+    listing.add_argument("service", metavar="NAME", nargs="?", default="", help="default: all")
     removing = add_subcommand(parsers, "rm", remove)
     removing.add_argument("service", metavar="NAME[@VERSION]", help="default: all its versions")
     removing.add_argument(
@@ -88,7 +88,7 @@ def show(arguments: argparse.Namespace) -> int:
       gossamer service list greeter --json
     """
     settings = config.load(arguments)
-    name: str = arguments.name
+    name: str = arguments.service
     found = list(_answers(settings, f"{desk.LIST} {name}", lambda: _list_here(settings, name)))
     if arguments.json:
         for one in found:
