@@ -158,3 +158,23 @@ async def test_removing_what_is_not_there_says_so(tmp_path: Path) -> None:
     async with node(tmp_path / "node") as world:
         with pytest.raises(InputError, match=r"there is no rate@3\.0\.0 here"):
             await world.stock.remove("rate", "3.0.0")
+
+
+async def test_beyond_what_a_node_announces_the_last_used_ones_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossamer_node.work.executing.TOPICS_MAX", 3)
+    engine = CountingEngine()
+    names = ["a", "b", "c", "d"]
+    async with node(tmp_path / "node", [engine]) as world:
+        for name in names[:3]:
+            await world.stock.add(service(tmp_path, name))
+        engine.add("a", 1)
+        await until(lambda: engine.versions["1.0.0"] == 1)
+        await world.stock.add(service(tmp_path, "d"))
+        await until(lambda: not world.executor.draining())
+        assert [world.state(name, "1.0.0") for name in names] == ["live", "chosen", "live", "live"]
+        assert world.stock.status()["registered"] == 4
+    async with node(tmp_path / "node", [engine]) as world:
+        states = [world.state(name, "1.0.0") for name in names]
+        assert states == ["parked", "chosen", "parked", "parked"]

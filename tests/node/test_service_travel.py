@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -230,6 +231,16 @@ async def test_what_a_node_does_not_grant_is_neither_fetched_nor_served(tmp_path
             assert list((tmp_path / "b" / "services").glob("*.wasm")) == []
         async with node(tmp_path / "b", seeds=seeds, operators=OPERATORS, grants=grants) as other:
             await until(lambda: other.state("rate", "1.0.0") == "live")
+
+
+async def test_a_service_with_state_by_key_works_where_it_was_added(tmp_path: Path) -> None:
+    dense: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
+    async with mesh_of(tmp_path, 2) as (first, second):
+        await first.stock.add(sign(service(tmp_path, **dense), KEY))
+        await until(lambda: second.state("rate", "1.0.0") == "refused")
+        assert first.state("rate", "1.0.0") == "live"
+        row = second.registry.get("rate", "1.0.0")
+        assert row is not None and "keeps state by key, which does not travel" in row.refused
 
 
 async def test_a_node_that_was_away_learns_what_was_added_and_removed(tmp_path: Path) -> None:

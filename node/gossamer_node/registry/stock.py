@@ -252,8 +252,16 @@ class Stock:
             await self._apply(row.name)
 
     def judge(self, row: Row, description: bytes) -> ServiceSpec:
-        """Whether this node would serve a version. Raises: InputError: it does not, and why."""
+        """Whether this node would serve a version that another one has.
+
+        Raises: InputError: it does not, and why.
+        """
         spec = self.unpacked(row, description)
+        if spec.dense is not None and spec.dense.key is not None:
+            raise ServiceError(
+                f"{row.label} keeps state by key, which does not travel: it works on the node that "
+                "it was added to; to move it here, remove it there and add it here."
+            )
         if (spec.name, spec.version) != (row.name, row.version):
             raise ServiceError(
                 f"the service.yaml of {row.label} describes {spec.name}@{spec.version}; sign it "

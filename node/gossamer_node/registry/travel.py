@@ -314,10 +314,8 @@ class Travel:
 
     def _refuse_bytes(self, member: Member, what: str) -> None:
         self.counts["content_refused"] += 1
-        log.error(
-            f"{member.name} sent other bytes for {what} than the operator signed: refused",
-            member=member.id,
-        )
+        text = f"{member.name} sent other bytes for {what} than the operator signed: refused"
+        self._say(f"bytes {member.id} {what}", text)
 
     def _others(self) -> list[Member]:
         """Whom to ask: members that know services, in an order of chance."""
