@@ -2,33 +2,39 @@
 
     python benchmarks/bench_registry.py [--services 100000]
 
-Registers services that differ in name, topic and module, and starts a real node on the folder: the
-time until its status answers, beside the same node with one service, and its resident memory. Also
-what of it is the registry's: opening the file, and putting as many services to work as a node
-announces. Then the file's size, and the time for one more service.
+Registers services that differ in name, topic and module, each signed by an operator, and starts a
+real node on the folder: the time until its status answers, beside the same node with one service,
+and its resident memory. What of that is the registry's: opening the file, and putting as many
+services to work as a node announces.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gossamer_mesh.identity import operator_of
+from gossamer_mesh.keyfiles import create
+from gossamer_mesh.keyring import Keyring, text_of
 from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_node.control import ask
 from gossamer_node.errors import NodeError
 from gossamer_node.registry.on_demand import Loader
+from gossamer_node.registry.package import Package, sign_addition
 from gossamer_node.registry.packed import pack_spec
 from gossamer_node.registry.stock import Stock, Terms
 from gossamer_node.registry.store import Registry, Row, topics_of
 from gossamer_node.service.grants import Grants
 from gossamer_node.service.load import loads
+from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
 from gossamer_node.work.executing import Executor
 
@@ -40,6 +46,10 @@ TIMES = 5
 """Starts of each kind; the table has their median."""
 
 LIMIT_S = 2.0
+
+MESH = "bench"
+
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 _DESCRIPTION = """service:
   name: {name}
@@ -55,14 +65,15 @@ def different(number: int) -> bytes:
     return GUEST.read_bytes() + b"\0" + bytes((len(content),)) + content
 
 
-def row(registry: Registry, number: int) -> Row:
+def row(registry: Registry, first: ServiceSpec, number: int) -> Row:
+    """As `gossamer service add` makes it, without reading YAML: that would take longer than all."""
     name = f"service-{number}"
     text = _DESCRIPTION.format(name=name).encode()
-    # One description is read, as YAML takes longer than all the rest; the others differ in names.
-    spec = loads(text, Path("service.yaml"))
+    spec = replace(first, name=name, topics=(replace(first.topics[0], name=name),))
     wasm = different(number)
     module = sha256(wasm).hexdigest()
     registry.module_path(module).write_bytes(wasm)
+    package = Package(spec, text, wasm, None)
     return Row(
         name,
         spec.version,
@@ -74,6 +85,7 @@ def row(registry: Registry, number: int) -> Row:
         profile=spec.profile,
         topics=topics_of(spec),
         spec=pack_spec(spec),
+        word=sign_addition(OPERATOR, MESH, number + 1, package),
         here=True,
         added_ms=number,
         used_ms=number,
@@ -81,10 +93,21 @@ def row(registry: Registry, number: int) -> Row:
 
 
 def fill(folder: Path, services: int) -> None:
-    """The registry as `gossamer service add` would leave it."""
+    """A node's folder, its registry as `gossamer service add` would leave it."""
+    create(folder / "mesh.key", text_of(Keyring((bytes(32),))), "the mesh key")
+    settings = {
+        "data_dir": ".",
+        "cache_dir": "cache",
+        "listen": "127.0.0.1:0",
+        "log": {"level": "error"},
+        "mesh": {"name": MESH, "key_file": "mesh.key", "operators": [operator_of(OPERATOR)]},
+    }
+    (folder / "gossamer.yaml").write_text(json.dumps(settings))
     registry = Registry(folder / "services")
-    for first in range(0, services, BATCH):
-        registry.put([row(registry, each) for each in range(first, min(first + BATCH, services))])
+    first = loads(_DESCRIPTION.format(name="service-0").encode(), Path("service.yaml"))
+    for begin in range(0, services, BATCH):
+        numbers = range(begin, min(begin + BATCH, services))
+        registry.put([row(registry, first, each) for each in numbers])
     registry.close()
 
 
@@ -94,7 +117,8 @@ async def open_in_process(folder: Path) -> tuple[float, float]:
         began_s = time.perf_counter()
         registry = Registry(folder / "services")
         opened_s = time.perf_counter()
-        stock = Stock(registry, Loader(host), Executor(), Terms(lambda name: Grants()))
+        terms = Terms(lambda name: Grants(), (), MESH, (operator_of(OPERATOR),))
+        stock = Stock(registry, Loader(host), Executor(), terms)
         stock.open()
         ended_s = time.perf_counter()
         registry.close()
@@ -103,11 +127,10 @@ async def open_in_process(folder: Path) -> tuple[float, float]:
 
 def start(folder: Path) -> tuple[float, int, dict[str, int]]:
     """Seconds until a node answers, its resident KiB, and what it says of its services."""
-    command = [sys.executable, "-m", "gossamer_node", "node", "--data-dir", str(folder)]
-    command += ["--cache-dir", str(folder / "cache"), "--listen", "127.0.0.1:0"]
-    environ = {**os.environ, "GOSSAMER_LOG_LEVEL": "error"}
+    command = [sys.executable, "-m", "gossamer_node", "node"]
+    command += ["--config", str(folder / "gossamer.yaml")]
     began_s = time.perf_counter()
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ) as process:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             while True:
                 try:

@@ -336,3 +336,15 @@ async def test_junk_that_a_member_answers_changes_nothing(tmp_path: Path, answer
         await second.stock.add(sign(service(tmp_path, "fine"), KEY))
         await until(lambda: second.state("fine", "1.0.0") == "live")
         assert second.registry.get("rate", "1.0.0") is None
+
+
+async def test_a_service_of_an_operator_who_is_trusted_no_more_is_not_served(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "node"
+    async with node(folder, operators=OPERATORS) as world:
+        await world.stock.add(sign(service(tmp_path), KEY))
+    async with node(folder, operators=[operator_of(STRANGER)]) as world:
+        assert world.state("rate", "1.0.0") == "refused"
+    async with node(folder, operators=OPERATORS) as world:
+        assert world.state("rate", "1.0.0") == "parked"

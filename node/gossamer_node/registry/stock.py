@@ -21,8 +21,8 @@ from pathlib import Path
 
 import trio
 
-from gossamer_mesh.errors import OrderError
 from gossamer_mesh.leases.messages import TOPICS_MAX
+from gossamer_mesh.orders import operator_in
 from gossamer_node import logs
 from gossamer_node.config import NodeConfig
 from gossamer_node.errors import InputError, NodeError, ServiceError
@@ -364,11 +364,13 @@ class Stock:
                 f"{row.name} is a service of this node's configuration, which counts."
             )
         if row.word is not None:
-            # Whoever was trusted when it came may not be any more.
-            try:
-                packages.read_word(row.word, self.terms.mesh_name, self.terms.operators)
-            except OrderError as error:
-                raise ServiceError(f"{row.label} is not served: {error}.") from error
+            # The signature held when it came. Who was trusted then may not be any more.
+            operator = operator_in(row.word)
+            if operator not in self.terms.operators:
+                raise ServiceError(
+                    f"{row.label} is not served: {operator[:16]}… is no operator here; name it in "
+                    "mesh.operators, or remove the service."
+                )
         grant = self.terms.grant(spec)
         self._refuse_rival(spec)
         return self._loader.of(spec, grant, row.module)
