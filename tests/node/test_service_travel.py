@@ -348,3 +348,20 @@ async def test_a_service_of_an_operator_who_is_trusted_no_more_is_not_served(
         assert world.state("rate", "1.0.0") == "refused"
     async with node(folder, operators=OPERATORS) as world:
         assert world.state("rate", "1.0.0") == "parked"
+
+
+async def test_more_questions_than_are_answered_at_once_get_nothing(tmp_path: Path) -> None:
+    answers: list[object] = []
+    async with node(tmp_path / "node", operators=OPERATORS) as world:
+        await world.stock.add(sign(service(tmp_path), KEY))
+
+        async def ask() -> None:
+            answers.append(unpack(await world.travel._answer("somebody", pack(["words", 0]))))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3 * travel.ANSWERS_MAX):
+                nursery.start_soon(ask)
+        assert world.travel.counts["questions_refused"] == 2 * travel.ANSWERS_MAX
+        assert sum(one is not None for one in answers) == travel.ANSWERS_MAX
+        await ask()
+        assert answers[-1] is not None

@@ -69,13 +69,17 @@ FETCH_S = 300.0
 kept, and the next try may ask another member."""
 
 ANSWERS_MAX = 16
-"""Questions that are answered at the same time; others wait, within their timeout."""
+"""Questions that are answered at the same time. Further ones get nothing, and are asked again, or
+of another member: to let them wait would fill the links that membership needs, too."""
 
 PAUSE_S_FIRST, PAUSE_S_LAST = 1.0, 60.0
 """Until a service that could not be had is asked for again, doubled each time."""
 
 LIARS_MAX = 4_096
 """Members, by module, whose bytes were not the signed ones; beyond, they are asked again."""
+
+LOGGED_MAX = 4_096
+"""Things that are said once; what others can invent shall not fill a disk."""
 
 _NOTHING = (0, b"", 0)
 """What was read of a member before the first time."""
@@ -102,7 +106,7 @@ class Travel:
         self._fetching: set[str] = set()
         self._ended = trio.Event()
         self._logged: set[str] = set()
-        self._answering = trio.CapacityLimiter(ANSWERS_MAX)
+        self._answering = 0
         self.counts: Counter[str] = Counter()
         mesh.handle(SERVICES, Handler(self._answer, REQUEST_BYTES_MAX, TIMEOUT_S, ANSWER_BYTES_MAX))
 
@@ -353,7 +357,7 @@ class Travel:
 
     def _say(self, topic: str, text: str) -> None:
         """A warning, once for a topic."""
-        if topic not in self._logged and len(self._logged) < PAGES_MAX:
+        if topic not in self._logged and len(self._logged) < LOGGED_MAX:
             self._logged.add(topic)
             log.warning(text)
 
@@ -364,12 +368,17 @@ class Travel:
             question = unpack(data)
         except Exception:  # msgpack raises a dozen kinds for junk
             question = None
-        async with self._answering:
-            try:
-                return pack(await trio.to_thread.run_sync(self._found, question))
-            except NodeError as error:
-                self._say("disk", str(error))
-                return pack(None)
+        if self._answering >= ANSWERS_MAX:
+            self.counts["questions_refused"] += 1
+            return pack(None)
+        self._answering += 1
+        try:
+            return pack(await trio.to_thread.run_sync(self._found, question))
+        except NodeError as error:
+            self._say("disk", str(error))
+            return pack(None)
+        finally:
+            self._answering -= 1
 
     def _found(self, question: object) -> Any:
         """On a thread. None for a question that makes no sense, or has no answer here."""
