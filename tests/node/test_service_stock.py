@@ -138,6 +138,7 @@ async def test_a_module_that_cannot_run_is_not_taken_in(tmp_path: Path) -> None:
             await world.stock.add(file)
         assert world.registry.get("rate", "1.0.0") is None
         assert world.state("rate", "0.9.0") == "live"
+        assert len(list((tmp_path / "node" / "services").glob("*.wasm"))) == 1
 
 
 async def test_a_module_that_changed_on_the_disk_is_not_compiled(tmp_path: Path) -> None:

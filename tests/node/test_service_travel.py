@@ -118,7 +118,7 @@ async def test_a_module_changed_by_one_bit_on_its_way_is_refused(tmp_path: Path)
         await until(lambda: second.travel.counts["content_refused"] == 1)
         assert second.state("rate", "1.0.0") == "coming"
         assert list((tmp_path / "node-1" / "services").glob("*.wasm")) == []
-        assert list((tmp_path / "node-1" / "services").glob("*.part")) == []
+        assert list((tmp_path / "node-1" / "services" / "coming").glob("*")) == []
         # Nor is it asked again. Another node that has it right is.
         first.mesh.handle(SERVICES, Handler(honest, *limits))
         seeds = [first.mesh.address]
@@ -211,7 +211,7 @@ async def test_a_break_is_gone_on_from_with_another_member(tmp_path: Path) -> No
         first.mesh.handle(SERVICES, Handler(break_off, *limits))
         await first.stock.add(file)
         await until(lambda: chunks >= 3)
-        part = list((tmp_path / "node-1" / "services").glob("*.part"))
+        part = list((tmp_path / "node-1" / "services" / "coming").glob("*"))
         assert [one.stat().st_size for one in part] == [2 * travel.CHUNK_BYTES]
         chunks = -100
         await until(lambda: second.state("rate", "1.0.0") == "live")

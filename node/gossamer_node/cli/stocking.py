@@ -238,6 +238,7 @@ def _add_here(settings: NodeConfig, path: Path) -> Iterator[dict[str, Any]]:
                 else:
                     host.load_blocking(package.spec, grant)
                 before = registry.get(row.name, row.version)
+                registry.write_module(package.wasm)
                 taken = stock.put_own(registry, row)
                 if before is not None:
                     registry.forget_module(before.module)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import trio
@@ -156,18 +157,17 @@ class Stock:
                 f"{package.spec.name} is a service of this node's configuration; take it off "
                 "`services` there, or rename this one."
             )
-        row = await trio.to_thread.run_sync(entry, self.registry, package, self.terms)
-        why = ""
-        try:
-            grant = self.terms.grant(package.spec)
-        except ServiceError as error:
-            why = str(error)
-        else:
-            # What cannot be compiled and started is not taken in at all.
-            await self._loader.try_out(package.spec, grant)
         async with self._turn:
-            row = refused(row, why)
+            row = await trio.to_thread.run_sync(entry, self.registry, package, self.terms)
+            try:
+                grant = self.terms.grant(package.spec)
+            except ServiceError as error:
+                row = refused(row, str(error))
+            else:
+                # What cannot be compiled and started is not taken in at all.
+                await self._loader.try_out(package.spec, grant)
             before = self.registry.get(row.name, row.version)
+            await trio.to_thread.run_sync(self.registry.write_module, package.wasm)
             taken = await trio.to_thread.run_sync(put_own, self.registry, row)
             await self._apply(row.name)
             self._forget([before] if before else [])
@@ -186,6 +186,7 @@ class Stock:
             rows = await trio.to_thread.run_sync(remove_own, self.registry, name, version)
             await self._apply(name)
             self._forget(rows)
+        self.changed()
         return [{"service": one.name, "version": one.version} for one in rows]
 
     async def order(self, data: bytes) -> list[dict[str, object]]:
@@ -411,7 +412,7 @@ class Stock:
 
 
 def entry(registry: Registry, package: Package, terms: Terms) -> Row:
-    """The row of a package, whose module is in the registry's folder then. Blocks.
+    """The row of a package; `Registry.write_module` puts its module there. Blocks.
 
     Raises: ServiceError, NodeError.
     """
@@ -434,7 +435,7 @@ def entry(registry: Registry, package: Package, terms: Terms) -> Row:
         number,
         there=True,
         description=package.description,
-        module=registry.write_module(package.wasm),
+        module=sha256(package.wasm).hexdigest(),
         size=len(package.wasm),
         profile=spec.profile,
         topics=topics_of(spec),

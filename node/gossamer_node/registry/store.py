@@ -35,6 +35,10 @@ from gossamer_node.service.spec import ServiceSpec
 FOLDER_NAME = "services"
 """In the node's data folder."""
 
+COMING_NAME = "coming"
+"""Below it: modules that are being written, or fetched; a folder of its own, as the other one may
+have a hundred thousand files."""
+
 ROWS_MAX = 1_000_000
 """Versions, removed ones included; ten times what a node is meant to know."""
 
@@ -124,10 +128,11 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         """Open or make it. Raises: InputError, for a file that is none of ours."""
         self.folder = folder
+        self.coming = folder / COMING_NAME
         self._lock, self._reading = threading.RLock(), threading.Lock()
         file = folder / "registry.sqlite"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.coming.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._database = _connect(file)
             self._database.execute("PRAGMA journal_mode=WAL").fetchone()
             self._database.execute("PRAGMA synchronous=FULL")
@@ -358,7 +363,7 @@ class Registry:
         """Puts a module's file there, whole or not at all; returns its hash."""
         module = sha256(wasm).hexdigest()
         target = self.module_path(module)
-        new = target.with_name(f".{module}.{secrets.token_hex(4)}")
+        new = self.coming / f"{module}.{secrets.token_hex(4)}"
         try:
             with new.open("xb") as file:
                 file.write(wasm)

@@ -274,7 +274,7 @@ class Travel:
     async def _module(self, row: Row, word: Word) -> bool:
         """Whether a module has come, whole."""
         module = word.module.hex()
-        part = self._registry.folder / f"{module}.part"
+        part = self._registry.coming / f"{module}.part"
         for member in self._others():
             if (member.id, module) in self._liars:
                 continue
@@ -349,10 +349,10 @@ class Travel:
         return None
 
     def _forget_parts(self) -> None:
-        """Beginnings of modules that are not wanted any more."""
-        wanted = {one.module for one in self._registry.wanted()}
-        for part in self._registry.folder.glob("*.part"):
-            if part.stem not in wanted:
+        """Beginnings of modules that are not wanted any more, and what a crash left."""
+        wanted = {f"{one.module}.part" for one in self._registry.wanted()}
+        for part in self._registry.coming.iterdir():
+            if part.name not in wanted:
                 part.unlink(missing_ok=True)
 
     def _say(self, topic: str, text: str) -> None:
