@@ -211,11 +211,48 @@ async def test_a_break_is_gone_on_from_with_another_member(tmp_path: Path) -> No
         first.mesh.handle(SERVICES, Handler(break_off, *limits))
         await first.stock.add(file)
         await until(lambda: chunks >= 3)
-        part = list((tmp_path / "node-1" / "services" / "coming").glob("*"))
-        assert [one.stat().st_size for one in part] == [2 * travel.CHUNK_BYTES]
-        chunks = -100
-        await until(lambda: second.state("rate", "1.0.0") == "live")
+        coming = tmp_path / "node-1" / "services" / "coming"
+        assert [one.stat().st_size for one in coming.iterdir()] == [2 * travel.CHUNK_BYTES]
+        # A third one has it from elsewhere.
+        seeds = [first.mesh.address]
+        async with node(tmp_path / "third", seeds=seeds, operators=OPERATORS) as third:
+            await until(lambda: third.state("rate", "1.0.0") == "coming")
+            told = await third.stock.add(file)
+            assert told["state"] == "live"
+            await until(lambda: second.state("rate", "1.0.0") == "live")
         assert second.travel.counts["bytes_fetched"] == total
+        assert list(coming.iterdir()) == []
+
+
+async def test_who_sends_less_than_asked_for_is_not_waited_for(tmp_path: Path) -> None:
+    async with mesh_of(tmp_path, 2) as (first, second):
+        honest = first.travel._answer
+        chunks = 0
+
+        async def dribble(sender: str, question: bytes) -> bytes:
+            nonlocal chunks
+            answer = await honest(sender, question)
+            if unpack(question)[0] != "module":
+                return answer
+            chunks += 1
+            return pack(unpack(answer)[:1])
+
+        limits = (travel.REQUEST_BYTES_MAX, travel.TIMEOUT_S, travel.ANSWER_BYTES_MAX)
+        first.mesh.handle(SERVICES, Handler(dribble, *limits))
+        await first.stock.add(sign(service(tmp_path), KEY))
+        await until(lambda: chunks >= 2)
+        assert second.travel.counts["bytes_fetched"] == 0
+
+
+async def test_a_person_may_move_a_service_with_state_by_key(tmp_path: Path) -> None:
+    dense: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
+    file = sign(service(tmp_path, **dense), KEY)
+    async with mesh_of(tmp_path, 2) as (first, second):
+        await first.stock.add(file)
+        await until(lambda: second.state("rate", "1.0.0") == "refused")
+        await first.stock.remove("rate", None)
+        assert (await second.stock.add(file))["state"] == "live"
+        assert first.state("rate", "1.0.0") == "none"
 
 
 async def test_what_a_node_does_not_grant_is_neither_fetched_nor_served(tmp_path: Path) -> None:

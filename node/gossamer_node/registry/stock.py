@@ -459,7 +459,12 @@ def put_own(registry: Registry, row: Row) -> bool:
         same_word = row.word in (None, before.word)
         if same_word and before.refused == row.refused:
             return False
-    registry.put([row], over_own=True)
+    if before is not None and before.there and row.word is not None and before.word == row.word:
+        # Known from another node; now its bytes are here, or it is to work here all the same.
+        spec = unpack_spec(row.spec)
+        registry.fill(before, spec, row.description, here=True, refused=row.refused)
+    else:
+        registry.put([row], over_own=True)
     return True
 
 
