@@ -179,3 +179,19 @@ async def test_beyond_what_a_node_announces_the_last_used_ones_work(
     async with node(tmp_path / "node", [engine]) as world:
         states = [world.state(name, "1.0.0") for name in names]
         assert states == ["parked", "chosen", "parked", "parked"]
+
+
+async def test_a_parked_dense_service_lets_its_live_instances_go(tmp_path: Path) -> None:
+    engine = CountingEngine()
+    async with node(tmp_path / "node", [engine], live_max=1) as world:
+        host = world.loader._host
+        await world.stock.add(service(tmp_path, "dense", profile="dense"))
+        engine.add("dense", 1)
+        await until(lambda: engine.versions["1.0.0"] == 1)
+        assert host.statistics() == {"registered": 1, "live": 1, "parked": 0}
+        await world.stock.add(service(tmp_path, "other"))
+        assert world.state("dense", "1.0.0") == "parked"
+        assert host.statistics() == {"registered": 1, "live": 0, "parked": 0}
+        engine.add("dense", 1)
+        await until(lambda: engine.versions["1.0.0"] == 2)
+        assert host.statistics()["live"] == 1
