@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
@@ -164,6 +165,26 @@ def test_nothing_that_a_start_asks_reads_all_rows(registry: Registry) -> None:
         for query in asked:
             (plan,) = [one[3] for one in database.execute(f"EXPLAIN QUERY PLAN {query}")]
             assert "USING INDEX" in plan, (query, plan)
+
+
+def test_a_start_with_a_hundred_thousand_services_is_quick(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    for first in range(0, 100_000, 5_000):
+        numbers = range(first, first + 5_000)
+        registry.put([signed(replace(row(f"s{one}"), description=bytes(200))) for one in numbers])
+    digest = registry.digest()
+    registry.close()
+    began_s = time.perf_counter()
+    registry = Registry(tmp_path)
+    registry.ask_anew()
+    at_work = registry.most_used(1_024)
+    assert registry.wanted() == []
+    took_s = time.perf_counter() - began_s
+    assert (registry.known(), len(at_work), registry.digest()) == (100_000, 1_024, digest)
+    registry.close()
+    print(f"{took_s * 1_000:.1f} ms")
+    # The whole node has 2 s; a scan of all rows alone would take a good part of them.
+    assert took_s < 1
 
 
 def test_a_packed_spec_is_the_spec(tmp_path: Path) -> None:
