@@ -25,9 +25,10 @@ bench: ## what a job costs on this machine, beside a peer
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
 
-bench-density: ## 100,000 live instances in one process, each of which answers a job
+bench-density: ## 100,000 live instances in one process; a start with 100,000 services
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python benchmarks/bench_density.py $(ARGS)
+	@$(RUN)/python benchmarks/bench_registry.py
 
 bench-hostile: ## guests that attack: how late they are ended, what is left of them, what others feel
 	@$(PYTHON) tools/bootstrap.py check

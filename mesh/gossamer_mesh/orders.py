@@ -112,6 +112,13 @@ def read(data: bytes, mesh_name: str, operators: Iterable[str]) -> Order:
     return Order(operator, number, kind, body, sha256(data).hexdigest())
 
 
+def operator_in(order: bytes) -> str:
+    """Who gave an order that `read` took before, without checking it again; "" for junk."""
+    fields = _unpacked(order)
+    named = fields[1] if isinstance(fields, list) and len(fields) >= 4 else None
+    return named.hex() if isinstance(named, bytes) else ""
+
+
 class Numbers:
     """The last order of each operator that this member followed, in a file.
 

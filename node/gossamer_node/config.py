@@ -354,7 +354,8 @@ NODE = Record(
             "data_dir",
             FilePath("a folder's path"),
             "data_dir",
-            "The node's identity and its snapshot of the mesh. One node, one folder.",
+            "The node's identity, its snapshot of the mesh and the services that were added to it. "
+            "One node, one folder.",
             "What a user's programs keep goes there (XDG Base Directory).",
             default_words="`$XDG_STATE_HOME/gossamer/<name>`, `~/.local/state/gossamer/<name>`",
             flag="--data-dir",

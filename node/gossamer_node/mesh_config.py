@@ -78,8 +78,9 @@ MESH = Record(
             "operators",
             ListOf(OPERATOR, "public keys of operators", 64),
             "operators",
-            "Whose signed orders this node follows, such as another mesh key (`gossamer key "
-            "rotate`). `gossamer key new --operator FILE` makes such a key and prints this.",
+            "Whose signed orders this node follows: another mesh key (`gossamer key rotate`), "
+            "services from other nodes (`gossamer service sign`). `gossamer key new --operator "
+            "FILE` makes such a key and prints this.",
             "A node follows nobody that its own configuration does not name.",
         ),
     ),

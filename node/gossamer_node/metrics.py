@@ -75,6 +75,12 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "Jobs of a service that this node runs at once, at most.",
         [({"service": one["name"]}, one["instances"]) for one in status["services"]],
     )
+    yield (
+        "services",
+        "gauge",
+        "Services that this node knows; loaded; at work and loaded by their next job; ending.",
+        [({"state": state}, count) for state, count in sorted(status["registry"].items())],
+    )
     instances = status["instances"]
     yield (
         "dense_instances",

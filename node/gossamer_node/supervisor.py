@@ -36,6 +36,11 @@ from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
 from gossamer_node.metrics import serve_metrics
+from gossamer_node.registry import desk
+from gossamer_node.registry.on_demand import Loader
+from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.store import FOLDER_NAME, Registry
+from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
@@ -63,6 +68,7 @@ class Node:
         executor: Executor,
         keeping: Keeping,
         host: WasmHost,
+        stock: Stock,
     ) -> None:
         self._config = config
         self.mesh = mesh
@@ -71,6 +77,7 @@ class Node:
         self.leasing = leasing
         self.keeping = keeping
         self._host = host
+        self._stock = stock
 
     def status(self) -> dict[str, object]:
         """What `gossamer status --json` prints."""
@@ -97,6 +104,7 @@ class Node:
             "services": [
                 _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
             ],
+            "registry": self._stock.status(),
             "instances": self._host.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
@@ -132,6 +140,10 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
         executor = Executor(workers)
+        registry = Registry(config.data_dir / FOLDER_NAME)
+        stock = Stock(registry, Loader(host), executor, Terms.of(config))
+        stack.callback(stock.close)
+        stock.open()
         engines: dict[str, Engine] = {}
         for one in config.engines:
             engines[one.name] = open_engine(one)
@@ -144,10 +156,12 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host)
+        stock.changed = lambda: leasing.services_changed(registry.digest())
+        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping
+        await nursery.start(stock.run)
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
-        conversations = {"order": keeping.carry}
+        conversations = {"order": keeping.carry, **desk.conversations(stock)}
         await nursery.start(serve_control, config.data_dir, handlers, conversations)
         nursery.start_soon(keeping.run)
         if config.metrics.listen is not None:
@@ -156,6 +170,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             log.info("metrics", url=f"http://{address}/metrics")
         await nursery.start(leasing.run)
         log.info("room for instances", **host.capacity())
+        stock.changed()
+        nursery.start_soon(Travel(mesh, stock).run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()

@@ -1,6 +1,7 @@
 """Short links: one request each, and at most one answer; then the link is closed.
 
-What must not wait behind lease payloads goes here: frames of the membership protocol, and orders.
+What must not wait behind lease payloads goes here, frames of the membership protocol and orders;
+and what they must not wait behind: services that travel.
 A request is 4 bytes of length, big-endian, and as many of content; so is its answer. Both ends
 bound the number of links, the length and the time; what does not fit is counted and dropped.
 """
@@ -38,11 +39,13 @@ class Handler:
         answer: given the sender's proved id and the request; its answer, or None for none.
         bytes_max: of a request.
         timeout_s: for all of it.
+        answer_bytes_max: of an answer.
     """
 
     answer: Answer
     bytes_max: int
     timeout_s: float
+    answer_bytes_max: int = ANSWER_BYTES_MAX
 
 
 class Calls:
@@ -90,9 +93,15 @@ class Calls:
             self._frames_out -= 1
 
     async def ask(
-        self, kind: int, address: Address, node_id: str, request: bytes, timeout_s: float
+        self,
+        kind: int,
+        address: Address,
+        node_id: str,
+        request: bytes,
+        timeout_s: float,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> bytes:
-        """The answer of the member at an address.
+        """The answer of the member at an address, of so many bytes at most.
 
         Raises:
             PeerError: it cannot be reached, is somebody else, or did not answer in time. It may
@@ -102,7 +111,7 @@ class Calls:
             with trio.fail_after(timeout_s):
                 link = await self._open(kind, address, node_id, request)
                 try:
-                    answer = await _read(Reader(link, timeout_s), ANSWER_BYTES_MAX)
+                    answer = await _read(Reader(link, timeout_s), answer_bytes_max)
                 finally:
                     await link.close()
         except trio.TooSlowError as error:
@@ -142,7 +151,7 @@ class Calls:
                     return
                 answer = await handler.answer(link.peer, request)
                 if answer is not None:
-                    refuse_length(answer, ANSWER_BYTES_MAX)
+                    refuse_length(answer, handler.answer_bytes_max)
                     await link.stream.send_all(len(answer).to_bytes(_LENGTH_BYTES, "big") + answer)
             if scope.cancelled_caught:
                 self._links.counts["requests_broken"] += 1

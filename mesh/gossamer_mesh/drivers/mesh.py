@@ -16,7 +16,7 @@ from typing import cast
 
 import trio
 
-from gossamer_mesh.drivers.calls import Handler
+from gossamer_mesh.drivers.calls import ANSWER_BYTES_MAX, Handler
 from gossamer_mesh.drivers.certificates import Certificates
 from gossamer_mesh.drivers.config import (
     Address,
@@ -233,7 +233,15 @@ class Mesh:
         """Takes requests of a kind (`links.ORDER`, ...) on links of their own, beside messages."""
         self._streams.calls.handle(kind, handler)
 
-    async def ask(self, node_id: str, kind: int, request: bytes, *, timeout_s: float) -> bytes:
+    async def ask(
+        self,
+        node_id: str,
+        kind: int,
+        request: bytes,
+        *,
+        timeout_s: float,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> bytes:
         """A member's answer to a request, on a link of its own: never behind messages.
 
         Raises:
@@ -243,7 +251,9 @@ class Mesh:
         address = self._address_of(node_id)
         if address is None:
             raise PeerError("is not in the mesh now")
-        return await self._streams.calls.ask(kind, address, node_id, request, timeout_s)
+        return await self._streams.calls.ask(
+            kind, address, node_id, request, timeout_s, answer_bytes_max
+        )
 
     def set_keyring(self, ring: Keyring) -> None:
         """Other keys for the mesh, from now on. Streams change to them without losing a message.

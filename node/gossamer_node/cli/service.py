@@ -1,12 +1,13 @@
-"""Begin, check and run services: workers as WebAssembly modules.
+"""Begin, check, run, add and remove services: workers as WebAssembly modules.
 
-A service is a folder with a service.yaml and the module that it names. None of these commands
-needs an engine or a node.
+A service is a folder with a service.yaml and the module that it names. To begin, check, run and
+sign one needs neither an engine nor a node; `add`, `list` and `rm` are about a node, which may run.
 
 examples:
   gossamer service new greeter
   gossamer service check greeter
   gossamer service run greeter --job job.json
+  gossamer service add greeter --config gossamer.yaml
 """
 
 import argparse
@@ -19,7 +20,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from gossamer_node import config, logs
-from gossamer_node.cli import ExitStatus
+from gossamer_node.cli import ExitStatus, stocking
 from gossamer_node.cli.helping import add_subcommand, run_subcommand
 from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job
@@ -58,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--grants", metavar="FILE", type=Path, help="a node's configuration; its `grants` apply"
     )
+    stocking.configure(parsers)
 
 
 run = run_subcommand

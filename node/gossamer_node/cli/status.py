@@ -20,6 +20,8 @@ from gossamer_node.control import ask
 WATCH_S = 1.0
 """Between two looks."""
 
+SERVICES_SHOWN_MAX = 40
+
 LEASES_SHOWN_MAX = 20
 """More scroll off a screen; `--json` has them all."""
 
@@ -68,9 +70,10 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
-    instances = status["instances"]
+    services, instances = status["registry"], status["instances"]
     yield (
-        f"  services: {instances['registered']} registered; dense instances: "
+        f"  services: {services['registered']:,} registered, {services['live']} live, "
+        f"{services['parked']} parked; dense instances: "
         f"{instances['live']} live, {instances['parked']} parked"
     )
     claimers: dict[str, list[str]] = {}
@@ -119,9 +122,12 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         ("SERVICE", "VERSION", "INSTANCES", "TOPICS"),
         [
             (one["name"], one["version"], str(one["instances"]), ", ".join(one["topics"]))
-            for one in status["services"]
+            for one in status["services"][:SERVICES_SHOWN_MAX]
         ],
     )
+    if len(status["services"]) > SERVICES_SHOWN_MAX:
+        more = len(status["services"]) - SERVICES_SHOWN_MAX
+        yield f"… and {more} more; `gossamer service list` has those that were added"
     leases = status["leases"]
     if leases:
         yield ""

@@ -20,8 +20,8 @@ from wasmtime import Module, WasmtimeError
 from gossamer_node.wasm.compiling import compile_bytes
 from gossamer_node.wasm.engine import HostEngine
 
-ENTRIES_MAX = 128
-"""Kept on disk; the ones that were longest unused go first."""
+ENTRIES_MAX = 2_048
+"""Kept on disk, twice as many as services are at work on a node; the longest unused go first."""
 
 _MAGIC = b"gossamer compiled module 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size

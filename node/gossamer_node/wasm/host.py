@@ -199,6 +199,12 @@ class WasmHost:
         self._workers.append(worker)
         return worker
 
+    async def unload(self, worker: "Worker") -> None:
+        """Let a service go that has no job any more: its live instances, and its compiled code."""
+        self._workers.remove(worker)
+        if worker.dense is not None:
+            await trio.to_thread.run_sync(self.residents.end, worker.dense.residency)
+
     def capacity(self) -> dict[str, str]:
         """How many instances this host holds of each profile, and which limit says so."""
         tight = self.residents.room(cost_of(PAGE_BYTES))

@@ -126,6 +126,17 @@ class Residents:
         with self._lock:
             return self._gauge.room(cost)
 
+    def end(self, service: "Residency") -> None:
+        """Lets go all instances of a service; those at work go with their job."""
+        with self._lock:
+            service._ended = True
+            if service in self._services:
+                self._services.remove(service)
+            gone = list(service._idle.values())
+            for one in gone:
+                self._forget(one)
+        self._close(gone)
+
     def sweep(self) -> None:
         """Let go what was idle too long, and more while the machine is short of memory."""
         gone: list[Living] = []
@@ -194,6 +205,7 @@ class Residency:
         self._idle: OrderedDict[Hashable, Living] = OrderedDict()
         self._live = self._with_state = 0
         self._number = 0
+        self._ended = False
 
     def take(self, key: Hashable | None) -> Living:
         """The live instance of a key, or a new one; with no key, any idle one, or a new one.
@@ -242,7 +254,7 @@ class Residency:
         with residents._lock:
             self._with_state += has_state - one.has_state
             one.has_state = has_state
-            if stays and self._fits(one, memory_bytes):
+            if stays and not self._ended and self._fits(one, memory_bytes):
                 one.used_s = now_s
                 self._idle[one.key] = one
                 if bounds.when_full == "evict":

@@ -28,6 +28,9 @@ FINGERPRINT_CHARS = 8
 """Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
 
 
+DIGEST_BYTES = 8
+"""Of a node's services."""
+
 TERM_MAX = 2**32
 """No mesh elects so often; a member that says more is not believed, or its successors' terms would
 soon fit no message."""
@@ -67,17 +70,23 @@ def is_group(group: str) -> bool:
     return group in {group_of(engine_of(group), part) for part in range(PARTS_MAX)}
 
 
-def tags(engines: Mapping[str, str], claims: Mapping[str, Claim]) -> dict[str, Plain]:
+def tags(
+    engines: Mapping[str, str], claims: Mapping[str, Claim], services: bytes = b""
+) -> dict[str, Plain]:
     """What a member says of itself.
 
     Args:
         engines: fingerprints by name, of the engines that it may claim from now.
         claims: what it says of each group that it claims for.
+        services: stands for the services that it knows (`registry.store`).
     """
-    return {
+    said: dict[str, Plain] = {
         "engines": {name: one[:FINGERPRINT_CHARS] for name, one in engines.items()},
         "claims": {group: one.to_plain() for group, one in claims.items()},
     }
+    if services:
+        said["services"] = services[:DIGEST_BYTES]
+    return said
 
 
 def refuse_too_many(engines: Sequence[str]) -> None:
@@ -91,6 +100,7 @@ def refuse_too_many(engines: Sequence[str]) -> None:
             tags(
                 dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
                 {group_of(name): largest for name in engines},
+                bytes(DIGEST_BYTES),
             )
         )
     except MisuseError:
@@ -208,6 +218,12 @@ def engines_of(member: Member) -> dict[str, Plain]:
     """What a member reaches, as it says."""
     engines = member.tags.get("engines")
     return engines if isinstance(engines, dict) else {}
+
+
+def services_of(member: Member) -> bytes:
+    """What stands for the services that a member knows; empty where it says nothing."""
+    digest = member.tags.get("services")
+    return digest if isinstance(digest, bytes) and len(digest) == DIGEST_BYTES else b""
 
 
 def term_seen_max(members: Sequence[Member], group: str) -> int:

@@ -39,6 +39,15 @@ WARM_S = 60
 connections to what it calls are open."""
 
 
+DRAIN_S = 0.1
+"""How long a service that was taken out, and has no job, is still found by one: a job that was
+accepted before begins in the loop's next turns."""
+
+
+class TooMuch(InputError):
+    """More topics, or variables of them, than a member can announce."""
+
+
 class Worker(Protocol):
     """Runs one job at a time or many; never raises but for cancellation."""
 
@@ -46,8 +55,47 @@ class Worker(Protocol):
         """The job's outcome, within `deadline_ms` from now."""
 
 
+class Served:
+    """A service and its worker, from when it is put into the executor until it has drained.
+
+    Attributes:
+        after: the version before, whose jobs end before this one's begin; None where versions may
+            work side by side.
+        running: its jobs that are here, waiting ones included.
+    """
+
+    def __init__(self, spec: ServiceSpec, worker: Worker, after: "Served | None") -> None:
+        self.spec = spec
+        self.worker = worker
+        self.after = after
+        self.running = 0
+        self.limiter = trio.CapacityLimiter(
+            spec.instances.min if spec.instances else spec.concurrency
+        )
+        terms = [_terms(spec, topic).to_plain() for topic in spec.topics]
+        self.terms_bytes = len(msgpack.packb(terms))
+        self._idle = trio.Event()
+
+    def begin(self) -> None:
+        self.running += 1
+
+    def end(self) -> None:
+        self.running -= 1
+        if not self.running:
+            self._idle.set()
+            self._idle = trio.Event()
+
+    async def wait_idle(self) -> None:
+        """Returns when no job of it is here."""
+        while self.running:
+            await self._idle.wait()
+
+
 class Executor:
-    """The services of this node and their workers.
+    """The services of this node and their workers; they may come and go while jobs run.
+
+    A service that is taken out, or whose next version takes over, drains: it is announced no more,
+    its jobs end where they run, and a job that was granted to it just before still finds it.
 
     Args:
         workers: each service with its worker. No two serve one topic of one engine
@@ -56,27 +104,89 @@ class Executor:
     Raises: InputError for more topics, or variables of them, than a member can announce.
     """
 
-    def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]]) -> None:
-        self._workers = [
-            (
-                spec,
-                worker,
-                trio.CapacityLimiter(spec.instances.min if spec.instances else spec.concurrency),
-            )
-            for spec, worker in workers
-        ]
-        self._instances = {
-            spec.name: Instances(spec.instances.min, spec.instances.max, 0)
-            for spec, _, _ in self._workers
-            if spec.instances
-        }
+    def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]] = ()) -> None:
+        self._served: dict[str, Served] = {}
+        self._by_topic: dict[str, list[Served]] = {}
+        self._draining: list[Served] = []
+        self._instances: dict[str, Instances] = {}
         self._worked_s: dict[str, float] = {}
-        _refuse_too_much([(spec, topic) for spec, _, _ in self._workers for topic in spec.topics])
+        self._topics_count = self._terms_bytes = 0
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
+        for spec, worker in workers:
+            self.put(spec, worker)
+
+    def put(self, spec: ServiceSpec, worker: Worker) -> Served | None:
+        """Takes a service in. One of its name that is here drains from now on, and is returned.
+
+        Raises: TooMuch, nothing changed, for more topics, or variables of them, than a member
+            can announce.
+        """
+        before = self._served.get(spec.name)
+        # Jobs of one key never run at the same time, whatever the version.
+        after = before if spec.dense is not None and spec.dense.key is not None else None
+        served = Served(spec, worker, after)
+        self._refuse_too_much(served, before)
+        if before is not None:
+            self.remove(spec.name)
+        self._served[spec.name] = served
+        for topic in spec.topics:
+            self._by_topic.setdefault(topic.name, []).append(served)
+        self._topics_count += len(spec.topics)
+        self._terms_bytes += served.terms_bytes
+        if spec.instances:
+            self._instances[spec.name] = Instances(spec.instances.min, spec.instances.max, 0)
+        return before
+
+    def remove(self, name: str) -> Served | None:
+        """Takes a service out: from now on it drains. Returns it; None when there is none.
+
+        Let `drained` follow, or what drains is kept for ever.
+        """
+        served = self._served.pop(name, None)
+        if served is None:
+            return None
+        self._topics_count -= len(served.spec.topics)
+        self._terms_bytes -= served.terms_bytes
+        for topic in served.spec.topics:
+            others = [one for one in self._by_topic[topic.name] if one is not served]
+            if others:
+                self._by_topic[topic.name] = others
+            else:
+                del self._by_topic[topic.name]
+        self._instances.pop(name, None)
+        self._draining.append(served)
+        return served
+
+    async def drained(self, served: Served) -> None:
+        """Returns when the last job of a service that was taken out has ended."""
+        while True:
+            await served.wait_idle()
+            # What was granted before it was taken out is on its way from the holder to here.
+            await trio.sleep(DRAIN_S)
+            if not served.running:
+                break
+        if served in self._draining:
+            self._draining.remove(served)
+
+    def rival(self, spec: ServiceSpec) -> tuple[ServiceSpec, str] | None:
+        """A service of another name that works on a topic of this one, and that topic."""
+        for topic in spec.topics:
+            for other in self._by_topic.get(topic.name, ()):
+                if other.spec.name != spec.name and any(
+                    one.name == topic.name
+                    and (not one.engines or not topic.engines or {*one.engines} & {*topic.engines})
+                    for one in other.spec.topics
+                ):
+                    return other.spec, topic.name
+        return None
 
     def services(self) -> list[ServiceSpec]:
-        """The services, as configured."""
-        return [spec for spec, _, _ in self._workers]
+        """The services that work, without those that drain."""
+        return [one.spec for one in self._served.values()]
+
+    def draining(self) -> list[Served]:
+        """The services that were taken out, until `drained`."""
+        return list(self._draining)
 
     def topics(self, engine: str, slots: int) -> list[TopicTerms]:
         """What this node works on at an engine, as the mesh's claimers are told.
@@ -85,9 +195,9 @@ class Executor:
             slots: jobs that may be here at once, and may all be of one service.
         """
         return [
-            _terms(spec, topic, self._is_warm(spec), self._held_ms_max(spec, slots))
-            for spec, _, _ in self._workers
-            for topic in spec.topics
+            _terms(one.spec, topic, self._is_warm(one.spec), self._held_ms_max(one.spec, slots))
+            for one in self._served.values()
+            for topic in one.spec.topics
             if _serves(topic, engine)
         ]
 
@@ -121,20 +231,20 @@ class Executor:
         Returns: whether any have moved.
         """
         moved = False
-        for spec, _, limiter in self._workers:
-            ranged = self._instances.get(spec.name)
+        for name, ranged in self._instances.items():
+            served = self._served[name]
             theirs = [
                 one
-                for name, one in signals.items()
-                if any(_serves(topic, name) for topic in spec.topics)
+                for engine, one in signals.items()
+                if any(_serves(topic, engine) for topic in served.spec.topics)
             ]
             demand, capacity = (
                 sum(one.demand for one in theirs),
                 sum(one.capacity for one in theirs),
             )
-            if ranged and theirs and ranged.note(demand, capacity, now_ms):
-                limiter.total_tokens = ranged.count
-                log.info("instances", service=spec.name, count=ranged.count)
+            if theirs and ranged.note(demand, capacity, now_ms):
+                served.limiter.total_tokens = ranged.count
+                log.info("instances", service=served.spec.name, count=ranged.count)
                 moved = True
         return moved
 
@@ -144,18 +254,57 @@ class Executor:
 
     async def run(self, job: Job, context: JobContext) -> Outcome:
         """Runs a job on the service that claims its topic."""
-        for spec, worker, limiter in self._workers:
-            if any(_serves(one, job.ref.engine, job.ref.topic) for one in spec.topics):
-                async with limiter:
-                    outcome = await worker.run(
-                        job, deadline_ms=spec.limits.time_ms_max, context=context
-                    )
-                self._worked_s[spec.name] = trio.current_time()
-                break
+        served = self._find(job.ref.engine, job.ref.topic)
+        if served is None:
+            outcome: Outcome = Failed(f"no service on this node works on {job.ref.topic}")
         else:
-            outcome = Failed(f"no service on this node works on {job.ref.topic}")
+            served.begin()
+            try:
+                if served.after is not None:
+                    await served.after.wait_idle()
+                    served.after = None
+                async with served.limiter:
+                    outcome = await served.worker.run(
+                        job, deadline_ms=served.spec.limits.time_ms_max, context=context
+                    )
+            finally:
+                served.end()
+            self._worked_s[served.spec.name] = trio.current_time()
         self.outcomes[kind_of(outcome)] += 1
         return outcome
+
+    def _find(self, engine: str, topic: str) -> Served | None:
+        found: list[Served] = [*self._by_topic.get(topic, ()), *reversed(self._draining)]
+        for one in found:
+            if any(_serves(each, engine, topic) for each in one.spec.topics):
+                return one
+        return None
+
+    def _refuse_too_much(self, served: Served, before: Served | None) -> None:
+        """Raises: TooMuch for what a heartbeat could not say, when nobody looks any more."""
+        spec = served.spec
+        count = self._topics_count + len(spec.topics)
+        size_bytes = self._terms_bytes + served.terms_bytes
+        if before is not None:
+            count -= len(before.spec.topics)
+            size_bytes -= before.terms_bytes
+        if count > TOPICS_MAX:
+            raise TooMuch(
+                f"the services name {count} topics; a node takes at most {TOPICS_MAX}, so spread "
+                "them over several nodes."
+            )
+        for topic in spec.topics:
+            variables = len(topic.variables or ())
+            if variables > TOPICS_MAX:
+                raise InputError(
+                    f"the topic {topic.name} of {spec.name} names {variables} variables; at most "
+                    f"{TOPICS_MAX} can be, so leave `variables` out and take them all."
+                )
+        if size_bytes > TERMS_BYTES_MAX:
+            raise TooMuch(
+                f"the services' topics and variables take {size_bytes:,} bytes to announce; a node "
+                f"has {TERMS_BYTES_MAX:,}, so spread them over several nodes."
+            )
 
 
 def kind_of(outcome: Outcome) -> str:
@@ -180,28 +329,6 @@ def _terms(spec: ServiceSpec, topic: Topic, warm: bool = False, held_ms_max: int
         held_ms_max,
         warm=warm,
     )
-
-
-def _refuse_too_much(served: list[tuple[ServiceSpec, Topic]]) -> None:
-    """Raises: InputError for what a heartbeat could not say, when nobody looks any more."""
-    if len(served) > TOPICS_MAX:
-        raise InputError(
-            f"the services name {len(served)} topics; a node takes at most {TOPICS_MAX}, so spread "
-            "them over several nodes."
-        )
-    for spec, topic in served:
-        count = len(topic.variables or ())
-        if count > TOPICS_MAX:
-            raise InputError(
-                f"the topic {topic.name} of {spec.name} names {count} variables; at most "
-                f"{TOPICS_MAX} can be, so leave `variables` out and take them all."
-            )
-    size_bytes = len(msgpack.packb([_terms(spec, topic).to_plain() for spec, topic in served]))
-    if size_bytes > TERMS_BYTES_MAX:
-        raise InputError(
-            f"the services' topics and variables take {size_bytes:,} bytes to announce; a node "
-            f"has {TERMS_BYTES_MAX:,}, so spread them over several nodes."
-        )
 
 
 def _serves(topic: Topic, engine: str, name: str | None = None) -> bool:

@@ -74,6 +74,7 @@ class Leasing:
         self._session = mesh.session
         self._holder = Holder(self._session, executor.slots(slots), PAYLOAD_BYTES_MAX, self._config)
         self._slots = slots
+        self._services_digest = b""
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
@@ -126,6 +127,16 @@ class Leasing:
             for loop in first:
                 nursery.start_soon(loop.run)
             task_status.started()
+
+    def services_changed(self, digest: bytes) -> None:
+        """What this node works on is another, or what it knows of services.
+
+        Args:
+            digest: stands for the services that it knows; others see it in its tags.
+        """
+        self._services_digest = digest
+        self._holder.set_slots(self._executor.slots(self._slots))
+        self._review()
 
     async def stop(self, finish_ms: int, acknowledge_ms: int) -> None:
         """Stops claiming, lets the running jobs finish, hands the rest back.
@@ -262,7 +273,7 @@ class Leasing:
             if electing.group_of(electing.engine_of(group)) in elections
         }
         self._announced = set(reachable)
-        self._mesh.set_tags(electing.tags(reachable, self._own_claims()))
+        self._mesh.set_tags(electing.tags(reachable, self._own_claims(), self._services_digest))
         self._pump()
 
     def _elect(

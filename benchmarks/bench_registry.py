@@ -1,0 +1,177 @@
+"""How long a node takes to start with many services in its registry.
+
+    python benchmarks/bench_registry.py [--services 100000]
+
+Registers services that differ in name, topic and module, each signed by an operator, and starts a
+real node on the folder: the time until its status answers, beside the same node with one service,
+and its resident memory. What of that is the registry's: opening the file, and putting as many
+services to work as a node announces.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gossamer_mesh.identity import operator_of
+from gossamer_mesh.keyfiles import create
+from gossamer_mesh.keyring import Keyring, text_of
+from gossamer_mesh.leases.messages import TOPICS_MAX
+from gossamer_node.control import ask
+from gossamer_node.errors import NodeError
+from gossamer_node.registry.on_demand import Loader
+from gossamer_node.registry.package import Package, sign_addition
+from gossamer_node.registry.packed import pack_spec
+from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.store import Registry, Row, topics_of
+from gossamer_node.service.grants import Grants
+from gossamer_node.service.load import loads
+from gossamer_node.service.spec import ServiceSpec
+from gossamer_node.wasm import WasmHost
+from gossamer_node.work.executing import Executor
+
+GUEST = Path(__file__).parent / "density" / "small.wasm"
+
+BATCH = 1_000
+
+TIMES = 5
+"""Starts of each kind; the table has their median."""
+
+LIMIT_S = 2.0
+
+MESH = "bench"
+
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+_DESCRIPTION = """service:
+  name: {name}
+  version: 1.0.0
+  module: worker.wasm
+  topics: [{{name: {name}}}]
+"""
+
+
+def different(number: int) -> bytes:
+    """The guest with a custom section of its own (WebAssembly core specification §5.5.3)."""
+    content = b"\x01n" + number.to_bytes(8, "big")
+    return GUEST.read_bytes() + b"\0" + bytes((len(content),)) + content
+
+
+def row(registry: Registry, first: ServiceSpec, number: int) -> Row:
+    """As `gossamer service add` makes it, without reading YAML: that would take longer than all."""
+    name = f"service-{number}"
+    text = _DESCRIPTION.format(name=name).encode()
+    spec = replace(first, name=name, topics=(replace(first.topics[0], name=name),))
+    wasm = different(number)
+    module = sha256(wasm).hexdigest()
+    registry.module_path(module).write_bytes(wasm)
+    package = Package(spec, text, wasm, None)
+    return Row(
+        name,
+        spec.version,
+        number + 1,
+        there=True,
+        description=text,
+        module=module,
+        size=len(wasm),
+        profile=spec.profile,
+        topics=topics_of(spec),
+        spec=pack_spec(spec),
+        word=sign_addition(OPERATOR, MESH, number + 1, package),
+        here=True,
+        added_ms=number,
+        used_ms=number,
+    )
+
+
+def fill(folder: Path, services: int) -> None:
+    """A node's folder, its registry as `gossamer service add` would leave it."""
+    create(folder / "mesh.key", text_of(Keyring((bytes(32),))), "the mesh key")
+    settings = {
+        "data_dir": ".",
+        "cache_dir": "cache",
+        "listen": "127.0.0.1:0",
+        "log": {"level": "error"},
+        "mesh": {"name": MESH, "key_file": "mesh.key", "operators": [operator_of(OPERATOR)]},
+    }
+    (folder / "gossamer.yaml").write_text(json.dumps(settings))
+    registry = Registry(folder / "services")
+    first = loads(_DESCRIPTION.format(name="service-0").encode(), Path("service.yaml"))
+    for begin in range(0, services, BATCH):
+        numbers = range(begin, min(begin + BATCH, services))
+        registry.put([row(registry, first, each) for each in numbers])
+    registry.close()
+
+
+async def open_in_process(folder: Path) -> tuple[float, float]:
+    """Seconds to open the registry, and to put its services to work."""
+    async with WasmHost(folder / "cache") as host:
+        began_s = time.perf_counter()
+        registry = Registry(folder / "services")
+        opened_s = time.perf_counter()
+        terms = Terms(lambda name: Grants(), (), MESH, (operator_of(OPERATOR),))
+        stock = Stock(registry, Loader(host), Executor(), terms)
+        stock.open()
+        ended_s = time.perf_counter()
+        registry.close()
+    return opened_s - began_s, ended_s - opened_s
+
+
+def start(folder: Path) -> tuple[float, int, dict[str, int]]:
+    """Seconds until a node answers, its resident KiB, and what it says of its services."""
+    command = [sys.executable, "-m", "gossamer_node", "node"]
+    command += ["--config", str(folder / "gossamer.yaml")]
+    began_s = time.perf_counter()
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            while True:
+                try:
+                    status = ask(folder, "status")
+                    break
+                except NodeError:
+                    time.sleep(0.01)
+            took_s = time.perf_counter() - began_s
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            resident = next(int(one.split()[1]) for one in lines if one.startswith("VmRSS"))
+            told: dict[str, int] = status["registry"]  # type: ignore[assignment]
+            return took_s, resident, told
+        finally:
+            process.terminate()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--services", type=int, default=100_000)
+    arguments = parser.parse_args()
+    print("| services | at work | file, MB | open, ms | put to work, ms | node answers, s | MiB |")
+    print("|---|---|---|---|---|---|---|")
+    slowest_s = 0.0
+    for services in (1, min(TOPICS_MAX, arguments.services), arguments.services):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            fill(folder, services)
+            starts = sorted((start(folder) for _ in range(TIMES)), key=lambda one: one[0])
+            took_s, resident, told = starts[TIMES // 2]
+            slowest_s = max(slowest_s, took_s)
+            opened = sorted(trio.run(open_in_process, folder) for _ in range(TIMES))[TIMES // 2]
+            size = (folder / "services" / "registry.sqlite").stat().st_size
+            print(
+                f"| {told['registered']:,} | {told['parked'] + told['live']:,} | {size / 1e6:.1f} "
+                f"| {opened[0] * 1e3:.1f} | {opened[1] * 1e3:.1f} | {took_s:.2f} "
+                f"| {resident / 1_024:.0f} |",
+                flush=True,
+            )
+    print(json.dumps({"slowest_start_s": round(slowest_s, 2), "limit_s": LIMIT_S}))
+    return int(slowest_s > LIMIT_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

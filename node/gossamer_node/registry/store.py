@@ -1,0 +1,511 @@
+"""The registry: which versions of which services a node knows, in one SQLite file.
+
+A row is one version of a service: its service.yaml, the hash of its module, the operator's order if
+there is one, and what became of it here. Modules are files beside the database, named by their
+SHA-256, so two versions with one module share it, and a file says by itself whether it is whole.
+Nothing reads all rows but who asks for a list: opening the file costs the same with one row and
+with a hundred thousand.
+
+Of two decisions on one version the one with the higher number counts, in whatever order they come
+in; a removal stays as a row, or the next member would bring the version back. A decision of
+the node's own person has no order, its number is the time, and it never leaves the node. Of each
+name one version is *chosen*: the highest that is there, has its module here, and was not refused.
+
+`digest` stands for all signed rows: the sum of eight bytes of each one's hash. Two nodes with the
+same orders have the same digest, in whatever order these came.
+"""
+
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from gossamer_node.errors import InputError, NodeError
+from gossamer_node.registry.packed import pack_spec
+from gossamer_node.registry.semver import precedence
+from gossamer_node.service.spec import ServiceSpec
+
+FOLDER_NAME = "services"
+"""In the node's data folder."""
+
+COMING_NAME = "coming"
+"""Below it: modules that are being written, or fetched; a folder of its own, as the other one may
+have a hundred thousand files."""
+
+ROWS_MAX = 1_000_000
+"""Versions, removed ones included; ten times what a node is meant to know."""
+
+PAGE_BYTES_MAX = 48 * 2**10
+"""Of orders in one answer to another node."""
+
+LISTED_AT_ONCE = 500
+"""Rows that a list reads at a time, so that nothing else waits for it."""
+
+_BUSY_MS = 5_000
+
+_DIGEST_MODULUS = 2**64
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS services (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL, version TEXT NOT NULL, number INTEGER NOT NULL, there INTEGER NOT NULL,
+    description BLOB NOT NULL, module TEXT NOT NULL, size INTEGER NOT NULL, profile TEXT NOT NULL,
+    topics TEXT NOT NULL, spec BLOB NOT NULL, word BLOB, here INTEGER NOT NULL,
+    refused TEXT NOT NULL, chosen INTEGER NOT NULL, added_ms INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL,
+    UNIQUE (name, version)
+);
+CREATE INDEX IF NOT EXISTS by_use ON services (chosen, used_ms);
+CREATE INDEX IF NOT EXISTS by_module ON services (module);
+CREATE INDEX IF NOT EXISTS wanted ON services (seq) WHERE there AND NOT here;
+CREATE INDEX IF NOT EXISTS refusals ON services (seq) WHERE refused <> '';
+CREATE INDEX IF NOT EXISTS signed ON services (seq) WHERE word IS NOT NULL;
+CREATE TABLE IF NOT EXISTS totals (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_COLUMNS = (
+    "name, version, number, there, description, module, size, profile, topics, spec, word, here, "
+    "refused, chosen, added_ms, used_ms"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version of a service.
+
+    Attributes:
+        number: of the decision that made the row what it is: the time in milliseconds, or more.
+        there: False for a version that was removed.
+        description: service.yaml; empty until it has come, and for what was removed.
+        module: the module's SHA-256 in hex.
+        topics: names, one a line.
+        spec: what service.yaml says, packed (`packed`).
+        word: the operator's order; None for a decision of this node's own.
+        here: whether description and module have come.
+        refused: why this node does not serve it; empty when it does.
+        chosen: whether it is the version of its name that works here.
+    """
+
+    name: str
+    version: str
+    number: int
+    there: bool
+    description: bytes = b""
+    module: str = ""
+    size: int = 0
+    profile: str = ""
+    topics: str = ""
+    spec: bytes = b""
+    word: bytes | None = None
+    here: bool = False
+    refused: str = ""
+    chosen: bool = False
+    added_ms: int = 0
+    used_ms: int = 0
+
+    @property
+    def label(self) -> str:
+        """As a person names it."""
+        return f"{self.name}@{self.version}"
+
+
+def topics_of(spec: ServiceSpec) -> str:
+    """The topics of a service as a row has them."""
+    return "\n".join(one.name for one in spec.topics)
+
+
+class Registry:
+    """The registry in a folder. Safe to use from several threads, not from several processes:
+    who writes holds the node's data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make it. Raises: InputError, for a file that is none of ours."""
+        self.folder = folder
+        self.coming = folder / COMING_NAME
+        self._lock, self._reading = threading.RLock(), threading.Lock()
+        file = folder / "registry.sqlite"
+        try:
+            self.coming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = _connect(file)
+            self._database.execute("PRAGMA journal_mode=WAL").fetchone()
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_SCHEMA)
+            self._digest = int(self._total("digest"))
+            self._known = int(self._total("known"))
+            # Who asks from the node's loop never waits until a change is on the disk.
+            self._reader = _connect(file)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise InputError(
+                f"the registry {file} cannot be used ({error}); mend the file, or move it away and "
+                "add the services again."
+            ) from None
+
+    def close(self) -> None:
+        with self._lock, self._reading:
+            self._reader.close()
+            self._database.close()
+
+    # --- what is asked
+
+    def digest(self) -> bytes:
+        """Eight bytes that stand for all signed decisions; none where there are none."""
+        return self._digest.to_bytes(8, "big") if self._digest else b""
+
+    def known(self) -> int:
+        """Versions that are there, chosen or not."""
+        return self._known
+
+    def get(self, name: str, version: str) -> Row | None:
+        """One version, removed or not."""
+        found = self._select("WHERE name = ? AND version = ?", (name, version))
+        return found[0] if found else None
+
+    def chosen(self, name: str) -> Row | None:
+        """The version of a name that is to work here."""
+        found = self._select("WHERE name = ? AND chosen", (name,))
+        return found[0] if found else None
+
+    def most_used(self, count: int) -> list[Row]:
+        """Chosen versions, the one that was used last first."""
+        return self._select("WHERE chosen = 1 ORDER BY used_ms DESC LIMIT ?", (count,))
+
+    def versions(self, name: str) -> list[Row]:
+        """All versions of a name that are there, the highest first."""
+        found = self._select("WHERE name = ? AND there", (name,))
+        return sorted(found, key=lambda one: precedence(one.version), reverse=True)
+
+    def listed(self) -> Iterator[Row]:
+        """All that are there, by name; without their descriptions."""
+        name, version = "", ""
+        columns = _COLUMNS.replace("description", "x''").replace(
+            "spec, word", "x'', word IS NOT NULL"
+        )
+        while True:
+            with self._asking():
+                rows = self._reader.execute(
+                    f"SELECT {columns} FROM services "  # noqa: S608 - no value in it
+                    "WHERE (name, version) > (?, ?) ORDER BY name, version LIMIT ?",
+                    (name, version, LISTED_AT_ONCE),
+                ).fetchall()
+            if not rows:
+                return
+            name, version = rows[-1][0], rows[-1][1]
+            for one in rows:
+                if one[3]:
+                    yield _row((*one[:10], b"1" if one[10] else None, *one[11:]))
+
+    def wanted(self) -> list[Row]:
+        """Versions that are to be there, and something of them has not come yet."""
+        return self._select(
+            "WHERE there AND NOT here AND refused = '' ORDER BY seq LIMIT ?", (LISTED_AT_ONCE,)
+        )
+
+    def travels(self, module: str) -> bool:
+        """Whether a module is of a version that an operator signed, so that others may have it."""
+        with self._asking():
+            found = self._reader.execute(
+                "SELECT 1 FROM services WHERE module = ? AND here AND word IS NOT NULL LIMIT 1",
+                (module,),
+            ).fetchone()
+        return found is not None
+
+    def last_place(self) -> int:
+        """The place of the newest signed decision; `words` counts down from there."""
+        with self._asking():
+            found = self._reader.execute(
+                "SELECT seq FROM services WHERE word IS NOT NULL ORDER BY seq DESC LIMIT 1"
+            ).fetchone()
+        return int(found[0]) if found else 0
+
+    def words(self, before: int) -> tuple[int, list[bytes]]:
+        """Signed orders, the newest first, as many as an answer takes.
+
+        Args:
+            before: the place that the last page ended at; 0 for the first one.
+
+        Returns: the place that this page ends at, 0 for the last one, and the orders.
+        """
+        orders: list[bytes] = []
+        size, place = 0, before
+        with self._asking():
+            found = self._reader.execute(
+                "SELECT seq, word FROM services WHERE word IS NOT NULL AND (? = 0 OR seq < ?) "
+                "ORDER BY seq DESC",
+                (before, before),
+            )
+            for seq, word in found:
+                size += len(word) + 5
+                if orders and size > PAGE_BYTES_MAX:
+                    found.close()
+                    return place, orders
+                place = seq
+                orders.append(word)
+        return 0, orders
+
+    def module_path(self, module: str) -> Path:
+        """Where a module is, or is to be."""
+        return self.folder / f"{module}.wasm"
+
+    # --- what changes
+
+    def put(self, rows: Sequence[Row], *, over_own: bool = False) -> list[Row]:
+        """Takes decisions; what a later decision on the same version overrules is left out.
+
+        Args:
+            over_own: takes an operator's decision also over a later one of this node's own.
+
+        Returns: what was taken. Raises: NodeError when the disk does not take it.
+        """
+        taken: list[Row] = []
+        with self._writing():
+            for row in rows:
+                before = self._facts(row.name, row.version)
+                is_own = before is not None and before[2] is None
+                if before is not None and before[0] >= row.number and not (over_own and is_own):
+                    continue
+                if before is None and self._known >= ROWS_MAX:
+                    raise NodeError(
+                        f"the registry has its {ROWS_MAX:,} services; remove some of them first."
+                    )
+                if before is not None:
+                    self._uncount(before)
+                    self._database.execute(
+                        "DELETE FROM services WHERE name = ? AND version = ?",
+                        (row.name, row.version),
+                    )
+                self._database.execute(
+                    f"INSERT INTO services ({_COLUMNS}) "  # noqa: S608
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+                    _values(row),
+                )
+                self._count(row)
+                taken.append(row)
+            for name in {one.name for one in taken}:
+                self._choose(name)
+            self._keep_totals()
+        return taken
+
+    def fill(
+        self, row: Row, spec: ServiceSpec | None, description: bytes, *, here: bool, refused: str
+    ) -> None:
+        """Notes what came of a version that was decided before, or why it is not served."""
+        with self._writing():
+            self._database.execute(
+                "UPDATE services SET description = ?, here = ?, refused = ?, profile = ?, "
+                "topics = ?, spec = ? WHERE name = ? AND version = ? AND number = ?",
+                (
+                    description,
+                    here,
+                    refused,
+                    spec.profile if spec else "",
+                    topics_of(spec) if spec else "",
+                    pack_spec(spec) if spec else b"",
+                    row.name,
+                    row.version,
+                    row.number,
+                ),
+            )
+            self._choose(row.name)
+
+    def refuse(self, row: Row, why: str) -> None:
+        """Notes why this node does not serve a version; empty: it may."""
+        with self._writing():
+            self._database.execute(
+                "UPDATE services SET refused = ? WHERE name = ? AND version = ? AND number = ?",
+                (why, row.name, row.version, row.number),
+            )
+            self._choose(row.name)
+
+    def ask_anew(self) -> None:
+        """Forgets why versions are not served, of some hundreds of them: a node does so when it
+        starts, perhaps with another configuration."""
+        with self._writing():
+            found = self._database.execute(
+                "SELECT name, version FROM services WHERE refused <> '' LIMIT ?", (LISTED_AT_ONCE,)
+            ).fetchall()
+            self._database.executemany(
+                "UPDATE services SET refused = '' WHERE name = ? AND version = ?", found
+            )
+            for name in {one[0] for one in found}:
+                self._choose(name)
+
+    def used(self, names: Sequence[str]) -> None:
+        """Notes that services have worked; on the disk with the next change."""
+        now_ms = time.time_ns() // 1_000_000
+        with self._writing():
+            self._database.executemany(
+                "UPDATE services SET used_ms = ? WHERE chosen = 1 AND name = ?",
+                [(now_ms, one) for one in names],
+            )
+
+    def forget_module(self, module: str) -> None:
+        """Deletes a module's file if no version has it any more. Raises: NodeError."""
+        try:
+            with self._lock:
+                found = self._database.execute(
+                    "SELECT 1 FROM services WHERE module = ? AND there LIMIT 1", (module,)
+                ).fetchone()
+                if found is None and module:
+                    self.module_path(module).unlink(missing_ok=True)
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable("written", error) from error
+
+    # --- modules
+
+    def write_module(self, wasm: bytes) -> str:
+        """Puts a module's file there, whole or not at all; returns its hash."""
+        module = sha256(wasm).hexdigest()
+        target = self.module_path(module)
+        new = self.coming / f"{module}.{secrets.token_hex(4)}"
+        try:
+            with new.open("xb") as file:
+                file.write(wasm)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(target)
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise NodeError(
+                f"the module cannot be kept in {self.folder} ({error.strerror}); see to the disk."
+            ) from error
+        return module
+
+    # --- inside
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            digest, known = self._digest, self._known
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+                self._database.execute("COMMIT")
+            except BaseException as error:
+                self._digest, self._known = digest, known
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise self._unusable("written", error) from error
+                raise
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._reading:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise self._unusable("read", error) from error
+
+    def _unusable(self, what: str, error: Exception) -> NodeError:
+        return NodeError(
+            f"the registry in {self.folder} cannot be {what} ({error}); see to the disk and run it "
+            "again."
+        )
+
+    def _select(self, where: str, values: tuple[object, ...]) -> list[Row]:
+        with self._asking():
+            found = self._reader.execute(
+                f"SELECT {_COLUMNS} FROM services {where}",  # noqa: S608 - our own clauses
+                values,
+            ).fetchall()
+        return [_row(one) for one in found]
+
+    def _facts(self, name: str, version: str) -> tuple[int, bool, bytes | None] | None:
+        found: tuple[int, bool, bytes | None] | None = self._database.execute(
+            "SELECT number, there, word FROM services WHERE name = ? AND version = ?",
+            (name, version),
+        ).fetchone()
+        return found
+
+    def _count(self, row: Row) -> None:
+        self._known += row.there
+        if row.word is not None:
+            self._digest = (self._digest + _mark(row.word)) % _DIGEST_MODULUS
+
+    def _uncount(self, before: tuple[int, bool, bytes | None]) -> None:
+        _, there, word = before
+        self._known -= there
+        if word is not None:
+            self._digest = (self._digest - _mark(word)) % _DIGEST_MODULUS
+
+    def _choose(self, name: str) -> None:
+        found = self._database.execute(
+            "SELECT version FROM services WHERE name = ? AND there AND here AND refused = ''",
+            (name,),
+        ).fetchall()
+        best = max((one[0] for one in found), key=precedence, default=None)
+        self._database.execute(
+            "UPDATE services SET chosen = (version IS ?) WHERE name = ? "
+            "AND chosen <> (version IS ?)",
+            (best, name, best),
+        )
+
+    def _total(self, key: str) -> str:
+        found = self._database.execute("SELECT value FROM totals WHERE key = ?", (key,)).fetchone()
+        return str(found[0]) if found else "0"
+
+    def _keep_totals(self) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO totals VALUES (?, ?)",
+            [("digest", str(self._digest)), ("known", str(self._known))],
+        )
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
+    )
+
+
+def _mark(word: bytes) -> int:
+    return int.from_bytes(sha256(word).digest()[:8], "big")
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    (name, version, number, there, description, module, size, profile, topics, *rest) = values
+    spec, word, here, refused, chosen, added_ms, used_ms = rest
+    return Row(
+        name,
+        version,
+        number,
+        bool(there),
+        description,
+        module,
+        size,
+        profile,
+        topics,
+        spec,
+        word,
+        bool(here),
+        refused,
+        bool(chosen),
+        added_ms,
+        used_ms,
+    )
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    return (
+        row.name,
+        row.version,
+        row.number,
+        row.there,
+        row.description,
+        row.module,
+        row.size,
+        row.profile,
+        row.topics,
+        row.spec,
+        row.word,
+        row.here,
+        row.refused,
+        row.added_ms,
+        row.used_ms,
+    )
