@@ -12,15 +12,15 @@ import trio
 import trio.testing
 from tests.gateway.bpmn_text import one_task
 
-from gossamer_gateway.embedded import committer as committer_module
 from gossamer_gateway.embedded import polls as polls_module
-from gossamer_gateway.embedded.committer import Committer
 from gossamer_gateway.embedded.engine import Engine, TopicFetch
 from gossamer_gateway.embedded.polls import Polls
 from gossamer_gateway.embedded.server import new_id, now_ms
 from gossamer_gateway.embedded.store import Store
 from gossamer_gateway.embedded.values import Wires
 from gossamer_gateway.errors import Overloaded, StorageFailed, UnknownTask
+from gossamer_gateway.storage import committer as committer_module
+from gossamer_gateway.storage.committer import Committer
 
 LOCK_MS = 50
 TOPIC = [TopicFetch("t", LOCK_MS)]

@@ -199,7 +199,7 @@ async def test_kills_at_any_moment_lose_nothing_that_was_answered(
 
 
 def test_one_file_has_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gossamer_gateway.embedded.store.LOCKED_WAIT_S", 0.01)
+    monkeypatch.setattr("gossamer_gateway.storage.file.LOCKED_WAIT_S", 0.01)
     first = Store(tmp_path / "engine.sqlite")
     with pytest.raises(InputError, match="another process has it open"):
         Store(tmp_path / "engine.sqlite")

@@ -19,7 +19,6 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from gossamer_gateway.embedded import dialect, queries
-from gossamer_gateway.embedded.committer import Committer
 from gossamer_gateway.embedded.engine import Engine
 from gossamer_gateway.embedded.model import Instance
 from gossamer_gateway.embedded.polls import Polls
@@ -45,6 +44,7 @@ from gossamer_gateway.errors import (
     UnknownInstance,
     UnknownTask,
 )
+from gossamer_gateway.storage.committer import Committer
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import trio
 
-from gossamer_gateway.embedded.committer import Committer
 from gossamer_gateway.embedded.engine import Engine, LockedTask, TopicFetch
 from gossamer_gateway.errors import Overloaded, UnknownTask
+from gossamer_gateway.storage.committer import Committer
 
 ASLEEP_MAX = 200
 """Polls that may wait at once; Camunda 7's queue for them holds as many."""

@@ -18,12 +18,12 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from gossamer_gateway.embedded.api import Desk, create_app
-from gossamer_gateway.embedded.committer import Committer
 from gossamer_gateway.embedded.draining import Draining
 from gossamer_gateway.embedded.engine import Engine
 from gossamer_gateway.embedded.polls import Polls
 from gossamer_gateway.embedded.store import Store
 from gossamer_gateway.errors import InputError
+from gossamer_gateway.storage.committer import Committer
 
 BACKLOG = 1_024
 """Connections that the kernel holds until they are accepted."""

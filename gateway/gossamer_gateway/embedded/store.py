@@ -1,23 +1,20 @@
 """The engine's one SQLite file: what must be there, and in which transaction.
 
-The file is the truth; nothing is kept in memory that a restart would miss. WAL with synchronous
-FULL: a committed transaction survives a kill at any moment, and a torn one is not there at all. A
-process's BPMN is stored once, an instance stores its variables and, by its open task or its open
-callee, where its token waits. The lock is exclusive, so a second engine cannot open the file.
-Nothing here commits by itself: `committer` draws the lines.
+The file is the truth; nothing is kept in memory that a restart would miss. A process's BPMN is
+stored once, an instance stores its variables and, by its open task or its open callee, where its
+token waits.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TypeAlias
 
 from gossamer_gateway.embedded.model import Activity, Instance, InstanceState, Task
 from gossamer_gateway.embedded.values import Wires
-from gossamer_gateway.errors import BadRequest, InputError
+from gossamer_gateway.errors import BadRequest
+from gossamer_gateway.storage.file import File, Form
 
 SCHEMA_VERSION = 1
 """Kept in `user_version`; a file of another version is refused rather than guessed at."""
@@ -25,9 +22,6 @@ APPLICATION_ID = 0x676F7373
 """SQLite's mark of whose file it is: "goss"."""
 VARIABLES_BYTES_MAX = 4 * 2**20
 """All variables of one instance together, which every step reads and writes whole."""
-CACHE_KIB = 16 * 1024
-LOCKED_WAIT_S = 2.0
-"""How long an engine that was just stopped may take to let go of its file."""
 
 _SCHEMA = """
 CREATE TABLE engine (id TEXT NOT NULL);
@@ -113,91 +107,17 @@ def dump(variables: Wires) -> str:
     return text
 
 
-class Store:
-    """One open file. Not for several threads at once, though not bound to one."""
+_FORM = Form("The engine's file", "--data", APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
+
+
+class Store(File):
+    """The engine's tables. `None` for a path keeps everything in memory, for tests.
+
+    Raises: InputError, as `File` does.
+    """
 
     def __init__(self, path: Path | None) -> None:
-        """Opens or creates the file; None keeps everything in memory, for tests.
-
-        Raises: InputError when it is not an engine's file, or another process has it open.
-        """
-        self._path = path
-        try:
-            if path is not None:
-                path.touch(mode=0o600)  # what is in it is its owner's affair
-            self.connection = sqlite3.connect(
-                ":memory:" if path is None else path,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=LOCKED_WAIT_S,
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise self._unusable(error) from error
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self.close()
-            raise self._unusable(error) from error
-        except InputError:
-            self.close()
-            raise
-
-    def _unusable(self, error: Exception) -> InputError:
-        reason = "another process has it open" if "locked" in str(error) else str(error)
-        return InputError(
-            f"The engine's file {self._path} can't be used: {reason}; name another with --data."
-        )
-
-    def _prepare(self) -> None:
-        execute = self.connection.execute
-        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL",
-                       f"cache_size = -{CACHE_KIB}", "temp_store = MEMORY"):  # fmt: skip
-            execute(f"PRAGMA {pragma}").fetchall()
-        execute("BEGIN EXCLUSIVE")  # taken now, and by locking_mode kept
-        (version,) = execute("PRAGMA user_version").fetchone()
-        (application,) = execute("PRAGMA application_id").fetchone()
-        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
-            for statement in _SCHEMA.split(";"):
-                execute(statement)
-            execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif application != APPLICATION_ID:
-            raise InputError(f"{self._path} is not an engine's file; name another with --data.")
-        elif version != SCHEMA_VERSION:
-            raise InputError(
-                f"{self._path} has version {version}, this engine reads {SCHEMA_VERSION}; "
-                "use the Gossamer that wrote it."
-            )
-        execute("COMMIT")
-
-    def close(self) -> None:
-        self.connection.close()
-
-    # --- transactions ---
-
-    def begin(self) -> None:
-        self.connection.execute("BEGIN IMMEDIATE")
-
-    def commit(self) -> None:
-        self.connection.execute("COMMIT")
-
-    def rollback(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-
-    @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """A part of the open transaction that takes effect whole, or not at all when it raises."""
-        self.connection.execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            if self.connection.in_transaction:  # SQLite ends it by itself when the disk is full
-                self.connection.execute("ROLLBACK TO part")
-                self.connection.execute("RELEASE part")
-            raise
-        self.connection.execute("RELEASE part")
+        super().__init__(path, _FORM)
 
     # --- the engine itself ---
 

@@ -1,6 +1,6 @@
 """Many requests, one transaction: nothing is answered before it is on disk.
 
-One task owns the store. It runs the commands that have gathered, each whole or not at all, and
+One task owns the file. It runs the commands that have gathered, each whole or not at all, and
 commits them together while the loop goes on reading the next requests: with synchronous FULL a
 commit costs a disk flush, and one flush serves all that came in during the last one. A command
 that raises is taken back alone. When the disk refuses, everything of that transaction is taken
@@ -14,8 +14,8 @@ from typing import Generic, TypeVar, cast
 
 import trio
 
-from gossamer_gateway.embedded.store import Store
 from gossamer_gateway.errors import Overloaded, StorageFailed
+from gossamer_gateway.storage.file import File
 
 PENDING_MAX = 1_000
 """Commands that may wait for their transaction; a thousand are a second of work."""
@@ -25,7 +25,7 @@ BATCH_MAX = 64
 T = TypeVar("T")
 
 Command = Callable[[int], T]
-"""Takes the time in milliseconds, reads and writes the store, returns what to answer."""
+"""Takes the time in milliseconds, reads and writes the file, returns what to answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,15 +39,13 @@ class _Entry(Generic[T]):
 class Committer:
     """Runs commands for everybody else."""
 
-    def __init__(
-        self, store: Store, clock: Callable[[], int], committed: Callable[[], None]
-    ) -> None:
+    def __init__(self, file: File, clock: Callable[[], int], committed: Callable[[], None]) -> None:
         """
         Args:
             clock: tells the time in milliseconds since 1970; locks outlive the process.
             committed: called after each transaction that is on disk.
         """
-        self._store = store
+        self._file = file
         self._clock = clock
         self._committed = committed
         self._submit, self._arrivals = trio.open_memory_channel["_Entry[object]"](PENDING_MAX)
@@ -79,22 +77,22 @@ class Committer:
                 await self._serve(batch)
 
     async def _serve(self, batch: list[_Entry[object]]) -> None:
-        changes = self._store.connection.total_changes
+        changes = self._file.connection.total_changes
         try:
-            self._store.begin()
+            self._file.begin()
             for entry in batch:  # grows while it is walked
                 self._attempt(entry)
                 if len(batch) < BATCH_MAX:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     self._gather(batch)
-            if self._store.connection.total_changes == changes:
-                self._store.commit()  # nothing to flush
+            if self._file.connection.total_changes == changes:
+                self._file.commit()  # nothing to flush
             else:
-                await trio.to_thread.run_sync(self._store.commit)
+                await trio.to_thread.run_sync(self._file.commit)
         except sqlite3.Error as error:
-            self._store.rollback()
+            self._file.rollback()
             for entry in batch:
-                entry.error = StorageFailed(f"The engine's file could not be written: {error}")
+                entry.error = StorageFailed(f"The file could not be written: {error}")
         else:
             self._committed()
         for entry in batch:
@@ -109,7 +107,7 @@ class Committer:
 
     def _attempt(self, entry: _Entry[object]) -> None:
         try:
-            with self._store.all_or_nothing():
+            with self._file.all_or_nothing():
                 entry.result = entry.command(self._clock())
         except sqlite3.Error:
             raise
