@@ -1,0 +1,249 @@
+"""Who waits for jobs, and which polls run at the engines for them. Pure: no I/O, takes `now_ms`.
+
+A client's poll names a *shape*: topics, lock times, filters, everything that makes its question
+differ from another. Waiters of one shape share polls, one at each engine at a time: a hundred
+replicas of a worker cost an engine as much as one. Rules:
+
+1. Whoever waits longest is served first, with what is there, up to what it wants, from whichever
+   engine answers first.
+2. A poll at an engine is never cut off: on both Camundas that leaves the next job locked for
+   nobody. So what it brings may find that its waiter has left, or was served by another engine.
+   Then it stays in the *pocket* of its shape for `POCKET_MS`, as workers ask again at once; after
+   that it goes back to the engine.
+3. An engine holds at most `POLLS_MAX` polls of ours that wait. Camunda 7 answers 500 past 200 for
+   all its clients. Shapes beyond that take turns with polls that are answered at once.
+4. Nobody is told that there is nothing before each engine has said so since it asked; one that
+   waits with a poll of that shape, or failed a moment ago, has.
+5. A poll that failed is not repeated for `FAILED_MS`. A waiter whose time has come hears of
+   failures only if no engine could say that it has nothing.
+6. Waiters and pockets are bounded; one more waiter is refused, and the rest is left at the engine.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+WAITERS_MAX = 10_000
+"""In all shapes together."""
+
+POLLS_MAX = 64
+"""That wait at one engine at a time; several gateways share Camunda 7's 200."""
+
+WAIT_MS = 10_000
+"""How long such a poll waits at most: the time in which a job may come for a waiter that left."""
+
+TURN_MS = 1_000
+"""Between two turns of a shape that has no waiting poll."""
+
+POCKET_MS = 2_000
+"""How long a worker may take to ask again."""
+
+FAILED_MS = 1_000
+
+JOBS_MAX = 1_000
+"""That one poll asks for, whatever its waiters want."""
+
+J = TypeVar("J")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Begin a poll at an engine. Its end is told by `answered` or `failed`, always."""
+
+    engine: str
+    shape: Hashable
+    jobs_max: int
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Give(Generic[J]):
+    """Answer a waiter with these jobs, perhaps none."""
+
+    waiter: int
+    jobs: tuple[J, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer a waiter with what the engines' last polls failed of, by engine."""
+
+    waiter: int
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack(Generic[J]):
+    """Give these jobs back to their engine, as if nobody had asked."""
+
+    engine: str
+    jobs: tuple[J, ...]
+
+
+@dataclass(slots=True)
+class _Waiter:
+    id: int
+    wanted: int
+    until_ms: int
+    unheard: set[str]
+    """Engines that have not answered since it asked."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A shape at one engine."""
+
+    running: bool = False
+    waits: bool = False
+    next_ms: int = 0
+    failure: str | None = None
+    has_said: bool = False
+
+
+@dataclass(slots=True)
+class _Shape(Generic[J]):
+    lanes: dict[str, _Lane]
+    waiters: deque[_Waiter] = field(default_factory=deque)
+    pocket: deque[tuple[int, str, J]] = field(default_factory=deque)
+
+
+class Hub(Generic[J]):
+    """All waiters of a gateway. Each method returns what to do now."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Hashable, _Shape[J]] = {}
+        self._waiters: dict[int, Hashable] = {}
+        self._last_id = 0
+        self._polls: dict[str, int] = {}
+
+    def wait(
+        self, shape: Hashable, engines: Sequence[str], *, wanted: int, until_ms: int, now_ms: int
+    ) -> tuple[int | None, list[object]]:
+        """A client asks.
+
+        Args:
+            engines: where its jobs may be; for one shape always the same.
+            wanted: at most so many jobs, at least 1.
+            until_ms: when it wants an answer at the latest.
+
+        Returns: the waiter's number, None if there is no room for it.
+        """
+        if len(self._waiters) >= WAITERS_MAX:
+            return None, []
+        if shape not in self._shapes:
+            self._shapes[shape] = _Shape({name: _Lane() for name in engines})
+        self._last_id += 1
+        here = self._shapes[shape]
+        unheard = {
+            name
+            for name, one in here.lanes.items()
+            if not (one.running and one.waits) and (one.running or one.next_ms <= now_ms)
+        }
+        waiter = _Waiter(self._last_id, wanted, until_ms, unheard)
+        self._waiters[waiter.id] = shape
+        here.waiters.append(waiter)
+        return waiter.id, list(self._advance(shape, now_ms))
+
+    def leave(self, waiter: int, now_ms: int) -> list[object]:
+        """A client has gone. What its poll brings goes to others, or back."""
+        shape = self._waiters.pop(waiter, None)
+        if shape is None:
+            return []
+        kept = self._shapes[shape].waiters
+        kept.remove(next(one for one in kept if one.id == waiter))
+        return list(self._advance(shape, now_ms))
+
+    def answered(
+        self, engine: str, shape: Hashable, jobs: Sequence[J], now_ms: int
+    ) -> list[object]:
+        """A poll ended well, perhaps without a job."""
+        here = self._shapes[shape]
+        lane = self._end(engine, here)
+        lane.failure, lane.has_said = None, True
+        lane.next_ms = now_ms if lane.waits or jobs else now_ms + TURN_MS
+        here.pocket.extend((now_ms + POCKET_MS, engine, job) for job in jobs)
+        return list(self._advance(shape, now_ms))
+
+    def failed(self, engine: str, shape: Hashable, reason: str, now_ms: int) -> list[object]:
+        """A poll ended without an answer."""
+        lane = self._end(engine, self._shapes[shape])
+        lane.failure, lane.has_said = reason, False
+        lane.next_ms = now_ms + FAILED_MS
+        return list(self._advance(shape, now_ms))
+
+    def tick(self, now_ms: int) -> list[object]:
+        """Time has passed."""
+        return [one for shape in list(self._shapes) for one in self._advance(shape, now_ms)]
+
+    def next_ms(self) -> int | None:
+        """When `tick` has something to do; None for never."""
+        times: list[int] = []
+        for here in self._shapes.values():
+            times += [one.until_ms for one in here.waiters if not one.unheard]
+            times += [until_ms for until_ms, _, _ in here.pocket]
+            if here.waiters:
+                times += [one.next_ms for one in here.lanes.values() if not one.running]
+        return min(times, default=None)
+
+    # --- inside
+
+    def _end(self, engine: str, here: _Shape[J]) -> _Lane:
+        lane = here.lanes[engine]
+        assert lane.running, f"no poll of this shape runs at {engine}"
+        lane.running = False
+        if lane.waits:
+            self._polls[engine] -= 1
+        for waiter in here.waiters:
+            waiter.unheard.discard(engine)
+        return lane
+
+    def _advance(self, shape: Hashable, now_ms: int) -> Iterator[object]:
+        here = self._shapes[shape]
+        yield from self._serve(here)
+        yield from self._put_back(here, now_ms)
+        yield from self._ask(shape, here, now_ms)
+        yield from self._time_out(here, now_ms)
+        if not here.waiters and not here.pocket and not any(x.running for x in here.lanes.values()):
+            del self._shapes[shape]
+
+    def _serve(self, here: _Shape[J]) -> Iterator[object]:
+        while here.waiters and here.pocket:
+            waiter = here.waiters.popleft()
+            count = min(waiter.wanted, len(here.pocket))
+            jobs = tuple(here.pocket.popleft()[2] for _ in range(count))
+            del self._waiters[waiter.id]
+            yield Give(waiter.id, jobs)
+
+    def _put_back(self, here: _Shape[J], now_ms: int) -> Iterator[object]:
+        late: dict[str, list[J]] = {}
+        while here.pocket and here.pocket[0][0] <= now_ms:
+            _, engine, job = here.pocket.popleft()
+            late.setdefault(engine, []).append(job)
+        for engine, jobs in late.items():
+            yield PutBack(engine, tuple(jobs))
+
+    def _time_out(self, here: _Shape[J], now_ms: int) -> Iterator[object]:
+        over = [one for one in here.waiters if one.until_ms <= now_ms and not one.unheard]
+        for waiter in over:
+            here.waiters.remove(waiter)
+            del self._waiters[waiter.id]
+            failures = [(name, one.failure) for name, one in here.lanes.items() if one.failure]
+            if failures and not any(one.has_said for one in here.lanes.values()):
+                yield Refuse(waiter.id, tuple((name, str(why)) for name, why in failures))
+            else:
+                yield Give(waiter.id, ())
+
+    def _ask(self, shape: Hashable, here: _Shape[J], now_ms: int) -> Iterator[object]:
+        if not here.waiters:
+            return
+        wanted = min(JOBS_MAX, sum(one.wanted for one in here.waiters))
+        for engine, lane in here.lanes.items():
+            if lane.running or lane.next_ms > now_ms:
+                continue
+            left_ms = max(one.until_ms for one in here.waiters) - now_ms
+            lane.waits = self._polls.get(engine, 0) < POLLS_MAX and left_ms > 0
+            lane.running = True
+            if lane.waits:
+                self._polls[engine] = self._polls.get(engine, 0) + 1
+            yield Ask(engine, shape, wanted, min(WAIT_MS, left_ms) if lane.waits else 0)
