@@ -146,6 +146,26 @@ def test_services_and_their_grants(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "b is granted something" in findings["grants"][1]["found"]
 
 
+def test_what_services_depend_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, version, needs in (
+        ("a", "1.0.0", "[{name: grpc, version: ^1}, {name: b, version: ^1}]"),
+        ("b", "2.0.0", "[{name: a, version: '*'}, {name: c, version: ~1.2}]"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "service.yaml").write_text(
+            f"{{name: {name}, version: {version}, module: a.wasm, topics: [{{name: {name}}}],"
+            f" dependencies: {needs}}}"
+        )
+        (tmp_path / name / "a.wasm").write_bytes(b"\0asm\1\0\0\0")
+    status, findings = doctor(capsys, "--service", str(tmp_path))
+    assert status == 0
+    assert "grpc 1.0.0, http 1.0.0" in findings["for services to depend on"][0]["found"]
+    assert [one["found"] for one in findings["dependencies"]] == [
+        "a takes no jobs until the mesh has b ^1; 2.0.0 here won't do",
+        "b takes no jobs until the mesh has c ~1.2; no service here is it",
+    ]
+
+
 def test_a_folder_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -194,6 +194,8 @@ def _added(one: dict[str, Any]) -> str:
         return f"{label}: {how}; a higher version works, so this one waits."
     if one["state"] == "chosen":
         return f"{label}: {how}; it works when the node starts."
+    if one["state"] == "waiting":
+        return f"{label}: {how}; it takes no jobs yet: it {one['waits']}."
     far = "" if one["signed"] else " It is not signed, so it stays on this node."
     return f"{label}: {how}, and at work.{far}"
 
