@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.node.registry_world import CountingEngine, World, node, service
@@ -148,7 +149,7 @@ def test_a_service_returns_at_once_and_later_each_time_that_it_is_lost_soon() ->
     assert not one.waits
     waited = []
     now = 10
-    for _ in range(9):
+    for _ in range(10):
         one.note(False, now)
         assert one.waits
         lost = now
@@ -156,7 +157,7 @@ def test_a_service_returns_at_once_and_later_each_time_that_it_is_lost_soon() ->
             now += 100
             one.note(True, now)
         waited.append(now - lost)
-    assert waited == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
+    assert waited == [100, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
     now += depending.STABLE_MS
     one.note(False, now)
     one.note(True, now)
@@ -267,6 +268,24 @@ async def test_it_is_said_once_and_again_when_it_goes_to_work(
         "to a node, or change `dependencies`"
     ]
     assert len(said("goes to work")) == 1
+
+
+async def test_what_is_lost_again_and_again_returns_later_and_by_itself(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as a:
+        await a.stock.add(service(tmp_path, dependencies=need("base")))
+        base = service(tmp_path, "base")
+        for _ in range(2):
+            await a.stock.add(base)
+            assert at_work(a)
+            await a.stock.remove("base", None)
+            assert not at_work(a)
+        began_s = trio.current_time()
+        await a.stock.add(base)
+        assert a.executor.waiting() == {
+            "rate": "waits for what was lost again and again, and is there now"
+        }
+        await until(lambda: at_work(a))
+        assert trio.current_time() - began_s > 0.5
 
 
 async def test_the_hosts_own_come_first_whatever_a_service_is_called(tmp_path: Path) -> None:
