@@ -35,9 +35,9 @@ from gossamer_node.work.offers import Offer, Offers
 
 log = logs.get("services")
 
-NEEDS_MAX = 1_024
+NEEDS_MAX = 512
 """Dependencies of others' offers that are looked at; further ones count as met. A member may invent
-a hundred for each of its services, and each costs some microseconds at every change."""
+a hundred for each of its services; so many keep the node's loop for 20 ms at a change."""
 
 SHOWN_MAX = 3
 """Versions, or dependencies, that a sentence names."""
