@@ -15,6 +15,7 @@ from tests.patience import until
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.registry.ranges import parse_range
+from gossamer_node.service.host import HOST, Capability
 from gossamer_node.service.spec import Dependency
 from gossamer_node.work import depending
 from gossamer_node.work.depending import Standing, View, look
@@ -296,6 +297,24 @@ async def test_the_hosts_own_come_first_whatever_a_service_is_called(tmp_path: P
         assert a.state("rate", "1.0.0") == "none"
         await a.stock.add(service(tmp_path, dependencies=[{"name": "grpc", "version": "^1.0.0"}]))
         assert at_work(a) and a.state("rate", "1.0.0") == "live"
+
+
+async def test_a_node_of_another_version_refuses_what_its_host_lacks_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [{"name": "kv", "version": "^1.0.0"}]
+    async with node(tmp_path / "a") as a:
+        await a.stock.add(service(tmp_path, dependencies=wanted))
+        row = a.registry.get("rate", "1.0.0")
+        assert row is not None
+    with monkeypatch.context() as later:
+        later.setitem(HOST, "kv", Capability("kv", "2.0.0", "values, kept otherwise"))
+        async with node(tmp_path / "a") as a:
+            assert a.state("rate", "1.0.0") == "refused" and a.offers.of("rate") == []
+            with pytest.raises(ServiceError, match=r"kv \^1\.0\.0, and this host has kv 2\.0\.0"):
+                a.stock.judge(row, row.description)
+    async with node(tmp_path / "a") as a:
+        assert a.state("rate", "1.0.0") == "parked"
 
 
 async def test_what_a_dependency_lacks_on_another_node_its_dependents_lack(tmp_path: Path) -> None:
