@@ -138,7 +138,7 @@ async def test_a_service_that_waits_is_shown_with_what_it_waits_for(
         sentence = "waits for early *, which lacks late ^2"
         assert added == f"third@1.0.0: added; it takes no jobs yet: it {sentence}."
         _, row, why = await said("service", "list")
-        assert row.split()[2] == "waiting" and why == f"third@1.0.0: {sentence}"
+        assert row.split()[2] == "lacking" and why == f"third@1.0.0: {sentence}"
         await said("service", "add", service(tmp_path, "late", "2.0.0"))
         assert waits(node) == [None] * 4
         assert not any("waits" in one for one in await said("status"))

@@ -194,7 +194,7 @@ async def test_a_service_goes_to_work_when_its_dependency_appears_and_stops_when
         said = await a.stock.add(
             service(tmp_path, dependencies=[{"name": "base", "version": "^2.0.0"}])
         )
-        assert said["state"] == "waiting"
+        assert said["state"] == "lacking"
         assert said["waits"] == "waits for base ^2.0.0, which nobody offers"
         assert topics(a) == []
         # A version that won't do is not enough.
