@@ -9,11 +9,13 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import trio
 from tests.patience import patience
 
 from gossamer_node.engines.port import Effect, Engine, TopicRequest
 from gossamer_node.jobs import Completed, Job
 from gossamer_node.variables import Variables
+from gossamer_node.work.claiming import EARLY_MS
 
 BPMN = Path(__file__).parent / "bpmn"
 
@@ -28,6 +30,9 @@ LOCK_SHORT_MS = 300
 
 EMPTY_MS = 200
 """A poll that is expected to bring nothing."""
+
+WOKEN_MS = 10_000
+"""A poll that is expected to be woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ class Bench:
     """Which of the engines of conftest.py this is."""
     engine: Engine
     prefix: str = field(default_factory=lambda: f"conf{uuid.uuid4().hex[:10]}-")
+
+    @property
+    def holds_polls(self) -> bool:
+        """Whether the engine keeps a poll that finds nothing: `held-poll` in DIFFERENCES.md."""
+        return self.name != "camunda88"
 
     async def deploy(self, name: str) -> str:
         """Deploys `bpmn/{name}` in the engine's dialect. Returns its process id."""
@@ -98,6 +108,15 @@ class Bench:
                 if jobs:
                     (job,) = jobs
                     return job
+
+    async def wait(self, topic: str, *, worker: str = "first") -> list[Job]:
+        """What one long poll brings, which something should wake. Where the engine holds none, it
+        is asked again after as long as a claimer pauses then."""
+        while True:
+            jobs = await self.poll(topic, worker=worker, wait_ms=WOKEN_MS)
+            if jobs or self.holds_polls:
+                return jobs
+            await trio.sleep(EARLY_MS / 1_000)
 
     async def finish_all(self, topic: str) -> None:
         """Completes the jobs of the topic that there are, at least one."""
