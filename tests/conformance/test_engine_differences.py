@@ -296,7 +296,7 @@ async def test_lock_listing(bench: Bench) -> None:
 async def test_backoff_end(bench: Bench) -> None:
     path = await bench.start_path()
     job = await bench.job(path.work)
-    await bench.engine.fail(job.ref, Failed("no", retries=2, backoff_ms=LOCK_SHORT_MS))
+    await bench.back_off(job, Failed("no", retries=2, backoff_ms=LOCK_SHORT_MS))
     woken = of(bench, camunda7=False, camunda8=True, embedded=True)
     waiting: list[Job] = []
 

@@ -272,8 +272,7 @@ async def test_only_wanted_variables_are_fetched(bench: Bench, names: tuple[str,
 async def test_failed_job_comes_back(bench: Bench, message: str) -> None:
     path = await bench.start_path()
     first = await bench.job(path.work)
-    failed = Failed(message, retries=2, backoff_ms=500, details="at line 1")
-    assert (await bench.engine.fail(first.ref, failed)).effect is Effect.APPLIED
+    await bench.back_off(first, Failed(message, retries=2, backoff_ms=500, details="at line 1"))
     assert await bench.poll(path.work, wait_ms=0) == []
     second = await bench.job(path.work)
     assert second.ref.key == first.ref.key

@@ -63,8 +63,8 @@ its own patience ends, 8.6 closes its connection to the broker, and every other 
 way there, ours or not, is ABORTED or lost (measured)."""
 
 DEFAULT_TENANT = "<default>"
-"""Named, as the vendor's clients do, wherever jobs are asked for: a gateway that tells tenants apart
-refuses a request for nobody's jobs, and the 8.8 of our tests pushes nothing on such a stream."""
+"""Named wherever jobs are asked for, as the vendor's clients do. A stream that names no tenant gets
+no job from the 8.8 of our tests."""
 
 JOBS_TAKEN_MAX = 256
 """Jobs of a stream that are handed on at once; more wait for the next turn."""
