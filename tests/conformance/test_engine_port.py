@@ -16,7 +16,7 @@ from tests.zeebe88.engine import NO_REST_URL
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Capability, Effect, TopicRequest
-from gossamer_node.errors import EngineRefused, EngineUnavailable, Unsupported
+from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable, Unsupported
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job
 from gossamer_node.variables import Variables
 
@@ -367,9 +367,10 @@ async def test_unknown_process_is_refused(bench: Bench) -> None:
 async def test_wrong_url_is_refused(engine_config: EngineConfig) -> None:
     grpc = None if engine_config.grpc is None else "127.0.0.1:1"  # where nobody listens
     engine = open_engine(replace(engine_config, url=engine_config.url + "/elsewhere", grpc=grpc))
-    error, said = (EngineRefused, "404")
+    error: type[EngineError] = EngineRefused
+    said = "404"
     if engine_config.url == NO_REST_URL:
-        error, said = (EngineUnavailable, "Nor over gRPC")
+        error, said = EngineUnavailable, "Nor over gRPC"
     with pytest.raises(error, match=said):
         await engine.probe()
     with pytest.raises(error, match=said):

@@ -62,7 +62,7 @@ class Camunda8:
     def __init__(self, config: EngineConfig, rest: RestClient | None = None) -> None:
         self.name = config.name
         self._tenant = config.tenant
-        # Over gRPC no cluster tells its id, so one that is asked over both is known by its brokers.
+        # Over gRPC there is no id of the cluster: what is asked over both is known by its brokers.
         self._by_brokers = config.grpc is not None
         self._rest = rest or RestClient(config, base_path=BASE_PATH)
         self._polls = Polls(self._rest.peer, POLLS_MAX)
@@ -284,8 +284,8 @@ def _key(value: object) -> str:
 
 
 def fingerprint(cluster_id: object, brokers: list[tuple[str, int]], tenant: str | None) -> str:
-    """Which Camunda 8 this is: by its cluster's id, which REST alone tells from 8.8 on, or else by
-    its brokers, which are the same over REST and gRPC."""
+    """Which Camunda 8 this is: by its cluster's id, which newer ones than 8.6 tell over REST (8.8
+    does not over gRPC), or else by its brokers, which are the same over both."""
     identity = json.dumps([cluster_id or sorted(brokers), tenant])
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
