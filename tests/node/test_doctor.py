@@ -9,6 +9,7 @@ import pytest
 import trio
 from tests.node.grpc_answers import Told, serve_grpc
 from tests.node.http_peer import answer, serve
+from tests.zeebe88.engine import RunningZeebe88
 
 from gossamer_mesh.keyring import Keyring, write_keyring
 from gossamer_node import cli
@@ -75,6 +76,20 @@ def test_engines_that_answer(
     assert status == 0
     assert findings["engine camunda7"][0]["found"].startswith("camunda7 7.24")
     assert findings["engine camunda8"][0]["found"].startswith("camunda8 8.6")
+
+
+@pytest.mark.zeebe88
+def test_an_engine_that_answers_over_grpc_alone(
+    capsys: pytest.CaptureFixture[str], zeebe88: RunningZeebe88
+) -> None:
+    engine = f"name=c8,kind=camunda8,url={zeebe88.url},grpc={zeebe88.grpc_address}"
+    status, findings = doctor(capsys, "--engine", engine)
+    assert status == 0
+    (one,) = findings["engine c8"]
+    assert one["state"] == "warn"
+    assert one["found"].startswith(f"camunda8 8.8.21, over gRPC at {zeebe88.grpc_address} alone: ")
+    assert f"{zeebe88.url} cannot be reached" in one["found"]
+    assert "mend the engine's url" in one["advice"]
 
 
 async def test_over_which_transport_a_camunda8_answers(
