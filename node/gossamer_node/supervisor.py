@@ -44,8 +44,10 @@ from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
+from gossamer_node.work.offers import Offers
 
 log = logs.get("node")
 
@@ -101,9 +103,7 @@ class Node:
                 }
                 for one in self.mesh.members()
             ],
-            "services": [
-                _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
-            ],
+            "services": [_shown(spec, self._executor) for spec in self._executor.services()],
             "registry": self._stock.status(),
             "instances": self._host.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
@@ -156,7 +156,20 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        stock.changed = lambda: leasing.services_changed(registry.digest())
+        offers = Offers(mesh, stock)
+
+        def tell() -> None:
+            leasing.services_changed(registry.digest(), offers.stamp())
+
+        depending = Depending(executor, offers, tell)
+
+        def services_changed() -> None:
+            offers.own_changed()
+            depending.review()
+            tell()
+
+        depending.review()  # before anything is announced
+        stock.changed = services_changed
         node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping
         await nursery.start(stock.run)
@@ -172,6 +185,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         log.info("room for instances", **host.capacity())
         stock.changed()
         nursery.start_soon(Travel(mesh, stock).run)
+        nursery.start_soon(offers.run)
+        nursery.start_soon(depending.run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()
@@ -271,10 +286,11 @@ def _pair(address: Address) -> tuple[str, int]:
     return (address.host, address.port)
 
 
-def _shown(spec: ServiceSpec, instances: int) -> dict[str, object]:
+def _shown(spec: ServiceSpec, executor: Executor) -> dict[str, object]:
     return {
         "name": spec.name,
         "version": spec.version,
         "topics": [one.name for one in spec.topics],
-        "instances": instances,
+        "instances": executor.instances(spec),
+        "waits": executor.waiting().get(spec.name),
     }

@@ -33,9 +33,11 @@ from gossamer_node.registry.package import Package, Word
 from gossamer_node.registry.packed import pack_spec, unpack_spec
 from gossamer_node.registry.store import Registry, Row, topics_of
 from gossamer_node.service.grants import Grants
+from gossamer_node.service.host import require_host, services_needed
 from gossamer_node.service.load import FILE_NAME
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.work.executing import Executor, Served, TooMuch
+from gossamer_node.work.offers import Own
 
 log = logs.get("services")
 
@@ -65,7 +67,9 @@ class Terms:
         return cls(config.grants_of, engines, config.mesh.name, config.mesh.operators)
 
     def grant(self, spec: ServiceSpec) -> Grant:
-        """Raises: ServiceError for a request that is not granted, or an engine that is not here."""
+        """Raises: ServiceError for a request that is not granted, a capability that this host does
+        not have, or an engine that is not here."""
+        require_host(spec)
         grant, refused = self.grants_of(spec.name).bind(spec)
         if refused:
             raise ServiceError(" ".join(refused))
@@ -102,7 +106,9 @@ class Stock:
         self.changed = changed
         self._loader = loader
         self._executor = executor
-        self._configured = {one.name for one in executor.services()}
+        self._configured = {
+            one.name: Own(one.version, services_needed(one)) for one in executor.services()
+        }
         self._at_work: dict[str, tuple[Row, OnDemand]] = {}
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -208,6 +214,25 @@ class Stock:
         row = self.registry.get(name, version)
         return row.number if row else 0
 
+    # --- what this node offers to others (`work.offers`)
+
+    def offered(self, name: str) -> Own | None:
+        """The service of a name that this node would run; from any thread. Raises: NodeError."""
+        own = self._configured.get(name)
+        if own is not None:
+            return own
+        row = self.registry.chosen(name)
+        spec = unpack_spec(row.spec) if row is not None else None
+        if row is not None and spec is None:
+            spec = self.unpacked(row, row.description)
+        return None if spec is None else Own(spec.version, services_needed(spec))
+
+    def stamp(self) -> int | None:
+        """Another number whenever `offered` may answer otherwise; None: this node has nothing."""
+        if not self._configured and not self.registry.known():
+            return None
+        return self.registry.choices()
+
     # --- what other nodes tell
 
     async def learn(self, words: Iterable[Word]) -> int:
@@ -285,7 +310,9 @@ class Stock:
 
     def shown(self, row: Row) -> dict[str, object]:
         """A version as `gossamer service list` shows it."""
-        return shown(row, self._state(row))
+        state = self._state(row)
+        waits = self._executor.waiting().get(row.name) if state == "lacking" else None
+        return {**shown(row, state), "waits": waits}
 
     def _state(self, row: Row) -> str:
         at_work = self._at_work.get(row.name)
@@ -295,6 +322,8 @@ class Stock:
                 for one in self._executor.draining()
             )
             return "draining" if drains else state_of(row)
+        if row.name in self._executor.waiting():
+            return "lacking"
         return "live" if self._loader.is_live(at_work[1]) else "parked"
 
     def status(self) -> dict[str, int]:
