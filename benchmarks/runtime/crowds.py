@@ -4,25 +4,15 @@ Beside it the same with wasmtime's own API on trio's own threads (`trio.to_threa
 is what one would write: there a long job holds its thread, and short ones stand behind it.
 """
 
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
-from benchmarks.runtime.bystander import TICK_S
+from benchmarks.bystander import TICK_S, Bystander
 from benchmarks.runtime.guests import Guests
-from benchmarks.runtime.ways import (
-    DEADLINE_MS,
-    JOB,
-    Convenient,
-    Way,
-    of_json,
-    percentile,
-)
+from benchmarks.runtime.ways import DEADLINE_MS, JOB, Convenient, Way, of_json, percentile
 
 from gossamer_node.jobs import Completed
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
@@ -72,16 +62,6 @@ class Crowd:
         }
 
 
-@contextmanager
-def _beside(crowd: Crowd) -> Iterator[None]:
-    command = [sys.executable, "-m", "benchmarks.runtime.bystander", str(crowd.seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        yield
-        told, _ = process.communicate()
-    p99, worst = map(float, told.split())
-    crowd.machine_ms = (p99, worst)
-
-
 async def watch(
     seconds: float, short: Run, long: Run, *, in_flight: int = 0, long_ones: int = 0
 ) -> Crowd:
@@ -111,13 +91,14 @@ async def watch(
             await trio.sleep(TICK_S)
             crowd.loop_ms.append((time.perf_counter() - began_s - TICK_S) * 1_000)
 
-    with _beside(crowd):
+    with Bystander() as bystander:
         before_s = time.process_time()
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
                 for task in (probe, tick, *[work] * in_flight, *[work_long] * long_ones):
                     nursery.start_soon(task)
         crowd.cpu_s = time.process_time() - before_s
+    crowd.machine_ms = (bystander.p99_ms, bystander.worst_ms)
     return crowd
 
 
