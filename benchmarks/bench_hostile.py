@@ -11,6 +11,7 @@ with as many that mean well. Each with how late a process was meanwhile that onl
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ from tests.hostile.siege import has
 from gossamer_node.jobs import Failed
 from gossamer_node.service.spec import Grant, Limits, Profile
 from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.host import SWITCH_S
 
 ATTACKERS = 4
 """Twice as many as cores here: there is always one that waits for a place."""
@@ -202,6 +204,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trio.run(neighbours, folder, arguments.seconds)
+        # As in a node, where the host runs beside a loop.
+        sys.setswitchinterval(SWITCH_S)
         with WasmHost(folder / "cache") as host:
             kills(Services(host, folder), arguments.kills)
         with WasmHost(folder / "cache") as host:
