@@ -2,8 +2,8 @@
 
     python -m benchmarks.runtime [--seconds 3] [--json]
 
-Everything in one run: the ways one after another, then many jobs under trio. Ratios carry from one
-machine to another, absolute figures do not.
+Everything in one run: the ways one after another, the steps of a job's variables between engine and
+guest, then many jobs under trio. Ratios carry from one machine to another, absolute figures do not.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import trio
-from benchmarks.runtime import crowds, guests, ways
+from benchmarks.runtime import crowds, guests, steps, ways
 from benchmarks.runtime.ways import Convenient, Cost, Prepared, of_json
 
 from gossamer_mesh.testing.commit import commit
@@ -98,6 +98,14 @@ def print_crowds(seen: dict[str, dict[str, dict[str, float]]]) -> None:
             )
 
 
+def print_steps(costs: dict[str, dict[str, float]]) -> None:
+    sizes = "".join(f"{size:>19}" for size in steps.PAYLOADS)
+    print(f"\n{'a job with variables of, CPU µs':<34}{sizes}")
+    for step, by in costs.items():
+        print(f"{step:<34}" + "".join(f"{cost:>19.1f}" for cost in by.values()))
+    sys.stdout.flush()
+
+
 def goals(costs: Costs, crowd: dict[str, dict[str, float]]) -> dict[str, dict[str, object]]:
     """What the runtime is to reach, and what it did."""
     faster = costs[WHOLE][FROM_BYTES].p50_us / costs[WHOLE][OURS].p50_us
@@ -143,7 +151,9 @@ def main() -> None:
         if not given.json:
             print(", ".join(f"{key} {value}" for key, value in conditions.items()))
             print_costs(costs)
-            sys.stdout.flush()
+        stepwise = steps.measure(given.seconds)
+        if not given.json:
+            print_steps(stepwise)
         seen = {}
         for threads in (1, crowds.THREADS):
             scenes = trio.run(crowds.ours, built, folder, threads, given.seconds)
@@ -157,7 +167,13 @@ def main() -> None:
         one = {what: {who: asdict(cost) for who, cost in by.items()} for what, by in costs.items()}
         print(
             json.dumps(
-                {"conditions": conditions, "costs": one, "crowds": rows, "goals": told},
+                {
+                    "conditions": conditions,
+                    "costs": one,
+                    "steps": stepwise,
+                    "crowds": rows,
+                    "goals": told,
+                },
                 indent=2,
                 ensure_ascii=False,
             )
