@@ -15,6 +15,7 @@ from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcom
 from gossamer_node.variables import Variables
 from gossamer_node.wasm.envelope import (
     DEPTH_MAX,
+    VALUES_MAX,
     Encoding,
     EnvelopeError,
     decode_outcome,
@@ -87,6 +88,25 @@ def test_numbers_complete_a_job_if_they_fit_64_bits_or_a_double(number: str) -> 
     assert isinstance(outcome, Completed) == fits
     if isinstance(outcome, Completed):
         assert repr(outcome.variables.values["a"]) == repr([[value]])
+
+
+@given(st.text('\\\\",[{}]a', min_size=1, max_size=60), st.integers(0, 1_000))
+def test_what_stands_in_texts_is_no_value(text: str, shift: int) -> None:
+    """However it is escaped, and wherever in it the host's look at an answer has a seam."""
+    values = ["x" * shift] + [text + ","] * (VALUES_MAX // 2)
+    assert isinstance(completed_with(values), Completed)
+
+
+def test_an_answer_has_no_more_values_than_the_abi_says() -> None:
+    # The list, what holds it, and what holds that are values, too.
+    assert isinstance(completed_with(["a,b"] * (VALUES_MAX - 3)), Completed)
+    failed = completed_with(["a,b"] * (VALUES_MAX + 1))
+    assert isinstance(failed, Failed)
+    assert "more than 50,000 values" in failed.message
+
+
+def completed_with(values: list[str]) -> Outcome:
+    return decode_outcome(json.dumps({"completed": {"variables": {"a": values}}}).encode())
 
 
 def test_lists_are_nested_no_deeper_than_the_abi_says() -> None:
