@@ -12,8 +12,8 @@ FLAGS = (
     *("-Wl,--no-entry", "-Wl,--strip-all", "-Wl,-z,stack-size=4096"),
 )
 
-LONG_ROUNDS = 50_000_000
-"""Of a long job's loop: some 100 ms."""
+LONG_ROUNDS = 400_000_000
+"""Of a long job's loop: some 150 ms."""
 
 
 @dataclass(frozen=True, slots=True)
