@@ -38,7 +38,7 @@ class Job:
     """One activation of a job, as the engine handed it out.
 
     Attributes:
-        ref: how to settle it.
+        ref: how to settle it; its types are those of `variables`.
         variables: those the topic's services asked for.
         lock_ms: how long the engine's lock lasts, counted from the activation.
         process_id: id of the process definition (BPMN process id).

@@ -3,7 +3,7 @@
 `host` is the way in. Below it: `module` (what a file is), `guest` (one job in one instance), `run`
 (what its host functions know), `job1` and `wasi` (those functions), `operations` (what it may ask
 for), `envelope` (bytes), `engine`, `advisories`, `cache`, `anatomy`, `compiling` and `fastcall`
-(wasmtime), `pool`, `io_loop` and `watchdog` (threads).
+(wasmtime), `pool`, `io_loop`, `watchdog` and `share` (threads).
 """
 
 from gossamer_node.wasm.host import WasmHost, Worker

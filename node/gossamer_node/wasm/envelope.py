@@ -28,6 +28,7 @@ VALUES_MAX = 50_000
 """Values in one map, at all levels (ABI.md §2). A parser of C lets nobody else run meanwhile: a
 MiB of small values would hold up the node's loop for 100 ms and more."""
 
+_PART_BYTES = 64 * 2**10
 _FEED_BYTES = 16 * 2**10
 _TOO_LONG = re.compile("exceeds max_(array|map)_len")
 
@@ -91,18 +92,29 @@ def _too_many() -> EnvelopeError:
     return EnvelopeError(f"it holds more than {VALUES_MAX:,} values")
 
 
-def _check_json_values(data: bytes) -> None:
+def _count_values(json_text: bytes) -> int:
     """Every value but the first has a comma or an opening bracket of its own before it."""
-    if data.count(b",") + data.count(b"[") + data.count(b"{") <= VALUES_MAX:
+    return json_text.count(b",") + json_text.count(b"[") + json_text.count(b"{")
+
+
+def _check_json_values(data: bytes) -> None:
+    if _count_values(data) <= VALUES_MAX:
         return
     # Those within strings don't count. What is no JSON counts wrongly after its first error only,
-    # where the parser ends.
-    bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if bare.count(b'"') > 4 * VALUES_MAX:
-        raise _too_many()
-    outside = b"".join(bare.split(b'"')[::2])
-    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > VALUES_MAX:
-        raise _too_many()
+    # where the parser ends. Part by part, so that one of a million values costs no more than its
+    # first ones, and no call holds the others up.
+    at = values = quotes = 0
+    while at < len(data):
+        part = data[at : at + _PART_BYTES]
+        if (len(part) - len(part.rstrip(b"\\"))) % 2:
+            # It ends within an escape.
+            part = data[at : at + _PART_BYTES + 1]
+        at += len(part)
+        pieces = part.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        values += _count_values(b"".join(pieces[quotes % 2 :: 2]))
+        quotes += len(pieces) - 1
+        if values > VALUES_MAX or quotes > 4 * VALUES_MAX:
+            raise _too_many()
 
 
 def _unpack_json(data: bytes) -> dict[str, Any]:

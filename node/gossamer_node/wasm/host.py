@@ -342,8 +342,8 @@ class Worker:
         key = dense.key(job) if dense is not None else None
         if isinstance(key, Failed):
             return key
-        turn = threading.Event()
         if dense is not None and key is not None:
+            turn = threading.Event()
             if not dense.turns.enter(key, turn.set):
                 return dense.too_many(key, job)
             turn.wait()

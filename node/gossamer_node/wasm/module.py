@@ -5,6 +5,8 @@ the file: a job then only meets what happens at run time. What passes has the ex
 types, that `fastcall` calls unchecked, and imports nothing that `linker` does not define.
 """
 
+import threading
+import time
 from enum import Enum
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +21,7 @@ from gossamer_node.wasm.compiling import CompileBomb
 from gossamer_node.wasm.engine import HostEngine
 from gossamer_node.wasm.linking import HostFunction, Signature, Table
 from gossamer_node.wasm.run import current
+from gossamer_node.wasm.share import Share
 
 MODULE_BYTES_MAX = 32 * 2**20
 """A whole Python in WebAssembly has 18 MB; compiling takes seconds and memory in proportion."""
@@ -120,6 +123,10 @@ def _check_parts(path: Path, wasm: bytes) -> None:
             _refuse(path, f"has {count:,} {name}, and may have {most:,}; build it smaller")
 
 
+share = Share()
+"""One, as the interpreter is."""
+
+
 def make_linker(engine: HostEngine) -> tuple[Linker, list[object]]:
     """A linker with every import defined; the list must live as long as the linker."""
     linker = Linker(engine.engine)
@@ -130,7 +137,13 @@ def _define(linker: Linker, function: HostFunction) -> object:
     call = function.call
 
     def for_current_run(memory: object, *arguments: int) -> int | None:
-        return call(current.run, memory, *arguments)
+        run = current.run
+        began_s = time.thread_time()
+        answer = call(run, memory, *arguments)
+        pause_s = share.spend(time.thread_time() - began_s)
+        if pause_s:
+            run.wait(threading.Event(), pause_s)
+        return answer
 
     def on_failure(failure: BaseException) -> None:
         current.run.failure = failure

@@ -29,6 +29,9 @@ _UNLIMITED_STACK_BYTES = 2 * 2**20
 LONG_S = 0.02
 """Short jobs take under a millisecond; a thread more for each of them would only cost switches."""
 
+PAUSE_S_MIN = 0.001
+"""Between two looks for work that has become long, while other work waits."""
+
 
 _starting = threading.Lock()
 """The size of the next thread's stack is one for the process."""
@@ -225,11 +228,22 @@ class WorkerThreads:
             self._crowded.wait()
             if self._closed:
                 return
-            time.sleep(LONG_S)
             with self._changed:
-                long_s = time.monotonic() - LONG_S
-                for state in list(self._states):
-                    if state.began_s is not None and state.began_s <= long_s and self._queue:
-                        self._give_place(state)
+                pause_s = self._give_long_places()
                 if not self._queue and not self._closed:
                     self._crowded.clear()
+                    continue
+            time.sleep(pause_s)
+
+    def _give_long_places(self) -> float:
+        """Returns: how long until the next of those that have a place may have become long."""
+        now_s = time.monotonic()
+        pause_s = LONG_S
+        for state in list(self._states):
+            if state.has_place and state.began_s is not None:
+                left_s = state.began_s + LONG_S - now_s
+                if left_s <= 0 and self._queue:
+                    self._give_place(state)
+                else:
+                    pause_s = min(pause_s, left_s)
+        return max(PAUSE_S_MIN, pause_s)

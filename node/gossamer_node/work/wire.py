@@ -2,7 +2,8 @@
 
 msgpack of plain lists: the order is the dataclass's. A grant carries two parts: the *receipt*, with
 which any claimer can settle the job, and the *payload*, which only the worker needs and which the
-claimer forgets once an outcome has come. Reading is total: bytes of another form give None.
+claimer forgets once an outcome has come. Types of variables stand in the receipt alone: an outcome
+is settled by them. Reading is total: bytes of another form give None.
 Writing refuses what the mesh cannot carry, with a clause for the person who reads the incident.
 """
 
@@ -70,11 +71,10 @@ def unpack_receipt(data: bytes) -> JobRef | None:
 
 
 def pack_payload(job: Job) -> bytes:
-    """What the worker needs of a job beyond its receipt."""
+    """What the worker needs of a job beyond its receipt, which has its variables' types."""
     return _pack(
         [
             dict(job.variables.values),
-            dict(job.variables.types),
             job.process_id,
             job.process_instance_key,
             job.element_id,
@@ -92,7 +92,6 @@ def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
     match _unpack(payload):
         case [
             dict() as values,
-            dict() as types,
             str(process_id),
             str(instance),
             str(element),
@@ -101,10 +100,10 @@ def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
             dict() as headers,
             int(priority),
             *_,
-        ] if ref is not None and _are_types(types):
+        ] if ref is not None:
             return Job(
                 ref=ref,
-                variables=Variables(values, types),
+                variables=Variables(values, ref.types),
                 lock_ms=lock_ms,
                 process_id=process_id,
                 process_instance_key=instance,
