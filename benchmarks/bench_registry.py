@@ -27,10 +27,11 @@ from gossamer_mesh.keyring import Keyring, text_of
 from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_node.control import ask
 from gossamer_node.errors import NodeError
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import Loader
 from gossamer_node.registry.package import Package, sign_addition
 from gossamer_node.registry.packed import pack_spec
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import Registry, Row, topics_of
 from gossamer_node.service.grants import Grants
 from gossamer_node.service.load import loads
@@ -72,7 +73,7 @@ def row(registry: Registry, first: ServiceSpec, number: int) -> Row:
     spec = replace(first, name=name, topics=(replace(first.topics[0], name=name),))
     wasm = different(number)
     module = sha256(wasm).hexdigest()
-    registry.module_path(module).write_bytes(wasm)
+    registry.contents.module(module).write_bytes(wasm)
     package = Package(spec, text, wasm, None)
     return Row(
         name,

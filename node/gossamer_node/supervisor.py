@@ -37,8 +37,9 @@ from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
 from gossamer_node.metrics import serve_metrics
 from gossamer_node.registry import desk
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import Loader
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
@@ -105,6 +106,7 @@ class Node:
                 _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
             ],
             "registry": self._stock.status(),
+            "services_beyond": self._stock.beyond() or None,
             "instances": self._host.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
@@ -139,7 +141,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             for sentence in refused:
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
-        executor = Executor(workers)
+        executor = Executor(workers, topics_max=config.topics_max)
         registry = Registry(config.data_dir / FOLDER_NAME)
         stock = Stock(registry, Loader(host), executor, Terms.of(config))
         stack.callback(stock.close)

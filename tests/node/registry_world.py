@@ -15,12 +15,14 @@ from wasmtime import wat2wasm
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
+from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_mesh.orders import next_number
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, JobRef
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import LIVE_MAX, Loader
 from gossamer_node.registry.package import read_package, sign_addition, write_signature
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import Registry
 from gossamer_node.registry.travel import Travel
 from gossamer_node.service.grants import Grants
@@ -132,6 +134,7 @@ async def node(
     operators: Sequence[str] = (),
     grants: Mapping[str, Grants] | None = None,
     live_max: int = LIVE_MAX,
+    topics_max: int = TOPICS_MAX,
 ) -> AsyncIterator[World]:
     """A member that keeps services in a folder, wired as the supervisor wires one."""
     granted = grants or {}
@@ -146,7 +149,7 @@ async def node(
         WasmHost(folder / "cache", states_file=folder / "states.sqlite") as host,
         open_mesh(settings) as mesh,
     ):
-        executor = Executor()
+        executor = Executor(topics_max=topics_max)
         registry = Registry(folder / "services")
         loader = Loader(host, live_max)
         names = [one.name for one in engines]

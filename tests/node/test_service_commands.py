@@ -72,7 +72,7 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     assert status == ExitStatus.WRONG_INPUT and "build it again" in said
     files = service(tmp_path, "g", grpc={"host": "h", "port": 1, "proto-files": ["a.proto"]})
     status, _, said = run("add", files)
-    assert status == ExitStatus.WRONG_INPUT and "which the registry does not keep" in said
+    assert status == ExitStatus.WRONG_INPUT and "a.proto is not there" in said
     greedy = service(tmp_path, "greedy", capabilities={"http": ["https://example.org"]})
     status, out, _ = run("add", greedy)
     assert status == 0 and "kept, but not at work: service greedy requests http" in out
@@ -138,5 +138,6 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
             "registered": 1,
             "live": 0,
             "parked": 1,
+            "waiting": 0,
             "draining": 0,
         }

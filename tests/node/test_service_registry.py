@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from itertools import permutations
 from pathlib import Path
 
@@ -124,13 +125,14 @@ def test_pages_have_every_word_once_the_newest_first(registry: Registry) -> None
 
 
 def test_a_module_goes_with_the_last_version_that_has_it(registry: Registry) -> None:
-    module = registry.write_module(b"\0asm")
+    registry.contents.keep(b"\0asm", b"")
+    module = sha256(b"\0asm").hexdigest()
     both = [replace(row(version=one), module=module) for one in ("1.0.0", "2.0.0")]
     registry.put(both)
     for one, stays in zip(both, (True, False), strict=True):
         registry.put([Row(one.name, one.version, 2, there=False)])
-        registry.forget_module(module)
-        assert registry.module_path(module).is_file() is stays
+        registry.forget(module, "")
+        assert registry.contents.module(module).is_file() is stays
 
 
 def test_a_file_that_is_no_registry_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -73,9 +73,11 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     services, instances = status["registry"], status["instances"]
     yield (
         f"  services: {services['registered']:,} registered, {services['live']} live, "
-        f"{services['parked']} parked; dense instances: "
+        f"{services['parked']} parked, {services['waiting']:,} waiting; dense instances: "
         f"{instances['live']} live, {instances['parked']} parked"
     )
+    if status["services_beyond"]:
+        yield f"  {status['services_beyond']}"
     claimers: dict[str, list[str]] = {}
     for one in status["claimers"]:
         claimers.setdefault(one["engine"], []).append(one["member"])

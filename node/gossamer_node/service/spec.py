@@ -167,7 +167,9 @@ class Dense:
 class ServiceSpec:
     """One service. `path` is its service.yaml; `module` the .wasm file, resolved beside it.
 
-    `module` is None only for a description without worker, which a node refuses to start.
+    `module` is None only for a description without worker, which a node refuses to start. `files`
+    holds the proto-files of a service of the registry, packed (`proto.bundle`); with None they lie
+    beside service.yaml.
     """
 
     path: Path
@@ -188,6 +190,7 @@ class ServiceSpec:
     grpc: Grpc | None = None
     profile: Profile = "fast"
     dense: Dense | None = None
+    files: Path | None = None
 
     @property
     def living(self) -> Dense:

@@ -72,8 +72,7 @@ class Served:
         self.limiter = trio.CapacityLimiter(
             spec.instances.min if spec.instances else spec.concurrency
         )
-        terms = [_terms(spec, topic).to_plain() for topic in spec.topics]
-        self.terms_bytes = len(msgpack.packb(terms))
+        self.terms_bytes = terms_bytes(spec)
         self._idle = trio.Event()
 
     def begin(self) -> None:
@@ -100,11 +99,18 @@ class Executor:
     Args:
         workers: each service with its worker. No two serve one topic of one engine
             (`service.load.refuse_conflicts` has seen to it).
+        topics_max: how many topics all services together may have.
 
     Raises: InputError for more topics, or variables of them, than a member can announce.
     """
 
-    def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]] = ()) -> None:
+    def __init__(
+        self,
+        workers: Iterable[tuple[ServiceSpec, Worker]] = (),
+        *,
+        topics_max: int = TOPICS_MAX,
+    ) -> None:
+        self.topics_max = topics_max
         self._served: dict[str, Served] = {}
         self._by_topic: dict[str, list[Served]] = {}
         self._draining: list[Served] = []
@@ -125,7 +131,8 @@ class Executor:
         # Jobs of one key never run at the same time, whatever the version.
         after = before if spec.dense is not None and spec.dense.key is not None else None
         served = Served(spec, worker, after)
-        self._refuse_too_much(served, before)
+        if (why := self.too_much(spec)) is not None:
+            raise why
         if before is not None:
             self.remove(spec.name)
         self._served[spec.name] = served
@@ -179,6 +186,10 @@ class Executor:
                 ):
                     return other.spec, topic.name
         return None
+
+    def served(self, name: str) -> Served | None:
+        """The service of a name that works."""
+        return self._served.get(name)
 
     def services(self) -> list[ServiceSpec]:
         """The services that work, without those that drain."""
@@ -258,20 +269,24 @@ class Executor:
         if served is None:
             outcome: Outcome = Failed(f"no service on this node works on {job.ref.topic}")
         else:
-            served.begin()
-            try:
-                if served.after is not None:
-                    await served.after.wait_idle()
-                    served.after = None
-                async with served.limiter:
-                    outcome = await served.worker.run(
-                        job, deadline_ms=served.spec.limits.time_ms_max, context=context
-                    )
-            finally:
-                served.end()
+            outcome = await self.run_on(served, job, context)
             self._worked_s[served.spec.name] = trio.current_time()
         self.outcomes[kind_of(outcome)] += 1
         return outcome
+
+    async def run_on(self, served: Served, job: Job, context: JobContext) -> Outcome:
+        """Runs a job on a service that was found by its name, in its turn."""
+        served.begin()
+        try:
+            if served.after is not None:
+                await served.after.wait_idle()
+                served.after = None
+            async with served.limiter:
+                return await served.worker.run(
+                    job, deadline_ms=served.spec.limits.time_ms_max, context=context
+                )
+        finally:
+            served.end()
 
     def _find(self, engine: str, topic: str) -> Served | None:
         found: list[Served] = [*self._by_topic.get(topic, ()), *reversed(self._draining)]
@@ -280,19 +295,18 @@ class Executor:
                 return one
         return None
 
-    def _refuse_too_much(self, served: Served, before: Served | None) -> None:
-        """Raises: TooMuch for what a heartbeat could not say, when nobody looks any more."""
-        spec = served.spec
-        count = self._topics_count + len(spec.topics)
-        size_bytes = self._terms_bytes + served.terms_bytes
-        if before is not None:
-            count -= len(before.spec.topics)
-            size_bytes -= before.terms_bytes
-        if count > TOPICS_MAX:
-            raise TooMuch(
-                f"the services name {count} topics; a node takes at most {TOPICS_MAX}, so spread "
-                "them over several nodes."
-            )
+    def has_room(self) -> bool:
+        """Whether one more topic can be announced."""
+        return self._topics_count < self.topics_max
+
+    def too_much(self, spec: ServiceSpec, without: Iterable[str] = ()) -> TooMuch | None:
+        """What a heartbeat could not say if a service came, when nobody looks any more.
+
+        Args:
+            without: names of services that would go; the one of this name goes anyway.
+
+        Returns: what `put` would raise. Raises: InputError, when it is this service's own fault.
+        """
         for topic in spec.topics:
             variables = len(topic.variables or ())
             if variables > TOPICS_MAX:
@@ -300,11 +314,27 @@ class Executor:
                     f"the topic {topic.name} of {spec.name} names {variables} variables; at most "
                     f"{TOPICS_MAX} can be, so leave `variables` out and take them all."
                 )
+        going = [self._served[one] for one in {*without, spec.name} if one in self._served]
+        count = self._topics_count + len(spec.topics)
+        count -= sum(len(one.spec.topics) for one in going)
+        size_bytes = self._terms_bytes + terms_bytes(spec)
+        size_bytes -= sum(one.terms_bytes for one in going)
+        if count > self.topics_max:
+            return TooMuch(
+                f"the services name {count} topics; this node takes at most {self.topics_max} "
+                "(`topics_max`), so spread them over several nodes."
+            )
         if size_bytes > TERMS_BYTES_MAX:
-            raise TooMuch(
+            return TooMuch(
                 f"the services' topics and variables take {size_bytes:,} bytes to announce; a node "
                 f"has {TERMS_BYTES_MAX:,}, so spread them over several nodes."
             )
+        return None
+
+
+def terms_bytes(spec: ServiceSpec) -> int:
+    """What a service's topics take in a heartbeat."""
+    return len(msgpack.packb([_terms(spec, topic).to_plain() for topic in spec.topics]))
 
 
 def kind_of(outcome: Outcome) -> str:
