@@ -189,7 +189,7 @@ async def test_beyond_what_a_node_announces_the_last_used_ones_work(
         engine.add("a", 1)
         await until(lambda: engine.versions["1.0.0"] == 1)
         told = await world.stock.add(service(tmp_path, "d"))
-        assert "1 of the added services are beyond the 3 topics" in str(told["beyond"])
+        assert "1 of the added services is beyond the 3 topics" in str(told["beyond"])
         await until(lambda: not world.executor.draining())
         assert [world.state(name, "1.0.0") for name in names] == ["live", "waiting", "live", "live"]
         assert counts(world) == (4, 3, 0, 1, 0)

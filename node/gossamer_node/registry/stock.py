@@ -178,10 +178,10 @@ class Stock:
             try:
                 taken = await trio.to_thread.run_sync(put_own, self.registry, row, self.terms)
             except NodeError:
-                self._forget([row])
+                self._forget([_contents(row)])
                 raise
             await self._apply(row.name)
-            self._forget([before] if before else [])
+            self._forget([_contents(before)] if before else [])
         self.changed()
         kept = self.registry.get(row.name, row.version) or row
         return {**self.shown(kept), "new": taken, "beyond": self.beyond() or None}
@@ -197,7 +197,7 @@ class Stock:
         async with self._turn:
             rows = await trio.to_thread.run_sync(remove_own, self.registry, name, version)
             await self._apply(name)
-            self._forget(rows)
+            self._forget(map(_contents, rows))
         self.changed()
         return [{"service": one.name, "version": one.version} for one in rows]
 
@@ -240,7 +240,7 @@ class Stock:
                     await trio.to_thread.run_sync(fill, row, spec, old.description)
             for name in {one.name for one in taken}:
                 await self._apply(name)
-            self._forget([old for old in before.values() if old is not None])
+            self._forget(_contents(old) for old in before.values() if old is not None)
         if taken:
             self.changed()
         return len(taken)
@@ -354,10 +354,11 @@ class Stock:
         count = self._beyond()
         if not count:
             return ""
+        verb = "is" if count == 1 else "are"
         return (
-            f"{count:,} of the added services are beyond the {self._executor.topics_max:,} topics "
+            f"{count:,} of the added services {verb} beyond the {self._executor.topics_max:,} topics "
             "that this node announces (`topics_max`): no engine is asked for their jobs from here, "
-            "and other services reach them by name; add them to other nodes, or remove some."
+            "and other services reach them by name; add some to other nodes, or remove some."
         )
 
     def _beyond(self) -> int:
@@ -466,8 +467,7 @@ class Stock:
         finally:
             self._leaving.remove(served)
         if isinstance(served.worker, OnDemand):
-            with suppress(NodeError):  # the files stay, and cost no more than their room
-                self.registry.forget(served.worker.module, served.worker.files)
+            self._forget([(served.worker.module, served.worker.files)])
         self.changed()
 
     def _note_broken(self, one: OnDemand, why: str) -> None:
@@ -494,11 +494,15 @@ class Stock:
         except NodeError as error:
             log.warning(str(error))
 
-    def _forget(self, rows: Iterable[Row]) -> None:
-        """Deletes modules that no version has any more, nor a job of one that drains."""
+    def _forget(self, contents: Iterable[tuple[str, str]]) -> None:
+        """Deletes modules and files that no version has any more, nor a job of one that drains."""
         workers = [one.worker for one in self._leaving]
         needed = {one.module for one in workers if isinstance(one, OnDemand)}
-        for row in rows:
-            if row.module not in needed:
-                with suppress(NodeError):
-                    self.registry.forget(row.module, row.files)
+        for module, files in contents:
+            if module not in needed:
+                with suppress(NodeError):  # they stay, and cost no more than their room
+                    self.registry.forget(module, files)
+
+
+def _contents(row: Row) -> tuple[str, str]:
+    return row.module, row.files
