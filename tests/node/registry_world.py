@@ -155,8 +155,8 @@ async def node(
         names = [one.name for one in engines]
         terms = Terms(lambda name: granted.get(name, Grants()), names, MESH, operators)
         stock = Stock(registry, loader, executor, terms)
-        stock.open()
         with closing(stock):
+            stock.open()
             async with trio.open_nursery() as nursery:
                 reached = {one.name: one for one in engines}
                 leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)

@@ -354,9 +354,9 @@ class Stock:
         count = self._beyond()
         if not count:
             return ""
-        verb = "is" if count == 1 else "are"
+        verb, topics_max = "is" if count == 1 else "are", self._executor.topics_max
         return (
-            f"{count:,} of the added services {verb} beyond the {self._executor.topics_max:,} topics "
+            f"{count:,} of the added services {verb} beyond the {topics_max:,} topics "
             "that this node announces (`topics_max`): no engine is asked for their jobs from here, "
             "and other services reach them by name; add some to other nodes, or remove some."
         )

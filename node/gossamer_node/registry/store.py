@@ -141,9 +141,10 @@ class Registry:
         self.contents = Contents(folder)
         self._lock, self._reading = threading.RLock(), threading.Lock()
         file = folder / "registry.sqlite"
+        opened: list[sqlite3.Connection] = []
         try:
             self.contents.make()
-            self._database = _connect(file)
+            self._database = _connect(file, opened)
             self._database.execute("PRAGMA journal_mode=WAL").fetchone()
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
@@ -151,11 +152,13 @@ class Registry:
             self._known = int(self._total("known"))
             self._chosen = int(self._total("chosen"))
             # Who asks from the node's loop never waits until a change is on the disk.
-            self._reader = _connect(file)
+            self._reader = _connect(file, opened)
         except (sqlite3.Error, OSError, ValueError) as error:
+            for one in opened:
+                one.close()
             raise InputError(
-                f"the registry {file} cannot be used ({error}); mend the file, or move it away and "
-                "add the services again."
+                f"the registry {file} cannot be used ({error}); see to the disk, or move the file "
+                "away and add the services again."
             ) from None
 
     def close(self) -> None:
@@ -433,7 +436,7 @@ class Registry:
         # Of SQLite's errors those two are not operational: the file itself is broken.
         broken = isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError
         remedy = (
-            "move its registry.sqlite away, start the node again, and add the services that no "
+            "move its registry.sqlite away, start the node, and add the services again that no "
             "operator signed; the others come from the other nodes."
             if broken
             else "see to the disk and run it again."
@@ -498,10 +501,13 @@ class Registry:
         )
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
+def _connect(file: Path, opened: list[sqlite3.Connection]) -> sqlite3.Connection:
+    opened.append(
+        sqlite3.connect(
+            file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
+        )
     )
+    return opened[-1]
 
 
 def _overrules(
