@@ -15,6 +15,7 @@ from gossamer_mesh.identity import create_operator_key
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
 from gossamer_node.config import NodeConfig
+from gossamer_node.control import converse
 from gossamer_node.supervisor import open_node
 
 Run = Callable[..., tuple[int, str, str]]
@@ -83,6 +84,25 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     assert run("list")[1].count("\n") == 3
 
 
+@pytest.mark.parametrize(
+    "label",
+    ["rate@", "@1.0.0", "", "rate@one", "../rate", "rate\n", "a b", "rate@1.0.0@2", "ärger"],
+)
+def test_a_name_that_is_none_removes_nothing(run: Run, tmp_path: Path, label: str) -> None:
+    run("add", service(tmp_path))
+    status, _, said = run("rm", label)
+    assert status == ExitStatus.WRONG_INPUT
+    assert "write NAME or NAME@VERSION, such as greeter@1.0.0" in said
+    assert "rate" in run("list", "rate@1.0.0")[1]
+
+
+@pytest.mark.parametrize("name", ["missing", "a\nb", "trailing ", "x" * 5_000])
+def test_a_path_that_is_none_is_said_in_a_sentence(run: Run, tmp_path: Path, name: str) -> None:
+    status, _, said = run("add", tmp_path / name)
+    assert status in (ExitStatus.WRONG_INPUT, ExitStatus.FAILED)
+    assert "cannot be read" in said or "the system refused" in said
+
+
 def test_a_signature_lies_beside_its_service(run: Run, tmp_path: Path) -> None:
     key = tmp_path / "operator.pem"
     operator = create_operator_key(key)
@@ -125,6 +145,18 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
         listed = await done("list", "--json")
         states = [json.loads(one)["state"] for one in listed.stdout.splitlines()]
         assert states == ["registered", "live"]
+        # What a person may get wrong ends with a sentence, and the node goes on.
+        for odd in ("missing", "x" * 5_000, "a\nb", " trailing ", "\udcff"):
+            wrong = await done("add", tmp_path / odd)
+            assert wrong.returncode in (ExitStatus.WRONG_INPUT, ExitStatus.FAILED), wrong
+            assert "cannot be read" in wrong.stderr or "by the system" in wrong.stderr, wrong
+        spaced = service(tmp_path / " a\nb ", "spaced").parent
+        assert "and at work" in (await done("add", spaced)).stdout
+        assert (await done("rm", "spaced")).returncode == 0
+        unknown = b"service-add not json\nservice-order ?\nservice-remove ../x\n"
+        for line in unknown.splitlines():
+            (answer,) = await trio.to_thread.run_sync(list, converse(data, line.decode()))
+            assert answer["error"], line
         removed = await done("rm", "rate@1.0.0")
         assert removed.stdout == "rate@1.0.0: removed.\n"
         status = node.status()

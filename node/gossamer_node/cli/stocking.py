@@ -61,10 +61,11 @@ def configure(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def add(arguments: argparse.Namespace) -> int:
     """Add a service to a node, which works on it at once.
 
-    Its service.yaml and its module are kept in the node's data folder, so the files may go. A
-    version higher than the one that works takes over its topics; the one before ends its jobs and
-    stays, to come back when this one is removed. A service that an operator signed (`gossamer
-    service sign`) goes on from here to every node that trusts the operator.
+    Its service.yaml, its module and the proto-files that it names are kept in the node's data
+    folder, so the files may go. A version higher than the one that works takes over its topics; the
+    one before ends its jobs and stays, to come back when this one is removed. A service that an
+    operator signed (`gossamer service sign`) goes on from here to every node that trusts the
+    operator.
 
     examples:
       gossamer service add greeter --config gossamer.yaml
@@ -92,7 +93,8 @@ def show(arguments: argparse.Namespace) -> int:
 
     examples:
       gossamer service list --config gossamer.yaml
-      gossamer service list greeter --json
+      gossamer service list greeter --config gossamer.yaml
+      gossamer service list greeter@1.0.0 --json
     """
     settings = config.load(arguments)
     label: str = arguments.service
@@ -155,13 +157,14 @@ def sign(arguments: argparse.Namespace) -> int:
     """Sign a service with an operator's key, so that it may go from node to node.
 
     Writes `service.sig` beside service.yaml: the operator's word that this name and version is
-    this service.yaml and this module. It holds for one mesh (--mesh, or `mesh.name`). Nodes that
-    name the operator's public half in `mesh.operators` take the service from each other.
+    this service.yaml, this module and these proto-files. It holds for one mesh (--mesh, or
+    `mesh.name`). Nodes that name the operator's public half in `mesh.operators` take the service
+    from each other.
 
     examples:
       gossamer key new --operator operator.pem
       gossamer service sign greeter --operator operator.pem
-      gossamer service sign greeter --operator operator.pem --mesh hotel
+      gossamer service sign greeter --operator operator.pem --mesh hotel --json
     """
     settings = config.load(arguments)
     files = load.find(arguments.path)
