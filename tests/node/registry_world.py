@@ -73,10 +73,10 @@ def service(
     return file
 
 
-def sign(file: Path, key: Ed25519PrivateKey, number: int = 0) -> Path:
+def sign(file: Path, key: Ed25519PrivateKey, number: int = 0, mesh: str = MESH) -> Path:
     """As `gossamer service sign`. Returns the service.yaml."""
     package = read_package(file, with_signature=False)
-    write_signature(file, sign_addition(key, MESH, next_number(number), package))
+    write_signature(file, sign_addition(key, mesh, next_number(number), package))
     return file
 
 
