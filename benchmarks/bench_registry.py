@@ -4,8 +4,8 @@
 
 Registers services that differ in name, topic and module, each signed by an operator, and starts a
 real node on the folder: the time until its status answers, beside the same node with one service,
-and its resident memory. What of that is the registry's: opening the file, and putting as many
-services to work as a node announces.
+how long of that it had a core, which a busy machine changes less, and its resident memory. What of
+that is the registry's: opening the file, and putting as many services to work as a node announces.
 
 Then any of them is brought to life by name: 500 of them by chance, one after another, have a job
 each, in rounds. The first compiles their modules, the next ones find them compiled; in each more
@@ -176,8 +176,8 @@ def resident_kib(pid: int) -> int:
     return next(int(one.split()[1]) for one in lines if one.startswith("VmRSS"))
 
 
-def start(folder: Path) -> tuple[float, int, dict[str, int]]:
-    """Seconds until a node answers, its resident KiB, and what it says of its services."""
+def start(folder: Path) -> tuple[float, float, int, dict[str, int]]:
+    """Seconds until a node answers, and of a core; its resident KiB; what it says of services."""
     command = [sys.executable, "-m", "gossamer_node", "node"]
     command += ["--config", str(folder / "gossamer.yaml")]
     began_s = time.perf_counter()
@@ -191,8 +191,10 @@ def start(folder: Path) -> tuple[float, int, dict[str, int]]:
                     time.sleep(0.01)
             took_s = time.perf_counter() - began_s
             resident = resident_kib(process.pid)
+            used = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            core_s = sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
             told: dict[str, int] = status["registry"]  # type: ignore[assignment]
-            return took_s, resident, told
+            return took_s, core_s, resident, told
         finally:
             process.terminate()
 
@@ -201,21 +203,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--services", type=int, default=100_000)
     arguments = parser.parse_args()
-    print("| services | at work | file, MB | open, ms | put to work, ms | node answers, s | MiB |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| services | at work | file, MB | open, ms | put to work, ms | node answers, s | core, s "
+        "| MiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     slowest_s = 0.0
     for services in (1, min(TOPICS_MAX, arguments.services), arguments.services):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             fill(folder, services)
+            os.sync()  # the disk is not to be busy with that any more
             starts = sorted((start(folder) for _ in range(TIMES)), key=lambda one: one[0])
-            took_s, resident, told = starts[TIMES // 2]
+            took_s, core_s, resident, told = starts[TIMES // 2]
             slowest_s = max(slowest_s, took_s)
             opened = sorted(trio.run(open_in_process, folder) for _ in range(TIMES))[TIMES // 2]
             size = (folder / "services" / "registry.sqlite").stat().st_size
             print(
                 f"| {told['registered']:,} | {told['parked'] + told['live']:,} | {size / 1e6:.1f} "
-                f"| {opened[0] * 1e3:.1f} | {opened[1] * 1e3:.1f} | {took_s:.2f} "
+                f"| {opened[0] * 1e3:.1f} | {opened[1] * 1e3:.1f} | {took_s:.2f} | {core_s:.2f} "
                 f"| {resident / 1_024:.0f} |",
                 flush=True,
             )

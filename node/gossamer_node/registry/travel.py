@@ -76,6 +76,9 @@ of another member: to let them wait would fill the links that membership needs, 
 PAUSE_S_FIRST, PAUSE_S_LAST = 1.0, 60.0
 """Until a service that could not be had is asked for again, doubled each time."""
 
+DISK_PAUSE_S = 5.0
+"""Until orders are read again that the disk did not take."""
+
 LIARS_MAX = 4_096
 """Members, by module, whose bytes were not the signed ones; beyond, they are asked again."""
 
@@ -114,9 +117,9 @@ class Travel:
 
     async def run(self) -> None:
         """Learns and fetches until cancelled. A node that trusts no operator takes nothing."""
+        self._forget_parts()
         if not self._stock.terms.operators:
             return
-        self._forget_parts()
         async with trio.open_nursery() as nursery:
             while True:
                 ended = self._ended
@@ -163,6 +166,7 @@ class Travel:
                 await self._read_pages(member)
             except NodeError as error:  # a full disk; there may be room later
                 self._say("disk", str(error))
+                paused_s = DISK_PAUSE_S
             else:
                 paused_s = 0.0
         self._rested_s[member.id] = trio.current_time() + paused_s
