@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.node.registry_world import World, node, service
@@ -88,7 +89,7 @@ async def test_a_version_that_is_removed_ends_the_jobs_that_found_it(tmp_path: P
 async def test_one_with_state_by_key_is_put_to_work_and_only_its_chosen_version(
     tmp_path: Path,
 ) -> None:
-    keyed = {"profile": "dense", "dense": {"key": "/job/key"}}
+    keyed: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
     async with node(tmp_path / "node", topics_max=1) as world:
         await world.stock.add(service(tmp_path, "keyed", "1.0.0", **keyed))
         await world.stock.add(service(tmp_path, "keyed", "2.0.0", **keyed))
