@@ -14,6 +14,7 @@ from tests.patience import PATIENCE_S, until
 from gossamer_mesh.identity import create_operator_key
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
+from gossamer_node.cli.status import lines
 from gossamer_node.config import NodeConfig
 from gossamer_node.control import converse
 from gossamer_node.supervisor import open_node
@@ -135,7 +136,7 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
     async def done(*arguments: object) -> subprocess.CompletedProcess[str]:
         return await trio.to_thread.run_sync(lambda: command(*arguments))
 
-    config = NodeConfig("node", data, tmp_path / "cache")
+    config = NodeConfig("node", data, tmp_path / "cache", topics_max=1)
     async with open_node(config) as node:
         at_work = "rate@1.0.0: added, and at work. It is not signed, so it stays on this node.\n"
         first = await done("add", service(tmp_path))
@@ -151,7 +152,10 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
             assert wrong.returncode in (ExitStatus.WRONG_INPUT, ExitStatus.FAILED), wrong
             assert "cannot be read" in wrong.stderr or "by the system" in wrong.stderr, wrong
         spaced = service(tmp_path / " a\nb ", "spaced").parent
-        assert "and at work" in (await done("add", spaced)).stdout
+        beyond = "1 of the added services is beyond the 1 topics that this node announces"
+        said = await done("add", spaced)
+        assert "spaced@1.0.0: added, and at work" in said.stdout and beyond in said.stdout
+        assert any(beyond in one for one in lines(node.status()))
         assert (await done("rm", "spaced")).returncode == 0
         unknown = b"service-add not json\nservice-order ?\nservice-remove ../x\n"
         for line in unknown.splitlines():

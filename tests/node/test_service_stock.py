@@ -196,6 +196,11 @@ async def test_beyond_what_a_node_announces_the_last_used_ones_work(
     async with node(tmp_path / "node", [engine], topics_max=3) as world:
         states = [world.state(name, "1.0.0") for name in names]
         assert states == ["parked", "waiting", "parked", "parked"]
+        # What waits comes to work as soon as there is room.
+        await world.stock.remove("c", None)
+        assert world.state("b", "1.0.0") == "parked" and world.stock.beyond() == ""
+        engine.add("b", 1)
+        await until(lambda: engine.versions["1.0.0"] == 2)
 
 
 async def test_a_parked_dense_service_lets_its_live_instances_go(tmp_path: Path) -> None:

@@ -94,19 +94,7 @@ class Stock:
         """Puts the chosen versions to work, the ones that were used last first; loads none."""
         with suppress(NodeError):  # a full disk; what was refused stays so until there is room
             self._asked_place, _ = self.registry.ask_anew()
-        for row in self.registry.most_used(self._executor.topics_max):
-            try:
-                one = self._worker(row)
-                self._refuse_rival(one.spec)
-                self._executor.put(one.spec, one)
-            except TooMuch:
-                break
-            except InputError as error:
-                log.warning(str(error), service=row.name, version=row.version)
-                with suppress(NodeError):
-                    self.registry.refuse(row, str(error))
-                continue
-            self._at_work[row.name] = (row, one)
+        self._take_up()
         if beyond := self.beyond():
             log.warning(beyond)
 
@@ -119,10 +107,11 @@ class Stock:
             while True:
                 await trio.sleep(LOOK_S)
                 await self._loader.park_idle()
-                for name in sorted(self._postponed):
-                    with suppress(NodeError):
-                        async with self._turn:
+                with suppress(NodeError):
+                    async with self._turn:
+                        for name in sorted(self._postponed):
                             await self._apply(name)
+                        self._take_up()
 
     async def _ask_the_rest_anew(self) -> None:
         """Judges versions that were refused before this start, page by page: `open` took the
@@ -197,6 +186,7 @@ class Stock:
         async with self._turn:
             rows = await trio.to_thread.run_sync(remove_own, self.registry, name, version)
             await self._apply(name)
+            self._take_up()
             self._forget(map(_contents, rows))
         self.changed()
         return [{"service": one.name, "version": one.version} for one in rows]
@@ -240,6 +230,7 @@ class Stock:
                     await trio.to_thread.run_sync(fill, row, spec, old.description)
             for name in {one.name for one in taken}:
                 await self._apply(name)
+            self._take_up()
             self._forget(_contents(old) for old in before.values() if old is not None)
         if taken:
             self.changed()
@@ -296,6 +287,9 @@ class Stock:
 
         Args:
             fits: whether a version will do.
+
+        Returns: None where this node has none that it would serve. Raises: NodeError for a
+            registry that cannot be read.
         """
         at_work = self._executor.served(name)
         if at_work is not None and fits(at_work.spec.version):
@@ -400,6 +394,30 @@ class Stock:
             self._drain(before)
             log.info("at work", service=name, version=row.version)
             break
+        self.changed()
+
+    def _take_up(self) -> None:
+        """Puts chosen versions to work that wait, the last used ones first, while there is room;
+        loads none."""
+        if not self._beyond() or not self._executor.has_room():
+            return
+        for row in self.registry.most_used(self._executor.topics_max):
+            if row.name in self._at_work:
+                continue
+            try:
+                one = self._worker(row)
+                self._refuse_rival(one.spec)
+                self._executor.put(one.spec, one)
+            except TooMuch:
+                if not self._executor.has_room():
+                    break
+                continue
+            except InputError as error:
+                log.warning(str(error), service=row.name, version=row.version)
+                with suppress(NodeError):
+                    self.registry.refuse(row, str(error))
+                continue
+            self._at_work[row.name] = (row, one)
         self.changed()
 
     def _put(self, one: OnDemand) -> Served | None:
