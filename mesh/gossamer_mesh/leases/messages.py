@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 TOPICS_MAX = 1_024
 """Topics that one heartbeat may name."""
 
+PROGRESS_CHARS_MAX = 120
+"""Of what a worker says that it does now: a line on a terminal."""
+
 HOLDINGS_MAX = 16_384
 """Leases that one heartbeat may name."""
 

@@ -218,6 +218,13 @@ CAPABILITIES = Record(
             "Names that `secrets.get` may read.",
             "Nothing is read unless it is written down.",
         ),
+        Field(
+            "call",
+            ListOf(NAME, "services", 100),
+            "calls",
+            "Services that `service.call` may call, by their exact names.",
+            "Nothing is called unless it is written down.",
+        ),
     ),
 )
 

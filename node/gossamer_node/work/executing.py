@@ -2,11 +2,12 @@
 
 A worker is whatever turns a job into an outcome: a WASM service on the host, or a plain callable.
 The table of workers answers two questions: what this node serves on an engine, and who runs a job.
-Each service has its own bound of jobs at once; what waits for it keeps its slot, so the node never
-takes more than it can hold. A service with a range of instances follows the mesh's demand in it.
+Each service has its own bound of jobs at once (`places`); what waits for it keeps its slot, so the
+node never takes more than it can hold. A service with a range of instances follows the mesh's
+demand in it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgpack
@@ -19,6 +20,8 @@ from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
+from gossamer_node.work.context import LeaseContext
+from gossamer_node.work.places import Places
 from gossamer_node.work.signals import Signal
 
 log = logs.get("executing")
@@ -69,9 +72,7 @@ class Served:
         self.worker = worker
         self.after = after
         self.running = 0
-        self.limiter = trio.CapacityLimiter(
-            spec.instances.min if spec.instances else spec.concurrency
-        )
+        self.places = Places(spec.instances.min if spec.instances else spec.concurrency)
         terms = [_terms(spec, topic).to_plain() for topic in spec.topics]
         self.terms_bytes = len(msgpack.packb(terms))
         self._idle = trio.Event()
@@ -101,6 +102,9 @@ class Executor:
         workers: each service with its worker. No two serve one topic of one engine
             (`service.load.refuse_conflicts` has seen to it).
 
+    Attributes:
+        beside: a service that is not at work here, but may be called; by default, none.
+
     Raises: InputError for more topics, or variables of them, than a member can announce.
     """
 
@@ -111,6 +115,7 @@ class Executor:
         self._instances: dict[str, Instances] = {}
         self._worked_s: dict[str, float] = {}
         self._topics_count = self._terms_bytes = 0
+        self.beside: Callable[[str], Served | None] = lambda _name: None
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
         for spec, worker in workers:
             self.put(spec, worker)
@@ -243,7 +248,7 @@ class Executor:
                 sum(one.capacity for one in theirs),
             )
             if theirs and ranged.note(demand, capacity, now_ms):
-                served.limiter.total_tokens = ranged.count
+                served.places.set_total(ranged.count)
                 log.info("instances", service=served.spec.name, count=ranged.count)
                 moved = True
         return moved
@@ -258,20 +263,44 @@ class Executor:
         if served is None:
             outcome: Outcome = Failed(f"no service on this node works on {job.ref.topic}")
         else:
-            served.begin()
-            try:
-                if served.after is not None:
-                    await served.after.wait_idle()
-                    served.after = None
-                async with served.limiter:
-                    outcome = await served.worker.run(
-                        job, deadline_ms=served.spec.limits.time_ms_max, context=context
-                    )
-            finally:
-                served.end()
-            self._worked_s[served.spec.name] = trio.current_time()
+            outcome = await self._work(served, job, context, served.spec.limits.time_ms_max)
         self.outcomes[kind_of(outcome)] += 1
         return outcome
+
+    def callee(self, name: str) -> Served | None:
+        """The service of a name that others may call here, whether engines hear of it or not."""
+        return self._served.get(name) or self.beside(name)
+
+    async def call(
+        self, served: Served, job: Job, context: JobContext, remaining_ms: int
+    ) -> Outcome:
+        """Runs a job that another service asks for, in its turn among the service's others.
+
+        Args:
+            remaining_ms: until nobody wants its outcome any more.
+        """
+        return await self._work(
+            served, job, context, min(remaining_ms, served.spec.limits.time_ms_max)
+        )
+
+    async def _work(
+        self, served: Served, job: Job, context: JobContext, deadline_ms: int
+    ) -> Outcome:
+        served.begin()
+        try:
+            if served.after is not None:
+                await served.after.wait_idle()
+                served.after = None
+            place = await served.places.enter()
+            try:
+                if isinstance(context, LeaseContext):
+                    context.place = place
+                return await served.worker.run(job, deadline_ms=deadline_ms, context=context)
+            finally:
+                place.leave()
+        finally:
+            served.end()
+            self._worked_s[served.spec.name] = trio.current_time()
 
     def _find(self, engine: str, topic: str) -> Served | None:
         found: list[Served] = [*self._by_topic.get(topic, ()), *reversed(self._draining)]

@@ -18,6 +18,7 @@ import trio
 
 from gossamer_mesh.drivers import Member, Mesh
 from gossamer_mesh.leases import messages as wire
+from gossamer_mesh.leases.calling import GROUP as CALLS
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.demand import SAMPLE_MS
@@ -28,6 +29,7 @@ from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling, showing
+from gossamer_node.work.calling import Calling
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
@@ -78,6 +80,7 @@ class Leasing:
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
+        self.calling = Calling(mesh, executor, self._config)
         self._groups: set[str] = set()
         self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
@@ -118,6 +121,7 @@ class Leasing:
         async with trio.open_nursery() as nursery:
             first = list(self._loops.values())
             self._nursery = nursery
+            await nursery.start(self.calling.run)
             self._review()
             nursery.start_soon(self._run_timer)
             nursery.start_soon(self._run_members)
@@ -147,14 +151,17 @@ class Leasing:
         """
         self._stopping = True
         self._holder.drain()
+        self.calling.drain()
         for loop in self._loops.values():
             loop.stop()
         self._review()
         with trio.move_on_after(finish_ms / 1_000):
             await self._wait_until(lambda: not self._runs)
+            await self.calling.wait_idle()
         for lease, scope in list(self._runs.items()):
             scope.cancel()
             self._holder.hand_back(lease)
+        self.calling.hand_back()
         self._pump()
         for claimer in self._claimers.values():
             claimer.release_waiting(now_ms())
@@ -232,6 +239,7 @@ class Leasing:
         sessions = {one.id: one.session for one in members} | {self._mesh.node_id: self._session}
         alive = set(sessions)
         self._holder.set_members(alive)
+        self.calling.set_members(sessions)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
         mine = [
             electing.group_to_serve(members, self._mesh.node_id, elections, name)
@@ -390,7 +398,8 @@ class Leasing:
             if job is None:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
-                outcome = await self._executor.run(job, LeaseContext(self.prolong, run.lease, job))
+                context = LeaseContext(partial(self.prolong, run.lease), job, self.calling)
+                outcome = await self._executor.run(job, context)
                 log.info(
                     "worked",
                     job=job.ref.key,
@@ -519,11 +528,14 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
+        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
+        group = message.group if isinstance(message, about_group) else message.lease.group
+        if group == CALLS:
+            self.calling.receive(sender, message)
+            return
         if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit, wire.Yield)):
             self._holder.receive_message(sender, message, now_ms())
             return
-        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
-        group = message.group if isinstance(message, about_group) else message.lease.group
         if (
             group not in self._claimers
             and electing.engine_of(group) in self._engines
@@ -559,6 +571,7 @@ class Leasing:
             ),
             "holding": self._holder.statistics(),
             "outcomes": dict(self._executor.outcomes),
+            "calls": self.calling.status(),
         }
 
 
