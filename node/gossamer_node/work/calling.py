@@ -53,6 +53,7 @@ from gossamer_node.work.call_wire import (
 from gossamer_node.work.claiming import now_ms
 from gossamer_node.work.context import LeaseContext, no_lock
 from gossamer_node.work.executing import Executor, Served, kind_of
+from gossamer_node.work.places import Place
 from gossamer_node.work.wire import Uncarried, pack_outcome, unpack_outcome
 
 log = logs.get("calling")
@@ -62,6 +63,10 @@ CALLS_HELD_MAX = 256
 
 CALLS_BYTES_MAX = 64 * 2**20
 """Of their variables and outcomes together."""
+
+LATE_MS = 10
+"""Before its caller's time is over; a failure so late is most likely that the time was over, and
+the caller hears that instead."""
 
 Find = Callable[[str, str], list[str]]
 """Ids of other members that offer a service within a range of versions, the best first."""
@@ -251,16 +256,23 @@ class Calling:
         self._answerer.accept(asked.lease)
         assert self._nursery is not None, "messages come within `run`"
         scope = self.runs[asked.lease] = trio.CancelScope()
-        self._nursery.start_soon(self._work, asked, terms, served, scope)
+        place = served.places.line_up()  # from now on others see it taken
+        self._nursery.start_soon(self._work, asked, terms, served, place, scope)
 
     async def _work(
-        self, asked: Asked, terms: CallTerms, served: Served, scope: trio.CancelScope
+        self,
+        asked: Asked,
+        terms: CallTerms,
+        served: Served,
+        place: Place,
+        scope: trio.CancelScope,
     ) -> None:
         lease, job = asked.lease, terms.job
+        late_ms = now_ms() + asked.remaining_ms - LATE_MS
         context = LeaseContext(no_lock, job, self, terms.chain)
         self._contexts[lease] = (served, context)
         with scope:
-            outcome = await self._executor.call(served, job, context, asked.remaining_ms)
+            outcome = await self._executor.call(served, place, job, context, asked.remaining_ms)
             log.info(
                 "answered",
                 job=job.ref.key,
@@ -271,7 +283,7 @@ class Calling:
                 outcome=kind_of(outcome),
             )
         del self.runs[lease], self._contexts[lease]
-        if not scope.cancelled_caught:
+        if not scope.cancelled_caught and not (isinstance(outcome, Failed) and now_ms() >= late_ms):
             self._answerer.finish(lease, _packed(outcome), now_ms())
         self._pump()
 

@@ -21,7 +21,7 @@ from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
 from gossamer_node.work.context import LeaseContext
-from gossamer_node.work.places import Places
+from gossamer_node.work.places import Place, Places
 from gossamer_node.work.signals import Signal
 
 log = logs.get("executing")
@@ -263,7 +263,8 @@ class Executor:
         if served is None:
             outcome: Outcome = Failed(f"no service on this node works on {job.ref.topic}")
         else:
-            outcome = await self._work(served, job, context, served.spec.limits.time_ms_max)
+            place, time_ms = served.places.line_up(), served.spec.limits.time_ms_max
+            outcome = await self._work(served, place, job, context, time_ms)
         self.outcomes[kind_of(outcome)] += 1
         return outcome
 
@@ -272,33 +273,31 @@ class Executor:
         return self._served.get(name) or self.beside(name)
 
     async def call(
-        self, served: Served, job: Job, context: JobContext, remaining_ms: int
+        self, served: Served, place: Place, job: Job, context: LeaseContext, remaining_ms: int
     ) -> Outcome:
-        """Runs a job that another service asks for, in its turn among the service's others.
+        """Runs a job that another service asks for.
 
         Args:
+            place: of the service; has lined up among its other jobs, and is left at the end.
             remaining_ms: until nobody wants its outcome any more.
         """
-        return await self._work(
-            served, job, context, min(remaining_ms, served.spec.limits.time_ms_max)
-        )
+        time_ms = min(remaining_ms, served.spec.limits.time_ms_max)
+        return await self._work(served, place, job, context, time_ms)
 
     async def _work(
-        self, served: Served, job: Job, context: JobContext, deadline_ms: int
+        self, served: Served, place: Place, job: Job, context: JobContext, deadline_ms: int
     ) -> Outcome:
         served.begin()
         try:
             if served.after is not None:
                 await served.after.wait_idle()
                 served.after = None
-            place = await served.places.enter()
-            try:
-                if isinstance(context, LeaseContext):
-                    context.place = place
-                return await served.worker.run(job, deadline_ms=deadline_ms, context=context)
-            finally:
-                place.leave()
+            await place.enter()
+            if isinstance(context, LeaseContext):
+                context.place = place
+            return await served.worker.run(job, deadline_ms=deadline_ms, context=context)
         finally:
+            place.leave()
             served.end()
             self._worked_s[served.spec.name] = trio.current_time()
 

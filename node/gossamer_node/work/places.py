@@ -15,7 +15,7 @@ from collections import deque
 
 import trio
 
-_IN, _ASIDE, _GONE = "in", "aside", "gone"
+_WAITS, _IN, _ASIDE, _GONE = "waits", "in", "aside", "gone"
 
 
 class Places:
@@ -28,8 +28,8 @@ class Places:
     def __init__(self, total: int) -> None:
         self._total = total
         self._taken = 0
-        self._back: deque[trio.Event] = deque()
-        self._new: deque[trio.Event] = deque()
+        self._back: deque[Place] = deque()
+        self._new: deque[Place] = deque()
 
     def set_total(self, total: int) -> None:
         """How many there are from now on; those that are taken beyond stay taken until free."""
@@ -38,64 +38,69 @@ class Places:
 
     def has_room(self) -> bool:
         """Whether a job that comes now would not have to wait."""
-        return self._taken < self._total and not self._back and not self._new
+        return self._taken < self._total
 
-    async def enter(self) -> "Place":
-        """Waits for a place and takes it; the caller must `leave` it."""
-        await self._take(self._new)
-        return Place(self)
+    def line_up(self) -> "Place":
+        """A place, or one's turn for one: `enter` it, and `leave` it in any case."""
+        place = Place(self)
+        self._new.append(place)
+        self._admit()
+        return place
 
-    async def _take(self, queue: deque[trio.Event]) -> None:
-        if self._taken < self._total and not self._back and not self._new:
-            self._taken += 1
-            return
-        turn = trio.Event()
-        queue.append(turn)
-        try:
-            self._admit()
-            await turn.wait()
-        except trio.Cancelled:
-            if turn.is_set():
-                self._free()
-            else:
-                queue.remove(turn)
-            raise
+    def _come_back(self, place: "Place") -> None:
+        self._back.append(place)
+        self._admit()
 
     def _free(self) -> None:
         self._taken -= 1
         self._admit()
 
+    def _withdraw(self, place: "Place") -> None:
+        for queue in (self._back, self._new):
+            if place in queue:
+                queue.remove(place)
+
     def _admit(self) -> None:
         while self._taken < self._total and (self._back or self._new):
             self._taken += 1
-            (self._back or self._new).popleft().set()
+            (self._back or self._new).popleft()._admitted()
 
 
 class Place:
-    """One job's place, from `Places.enter` to `leave`."""
+    """One job's place, from `Places.line_up` to `leave`."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._state = _IN
+        self._state = _WAITS
+        self._turn = trio.Event()
+
+    async def enter(self) -> None:
+        """Returns when the place is this job's."""
+        await self._turn.wait()
 
     def step_aside(self) -> None:
         """The job waits for a call: its place is another's."""
         if self._state == _IN:
             self._state = _ASIDE
+            self._turn = trio.Event()
             self._places._free()
 
     async def come_back(self) -> None:
-        """Waits for a place again, before all that have not begun. One that has left gets none."""
-        if self._state != _ASIDE:
-            return
-        await self._places._take(self._places._back)
+        """Waits for a place again, before all that have not begun. One that has left has none."""
         if self._state == _ASIDE:
-            self._state = _IN
-        else:
-            self._places._free()
+            self._state = _WAITS
+            self._places._come_back(self)
+            await self._turn.wait()
 
     def leave(self) -> None:
         """The job has ended, wherever it was."""
         if self._state == _IN:
             self._places._free()
+        elif self._state == _WAITS:
+            self._places._withdraw(self)
         self._state = _GONE
+        self._turn.set()
+
+    def _admitted(self) -> None:
+        self._state = _IN
+        self._turn.set()
