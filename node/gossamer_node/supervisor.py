@@ -46,6 +46,7 @@ from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
+from gossamer_node.work.offers import Offers
 
 log = logs.get("node")
 
@@ -156,7 +157,13 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        stock.changed = lambda: leasing.services_changed(registry.digest())
+        offers = Offers(mesh, stock)
+
+        def services_changed() -> None:
+            offers.own_changed()
+            leasing.services_changed(registry.digest(), offers.stamp())
+
+        stock.changed = services_changed
         node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping
         await nursery.start(stock.run)
@@ -172,6 +179,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         log.info("room for instances", **host.capacity())
         stock.changed()
         nursery.start_soon(Travel(mesh, stock).run)
+        nursery.start_soon(offers.run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()

@@ -27,6 +27,7 @@ from gossamer_node.service.grants import Grants
 from gossamer_node.wasm import WasmHost
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
+from gossamer_node.work.offers import Offers
 
 MESH = "tests"
 
@@ -102,8 +103,10 @@ class World:
         stock: Stock,
         loader: Loader,
         travel: Travel,
+        offers: Offers,
     ) -> None:
         self.travel = travel
+        self.offers = offers
         self.mesh = mesh
         self.leasing = leasing
         self.executor = executor
@@ -157,11 +160,18 @@ async def node(
             async with trio.open_nursery() as nursery:
                 reached = {one.name: one for one in engines}
                 leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
-                stock.changed = lambda: leasing.services_changed(registry.digest())
+                offers = Offers(mesh, stock)
+
+                def changed() -> None:
+                    offers.own_changed()
+                    leasing.services_changed(registry.digest(), offers.stamp())
+
+                stock.changed = changed
                 await nursery.start(stock.run)
                 await nursery.start(leasing.run)
                 stock.changed()
                 travel = Travel(mesh, stock)
                 nursery.start_soon(travel.run)
-                yield World(mesh, leasing, executor, stock, loader, travel)
+                nursery.start_soon(offers.run)
+                yield World(mesh, leasing, executor, stock, loader, travel, offers)
                 nursery.cancel_scope.cancel()

@@ -33,9 +33,11 @@ from gossamer_node.registry.package import Package, Word
 from gossamer_node.registry.packed import pack_spec, unpack_spec
 from gossamer_node.registry.store import Registry, Row, topics_of
 from gossamer_node.service.grants import Grants
+from gossamer_node.service.host import services_needed
 from gossamer_node.service.load import FILE_NAME
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.work.executing import Executor, Served, TooMuch
+from gossamer_node.work.offers import Own
 
 log = logs.get("services")
 
@@ -102,7 +104,9 @@ class Stock:
         self.changed = changed
         self._loader = loader
         self._executor = executor
-        self._configured = {one.name for one in executor.services()}
+        self._configured = {
+            one.name: Own(one.version, services_needed(one)) for one in executor.services()
+        }
         self._at_work: dict[str, tuple[Row, OnDemand]] = {}
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -207,6 +211,25 @@ class Stock:
         """The number of the last decision on a version; 0 for none."""
         row = self.registry.get(name, version)
         return row.number if row else 0
+
+    # --- what this node offers to others (`work.offers`)
+
+    def offered(self, name: str) -> Own | None:
+        """The service of a name that this node would run; from any thread. Raises: NodeError."""
+        own = self._configured.get(name)
+        if own is not None:
+            return own
+        row = self.registry.chosen(name)
+        spec = unpack_spec(row.spec) if row is not None else None
+        if row is not None and spec is None:
+            spec = self.unpacked(row, row.description)
+        return None if spec is None else Own(spec.version, services_needed(spec))
+
+    def stamp(self) -> int | None:
+        """Another number whenever `offered` may answer otherwise; None: this node has nothing."""
+        if not self._configured and not self.registry.known():
+            return None
+        return self.registry.choices()
 
     # --- what other nodes tell
 

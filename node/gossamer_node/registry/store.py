@@ -139,6 +139,7 @@ class Registry:
             self._database.executescript(_SCHEMA)
             self._digest = int(self._total("digest"))
             self._known = int(self._total("known"))
+            self._choices = 0
             # Who asks from the node's loop never waits until a change is on the disk.
             self._reader = _connect(file)
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -161,6 +162,10 @@ class Registry:
     def known(self) -> int:
         """Versions that are there, chosen or not."""
         return self._known
+
+    def choices(self) -> int:
+        """How often another version was chosen for any name, since the registry was opened."""
+        return self._choices
 
     def get(self, name: str, version: str) -> Row | None:
         """One version, removed or not."""
@@ -275,6 +280,7 @@ class Registry:
                         f"the registry has its {ROWS_MAX:,} services; remove some of them first."
                     )
                 if before is not None:
+                    self._choices += before[3]
                     self._uncount(before)
                     self._database.execute(
                         "DELETE FROM services WHERE name = ? AND version = ?",
@@ -417,9 +423,9 @@ class Registry:
             ).fetchall()
         return [_row(one) for one in found]
 
-    def _facts(self, name: str, version: str) -> tuple[int, bool, bytes | None] | None:
-        found: tuple[int, bool, bytes | None] | None = self._database.execute(
-            "SELECT number, there, word FROM services WHERE name = ? AND version = ?",
+    def _facts(self, name: str, version: str) -> tuple[int, bool, bytes | None, bool] | None:
+        found: tuple[int, bool, bytes | None, bool] | None = self._database.execute(
+            "SELECT number, there, word, chosen FROM services WHERE name = ? AND version = ?",
             (name, version),
         ).fetchone()
         return found
@@ -429,8 +435,8 @@ class Registry:
         if row.word is not None:
             self._digest = (self._digest + _mark(row.word)) % _DIGEST_MODULUS
 
-    def _uncount(self, before: tuple[int, bool, bytes | None]) -> None:
-        _, there, word = before
+    def _uncount(self, before: tuple[int, bool, bytes | None, bool]) -> None:
+        _, there, word, _ = before
         self._known -= there
         if word is not None:
             self._digest = (self._digest - _mark(word)) % _DIGEST_MODULUS
@@ -441,11 +447,12 @@ class Registry:
             (name,),
         ).fetchall()
         best = max((one[0] for one in found), key=precedence, default=None)
-        self._database.execute(
+        changed = self._database.execute(
             "UPDATE services SET chosen = (version IS ?) WHERE name = ? "
             "AND chosen <> (version IS ?)",
             (best, name, best),
         )
+        self._choices += changed.rowcount > 0
 
     def _total(self, key: str) -> str:
         found = self._database.execute("SELECT value FROM totals WHERE key = ?", (key,)).fetchone()

@@ -77,6 +77,7 @@ class Leasing:
         self._holder = Holder(self._session, executor.slots(slots), PAYLOAD_BYTES_MAX, self._config)
         self._slots = slots
         self._services_digest = b""
+        self._offers_stamp: int | None = None
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
@@ -132,13 +133,14 @@ class Leasing:
                 nursery.start_soon(loop.run)
             task_status.started()
 
-    def services_changed(self, digest: bytes) -> None:
-        """What this node works on is another, or what it knows of services.
+    def services_changed(self, digest: bytes, offers: int | None = None) -> None:
+        """What this node works on is another, or what it knows of services, or would run.
 
         Args:
             digest: stands for the services that it knows; others see it in its tags.
+            offers: changes with those that it would run; in its tags, too.
         """
-        self._services_digest = digest
+        self._services_digest, self._offers_stamp = digest, offers
         self._holder.set_slots(self._executor.slots(self._slots))
         self._review()
 
@@ -281,7 +283,9 @@ class Leasing:
             if electing.group_of(electing.engine_of(group)) in elections
         }
         self._announced = set(reachable)
-        self._mesh.set_tags(electing.tags(reachable, self._own_claims(), self._services_digest))
+        claims = self._own_claims()
+        said = electing.tags(reachable, claims, self._services_digest, self._offers_stamp)
+        self._mesh.set_tags(said)
         self._pump()
 
     def _elect(
