@@ -70,6 +70,12 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
+    made, taken = status["calls"]["made"], status["calls"]["taken"]
+    if made["called"] or taken["answered"]:
+        yield (
+            f"  calls of services: {made['called']} made here, {made['open']} of them open, "
+            f"{made['unanswered']} without an outcome; {taken['answered']} answered here"
+        )
     services, instances = status["registry"], status["instances"]
     yield (
         f"  services: {services['registered']:,} registered, {services['live']} live, "
@@ -128,13 +134,36 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     if len(status["services"]) > SERVICES_SHOWN_MAX:
         more = len(status["services"]) - SERVICES_SHOWN_MAX
         yield f"… and {more} more; `gossamer service list` has those that were added"
+    jobs = [one for one in status["jobs"] if one["done"] is not None]
+    if jobs:
+        yield ""
+        yield from table(
+            ("JOB HERE", "TOPIC", "CALLED BY", "DONE", "DOING"),
+            [
+                (
+                    one["job"],
+                    one["topic"],
+                    one["called_by"] or "",
+                    f"{one['done']:.0%}",
+                    one["doing"],
+                )
+                for one in jobs[:LEASES_SHOWN_MAX]
+            ],
+        )
     leases = status["leases"]
     if leases:
         yield ""
         yield from table(
-            ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER"),
+            ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER", "DONE"),
             [
-                (one["job"], one["topic"], one["epoch"], one["state"], one["holder"] or "")
+                (
+                    one["job"],
+                    one["topic"],
+                    one["epoch"],
+                    one["state"],
+                    one["holder"] or "",
+                    "" if one["done"] is None else f"{one['done']:.0%}",
+                )
                 for one in leases[:LEASES_SHOWN_MAX]
             ],
         )

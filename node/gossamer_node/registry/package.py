@@ -112,8 +112,6 @@ def unpack(description: bytes, label: Path, module: Path) -> ServiceSpec:
     Raises: InputError, ServiceError.
     """
     spec = loads(description, label)
-    if not spec.topics:
-        raise ServiceError(f"{label}: service {spec.name} has no `topics`; write at least one.")
     refuse_what_stays(spec)
     return replace(spec, module=module)
 

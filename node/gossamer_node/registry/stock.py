@@ -13,6 +13,7 @@ sentence that says so, and the version before it goes on. Each start asks anew.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -40,6 +41,10 @@ from gossamer_node.work.executing import Executor, Served, TooMuch
 from gossamer_node.work.offers import Own
 
 log = logs.get("services")
+
+CALLED_MAX = 256
+"""Services that are called here although there is no room to announce them; of others that are
+idle, the one that was called last longest ago makes room."""
 
 LOOK_S = 10.0
 """Between two looks for services that nobody uses."""
@@ -108,8 +113,10 @@ class Stock:
             one.name: Own(one.version, services_needed(one)) for one in executor.services()
         }
         self._at_work: dict[str, tuple[Row, OnDemand]] = {}
+        self._called: OrderedDict[str, tuple[Row, Served]] = OrderedDict()
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
+        executor.beside = self.callee
 
     # --- a node's life
 
@@ -224,6 +231,31 @@ class Stock:
         if row is not None and spec is None:
             spec = self.unpacked(row, row.description)
         return None if spec is None else Own(spec.version, services_needed(spec))
+
+    def callee(self, name: str) -> Served | None:
+        """A chosen version that is not at work, since more are not announced; for calls.
+
+        One with a key is not called so: nobody would keep two of its jobs apart.
+        """
+        try:
+            row = self.registry.chosen(name)
+            kept = self._called.get(name)
+            if row is None or name in self._at_work or name in self._configured:
+                self._called.pop(name, None)
+                return None
+            if kept is None or not _is_row(kept[0], row):
+                one = self._worker(row)
+                if one.spec.dense is not None and one.spec.dense.key is not None:
+                    return None
+                kept = self._called[name] = (row, Served(one.spec, one, None))
+        except NodeError as error:
+            log.warning(str(error), service=name)
+            return None
+        self._called.move_to_end(name)
+        idle = [each for each, (_, served) in self._called.items() if not served.running]
+        for each in idle[: max(0, len(self._called) - CALLED_MAX)]:
+            del self._called[each]
+        return kept[1]
 
     def stamp(self) -> int | None:
         """Another number whenever `offered` may answer otherwise; None: this node has nothing."""

@@ -40,7 +40,12 @@ HOST = {
         Capability("config", "1.0.0", "plain configuration values", ("config.get",)),
         Capability("grpc", "1.0.0", "calls of gRPC servers", ("grpc.call",)),
         Capability("http", "1.0.0", "HTTP requests", ("http.fetch", "http.read", "http.close")),
-        Capability("job", "1.0.0", "the running job's lock", ("job.extend_lock",)),
+        Capability(
+            "job",
+            "1.1.0",
+            "the running job's lock and progress",
+            ("job.extend_lock", "job.progress"),
+        ),
         Capability(
             "kv",
             "1.0.0",
@@ -50,6 +55,7 @@ HOST = {
         Capability("log", "1.0.0", "lines in the node's log, `job1.log`"),
         Capability("random", "1.0.0", "random bytes, `job1.random`"),
         Capability("secrets", "1.0.0", "secrets by reference", ("secrets.get",)),
+        Capability("service", "1.0.0", "calls of other services", ("service.call",)),
         Capability("state", "1.0.0", "state by key of a dense service"),
     )
 }

@@ -114,7 +114,7 @@ class Calling:
         )
         self._open: dict[int, _One] = {}
         self.runs: dict[wire.LeaseId, trio.CancelScope] = {}
-        self._contexts: dict[wire.LeaseId, tuple[Served, LeaseContext]] = {}
+        self._contexts: dict[wire.LeaseId, LeaseContext] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -270,7 +270,7 @@ class Calling:
         lease, job = asked.lease, terms.job
         late_ms = now_ms() + asked.remaining_ms - LATE_MS
         context = LeaseContext(no_lock, job, self, terms.chain)
-        self._contexts[lease] = (served, context)
+        self._contexts[lease] = context
         with scope:
             outcome = await self._executor.call(served, place, job, context, asked.remaining_ms)
             log.info(
@@ -357,9 +357,9 @@ class Calling:
             refusal = wire.Refuse(message.lease, BUSY)
             self._caller.receive_message(member_id, refusal, now_ms())
 
-    def working(self) -> list[tuple[wire.LeaseId, Served, LeaseContext]]:
+    def working(self) -> list[tuple[wire.LeaseId, LeaseContext]]:
         """What runs here for callers."""
-        return [(lease, served, one) for lease, (served, one) in self._contexts.items()]
+        return list(self._contexts.items())
 
     def status(self) -> dict[str, object]:
         """What this member knows of calls, as plain values."""

@@ -93,6 +93,7 @@ class Leasing:
         self._elections: dict[str, electing.Election] = {}
         self._have_claimed: dict[str, set[str]] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
+        self._contexts: dict[wire.LeaseId, LeaseContext] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
         self._stopping = False
@@ -309,9 +310,13 @@ class Leasing:
         }
 
     async def _run_signals(self) -> None:
-        """Looks at demand and capacity, tells the mesh when they change, and follows them."""
+        """Looks at demand and capacity, tells the mesh when they change, and follows them; and at
+        what workers say of their progress."""
         while True:
             await trio.sleep(SAMPLE_MS / 1_000)
+            for lease, context in self._contexts.items():
+                if (said := context.progress_told) is not None:
+                    self._holder.note_progress(lease, said.thousandths, said.sentence)
             members = self._mesh.members()
             claimers = {
                 group: (one, self._loops[group].is_hot())
@@ -403,6 +408,7 @@ class Leasing:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
                 context = LeaseContext(partial(self.prolong, run.lease), job, self.calling)
+                self._contexts[run.lease] = context
                 outcome = await self._executor.run(job, context)
                 log.info(
                     "worked",
@@ -413,6 +419,7 @@ class Leasing:
                     outcome=kind_of(outcome),
                 )
         del self._runs[run.lease]
+        self._contexts.pop(run.lease, None)
         if scope.cancelled_caught:
             self._pump()  # `stop` waits for the last of them
         else:
@@ -576,6 +583,7 @@ class Leasing:
             "holding": self._holder.statistics(),
             "outcomes": dict(self._executor.outcomes),
             "calls": self.calling.status(),
+            "jobs": showing.jobs(members, [*self._contexts.items(), *self.calling.working()]),
         }
 
 
