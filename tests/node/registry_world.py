@@ -25,6 +25,8 @@ from gossamer_node.registry.store import Registry
 from gossamer_node.registry.travel import Travel
 from gossamer_node.service.grants import Grants
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.calling import finder
+from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 from gossamer_node.work.offers import Offers
@@ -162,10 +164,18 @@ async def node(
                 leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
                 offers = Offers(mesh, stock)
 
-                def changed() -> None:
-                    offers.own_changed()
+                def tell() -> None:
                     leasing.services_changed(registry.digest(), offers.stamp())
 
+                depending = Depending(executor, offers, tell)
+                leasing.calling.find = finder(offers, mesh.node_id, depending.is_usable)
+
+                def changed() -> None:
+                    offers.own_changed()
+                    depending.review()
+                    tell()
+
+                depending.review()
                 stock.changed = changed
                 await nursery.start(stock.run)
                 await nursery.start(leasing.run)
@@ -173,5 +183,6 @@ async def node(
                 travel = Travel(mesh, stock)
                 nursery.start_soon(travel.run)
                 nursery.start_soon(offers.run)
+                nursery.start_soon(depending.run)
                 yield World(mesh, leasing, executor, stock, loader, travel, offers)
                 nursery.cancel_scope.cancel()

@@ -71,6 +71,7 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     status, _, said = run("add", broken)
     assert status == ExitStatus.WRONG_INPUT and "build it again" in said
     files = service(tmp_path, "g", grpc={"host": "h", "port": 1, "proto-files": ["a.proto"]})
+    files.with_name("a.proto").write_text("message M {} service S { rpc Ask (M) returns (M); }")
     status, _, said = run("add", files)
     assert status == ExitStatus.WRONG_INPUT and "which the registry does not keep" in said
     greedy = service(tmp_path, "greedy", capabilities={"http": ["https://example.org"]})

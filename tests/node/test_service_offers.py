@@ -16,7 +16,8 @@ async def test_an_added_version_is_offered_until_another_is_chosen_or_it_is_remo
     tmp_path: Path,
 ) -> None:
     async with node(tmp_path / "a") as a, node(tmp_path / "b", seeds=[a.mesh.address]) as b:
-        b.offers.want([Dependency("rate", "*")])
+        asking = service(tmp_path, "asking", dependencies=[{"name": "rate", "version": "*"}])
+        await b.stock.add(asking)
         assert a.offers.stamp() is None
         for version, chosen in (("1.0.0", "1.0.0"), ("2.0.0", "2.0.0"), ("1.1.0", "2.0.0")):
             await a.stock.add(service(tmp_path, version=version))

@@ -22,6 +22,8 @@ WATCH_S = 1.0
 
 SERVICES_SHOWN_MAX = 40
 
+WAITING_SHOWN_MAX = 20
+
 LEASES_SHOWN_MAX = 20
 """More scroll off a screen; `--json` has them all."""
 
@@ -134,6 +136,10 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     if len(status["services"]) > SERVICES_SHOWN_MAX:
         more = len(status["services"]) - SERVICES_SHOWN_MAX
         yield f"… and {more} more; `gossamer service list` has those that were added"
+    waiting = [f"{one['name']} {one['waits']}" for one in status["services"] if one["waits"]]
+    yield from waiting[:WAITING_SHOWN_MAX]
+    if len(waiting) > WAITING_SHOWN_MAX:
+        yield f"… and {len(waiting) - WAITING_SHOWN_MAX} more wait"
     jobs = [one for one in status["jobs"] if one["done"] is not None]
     if jobs:
         yield ""

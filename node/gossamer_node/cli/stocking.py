@@ -79,9 +79,10 @@ def show(arguments: argparse.Namespace) -> int:
     """List the services that were added to a node, with all their versions.
 
     STATE says what a version does: `live` works and is loaded, `parked` works and is loaded by its
-    next job, `draining` ends its last jobs, `registered` is there beside a higher version,
-    `coming` is fetched from another node, `refused` says why in its line. `chosen` would work, were
-    a node running, or room among the topics that a node announces.
+    next job, `waiting` takes no jobs until a service that it depends on is there, `draining` ends
+    its last jobs, `registered` is there beside a higher version, `coming` is fetched from another
+    node, `refused` says why in its line. `chosen` would work, were a node running, or room among
+    the topics that a node announces.
 
     examples:
       gossamer service list --config gossamer.yaml
@@ -109,8 +110,8 @@ def show(arguments: argparse.Namespace) -> int:
     ]
     print("\n".join(table(head, rows)))
     for one in found:
-        if one["refused"]:
-            print(f"{one['service']}@{one['version']}: {one['refused']}")
+        if one["refused"] or one.get("waits"):
+            print(f"{one['service']}@{one['version']}: {one['refused'] or one['waits']}")
     return 0
 
 

@@ -34,7 +34,7 @@ from gossamer_node.registry.package import Package, Word
 from gossamer_node.registry.packed import pack_spec, unpack_spec
 from gossamer_node.registry.store import Registry, Row, topics_of
 from gossamer_node.service.grants import Grants
-from gossamer_node.service.host import services_needed
+from gossamer_node.service.host import require_host, services_needed
 from gossamer_node.service.load import FILE_NAME
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.work.executing import Executor, Served, TooMuch
@@ -72,7 +72,9 @@ class Terms:
         return cls(config.grants_of, engines, config.mesh.name, config.mesh.operators)
 
     def grant(self, spec: ServiceSpec) -> Grant:
-        """Raises: ServiceError for a request that is not granted, or an engine that is not here."""
+        """Raises: ServiceError for a request that is not granted, a capability that this host does
+        not have, or an engine that is not here."""
+        require_host(spec)
         grant, refused = self.grants_of(spec.name).bind(spec)
         if refused:
             raise ServiceError(" ".join(refused))
@@ -340,7 +342,9 @@ class Stock:
 
     def shown(self, row: Row) -> dict[str, object]:
         """A version as `gossamer service list` shows it."""
-        return shown(row, self._state(row))
+        state = self._state(row)
+        waits = self._executor.waiting().get(row.name) if state == "waiting" else None
+        return {**shown(row, state), "waits": waits}
 
     def _state(self, row: Row) -> str:
         at_work = self._at_work.get(row.name)
@@ -350,6 +354,8 @@ class Stock:
                 for one in self._executor.draining()
             )
             return "draining" if drains else state_of(row)
+        if row.name in self._executor.waiting():
+            return "waiting"
         return "live" if self._loader.is_live(at_work[1]) else "parked"
 
     def status(self) -> dict[str, int]:

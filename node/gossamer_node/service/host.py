@@ -67,6 +67,12 @@ def services_needed(spec: ServiceSpec) -> tuple[Dependency, ...]:
     return tuple(one for one in spec.dependencies if one.name not in HOST)
 
 
+def services_called(spec: ServiceSpec) -> tuple[Dependency, ...]:
+    """What a service asks to call, beside what it depends on."""
+    needed = {one.name for one in spec.dependencies}
+    return tuple(Dependency(one, "*") for one in spec.capabilities.calls if one not in needed)
+
+
 def unmet(needs: Iterable[Dependency]) -> list[str]:
     """A part of a sentence for each dependency on a capability that this host has otherwise."""
     return [

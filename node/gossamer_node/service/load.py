@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gossamer_node.errors import InputError, ServiceError
 from gossamer_node.proto import load_schema
+from gossamer_node.registry.ranges import RANGE_CHARS_MAX, parse_range
 from gossamer_node.schema import (
     Choice,
     Field,
@@ -30,6 +31,7 @@ from gossamer_node.schema import (
 )
 from gossamer_node.schema.source import Mapping, Node, Source, invalid, parse, read_file, shown
 from gossamer_node.service.dense import DENSE, check_profile
+from gossamer_node.service.host import require_host
 from gossamer_node.service.spec import (
     Capabilities,
     Dependency,
@@ -52,13 +54,26 @@ _SEMVER = (
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
     r"(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
 )
-_PARTIAL = r"[0-9]+(\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.-]+)?)?)?"
-_RANGE = rf"\*|(\^|~|>=|<=|>|<|=)?{_PARTIAL}( (\^|~|>=|<=|>|<|=)?{_PARTIAL})*"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 
 NAME = Text("a name: letters, digits, `.`, `_` and `-`, such as `search-client`", 63, _LABEL)
 VERSION = Text("a semantic version such as `1.0.0`", 64, _SEMVER)
 HOST = Text("a host name or an IP address", 253, r"[A-Za-z0-9_.:-]+")
+
+
+def parse_needed(text: str) -> str:
+    """A range of versions, as it was written; not an empty one, which is easily an oversight."""
+    if not parse_range(text).text.strip(" "):
+        raise ValueError("is empty")
+    return text
+
+
+RANGE = Form(
+    "a version range such as `^1.0.0`, `>=1.2 <2`, `1.x || 3.x`, or `*`",
+    parse_needed,
+    str,
+    rf"[-0-9A-Za-z*^~<>=|.+ ]{{1,{RANGE_CHARS_MAX}}}",
+)
 
 PORTS = {"http": 80, "https": 443}
 
@@ -230,15 +245,19 @@ CAPABILITIES = Record(
 
 DEPENDENCY = Record(
     "Dependency",
-    "Another service or host capability. Today it is validated and shown, and not acted on.",
+    "What the service does not work without: a capability of the host, or another service. A name "
+    "of the table below means the host, which is refused at once where its version won't do; any "
+    "other name is a service in the mesh, and while nobody offers a version that will do, this one "
+    "takes no jobs.",
     Dependency,
     (
-        Field("name", NAME, "name", "What the service depends on."),
+        Field("name", NAME, "name", "The capability's name, or the service's."),
         Field(
             "version",
-            Text("a version range such as `^1.0.0`, `>=1.2 <2.0` or `*`", 100, _RANGE),
+            RANGE,
             "version",
-            "The versions that will do.",
+            "The versions that will do, in npm's notation. For a service they also say which ones "
+            "`service.call` takes, where the worker names no range of its own.",
         ),
     ),
 )
@@ -383,7 +402,7 @@ SERVICE = Record(
             "dependencies",
             ListOf(DEPENDENCY, "dependencies", 100, unique=lambda one: one.name),
             "dependencies",
-            "What it builds upon. Validated and shown; not acted on today.",
+            "What it does not work without: capabilities of the host, and other services.",
             default_words="none",
         ),
         Field(
@@ -462,7 +481,12 @@ def require_runnable(spec: ServiceSpec) -> Path:
 
 
 def require_module(spec: ServiceSpec) -> Path:
-    """The module of a service. Raises ServiceError when there is none, or it isn't WebAssembly."""
+    """The module of a service that is to run here.
+
+    Raises: ServiceError when there is none, or it isn't WebAssembly, or it depends on what this
+        host doesn't have.
+    """
+    require_host(spec)
     if spec.module is None:
         raise ServiceError(
             f"{spec.path}: service {spec.name} has no `module`, so it is a description and "

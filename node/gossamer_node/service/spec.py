@@ -107,7 +107,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Another service or host capability by name and semver range. Validated, not yet acted on."""
+    """A capability of the host, or another service, by name and range (`registry.ranges`)."""
 
     name: str
     version: str

@@ -23,6 +23,7 @@ stopped, or its node is gone, what it called is stopped, and what that called in
 """
 
 import math
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -39,6 +40,7 @@ from gossamer_node import logs
 from gossamer_node.calls import Call, Told, Unanswered
 from gossamer_node.jobs import Failed, Job, JobRef, Outcome
 from gossamer_node.registry.ranges import parse_range
+from gossamer_node.registry.semver import precedence
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm.keys import NoKey, key_of
 from gossamer_node.wasm.pool import CALLERS_MAX
@@ -53,6 +55,7 @@ from gossamer_node.work.call_wire import (
 from gossamer_node.work.claiming import now_ms
 from gossamer_node.work.context import LeaseContext, no_lock
 from gossamer_node.work.executing import Executor, Served, kind_of
+from gossamer_node.work.offers import Offer, Offers
 from gossamer_node.work.places import Place
 from gossamer_node.work.wire import Uncarried, pack_outcome, unpack_outcome
 
@@ -70,6 +73,25 @@ the caller hears that instead."""
 
 Find = Callable[[str, str], list[str]]
 """Ids of other members that offer a service within a range of versions, the best first."""
+
+
+def finder(offers: Offers, node_id: str, is_usable: Callable[[Offer], bool]) -> Find:
+    """Looks among what members offer.
+
+    Args:
+        node_id: this member, which knows its own services.
+        is_usable: whether an offer has what it needs itself.
+    """
+
+    def find(service: str, version: str) -> list[str]:
+        found = [one for one in offers.of(service, version) if one.member != node_id]
+        # Each caller begins with another of those that have the same version.
+        random = secrets.SystemRandom()
+        found = [one for one in random.sample(found, len(found)) if is_usable(one)]
+        found.sort(key=lambda one: precedence(one.version), reverse=True)
+        return [one.member for one in found]
+
+    return find
 
 
 class _One:
@@ -249,7 +271,8 @@ class Calling:
         """Takes a call or refuses it."""
         terms = unpack_call(asked.service, asked.payload, asked.remaining_ms)
         served = self._executor.callee(asked.service)
-        refusal = _refusal_of(asked, terms, served)
+        waits = self._executor.waiting().get(asked.service)
+        refusal = f"it {waits}" if waits else _refusal_of(asked, terms, served)
         if refusal or terms is None or served is None:
             self._answerer.refuse(asked.lease, refusal)
             return

@@ -115,6 +115,7 @@ class Executor:
         self._instances: dict[str, Instances] = {}
         self._worked_s: dict[str, float] = {}
         self._topics_count = self._terms_bytes = 0
+        self._waiting: dict[str, str] = {}
         self.beside: Callable[[str], Served | None] = lambda _name: None
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
         for spec, worker in workers:
@@ -162,6 +163,22 @@ class Executor:
         self._draining.append(served)
         return served
 
+    def hold(self, waiting: Mapping[str, str]) -> bool:
+        """From now on these services, and no others, take no more jobs; what runs goes on.
+
+        Args:
+            waiting: why each of them waits, by its name.
+
+        Returns: whether they are others than before.
+        """
+        changed = waiting.keys() != self._waiting.keys()
+        self._waiting = dict(waiting)
+        return changed
+
+    def waiting(self) -> Mapping[str, str]:
+        """Why services take no jobs that are otherwise at work, by name."""
+        return self._waiting
+
     async def drained(self, served: Served) -> None:
         """Returns when the last job of a service that was taken out has ended."""
         while True:
@@ -202,6 +219,7 @@ class Executor:
         return [
             _terms(one.spec, topic, self._is_warm(one.spec), self._held_ms_max(one.spec, slots))
             for one in self._served.values()
+            if one.spec.name not in self._waiting
             for topic in one.spec.topics
             if _serves(topic, engine)
         ]
@@ -224,7 +242,8 @@ class Executor:
         """
         if not self._instances:
             return most
-        return min(most, sum(self.instances(spec) for spec in self.services()))
+        working = [one for one in self.services() if one.name not in self._waiting]
+        return min(most, sum(self.instances(spec) for spec in working))
 
     def follow(self, signals: Mapping[str, Signal], now_ms: int) -> bool:
         """Moves the instances of services that have a range.
