@@ -425,7 +425,7 @@ async def test_a_lost_nodes_calls_go_to_another(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work)
             await until(lambda: other.running["slow"] == 1)
-            await other.mesh.leave()
+            other.scope.cancel()
         assert outcomes == [Completed(Variables({"x": 1}))]
         assert third.runs == [("slow", "job-1/1")], "under the key that it had"
 

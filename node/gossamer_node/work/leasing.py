@@ -185,6 +185,10 @@ class Leasing:
         while True:
             touched = self._touched
             now = now_ms()
+            if now >= self._holder.get_timer():  # perhaps for a heartbeat
+                for lease, context in self._contexts.items():
+                    if (said := context.progress_told) is not None:
+                        self._holder.note_progress(lease, said.thousandths, said.sentence)
             self._holder.handle_timer(now)
             for claimer in self._claimers.values():
                 claimer.handle_timer(now)
@@ -310,13 +314,9 @@ class Leasing:
         }
 
     async def _run_signals(self) -> None:
-        """Looks at demand and capacity, tells the mesh when they change, and follows them; and at
-        what workers say of their progress."""
+        """Looks at demand and capacity, tells the mesh when they change, and follows them."""
         while True:
             await trio.sleep(SAMPLE_MS / 1_000)
-            for lease, context in self._contexts.items():
-                if (said := context.progress_told) is not None:
-                    self._holder.note_progress(lease, said.thousandths, said.sentence)
             members = self._mesh.members()
             claimers = {
                 group: (one, self._loops[group].is_hot())
