@@ -19,7 +19,7 @@ from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
 from gossamer_node.calls import Call, Unanswered
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
-from gossamer_node.service.spec import Dense, ServiceSpec
+from gossamer_node.service.spec import Dense, Limits, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import JobContext
 from gossamer_node.wasm.pool import CALLERS_MAX
@@ -30,6 +30,9 @@ from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 
 SLOTS = 4
+
+LONG_MS = 3_600_000
+"""What is to end by itself does so long before."""
 
 Answer = Outcome | Unanswered
 Work = Callable[["Asking"], Awaitable[Outcome]]
@@ -50,7 +53,7 @@ class Asking:
         return dict(self.job.variables.values)
 
     async def call(
-        self, service: str, version: str = "*", timeout_ms: int = 20_000, **values: object
+        self, service: str, version: str = "*", timeout_ms: int = LONG_MS, **values: object
     ) -> Answer:
         """As `service.call` does: on a thread, which is told when the job is stopped."""
         self._calls += 1
@@ -110,7 +113,8 @@ class Node:
         self._path = path
 
     def add(self, name: str, work: Work, **fields: object) -> None:
-        fields = {"version": "1.2.0", "concurrency": SLOTS} | fields
+        limits = Limits(time_ms_max=LONG_MS)
+        fields = {"version": "1.2.0", "concurrency": SLOTS, "limits": limits} | fields
         spec = ServiceSpec(path=self._path, name=name, **fields)  # type: ignore[arg-type]
         self.executor.put(spec, Service(self, spec, work))
 
@@ -121,7 +125,7 @@ class Node:
         job = Job(JobRef("c7", key, "t", "w"), Variables(values), 30_000)  # type: ignore[arg-type]
         context = LeaseContext(no_lock, job, self.calling)
         place = served.places.line_up()
-        return await self.executor.call(served, place, job, context, 30_000)
+        return await self.executor.call(served, place, job, context, LONG_MS)
 
     def offers(self, *others: "Node") -> None:
         """Says who else has any service."""
