@@ -138,7 +138,9 @@ class Calling:
         self.runs: dict[wire.LeaseId, trio.CancelScope] = {}
         self._contexts: dict[wire.LeaseId, LeaseContext] = {}
         self._local: deque[wire.Message] = deque()
-        self._touched = trio.Event()
+        self._sleeps_until_ms = math.inf
+        self._sooner = trio.Event()
+        self._ended = trio.Event()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -153,16 +155,18 @@ class Calling:
 
     async def _run_timer(self) -> None:
         while True:
-            touched = self._touched
-            now = now_ms()
-            self._caller.handle_timer(now)
-            self._answerer.handle_timer(now)
-            self._pump(touch=False)
-            timers = (self._caller.get_timer(), self._answerer.get_timer())
-            due = [one for one in timers if one is not None]
-            wait_s = max(0, min(due) - now_ms()) / 1_000 if due else math.inf
-            with trio.move_on_after(wait_s):
-                await touched.wait()
+            self._sleeps_until_ms = self._due_ms()
+            self._sooner = trio.Event()
+            with trio.move_on_after(max(0, self._sleeps_until_ms - now_ms()) / 1_000):
+                await self._sooner.wait()
+                continue
+            self._caller.handle_timer(now_ms())
+            self._answerer.handle_timer(now_ms())
+            self._pump()
+
+    def _due_ms(self) -> float:
+        timers = (self._caller.get_timer(), self._answerer.get_timer())
+        return min((one for one in timers if one is not None), default=math.inf)
 
     # --- what a worker of this node asks
 
@@ -306,6 +310,8 @@ class Calling:
                 outcome=kind_of(outcome),
             )
         del self.runs[lease], self._contexts[lease]
+        self._ended.set()
+        self._ended = trio.Event()
         if not scope.cancelled_caught and not (isinstance(outcome, Failed) and now_ms() >= late_ms):
             self._answerer.finish(lease, _packed(outcome), now_ms())
         self._pump()
@@ -325,7 +331,7 @@ class Calling:
     async def wait_idle(self) -> None:
         """Returns when nothing runs here for callers."""
         while self.runs:
-            await self._touched.wait()
+            await self._ended.wait()
 
     def hand_back(self) -> None:
         """Stops what runs here for others, and tells them; they ask another node."""
@@ -345,7 +351,7 @@ class Calling:
         else:
             self._caller.receive_message(sender, message, now_ms())
 
-    def _pump(self, *, touch: bool = True) -> None:
+    def _pump(self) -> None:
         """Moves what the machines put out, until they have nothing more to say for now."""
         moved = True
         while moved and self._nursery is not None:
@@ -366,9 +372,8 @@ class Calling:
             for ended in self._caller.events():
                 moved = True
                 self._end(ended)
-        if touch:
-            self._touched.set()
-            self._touched = trio.Event()
+        if self._due_ms() < self._sleeps_until_ms:
+            self._sooner.set()
 
     def _send(self, member_id: str, message: "wire.Message") -> None:
         if member_id == self._mesh.node_id:
