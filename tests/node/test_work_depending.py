@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.node.registry_world import CountingEngine, World, node, service
@@ -14,6 +15,7 @@ from tests.patience import until
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.registry.ranges import parse_range
+from gossamer_node.service.host import HOST, Capability
 from gossamer_node.service.spec import Dependency
 from gossamer_node.work import depending
 from gossamer_node.work.depending import Standing, View, look
@@ -148,7 +150,7 @@ def test_a_service_returns_at_once_and_later_each_time_that_it_is_lost_soon() ->
     assert not one.waits
     waited = []
     now = 10
-    for _ in range(9):
+    for _ in range(10):
         one.note(False, now)
         assert one.waits
         lost = now
@@ -156,7 +158,7 @@ def test_a_service_returns_at_once_and_later_each_time_that_it_is_lost_soon() ->
             now += 100
             one.note(True, now)
         waited.append(now - lost)
-    assert waited == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
+    assert waited == [100, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
     now += depending.STABLE_MS
     one.note(False, now)
     one.note(True, now)
@@ -192,7 +194,7 @@ async def test_a_service_goes_to_work_when_its_dependency_appears_and_stops_when
         said = await a.stock.add(
             service(tmp_path, dependencies=[{"name": "base", "version": "^2.0.0"}])
         )
-        assert said["state"] == "waiting"
+        assert said["state"] == "lacking"
         assert said["waits"] == "waits for base ^2.0.0, which nobody offers"
         assert topics(a) == []
         # A version that won't do is not enough.
@@ -269,6 +271,24 @@ async def test_it_is_said_once_and_again_when_it_goes_to_work(
     assert len(said("goes to work")) == 1
 
 
+async def test_what_is_lost_again_and_again_returns_later_and_by_itself(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as a:
+        await a.stock.add(service(tmp_path, dependencies=need("base")))
+        base = service(tmp_path, "base")
+        for _ in range(2):
+            await a.stock.add(base)
+            assert at_work(a)
+            await a.stock.remove("base", None)
+            assert not at_work(a)
+        began_s = trio.current_time()
+        await a.stock.add(base)
+        assert a.executor.waiting() == {
+            "rate": "waits for what was lost again and again, and is there now"
+        }
+        await until(lambda: at_work(a))
+        assert trio.current_time() - began_s > 0.5
+
+
 async def test_the_hosts_own_come_first_whatever_a_service_is_called(tmp_path: Path) -> None:
     async with node(tmp_path / "a") as a:
         await a.stock.add(service(tmp_path, "grpc", "7.0.0"))
@@ -277,6 +297,24 @@ async def test_the_hosts_own_come_first_whatever_a_service_is_called(tmp_path: P
         assert a.state("rate", "1.0.0") == "none"
         await a.stock.add(service(tmp_path, dependencies=[{"name": "grpc", "version": "^1.0.0"}]))
         assert at_work(a) and a.state("rate", "1.0.0") == "live"
+
+
+async def test_a_node_of_another_version_refuses_what_its_host_lacks_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [{"name": "kv", "version": "^1.0.0"}]
+    async with node(tmp_path / "a") as a:
+        await a.stock.add(service(tmp_path, dependencies=wanted))
+        row = a.registry.get("rate", "1.0.0")
+        assert row is not None
+    with monkeypatch.context() as later:
+        later.setitem(HOST, "kv", Capability("kv", "2.0.0", "values, kept otherwise"))
+        async with node(tmp_path / "a") as a:
+            assert a.state("rate", "1.0.0") == "refused" and a.offers.of("rate") == []
+            with pytest.raises(ServiceError, match=r"kv \^1\.0\.0, and this host has kv 2\.0\.0"):
+                a.stock.judge(row, row.description)
+    async with node(tmp_path / "a") as a:
+        assert a.state("rate", "1.0.0") == "parked"
 
 
 async def test_what_a_dependency_lacks_on_another_node_its_dependents_lack(tmp_path: Path) -> None:

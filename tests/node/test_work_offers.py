@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.patience import patience, until
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
@@ -15,6 +17,7 @@ from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.packing import pack, unpack
 from gossamer_node.errors import NodeError
+from gossamer_node.registry.semver import precedence
 from gossamer_node.service.spec import Dependency
 from gossamer_node.work import offers
 from gossamer_node.work.electing import STAMP_MAX, offers_of, tags
@@ -203,6 +206,28 @@ async def test_junk_for_an_answer_is_no_offer_and_harms_nothing(junk: bytes) -> 
         counts = asking.offers.counts
         await until(lambda: counts["answers_unreadable"] + counts["questions_failed"] > 0)
         assert asking.versions("rates") == [] and not counts["answers"]
+
+
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=8)
+    | st.binary(max_size=8)
+    | st.sampled_from(["rates", "other", "1.0.0", "2.0.0-rc.1", "^1", "*"]),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(PLAIN | st.tuples(st.integers(0, 3), st.lists(st.tuples(PLAIN, PLAIN, PLAIN))).map(list))
+def test_any_answer_is_offers_of_what_was_asked_or_none(answer: Any) -> None:
+    names = ["rates", "other"]
+    found = offers._read("m", names, unpack(pack(answer)))
+    if found is not None:
+        count, said = found
+        assert 0 < count <= len(names) and {one.name for one in said} <= set(names[:count])
+        assert all(one.member == "m" and precedence(one.version) for one in said)
 
 
 @pytest.mark.parametrize(

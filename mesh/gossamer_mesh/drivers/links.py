@@ -42,7 +42,7 @@ ORDER = 2
 SERVICES = 3
 """A question about services that travel, and its answer (`calls`)."""
 
-OFFERS = 4
+OFFERS = 5
 """A question about services that a member would run, and its answer (`calls`)."""
 
 CHUNK_BYTES = 64 * 2**10

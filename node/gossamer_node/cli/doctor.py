@@ -19,7 +19,7 @@ import platform
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Literal
 
@@ -33,6 +33,7 @@ from gossamer_node.config import NodeConfig
 from gossamer_node.control import ask
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
+from gossamer_node.engines.port import EngineInfo
 from gossamer_node.errors import InputError, NodeError
 from gossamer_node.extras import pip_command
 from gossamer_node.registry.ranges import parse_range
@@ -290,12 +291,7 @@ async def _engines(config: NodeConfig) -> list[Finding]:
 async def _probe(config: EngineConfig) -> Finding:
     subject = f"engine {config.name}"
     try:
-        engine = open_engine(config)
-        try:
-            with trio.fail_after(PROBE_S_MAX):
-                info = await engine.probe()
-        finally:
-            await engine.aclose()
+        info, transport = await _ask(config)
     except NodeError as error:
         return Finding(subject, "fail", str(error))
     except trio.TooSlowError:
@@ -304,11 +300,31 @@ async def _probe(config: EngineConfig) -> Finding:
     found = f"{info.product} {info.version} at {config.url}"
     if config.grpc is None:
         return Finding(subject, "ok", found)
-    if engine.transport == "gRPC":
-        return Finding(subject, "ok", f"{found}, over gRPC at {config.grpc}")
-    return Finding(
-        subject,
-        "warn",
-        f"{found}, over REST: its gRPC at {config.grpc} does not answer",
-        "open that port, mend the engine's grpc, or take it out",
-    )
+    if transport != "gRPC":
+        return Finding(
+            subject,
+            "warn",
+            f"{found}, over REST: its gRPC at {config.grpc} does not answer",
+            "open that port, mend the engine's grpc, or take it out",
+        )
+    try:
+        await _ask(replace(config, grpc=None))
+    except (NodeError, trio.TooSlowError) as error:
+        said = str(error) or f"{config.url} does not answer within {PROBE_S_MAX} s"
+        return Finding(
+            subject,
+            "warn",
+            f"{info.product} {info.version}, over gRPC at {config.grpc} alone: {said}",
+            "mend the engine's url, or there is no other way when its gRPC does not answer",
+        )
+    return Finding(subject, "ok", f"{found}, over gRPC at {config.grpc}")
+
+
+async def _ask(config: EngineConfig) -> tuple[EngineInfo, str]:
+    """Who answers, and over what. Raises NodeError; trio.TooSlowError."""
+    engine = open_engine(config)
+    try:
+        with trio.fail_after(PROBE_S_MAX):
+            return await engine.probe(), engine.transport
+    finally:
+        await engine.aclose()

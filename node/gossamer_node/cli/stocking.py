@@ -79,7 +79,7 @@ def show(arguments: argparse.Namespace) -> int:
     """List the services that were added to a node, with all their versions.
 
     STATE says what a version does: `live` works and is loaded, `parked` works and is loaded by its
-    next job, `waiting` takes no jobs until a service that it depends on is there, `draining` ends
+    next job, `lacking` takes no jobs until a service that it depends on is there, `draining` ends
     its last jobs, `registered` is there beside a higher version, `coming` is fetched from another
     node, `refused` says why in its line. `chosen` would work, were a node running, or room among
     the topics that a node announces.
@@ -194,6 +194,8 @@ def _added(one: dict[str, Any]) -> str:
         return f"{label}: {how}; a higher version works, so this one waits."
     if one["state"] == "chosen":
         return f"{label}: {how}; it works when the node starts."
+    if one["state"] == "lacking":
+        return f"{label}: {how}; it takes no jobs yet: it {one['waits']}."
     far = "" if one["signed"] else " It is not signed, so it stays on this node."
     return f"{label}: {how}, and at work.{far}"
 

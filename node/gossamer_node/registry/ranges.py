@@ -34,6 +34,7 @@ _BOUND = re.compile(rf"(\^|~>?|>=|<=|>|<|=|) *{_PARTIAL}(?: +|$)")
 _HYPHEN = re.compile(rf"{_PARTIAL} +- +{_PARTIAL}")
 
 _Core: TypeAlias = tuple[int, int, int]
+_Order: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class _Version:
 
 
 _Bound: TypeAlias = tuple[str, _Version]
-"""An operator, one of `<`, `<=`, `>`, `>=`, `=`, and what a version is compared with."""
+_Written: TypeAlias = tuple[tuple[str, str], ...]
+"""Operators, each one of `<`, `<=`, `>`, `>=`, `=`, and what a version is compared with."""
 
 _Partial: TypeAlias = tuple[int | None, int | None, int | None, str]
 
@@ -66,7 +68,7 @@ class Range:
     """
 
     text: str
-    alternatives: tuple[tuple[_Bound, ...], ...]
+    alternatives: tuple[_Written, ...]
 
     def __contains__(self, version: str) -> bool:
         """Whether a version, one that `service.load.VERSION` takes, is in the range."""
@@ -81,7 +83,10 @@ def parse_range(text: str) -> Range:
     """
     if len(text) > RANGE_CHARS_MAX:
         raise ValueError(f"is longer than {RANGE_CHARS_MAX} characters")
-    return Range(text, tuple(_alternative(one.strip(" ")) for one in text.split("||")))
+    alternatives = [_alternative(one.strip(" ")) for one in text.split("||")]
+    return Range(
+        text, tuple(tuple((operator, str(at)) for operator, at in one) for one in alternatives)
+    )
 
 
 def _alternative(text: str) -> tuple[_Bound, ...]:
@@ -152,17 +157,22 @@ def _caret_end(major: int, minor: int | None, patch: int | None) -> _Version:
     return _Version((major, minor, patch + 1), "0")
 
 
-def _is_within(version: str, bounds: tuple[_Bound, ...]) -> bool:
-    plain = version.partition("+")[0]
-    if not all(_holds(plain, operator, str(bound)) for operator, bound in bounds):
+def _is_within(version: str, bounds: _Written) -> bool:
+    core, order, is_pre = _taken_apart(version.partition("+")[0])
+    found = [(operator, _taken_apart(at)) for operator, at in bounds]
+    if not all(_holds(order, operator, theirs) for operator, (_, theirs, _) in found):
         return False
-    core, _, pre = plain.partition("-")
-    numbers = tuple(int(one) for one in core.split("."))
-    return not pre or any(bound.pre and bound.core == numbers for _, bound in bounds)
+    return not is_pre or any(each and at == core for _, (at, _, each) in found)
 
 
-def _holds(version: str, operator: str, bound: str) -> bool:
-    ours, theirs = precedence(version)[:2], precedence(bound)[:2]
+@lru_cache(maxsize=16_384)
+def _taken_apart(version: str) -> tuple[_Core, _Order, bool]:
+    """Its three numbers, a key to compare it by, and whether it is a pre-release."""
+    major, minor, patch = (int(one) for one in version.partition("-")[0].split("."))
+    return (major, minor, patch), precedence(version)[:2], "-" in version
+
+
+def _holds(ours: _Order, operator: str, theirs: _Order) -> bool:
     match operator:
         case "<":
             return ours < theirs

@@ -343,7 +343,7 @@ class Stock:
     def shown(self, row: Row) -> dict[str, object]:
         """A version as `gossamer service list` shows it."""
         state = self._state(row)
-        waits = self._executor.waiting().get(row.name) if state == "waiting" else None
+        waits = self._executor.waiting().get(row.name) if state == "lacking" else None
         return {**shown(row, state), "waits": waits}
 
     def _state(self, row: Row) -> str:
@@ -355,7 +355,7 @@ class Stock:
             )
             return "draining" if drains else state_of(row)
         if row.name in self._executor.waiting():
-            return "waiting"
+            return "lacking"
         return "live" if self._loader.is_live(at_work[1]) else "parked"
 
     def status(self) -> dict[str, int]:

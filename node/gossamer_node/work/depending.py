@@ -37,9 +37,9 @@ from gossamer_node.work.offers import Offer, Offers
 
 log = logs.get("services")
 
-NEEDS_MAX = 1_024
+NEEDS_MAX = 512
 """Dependencies of others' offers that are looked at; further ones count as met. A member may invent
-a hundred for each of its services, and each costs some microseconds at every change."""
+a hundred for each of its services; so many keep the node's loop for 20 ms at a change."""
 
 SHOWN_MAX = 3
 """Versions, or dependencies, that a sentence names."""
@@ -186,19 +186,21 @@ class Standing:
     Attributes:
         waits: it begins so; the first `note` says otherwise.
         changed_ms: when it began to work, or to wait.
+        was_lost: whether it was at work and lost something.
         losses: how often, in a row, it was lost soon after its return.
     """
 
     changed_ms: int
     waits: bool = True
+    was_lost: bool = False
     losses: int = 0
 
     def note(self, is_met: bool, now_ms: int) -> None:
         """Takes what was found now."""
         if not is_met and not self.waits:
-            soon = now_ms < self.changed_ms + STABLE_MS
+            soon = self.was_lost and now_ms < self.changed_ms + STABLE_MS
             self.losses = self.losses + 1 if soon else 0
-            self.waits, self.changed_ms = True, now_ms
+            self.waits, self.was_lost, self.changed_ms = True, True, now_ms
         elif is_met and self.waits and now_ms >= self.returns_ms():
             self.waits, self.changed_ms = False, now_ms
 
@@ -213,9 +215,7 @@ class Standing:
 @dataclass(slots=True)
 class _Service:
     standing: Standing
-    why: str = ""
     is_said: bool = False
-    worked: bool = False
 
 
 class Depending:
@@ -258,18 +258,18 @@ class Depending:
         for name, one in self._services.items():
             one.standing.note(name not in view.waiting, now)
             if not one.standing.waits:
-                one.worked = True
                 if one.is_said:
                     one.is_said = False
                     log.info("goes to work: all that it depends on is there", service=name)
                 continue
-            held = "what was lost again and again, and is there now"
-            one.why = waiting[name] = f"waits for {view.waiting.get(name, held)}"
-            if not one.is_said and (one.worked or now >= one.standing.changed_ms + SAY_MS):
+            why = view.waiting.get(name, "what was lost again and again, and is there now")
+            waiting[name] = f"waits for {why}"
+            is_late = one.standing.was_lost or now >= one.standing.changed_ms + SAY_MS
+            if is_late and not one.is_said:
                 one.is_said = True
                 log.warning(
-                    f"{name} {one.why}: it takes no jobs until that is there; add it to a node, or "
-                    "change `dependencies`",
+                    f"{name} waits for {why}: it takes no jobs until that is there; add it to a "
+                    "node, or change `dependencies`",
                     service=name,
                 )
         return self._executor.hold(waiting)

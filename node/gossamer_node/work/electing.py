@@ -77,6 +77,7 @@ def tags(
     engines: Mapping[str, str],
     claims: Mapping[str, Claim],
     services: bytes = b"",
+    *,
     offers: int | None = None,
 ) -> dict[str, Plain]:
     """What a member says of itself.
@@ -110,7 +111,7 @@ def refuse_too_many(engines: Sequence[str]) -> None:
                 dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
                 {group_of(name): largest for name in engines},
                 bytes(DIGEST_BYTES),
-                STAMP_MAX,
+                offers=STAMP_MAX,
             )
         )
     except MisuseError:

@@ -288,8 +288,8 @@ class Leasing:
             if electing.group_of(electing.engine_of(group)) in elections
         }
         self._announced = set(reachable)
-        claims = self._own_claims()
-        said = electing.tags(reachable, claims, self._services_digest, self._offers_stamp)
+        claims, offers = self._own_claims(), self._offers_stamp
+        said = electing.tags(reachable, claims, self._services_digest, offers=offers)
         self._mesh.set_tags(said)
         self._pump()
 

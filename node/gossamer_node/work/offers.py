@@ -160,6 +160,7 @@ class Offers:
         self._asking: set[str] = set()
         self._pauses: dict[str, tuple[float, float]] = {}
         self._answering = 0
+        self._said = ""
         self._changed = trio.Event()
         self._woken = trio.Event()
         self.counts: Counter[str] = Counter()
@@ -240,12 +241,18 @@ class Offers:
             try:
                 own = self._source.offered(name)
             except NodeError as error:
-                log.warning(str(error))
+                self._say(error)
                 return None
             self._own[name] = (
                 Offer(self._mesh.node_id, name, own.version, own.needs) if own else None
             )
         return self._own[name]
+
+    def _say(self, error: NodeError) -> None:
+        """A warning, once while it is the same."""
+        if str(error) != self._said:
+            self._said = str(error)
+            log.warning(self._said)
 
     def _look(self) -> list[Member]:
         """Forgets who is gone; returns whom to ask now, in an order of chance."""
@@ -378,7 +385,7 @@ class Offers:
         try:
             return await trio.to_thread.run_sync(self._found, names)
         except NodeError as error:
-            log.warning(str(error))
+            self._say(error)
             return pack(None)
         finally:
             self._answering -= 1
