@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
+from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
 
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines import (
@@ -43,7 +44,7 @@ NO_RIGHTS = "NOT RUN for want of rights: "
 """So it begins where no installation helps: the tests may not do as root does, or have no network
 namespaces. That is no failure anywhere, but said as loudly."""
 
-ENGINES = ("camunda7", "zeebe")
+ENGINES = ("camunda7", "zeebe", "zeebe88")
 """Fixtures, and marks of tests that start an engine of their own."""
 
 
@@ -138,6 +139,24 @@ def zeebe_url(zeebe: RunningZeebe) -> str:
 def zeebe_grpc_address(zeebe: RunningZeebe) -> str:
     """Its gRPC gateway: `127.0.0.1:PORT`."""
     return zeebe.grpc_address
+
+
+@pytest.fixture(scope="session")
+def zeebe88(request: pytest.FixtureRequest) -> Iterator[RunningZeebe88]:
+    """The workflow engine of 8.8, gRPC alone, that the whole session shares."""
+    yield from engine_for_session(request, lambda progress: start_zeebe88(progress=progress))
+
+
+@pytest.fixture(scope="session")
+def zeebe88_url(zeebe88: RunningZeebe88) -> str:
+    """Where its REST API isn't."""
+    return zeebe88.url
+
+
+@pytest.fixture(scope="session")
+def zeebe88_grpc_address(zeebe88: RunningZeebe88) -> str:
+    """Its gateway: `127.0.0.1:PORT`."""
+    return zeebe88.grpc_address
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

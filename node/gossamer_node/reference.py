@@ -13,6 +13,7 @@ from gossamer_node import config
 from gossamer_node.schema import JsonSchema
 from gossamer_node.schema.pages import page
 from gossamer_node.service import load
+from gossamer_node.service.host import HOST
 from gossamer_node.variables import JsonValue
 
 SCHEMA_FILE = Path("node/gossamer_node/service/service.schema.json")
@@ -24,16 +25,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def pages() -> dict[Path, str]:
     """The text of each made file, by its path in a checkout."""
-    service = page(
-        "service.yaml",
-        load.SERVICE,
+    intro = (
         "A first one:\n\n```yaml\nservice:\n  name: greeter\n  version: 1.0.0\n"
         "  module: greeter.wasm\n  topics:\n    - name: greet\n```\n\n"
         "Editors that know JSON Schema find one in [service.schema.json]"
         "(../../node/gossamer_node/service/service.schema.json).\n\n"
         "On one engine a topic belongs to one service. A node that is given two services for it "
-        "refuses to start and names both files.",
+        "refuses to start and names both files."
     )
+    service = page("service.yaml", load.SERVICE, intro) + _capabilities()
     return {
         SCHEMA_FILE: json.dumps(service_schema(), indent=2, ensure_ascii=False) + "\n",
         SERVICE_PAGE: _made(load.__name__) + service,
@@ -68,6 +68,22 @@ def service_schema() -> JsonSchema:
         "anyOf": either,
         "$defs": {"service": service},
     }
+
+
+def _capabilities() -> str:
+    rows = ["| Name | Version | What it is | Operations |", "|---|---|---|---|"]
+    rows += [
+        f"| `{one.name}` | {one.version} | {one.meaning} "
+        f"| {', '.join(f'`{each}`' for each in one.operations)} |"
+        for one in HOST.values()
+    ]
+    return (
+        "\n## What a host has to depend on\n\n"
+        "These names in `dependencies` mean the host; `gossamer doctor` shows them with their "
+        "versions. To depend on one does not request it: `capabilities` and `grpc` do.\n\n"
+        + "\n".join(rows)
+        + "\n"
+    )
 
 
 def _made(module: str) -> str:

@@ -45,8 +45,11 @@ from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.calling import finder
+from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
+from gossamer_node.work.offers import Offers
 
 log = logs.get("node")
 
@@ -102,9 +105,7 @@ class Node:
                 }
                 for one in self.mesh.members()
             ],
-            "services": [
-                _shown(spec, self._executor.instances(spec)) for spec in self._executor.services()
-            ],
+            "services": [_shown(spec, self._executor) for spec in self._executor.services()],
             "registry": self._stock.status(),
             "services_beyond": self._stock.beyond() or None,
             "instances": self._host.statistics(),
@@ -158,7 +159,21 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         if config.join:
             await _join(mesh, config)
         leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        stock.changed = lambda: leasing.services_changed(registry.digest())
+        offers = Offers(mesh, stock)
+
+        def tell() -> None:
+            leasing.services_changed(registry.digest(), offers.stamp())
+
+        depending = Depending(executor, offers, tell)
+        leasing.calling.find = finder(offers, mesh.node_id, depending.is_usable)
+
+        def services_changed() -> None:
+            offers.own_changed()
+            depending.review()
+            tell()
+
+        depending.review()  # before anything is announced
+        stock.changed = services_changed
         node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping
         await nursery.start(stock.run)
@@ -174,6 +189,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         log.info("room for instances", **host.capacity())
         stock.changed()
         nursery.start_soon(Travel(mesh, stock).run)
+        nursery.start_soon(offers.run)
+        nursery.start_soon(depending.run)
         yield node
         await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()
@@ -273,10 +290,11 @@ def _pair(address: Address) -> tuple[str, int]:
     return (address.host, address.port)
 
 
-def _shown(spec: ServiceSpec, instances: int) -> dict[str, object]:
+def _shown(spec: ServiceSpec, executor: Executor) -> dict[str, object]:
     return {
         "name": spec.name,
         "version": spec.version,
         "topics": [one.name for one in spec.topics],
-        "instances": instances,
+        "instances": executor.instances(spec),
+        "waits": executor.waiting().get(spec.name),
     }

@@ -6,14 +6,16 @@ engine hands out next. Waiting is done by the engine's own long poll, within `PA
 """
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import trio
 from tests.patience import patience
 
 from gossamer_node.engines.port import Effect, Engine, TopicRequest
-from gossamer_node.jobs import Completed, Job
+from gossamer_node.jobs import Completed, Failed, Job
 from gossamer_node.variables import Variables
+from gossamer_node.work.claiming import EARLY_MS
 
 BPMN = Path(__file__).parent / "bpmn"
 
@@ -29,6 +31,9 @@ LOCK_SHORT_MS = 300
 EMPTY_MS = 200
 """A poll that is expected to bring nothing."""
 
+WOKEN_MS = 10_000
+"""A poll that is expected to be woken."""
+
 
 @dataclass(frozen=True, slots=True)
 class PathProcess:
@@ -40,6 +45,10 @@ class PathProcess:
     recover: str
 
 
+def _prefix() -> str:
+    return f"conf{uuid.uuid4().hex[:10]}-"
+
+
 @dataclass(slots=True)
 class Bench:
     """One engine under test, with the few steps that most tests take."""
@@ -47,7 +56,12 @@ class Bench:
     name: str
     """Which of the engines of conftest.py this is."""
     engine: Engine
-    prefix: str = field(default_factory=lambda: f"conf{uuid.uuid4().hex[:10]}-")
+    prefix: str = field(default_factory=_prefix)
+
+    @property
+    def holds_polls(self) -> bool:
+        """Whether the engine keeps a poll that finds nothing: `held-poll` in DIFFERENCES.md."""
+        return self.name != "camunda88"
 
     async def deploy(self, name: str) -> str:
         """Deploys `bpmn/{name}` in the engine's dialect. Returns its process id."""
@@ -98,6 +112,29 @@ class Bench:
                 if jobs:
                     (job,) = jobs
                     return job
+
+    async def wait(self, topic: str, *, worker: str = "first") -> list[Job]:
+        """What one long poll brings, which something should wake. Where the engine holds none, it
+        is asked again after as long as a claimer pauses then."""
+        while True:
+            jobs = await self.poll(topic, worker=worker, wait_ms=WOKEN_MS)
+            if jobs or self.holds_polls:
+                return jobs
+            await trio.sleep(EARLY_MS / 1_000)
+
+    async def back_off(self, job: Job, failed: Failed) -> None:
+        """Fails a job with a back-off whose end will be waited for.
+
+        The 8.8 in memory may miss that end until it looks again (DIFFERENCES.md says how), so there
+        another job's back-off ends soon afterwards.
+        """
+        other: Job | None = None
+        if self.name == "camunda88":
+            other = await self.job((await replace(self, prefix=_prefix()).start_path()).work)
+        assert (await self.engine.fail(job.ref, failed)).effect is Effect.APPLIED
+        if other is not None:
+            later_ms = (failed.backoff_ms or 0) + LOCK_SHORT_MS
+            await self.engine.fail(other.ref, replace(failed, backoff_ms=later_ms))
 
     async def finish_all(self, topic: str) -> None:
         """Completes the jobs of the topic that there are, at least one."""

@@ -12,6 +12,7 @@ ENGINES: list[tuple[str, Kind, str, str | None, list[pytest.MarkDecorator]]] = [
     ("camunda7", "camunda7", "camunda7_url", None, [pytest.mark.camunda7]),
     ("camunda8", "camunda8", "zeebe_url", None, [pytest.mark.zeebe]),
     ("camunda8-grpc", "camunda8", "zeebe_url", "zeebe_grpc_address", [pytest.mark.zeebe]),
+    ("camunda88", "camunda8", "zeebe88_url", "zeebe88_grpc_address", [pytest.mark.zeebe88]),
     ("embedded", "camunda7", "embedded_url", None, []),
 ]
 """Name, dialect, fixtures with its URL and its gRPC address, marks. One line more puts an engine

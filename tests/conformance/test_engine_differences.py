@@ -16,6 +16,7 @@ from tests.conformance.bench import (
     LOCK_LONG_MS,
     LOCK_SHORT_MS,
     PATIENCE_S,
+    WOKEN_MS,
     Bench,
     PathProcess,
 )
@@ -24,7 +25,7 @@ from tests.patience import patience
 from gossamer_node import engines
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.port import Capability, Effect, StreamingEngine, TopicRequest
-from gossamer_node.errors import Unsupported
+from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable, Unsupported
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job
 from gossamer_node.variables import Variables
 
@@ -238,6 +239,8 @@ async def test_completion_after_failure(bench: Bench) -> None:
 
 
 async def test_cut_poll(bench: Bench, engine_config: EngineConfig) -> None:
+    if not bench.holds_polls:
+        pytest.skip("no poll of it is open for long enough to be cut: held-poll")
     path = await bench.deploy_path()
     lock_ms, wait_ms = LOCK_LONG_MS, 10_000
     route, body = of(
@@ -293,12 +296,14 @@ async def test_lock_listing(bench: Bench) -> None:
 async def test_backoff_end(bench: Bench) -> None:
     path = await bench.start_path()
     job = await bench.job(path.work)
-    await bench.engine.fail(job.ref, Failed("no", retries=2, backoff_ms=LOCK_SHORT_MS))
+    await bench.back_off(job, Failed("no", retries=2, backoff_ms=LOCK_SHORT_MS))
     woken = of(bench, camunda7=False, camunda8=True, embedded=True)
     waiting: list[Job] = []
 
     async def wait() -> None:
-        waiting.extend(await bench.poll(path.work, wait_ms=10_000 if woken else 1_000))
+        waiting.extend(
+            await (bench.wait(path.work) if woken else bench.poll(path.work, wait_ms=1_000))
+        )
 
     with trio.fail_after(8):  # Sooner than a poll of 10 s ends that nothing wakes.
         async with trio.open_nursery() as nursery:
@@ -326,7 +331,7 @@ async def test_read_back(bench: Bench) -> None:
 async def test_pushed_jobs(bench: Bench) -> None:
     path = await bench.deploy_path()
     engine = bench.engine
-    pushes = of(bench, camunda7=False, camunda8=False, **{"camunda8-grpc": True})
+    pushes = of(bench, camunda7=False, camunda8=False, camunda88=True, **{"camunda8-grpc": True})
     assert isinstance(engine, StreamingEngine) is pushes
     if not isinstance(engine, StreamingEngine):
         return
@@ -359,3 +364,25 @@ async def test_awaited_result(bench: Bench) -> None:
         assert result is None
         await bench.finish(path.work)
         await bench.finish(path.after)
+
+
+async def test_held_poll(bench: Bench) -> None:
+    path = await bench.deploy_path()
+    wait_ms = of(bench, camunda7=500, camunda8=500, camunda88=WOKEN_MS)
+    began_s = trio.current_time()
+    with patience(PATIENCE_S):
+        assert await bench.poll(path.work, wait_ms=wait_ms) == []
+    held = trio.current_time() - began_s > 0.9 * wait_ms / 1_000
+    assert held is of(bench, camunda7=True, camunda8=True, camunda88=False)
+    assert held is bench.holds_polls
+
+
+async def test_huge_number(bench: Bench) -> None:
+    path = await bench.start_path()
+    job = await bench.job(path.work)
+    expected: type[EngineError] = of(
+        bench, camunda7=EngineRefused, camunda8=EngineRefused, camunda88=EngineUnavailable
+    )
+    with pytest.raises(expected):
+        await bench.engine.complete(job.ref, Completed(Variables({"value": 2**70})))
+    assert (await bench.engine.complete(job.ref, Completed())).effect is Effect.APPLIED

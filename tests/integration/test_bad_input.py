@@ -48,14 +48,17 @@ def gossamer(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+KEPT = {"identity.pem", "services"}
+
+
 def refused(folder: Path, *arguments: str | Path) -> str:
-    """The sentence with which a node refuses to start; it leaves no socket behind."""
+    """The sentence with which a node refuses to start; it leaves who it is and what it knows."""
     data = folder / "data"
     done = gossamer("node", "--listen", "127.0.0.1:0", "--data-dir", data, *arguments)
     assert (done.returncode, done.stdout) == (ExitStatus.WRONG_INPUT, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("gossamer: ")
-    assert not data.exists() or {one.name for one in data.iterdir()} <= {"identity.pem"}
+    assert not data.exists() or {one.name for one in data.iterdir()} <= KEPT
     return line
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trio
+from tests.zeebe88.engine import RunningZeebe88
 
 from gossamer_node.errors import LocalEngineError
 from gossamer_node.local_engines import RunningCamunda7, RunningZeebe, cache, silent, starting
@@ -64,9 +65,12 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 @pytest.mark.camunda7
 @pytest.mark.zeebe
-def test_they_listen_on_the_loopback_only(camunda7: RunningCamunda7, zeebe: RunningZeebe) -> None:
+@pytest.mark.zeebe88
+def test_they_listen_on_the_loopback_only(
+    camunda7: RunningCamunda7, zeebe: RunningZeebe, zeebe88: RunningZeebe88
+) -> None:
     addresses = [camunda7.url, zeebe.url, f"//{zeebe.grpc_address}", zeebe.management_url]
-    for address in addresses:
+    for address in [*addresses, f"//{zeebe88.grpc_address}"]:
         port = urlsplit(address).port
         assert port is not None
         listening = listening_addresses(port)

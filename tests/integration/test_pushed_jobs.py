@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 from tests.integration.nodes import bpmn
+from tests.zeebe88.engine import RunningZeebe88
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -31,10 +32,24 @@ from gossamer_node.work.leasing import Leasing
 
 SLOTS = 8
 BACKLOG = 2_000
+BACKLOG_IN_MEMORY = 200
+"""The 8.8 in memory walks through all its jobs at each activation: 2,000 take it two minutes."""
 FRESH = 20
 PATIENCE_S = 120
 
-pytestmark = pytest.mark.zeebe
+Gateway = RunningZeebe | RunningZeebe88
+"""Where a Camunda 8 is to be asked over gRPC."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("zeebe", marks=pytest.mark.zeebe),
+        pytest.param("zeebe88", marks=pytest.mark.zeebe88),
+    ]
+)
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    running: Gateway = request.getfixturevalue(request.param)
+    return running
 
 
 class Counting:
@@ -91,9 +106,9 @@ async def start_all(engine: Engine, process_id: str, count: int) -> list[str]:
     return keys
 
 
-async def deployed(zeebe: RunningZeebe) -> tuple[Engine, str, str]:
+async def deployed(gateway: Gateway) -> tuple[Engine, str, str]:
     """The engine, and a topic and a process that no other test has."""
-    engine = open_engine(EngineConfig("eight", "camunda8", zeebe.url, grpc=zeebe.grpc_address))
+    engine = open_engine(EngineConfig("eight", "camunda8", gateway.url, grpc=gateway.grpc_address))
     topic = f"pushed{uuid.uuid4().hex[:10]}"
     process_id = f"{topic}-process"
     await engine.deploy({f"{topic}.bpmn": bpmn("camunda8", process_id, [topic]).encode()})
@@ -112,9 +127,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(0.02)
 
 
-async def test_a_backlog_and_new_jobs_are_all_worked(zeebe: RunningZeebe) -> None:
-    engine, topic, process_id = await deployed(zeebe)
-    backlog = await start_all(engine, process_id, BACKLOG)
+async def test_a_backlog_and_new_jobs_are_all_worked(gateway: Gateway) -> None:
+    engine, topic, process_id = await deployed(gateway)
+    count = BACKLOG if isinstance(gateway, RunningZeebe) else BACKLOG_IN_MEMORY
+    backlog = await start_all(engine, process_id, count)
     worker = Counting()
     fresh: list[str] = []
     async with working(engine, topic, worker) as node:
@@ -131,8 +147,8 @@ async def test_a_backlog_and_new_jobs_are_all_worked(zeebe: RunningZeebe) -> Non
     await engine.aclose()
 
 
-async def test_in_calm_times_jobs_are_pushed(zeebe: RunningZeebe) -> None:
-    engine, topic, process_id = await deployed(zeebe)
+async def test_in_calm_times_jobs_are_pushed(gateway: Gateway) -> None:
+    engine, topic, process_id = await deployed(gateway)
     worker = Counting()
     calm: list[str] = []
     async with working(engine, topic, worker) as node:
@@ -151,11 +167,11 @@ async def test_in_calm_times_jobs_are_pushed(zeebe: RunningZeebe) -> None:
 
 
 async def test_a_stream_whose_claimer_fell_silent_gets_no_job_for_long(
-    zeebe: RunningZeebe, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camunda8_grpc, "STREAM_MS_MAX", 1_000)
     monkeypatch.setattr(camunda8_grpc, "STREAM_GRACE_MS", 0)
-    engine, topic, process_id = await deployed(zeebe)
+    engine, topic, process_id = await deployed(gateway)
     assert isinstance(engine, StreamingEngine)
     request = TopicRequest(topic, lock_ms=300_000)
 

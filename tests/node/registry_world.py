@@ -27,8 +27,11 @@ from gossamer_node.registry.store import Registry
 from gossamer_node.registry.travel import Travel
 from gossamer_node.service.grants import Grants
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.calling import finder
+from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
+from gossamer_node.work.offers import Offers
 
 MESH = "tests"
 
@@ -104,8 +107,10 @@ class World:
         stock: Stock,
         loader: Loader,
         travel: Travel,
+        offers: Offers,
     ) -> None:
         self.travel = travel
+        self.offers = offers
         self.mesh = mesh
         self.leasing = leasing
         self.executor = executor
@@ -160,11 +165,27 @@ async def node(
             async with trio.open_nursery() as nursery:
                 reached = {one.name: one for one in engines}
                 leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
-                stock.changed = lambda: leasing.services_changed(registry.digest())
+                offers = Offers(mesh, stock)
+
+                def tell() -> None:
+                    leasing.services_changed(registry.digest(), offers.stamp())
+
+                depending = Depending(executor, offers, tell)
+                leasing.calling.find = finder(offers, mesh.node_id, depending.is_usable)
+
+                def changed() -> None:
+                    offers.own_changed()
+                    depending.review()
+                    tell()
+
+                depending.review()
+                stock.changed = changed
                 await nursery.start(stock.run)
                 await nursery.start(leasing.run)
                 stock.changed()
                 travel = Travel(mesh, stock)
                 nursery.start_soon(travel.run)
-                yield World(mesh, leasing, executor, stock, loader, travel)
+                nursery.start_soon(offers.run)
+                nursery.start_soon(depending.run)
+                yield World(mesh, leasing, executor, stock, loader, travel, offers)
                 nursery.cancel_scope.cancel()

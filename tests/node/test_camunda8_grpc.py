@@ -52,6 +52,9 @@ TOPOLOGY = gateway_pb2.TopologyResponse(
     gatewayVersion="8.6.0", brokers=[gateway_pb2.BrokerInfo(host="a", port=1)]
 ).SerializeToString()
 REST_TOPOLOGY = answer(200, {"gatewayVersion": "8.6.0", "brokers": [{"host": "a", "port": 1}]})
+REST_TOPOLOGY_WITH_ID = answer(
+    200, {"gatewayVersion": "8.6.0", "brokers": [{"host": "a", "port": 1}], "clusterId": "c"}
+)
 
 
 def topology(asked: Asked) -> Told:
@@ -63,8 +66,11 @@ def config(grpc: str, url: str = f"http://{NOWHERE}", auth: Auth = NO_AUTH) -> E
     return EngineConfig("mine", "camunda8", url, auth=auth, grpc=grpc)
 
 
-async def test_the_same_engine_has_one_fingerprint_over_both(nursery: trio.Nursery) -> None:
-    url = await serve(nursery, lambda request: REST_TOPOLOGY)
+@pytest.mark.parametrize("rest_topology", [REST_TOPOLOGY, REST_TOPOLOGY_WITH_ID])
+async def test_the_same_engine_has_one_fingerprint_over_both(
+    nursery: trio.Nursery, rest_topology: bytes
+) -> None:
+    url = await serve(nursery, lambda request: rest_topology)
     grpc = await serve_grpc(nursery, topology)
     told = []
     for address, transport in ((grpc, "gRPC"), (NOWHERE, "REST")):

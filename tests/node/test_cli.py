@@ -126,6 +126,32 @@ def test_check_of_a_good_service(services: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == f"{services}/greeter/service.yaml: ok\n"
 
 
+def test_check_tells_what_is_met_and_what_only_the_mesh_knows(
+    services: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = services / "greeter" / "service.yaml"
+    needs = {"kv": ">=1 <2", "greeter": "^1.0.0", "base": "^1 || ^3", "http": "1.x"}
+    written = ", ".join(f"{{name: {name}, version: '{each}'}}" for name, each in needs.items())
+    file.write_text(f"{GOOD}dependencies: [{written}]\n")
+    assert run("service", "check", str(file)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: ok",
+        "  depends on kv >=1 <2: this host has 1.0.0",
+        "  depends on greeter ^1.0.0: 1.0.0 is among the services checked",
+        "  depends on base ^1 || ^3: takes no jobs until a node of the mesh offers it",
+        "  depends on http 1.x: this host has 1.0.0",
+    ]
+    assert run("service", "check", str(file), "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)["files"]
+    assert [one["met"] for one in told["dependencies"]] == [True, True, None, True]
+    file.write_text(f"{GOOD}dependencies: [{{name: kv, version: ^2}}, {{name: x, version: new}}]\n")
+    assert run("service", "check", str(file)) == ExitStatus.WRONG_INPUT
+    assert "dependencies[1].version" in capsys.readouterr().out
+    file.write_text(f"{GOOD}dependencies: [{{name: kv, version: ^2}}]\n")
+    assert run("service", "check", str(file)) == ExitStatus.WRONG_INPUT
+    assert "depends on kv ^2, and this host has kv 1.0.0" in capsys.readouterr().out
+
+
 def test_check_names_every_problem(services: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = services / "greeter" / "service.yaml"
     file.write_text("name: a b\nversoin: 1\n")

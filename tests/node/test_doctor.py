@@ -9,6 +9,7 @@ import pytest
 import trio
 from tests.node.grpc_answers import Told, serve_grpc
 from tests.node.http_peer import answer, serve
+from tests.zeebe88.engine import RunningZeebe88
 
 from gossamer_mesh.keyring import Keyring, write_keyring
 from gossamer_node import cli
@@ -75,6 +76,20 @@ def test_engines_that_answer(
     assert status == 0
     assert findings["engine camunda7"][0]["found"].startswith("camunda7 7.24")
     assert findings["engine camunda8"][0]["found"].startswith("camunda8 8.6")
+
+
+@pytest.mark.zeebe88
+def test_an_engine_that_answers_over_grpc_alone(
+    capsys: pytest.CaptureFixture[str], zeebe88: RunningZeebe88
+) -> None:
+    engine = f"name=c8,kind=camunda8,url={zeebe88.url},grpc={zeebe88.grpc_address}"
+    status, findings = doctor(capsys, "--engine", engine)
+    assert status == 0
+    (one,) = findings["engine c8"]
+    assert one["state"] == "warn"
+    assert one["found"].startswith(f"camunda8 8.8.21, over gRPC at {zeebe88.grpc_address} alone: ")
+    assert f"{zeebe88.url} cannot be reached" in one["found"]
+    assert "mend the engine's url" in one["advice"]
 
 
 async def test_over_which_transport_a_camunda8_answers(
@@ -144,6 +159,26 @@ def test_services_and_their_grants(capsys: pytest.CaptureFixture[str], tmp_path:
     assert [one["state"] for one in findings["grants"]] == ["warn", "warn"]
     assert "requests http {booking}" in findings["grants"][0]["found"]
     assert "b is granted something" in findings["grants"][1]["found"]
+
+
+def test_what_services_depend_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, version, needs in (
+        ("a", "1.0.0", "[{name: grpc, version: ^1}, {name: b, version: ^1}]"),
+        ("b", "2.0.0", "[{name: a, version: '*'}, {name: c, version: ~1.2}]"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "service.yaml").write_text(
+            f"{{name: {name}, version: {version}, module: a.wasm, topics: [{{name: {name}}}],"
+            f" dependencies: {needs}}}"
+        )
+        (tmp_path / name / "a.wasm").write_bytes(b"\0asm\1\0\0\0")
+    status, findings = doctor(capsys, "--service", str(tmp_path))
+    assert status == 0
+    assert "grpc 1.0.0, http 1.0.0" in findings["for services to depend on"][0]["found"]
+    assert [one["found"] for one in findings["dependencies"]] == [
+        "a takes no jobs until the mesh has b ^1; 2.0.0 here won't do",
+        "b takes no jobs until the mesh has c ~1.2; no service here is it",
+    ]
 
 
 def test_a_folder_that_cannot_be_written(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.zeebe88 import engine as zeebe88
 
 from gossamer_node.errors import LocalEngineError, LocalEngineMissing
 from gossamer_node.local_engines import cache, guard, lines, processes, silent, starting
@@ -42,20 +43,21 @@ def downloaded(directory: Path, files: dict[str, bytes]) -> Path:
 # The lock
 
 
-@pytest.mark.parametrize("name", ["camunda7.lock", "zeebe.lock"])
-def test_a_shipped_lock_reads_back_as_it_was_written(name: str) -> None:
-    written = [line for line in (HERE / name).read_text().splitlines() if line[:1] != "#"]
-    assert [str(artifact) for artifact in read_lock(HERE / name).artifacts] == written
+@pytest.mark.parametrize("path", [HERE / "camunda7.lock", HERE / "zeebe.lock", zeebe88.LOCK])
+def test_a_lock_reads_back_as_it_was_written(path: Path) -> None:
+    written = [line for line in path.read_text().splitlines() if line[:1] != "#"]
+    assert [str(artifact) for artifact in read_lock(path).artifacts] == written
 
 
 def test_the_locks_hold_the_versions_that_are_waited_for() -> None:
     names = {
         artifact.coordinate.file_name
-        for engine in ("camunda7", "zeebe")
-        for artifact in read_lock(HERE / f"{engine}.lock").artifacts
+        for lock in (HERE / "camunda7.lock", HERE / "zeebe.lock", zeebe88.LOCK)
+        for artifact in read_lock(lock).artifacts
     }
     assert f"camunda-engine-{starting.CAMUNDA7_VERSION}.jar" in names
     assert f"camunda-zeebe-{starting.ZEEBE_VERSION}.tar.gz" in names
+    assert f"zeebe-workflow-engine-{zeebe88.VERSION}.jar" in names
 
 
 def test_another_lock_is_kept_elsewhere(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def version(outcome: Outcome) -> object:
 
 async def call(world: World, served: Served | None) -> object:
     assert served is not None
-    return version(await world.executor.run_on(served, job(), Detached()))
+    return version(await served.worker.run(job(), deadline_ms=60_000, context=Detached()))
 
 
 async def test_any_registered_service_runs_a_job_and_no_more_stay_loaded_than_may(
@@ -42,40 +42,24 @@ async def test_any_registered_service_runs_a_job_and_no_more_stay_loaded_than_ma
         await until(lambda: not world.executor.draining())
         assert world.stock.status()["waiting"] == 10
         for name in random.Random(1).choices(names, k=40):
-            assert await call(world, await world.stock.find(name)) == "1.0.0"
+            assert await call(world, world.executor.callee(name)) == "1.0.0"
             assert world.state(name, "1.0.0") == "live"
             assert world.loader.count() <= LIVE_MAX
             assert len(list(world.stock._by_name.workers())) <= 2 * LIVE_MAX
         # To be called by name takes nobody's topics away.
         assert [one.name for one in world.executor.services()] == names[-2:]
-        assert await world.stock.find("s99") is None
-
-
-async def test_the_version_at_work_comes_first_if_it_fits_and_then_the_highest_that_does(
-    tmp_path: Path,
-) -> None:
-    async with node(tmp_path / "node") as world:
-        for one in ("1.0.0", "1.2.0", "2.0.0", "3.0.0"):
-            await world.stock.add(service(tmp_path, version=one))
-        await world.stock.remove("rate", "3.0.0")
-        find = world.stock.find
-        assert await find("rate") is world.executor.served("rate")
-        assert await call(world, await find("rate")) == "2.0.0"
-        ones = await find("rate", lambda version: version.startswith("1."))
-        assert await call(world, ones) == "1.2.0"
-        assert await find("rate", lambda version: version.startswith("1.")) is ones
-        assert await find("rate", lambda version: version == "3.0.0") is None
+        assert world.executor.callee("s99") is None
 
 
 async def test_a_version_that_is_removed_ends_the_jobs_that_found_it(tmp_path: Path) -> None:
-    async with node(tmp_path / "node") as world:
-        await world.stock.add(service(tmp_path, version="1.0.0"))
-        await world.stock.add(service(tmp_path, version="2.0.0"))
-        one = await world.stock.find("rate", lambda version: version == "1.0.0")
-        assert one is not None
+    async with node(tmp_path / "node", topics_max=1) as world:
+        await world.stock.add(service(tmp_path, "rate", "1.0.0"))
+        await world.stock.add(service(tmp_path, "other"))
+        one = world.executor.callee("rate")
+        assert one is not None and world.executor.callee("rate") is one
         one.begin()
         await world.stock.remove("rate", "1.0.0")
-        assert await world.stock.find("rate", lambda version: version == "1.0.0") is None
+        assert world.executor.callee("rate") is None
         # It was not loaded yet: its module is still there for it, also when those jobs have ended
         # that it had as the version at work.
         await until(lambda: world.stock.status()["draining"] == 1)
@@ -86,19 +70,14 @@ async def test_a_version_that_is_removed_ends_the_jobs_that_found_it(tmp_path: P
         assert len(list(services.glob("*.wasm"))) == 1
 
 
-async def test_one_with_state_by_key_is_put_to_work_and_only_its_chosen_version(
-    tmp_path: Path,
-) -> None:
+async def test_one_with_state_by_key_is_not_called_beside(tmp_path: Path) -> None:
     keyed: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
     async with node(tmp_path / "node", topics_max=1) as world:
-        await world.stock.add(service(tmp_path, "keyed", "1.0.0", **keyed))
-        await world.stock.add(service(tmp_path, "keyed", "2.0.0", **keyed))
+        await world.stock.add(service(tmp_path, "keyed", **keyed))
+        assert world.executor.callee("keyed") is not None
         await world.stock.add(service(tmp_path, "other"))
-        await until(lambda: world.state("keyed", "2.0.0") == "waiting")
-        assert await world.stock.find("keyed", lambda version: version == "1.0.0") is None
-        found = await world.stock.find("keyed")
-        assert found is not None and found is world.executor.served("keyed")
-        assert world.state("other", "1.0.0") in ("waiting", "draining")
+        await until(lambda: world.state("keyed", "1.0.0") == "waiting")
+        assert world.executor.callee("keyed") is None
 
 
 async def test_what_is_not_granted_is_not_found(tmp_path: Path) -> None:
@@ -107,10 +86,10 @@ async def test_what_is_not_granted_is_not_found(tmp_path: Path) -> None:
     async with node(tmp_path / "node", topics_max=1, grants=grants) as world:
         await world.stock.add(file)
         await world.stock.add(service(tmp_path, "other"))
-        assert await world.stock.find("rate") is not None
+        assert world.executor.callee("rate") is not None
     async with node(tmp_path / "node", topics_max=1) as world:
         assert world.state("rate", "1.0.0") == "waiting"
-        assert await world.stock.find("rate") is None
+        assert world.executor.callee("rate") is None
 
 
 async def test_a_service_of_more_topics_than_there_are_takes_nobodys(tmp_path: Path) -> None:
@@ -120,7 +99,7 @@ async def test_a_service_of_more_topics_than_there_are_takes_nobodys(tmp_path: P
         told = await world.stock.add(service(tmp_path, "large", topics=many))
         assert told["state"] == "waiting"
         assert [one.name for one in world.executor.services()] == ["small"]
-        assert await call(world, await world.stock.find("large")) == "1.0.0"
+        assert await call(world, world.executor.callee("large")) == "1.0.0"
 
 
 async def test_what_was_refused_is_judged_again_page_by_page(

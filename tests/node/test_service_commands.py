@@ -17,7 +17,8 @@ from gossamer_node.cli import ExitStatus
 from gossamer_node.cli.status import lines
 from gossamer_node.config import NodeConfig
 from gossamer_node.control import converse
-from gossamer_node.supervisor import open_node
+from gossamer_node.errors import ServiceError
+from gossamer_node.supervisor import Node, open_node
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -73,8 +74,9 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     status, _, said = run("add", broken)
     assert status == ExitStatus.WRONG_INPUT and "build it again" in said
     files = service(tmp_path, "g", grpc={"host": "h", "port": 1, "proto-files": ["a.proto"]})
-    status, _, said = run("add", files)
-    assert status == ExitStatus.WRONG_INPUT and "a.proto is not there" in said
+    files.with_name("a.proto").write_text("message M {} service S { rpc Ask (M) returns (M); }")
+    status, out, _ = run("add", files)
+    assert status == 0 and "kept, but not at work: service g requests grpc h:1" in out
     greedy = service(tmp_path, "greedy", capabilities={"http": ["https://example.org"]})
     status, out, _ = run("add", greedy)
     assert status == 0 and "kept, but not at work: service greedy requests http" in out
@@ -82,7 +84,7 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     junk.with_name("service.sig").write_text("not base64!")
     status, _, said = run("add", junk)
     assert status == ExitStatus.WRONG_INPUT and "cannot be read as a signature" in said
-    assert run("list")[1].count("\n") == 3
+    assert run("list")[1].count("\n") == 5
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,58 @@ def test_a_signature_lies_beside_its_service(run: Run, tmp_path: Path) -> None:
     assert "is no operator here; name it in mesh.operators" in said
     status, _, said = run("rm", "rate", "--operator", key)
     assert status == ExitStatus.WRONG_INPUT and "no node runs here, to carry the order" in said
+
+
+async def test_a_service_that_waits_is_shown_with_what_it_waits_for(
+    tmp_path: Path,
+) -> None:
+    here = NodeConfig(
+        "node",
+        tmp_path / "data",
+        tmp_path / "cache",
+        services=(
+            service(tmp_path, "early", dependencies=[{"name": "late", "version": "^2"}]),
+            service(tmp_path, "plain", dependencies=[{"name": "http", "version": "^1"}]),
+        ),
+    )
+
+    def command(*words: object) -> str:
+        line = [sys.executable, "-m", "gossamer_node", *map(str, words)]
+        line += ["--data-dir", str(here.data_dir)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        return done.stdout
+
+    async def said(*words: object) -> list[str]:
+        return (await trio.to_thread.run_sync(command, *words)).splitlines()
+
+    def waits(node: Node) -> list[object]:
+        return [one["waits"] for one in node.status()["services"]]  # type: ignore[attr-defined]
+
+    async with open_node(here) as node:
+        assert waits(node) == ["waits for late ^2, which nobody offers", None]
+        assert "early waits for late ^2, which nobody offers" in await said("status")
+        third = service(tmp_path, "third", dependencies=[{"name": "early", "version": "*"}])
+        (added,) = await said("service", "add", third)
+        sentence = "waits for early *, which lacks late ^2"
+        assert added == f"third@1.0.0: added; it takes no jobs yet: it {sentence}."
+        _, row, why = await said("service", "list")
+        assert row.split()[2] == "lacking" and why == f"third@1.0.0: {sentence}"
+        await said("service", "add", service(tmp_path, "late", "2.0.0"))
+        assert waits(node) == [None] * 4
+        assert not any("waits" in one for one in await said("status"))
+
+
+def test_a_node_does_not_start_with_a_service_that_its_host_cannot_serve(tmp_path: Path) -> None:
+    file = service(tmp_path, dependencies=[{"name": "grpc", "version": "^9"}])
+    config = NodeConfig("node", tmp_path / "data", tmp_path / "cache", services=(file,))
+
+    async def start() -> None:
+        async with open_node(config):
+            raise AssertionError("it has started")
+
+    with pytest.raises(ServiceError, match=r"depends on grpc \^9, and this host has grpc 1\.0\.0"):
+        trio.run(start)
+    assert not config.data_dir.exists()
 
 
 async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:

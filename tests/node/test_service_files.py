@@ -56,10 +56,10 @@ def settings(port: int) -> dict[str, Any]:
 
 
 async def echoed(world: World) -> object:
-    served = await world.stock.find("caller")
+    served = world.executor.callee("caller")
     assert served is not None
     job = Job(JobRef("none", "1", "caller", "test", retries=3), Variables(), lock_ms=60_000)
-    outcome = await world.executor.run_on(served, job, Detached())
+    outcome = await served.worker.run(job, deadline_ms=60_000, context=Detached())
     assert isinstance(outcome, Completed), outcome
     reply: Any = outcome.variables.values["reply"]
     return reply["response"]["text"]

@@ -233,7 +233,7 @@ async def test_a_module_that_breaks_on_the_disk_is_fetched_anew(tmp_path: Path) 
         await first.stock.add(sign(service(tmp_path, version="0.9.0", turns=2), KEY))
         await first.stock.add(file)
         await until(lambda: second.state("rate", "1.0.0") == "live")
-        one = second.executor.served("rate")
+        one = second.executor.callee("rate")
         row = second.registry.get("rate", "1.0.0")
         assert one is not None and row is not None
         await second.loader.park(one.worker)  # type: ignore[arg-type]
@@ -256,10 +256,10 @@ async def test_a_module_that_nobody_else_has_is_refused_and_the_one_before_takes
         row = world.registry.get("rate", "2.0.0")
         assert row is not None
         world.registry.contents.module(row.module).unlink()
-        served = await world.stock.find("rate")
+        served = world.executor.callee("rate")
         assert served is not None
         job = Job(JobRef("none", "1", "rate", "test", retries=3), Variables(), lock_ms=60_000)
-        outcome = await world.executor.run_on(served, job, Detached())
+        outcome = await served.worker.run(job, deadline_ms=60_000, context=Detached())
         # The try costs the job nothing, and the next one finds the version before.
         assert isinstance(outcome, Failed) and outcome.retries == 3
         assert "cannot be read (No such file or directory); add the service" in outcome.message

@@ -12,6 +12,7 @@ from gossamer_node.reference import service_schema
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service import load
 from gossamer_node.service.grants import Grants
+from gossamer_node.service.host import HOST, require_host, services_needed
 from gossamer_node.service.spec import (
     Capabilities,
     Dense,
@@ -21,6 +22,7 @@ from gossamer_node.service.spec import (
     ServiceSpec,
     Topic,
 )
+from gossamer_node.wasm.operations import OPERATIONS
 
 FIRST_SERVICE = b"""\
 service:
@@ -149,7 +151,10 @@ def test_the_root_is_optional() -> None:
         ("name: a\ncapabilities: {http: ['http://x:99999']}", "capabilities.http[0]: "),
         ("name: a\ncapabilities: {http: ['http://[::1']}", "capabilities.http[0]: "),
         ("name: a\ncapabilities: {http: ['*']}", "'*' is not an origin"),
-        ("name: a\ndependencies: [{name: grpc, version: latest}]", "'latest' won't do"),
+        (
+            "name: a\ndependencies: [{name: grpc, version: latest}]",
+            "'latest' has no version at 'latest'; write a version range",
+        ),
         ("name: a\ngrpc: {host: x, port: 0, proto-files: [a]}", "grpc.port: '0' is out of bounds"),
         ("name: a\ngrpc: {host: x, port: 1, proto-files: []}", "grpc.proto-files: 0 items"),
         ("name: a\nprofile: lazy", "profile: 'lazy'"),
@@ -178,10 +183,53 @@ def test_a_version_is_semantic(version: str) -> None:
         load.loads(f'name: a\nversion: "{version}"'.encode(), FILE)
 
 
-@pytest.mark.parametrize("version", ["*", "1", "~1.2", ">=1.0.0 <2.0.0", "=1.0.0-rc.1", "^0.2"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        *("*", "1", "~1.2", ">=1.0.0 <2.0.0", "=1.0.0-rc.1", "^0.2"),
+        *("1.x || >=2.5.0", "1.2 - 2.3.4", "^1.2.3-beta.2"),
+    ],
+)
 def test_ranges_of_dependencies(version: str) -> None:
     text = f'name: a\ndependencies: [{{name: x, version: "{version}"}}]'
     assert spec_of(text).dependencies == (Dependency("x", version),)
+
+
+@pytest.mark.parametrize("version", ["", " ", "latest", "^", "1 - ", "01", "^1 ||| ^2", "1" * 101])
+def test_a_bad_range_is_refused_by_line_and_field(version: str) -> None:
+    with pytest.raises(Invalid) as raised:
+        spec_of(f'name: a\ndependencies:\n  - name: x\n    version: "{version}"')
+    (problem,) = raised.value.problems
+    assert (problem.place.line, problem.field) == (5, "dependencies[0].version")
+    assert problem.sentence.endswith(
+        "write a version range such as `^1.0.0`, `>=1.2 <2`, `1.x || 3.x`, or `*`"
+    )
+
+
+def test_a_service_that_needs_what_the_host_has_otherwise_is_refused(tmp_path: Path) -> None:
+    needs = "[{name: kv, version: ^1}, {name: grpc, version: ^2.1}, {name: log, version: <1}]"
+    text = f"name: a\nmodule: a.wasm\ntopics: [{{name: t}}]\ndependencies: {needs}"
+    with pytest.raises(ServiceError) as raised:
+        load.require_runnable(spec_of(text))
+    assert str(raised.value) == (
+        "booking/service.yaml: service a depends on grpc ^2.1, and this host has grpc 1.0.0; on "
+        "log <1, and this host has log 1.0.0: change the range, or run it where Gossamer has that "
+        "version (`gossamer doctor` shows what a host has)."
+    )
+
+
+def test_the_first_service_depends_on_what_this_host_has() -> None:
+    spec = load.loads(FIRST_SERVICE, FILE)
+    require_host(spec)
+    assert services_needed(spec) == ()
+
+
+def test_each_operation_belongs_to_a_capability_of_the_host() -> None:
+    named = [each for one in HOST.values() for each in one.operations]
+    assert sorted(named) == sorted(OPERATIONS)
+    assert all(each.startswith(f"{name}.") for name, one in HOST.items() for each in one.operations)
+    text = "[" + ", ".join(f"{{name: {one}, version: ^1}}" for one in HOST) + "]"
+    require_host(spec_of(f"name: a\ndependencies: {text}"))
 
 
 def test_all_problems_come_at_once() -> None:
@@ -258,12 +306,10 @@ def test_a_module_is_there_and_is_webassembly(tmp_path: Path) -> None:
     assert load.require_runnable(spec) == tmp_path / "a.wasm"
 
 
-def test_a_service_without_topics_is_not_run(tmp_path: Path) -> None:
+def test_a_service_without_topics_is_for_other_services(tmp_path: Path) -> None:
     spec = spec_of("name: a\nmodule: a.wasm", tmp_path / "service.yaml")
     (tmp_path / "a.wasm").write_bytes(load.WASM_MAGIC)
-    assert load.require_module(spec) == spec.module
-    with pytest.raises(ServiceError, match="has no `topics`"):
-        load.require_runnable(spec)
+    assert load.require_runnable(spec) == spec.module
 
 
 def topic(name: str, engines: str = "", file: str = "a") -> ServiceSpec:

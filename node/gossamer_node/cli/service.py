@@ -17,6 +17,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -27,10 +28,12 @@ from gossamer_node.cli import ExitStatus, stocking
 from gossamer_node.cli.helping import add_subcommand, run_subcommand
 from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job
+from gossamer_node.registry.ranges import parse_range
 from gossamer_node.schema.source import Invalid
 from gossamer_node.service import load
 from gossamer_node.service.grants import Grants
-from gossamer_node.service.spec import ServiceSpec
+from gossamer_node.service.host import HOST, require_host
+from gossamer_node.service.spec import Dependency, ServiceSpec
 from gossamer_node.variables import JsonValue
 from gossamer_node.wasm import Detached, WasmHost
 from gossamer_node.wasm.envelope import outcome_map, read_job
@@ -110,8 +113,10 @@ def _copy(template: Traversable, folder: Path, name: str) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """Check service.yaml files, and name all that is wrong by line and field.
 
-    Also asks whether the module is there and is WebAssembly, and whether two of the services
-    claim one topic. Exit status 2 when something is wrong.
+    Also asks whether the module is there and is WebAssembly, whether this host has the capabilities
+    that a service depends on, and whether two of the services claim one topic. Exit status 2 when
+    something is wrong. A service that another one depends on is looked for among those that are
+    checked; who else offers it the mesh knows, and `gossamer status` of a node that runs.
 
     examples:
       gossamer service check greeter
@@ -122,10 +127,17 @@ def check(arguments: argparse.Namespace) -> int:
     problems: list[str] = []
     for file in (file for path in arguments.paths for file in load.find(path)):
         found = _problems(file, specs)
-        reports.append({"file": str(file), "ok": not found, "problems": [*found]})
+        report: dict[str, JsonValue] = {"file": str(file), "ok": not found, "problems": [*found]}
+        reports.append(report)
         problems += [str(one["text"]) for one in found]
-        if not found and not arguments.json:
-            print(f"{file}: ok")
+    good = [one for one in reports if one["ok"]]
+    for report, spec in zip(good, specs, strict=True):
+        report["dependencies"] = [_found(one, specs) for one in spec.dependencies]
+    if not arguments.json:
+        for report, spec in zip(good, specs, strict=True):
+            print(f"{report['file']}: ok")
+            for one in spec.dependencies:
+                print(f"  {_need_shown(_found(one, specs))}")
     conflict = ""
     try:
         load.refuse_conflicts(specs, ())
@@ -138,6 +150,28 @@ def check(arguments: argparse.Namespace) -> int:
         for text in [*problems, *filter(None, [conflict])]:
             print(text)
     return InputError.exit_status if problems or conflict else 0
+
+
+def _found(need: Dependency, specs: Sequence[ServiceSpec]) -> dict[str, JsonValue]:
+    """What is known of a dependency without a mesh."""
+    found: dict[str, JsonValue] = {"name": need.name, "version": need.version, "met": None}
+    if need.name in HOST:
+        return found | {"of": "host", "there": [HOST[need.name].version], "met": True}
+    there = [one.version for one in specs if one.name == need.name]
+    met = any(one in parse_range(need.version) for one in there) or None
+    return found | {"of": "mesh", "there": [*there], "met": met}
+
+
+def _need_shown(found: Mapping[str, JsonValue]) -> str:
+    said = f"{found['name']} {found['version']}"
+    there = found["there"]
+    versions = ", ".join(map(str, there)) if isinstance(there, list) else ""
+    if found["of"] == "host":
+        return f"depends on {said}: this host has {versions}"
+    if found["met"]:
+        return f"depends on {said}: {versions} is among the services checked"
+    beside = f"; of those checked it is {versions}, which won't do" if versions else ""
+    return f"depends on {said}: takes no jobs until a node of the mesh offers it{beside}"
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -219,6 +253,7 @@ def _problems(file: Path, specs: list[ServiceSpec]) -> list[dict[str, JsonValue]
     """What is wrong with one file; a good one joins `specs`."""
     try:
         spec = load.load(file)
+        require_host(spec)
         if spec.module or spec.topics:
             load.require_runnable(spec)
     except Invalid as error:

@@ -22,6 +22,8 @@ WATCH_S = 1.0
 
 SERVICES_SHOWN_MAX = 40
 
+WAITING_SHOWN_MAX = 20
+
 LEASES_SHOWN_MAX = 20
 """More scroll off a screen; `--json` has them all."""
 
@@ -70,6 +72,12 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
+    made, taken = status["calls"]["made"], status["calls"]["taken"]
+    if made["called"] or taken["answered"]:
+        yield (
+            f"  calls of services: {made['called']} made here, {made['open']} of them open, "
+            f"{made['unanswered']} without an outcome; {taken['answered']} answered here"
+        )
     services, instances = status["registry"], status["instances"]
     yield (
         f"  services: {services['registered']:,} registered, {services['live']} live, "
@@ -130,13 +138,40 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     if len(status["services"]) > SERVICES_SHOWN_MAX:
         more = len(status["services"]) - SERVICES_SHOWN_MAX
         yield f"… and {more} more; `gossamer service list` has those that were added"
+    waiting = [f"{one['name']} {one['waits']}" for one in status["services"] if one["waits"]]
+    yield from waiting[:WAITING_SHOWN_MAX]
+    if len(waiting) > WAITING_SHOWN_MAX:
+        yield f"… and {len(waiting) - WAITING_SHOWN_MAX} more wait"
+    jobs = [one for one in status["jobs"] if one["done"] is not None]
+    if jobs:
+        yield ""
+        yield from table(
+            ("JOB HERE", "TOPIC", "CALLED BY", "DONE", "DOING"),
+            [
+                (
+                    one["job"],
+                    one["topic"],
+                    one["called_by"] or "",
+                    f"{one['done']:.0%}",
+                    one["doing"],
+                )
+                for one in jobs[:LEASES_SHOWN_MAX]
+            ],
+        )
     leases = status["leases"]
     if leases:
         yield ""
         yield from table(
-            ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER"),
+            ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER", "DONE"),
             [
-                (one["job"], one["topic"], one["epoch"], one["state"], one["holder"] or "")
+                (
+                    one["job"],
+                    one["topic"],
+                    one["epoch"],
+                    one["state"],
+                    one["holder"] or "",
+                    "" if one["done"] is None else f"{one['done']:.0%}",
+                )
                 for one in leases[:LEASES_SHOWN_MAX]
             ],
         )

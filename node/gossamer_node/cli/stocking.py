@@ -86,10 +86,10 @@ def show(arguments: argparse.Namespace) -> int:
     """List the services that were added to a node, with all their versions.
 
     STATE says what a version does: `live` works and is loaded, `parked` works and is loaded by its
-    next job, `draining` ends its last jobs, `registered` is there beside a higher version,
-    `coming` is fetched from another node, `refused` says why in its line. `waiting` would work, but
-    the node announces no more topics (`topics_max`); other services reach it by name. `chosen`
-    works when the node starts.
+    next job, `lacking` takes no jobs until a service that it depends on is there, `draining` ends
+    its last jobs, `registered` is there beside a higher version, `coming` is fetched from another
+    node, `refused` says why in its line. `waiting` would work, but the node announces no more
+    topics (`topics_max`); other services reach it by name. `chosen` works when the node starts.
 
     examples:
       gossamer service list --config gossamer.yaml
@@ -123,8 +123,8 @@ def show(arguments: argparse.Namespace) -> int:
     ]
     print("\n".join(table(head, rows)))
     for one in found:
-        if one["refused"]:
-            print(f"{one['service']}@{one['version']}: {one['refused']}")
+        if one["refused"] or one.get("waits"):
+            print(f"{one['service']}@{one['version']}: {one['refused'] or one['waits']}")
     return 0
 
 
@@ -208,6 +208,8 @@ def _added(one: dict[str, Any]) -> str:
         return f"{label}: {how}; a higher version works, so this one waits."
     if one["state"] == "chosen":
         return f"{label}: {how}; it works when the node starts."
+    if one["state"] == "lacking":
+        return f"{label}: {how}; it takes no jobs yet: it {one['waits']}."
     far = "" if one["signed"] else " It is not signed, so it stays on this node."
     return f"{label}: {how}, and at work.{far}"
 

@@ -62,6 +62,8 @@ class Camunda8:
     def __init__(self, config: EngineConfig, rest: RestClient | None = None) -> None:
         self.name = config.name
         self._tenant = config.tenant
+        # Over gRPC there is no id of the cluster: what is asked over both is known by its brokers.
+        self._by_brokers = config.grpc is not None
         self._rest = rest or RestClient(config, base_path=BASE_PATH)
         self._polls = Polls(self._rest.peer, POLLS_MAX)
 
@@ -81,7 +83,8 @@ class Camunda8:
             raise self._rest.nonsense("tell its version") from error
         if not isinstance(version, str):
             raise self._rest.nonsense("tell its version")
-        identity = fingerprint(told.get("clusterId"), brokers, self._tenant)
+        cluster_id = None if self._by_brokers else told.get("clusterId")
+        identity = fingerprint(cluster_id, brokers, self._tenant)
         return EngineInfo(self.kind, version, identity)
 
     async def activate(
@@ -281,7 +284,8 @@ def _key(value: object) -> str:
 
 
 def fingerprint(cluster_id: object, brokers: list[tuple[str, int]], tenant: str | None) -> str:
-    """Which Camunda 8 this is, the same over REST and gRPC as long as only brokers tell it."""
+    """Which Camunda 8 this is: by its cluster's id, which newer ones than 8.6 tell over REST (8.8
+    does not over gRPC), or else by its brokers, which are the same over both."""
     identity = json.dumps([cluster_id or sorted(brokers), tenant])
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 

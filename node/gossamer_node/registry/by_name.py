@@ -31,7 +31,7 @@ class ByName:
         self._found: OrderedDict[tuple[str, str], tuple[Row, Served, OnDemand]] = OrderedDict()
 
     def served(self, row: Row) -> Served:
-        """A version, to be run by `Executor.run_on`. Raises: InputError."""
+        """A version, to be run by `Executor.call`. Raises: InputError."""
         key = (row.name, row.version)
         known = self._found.get(key)
         if known is not None and is_row(known[0], row):

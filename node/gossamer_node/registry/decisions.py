@@ -17,6 +17,7 @@ from gossamer_node.registry.package import Package, Word
 from gossamer_node.registry.packed import pack_spec, unpack_spec
 from gossamer_node.registry.store import Registry, Row, topics_of
 from gossamer_node.service.grants import Grants
+from gossamer_node.service.host import require_host
 from gossamer_node.service.spec import Grant, ServiceSpec
 
 
@@ -46,7 +47,9 @@ class Terms:
         return operator_in(order) in self.operators
 
     def grant(self, spec: ServiceSpec) -> Grant:
-        """Raises: ServiceError for a request that is not granted, or an engine that is not here."""
+        """Raises: ServiceError for a request that is not granted, a capability that this host does
+        not have, or an engine that is not here."""
+        require_host(spec)
         grant, refused = self.grants_of(spec.name).bind(spec)
         if refused:
             raise ServiceError(" ".join(refused))

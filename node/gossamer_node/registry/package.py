@@ -111,8 +111,6 @@ def unpack(description: bytes, label: Path, module: Path, files: Path | None) ->
     Raises: InputError, ServiceError.
     """
     spec = loads(description, label)
-    if not spec.topics:
-        raise ServiceError(f"{label}: service {spec.name} has no `topics`; write at least one.")
     if (spec.grpc is not None) != (files is not None):
         raise ServiceError(
             f"{label}: the proto-files of service {spec.name} were not signed with it; sign it "

@@ -42,9 +42,11 @@ from gossamer_node.registry.on_demand import Loader, OnDemand
 from gossamer_node.registry.package import Word
 from gossamer_node.registry.packed import unpack_spec
 from gossamer_node.registry.store import Registry, Row
+from gossamer_node.service.host import services_needed
 from gossamer_node.service.load import FILE_NAME
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.work.executing import Executor, Served, TooMuch
+from gossamer_node.work.offers import Own
 
 log = logs.get("services")
 
@@ -78,7 +80,9 @@ class Stock:
         self.changed = changed
         self._loader = loader
         self._executor = executor
-        self._configured = {one.name for one in executor.services()}
+        self._configured = {
+            one.name: Own(one.version, services_needed(one)) for one in executor.services()
+        }
         self._at_work: dict[str, tuple[Row, OnDemand]] = {}
         self._by_name = ByName(registry, loader, self._worker)
         self._turn = trio.Lock()
@@ -87,6 +91,7 @@ class Stock:
         self._postponed: set[str] = set()
         self._asked_place = 0
         loader.broken = self._note_broken
+        executor.beside = self.callee
 
     # --- a node's life
 
@@ -210,6 +215,42 @@ class Stock:
         row = self.registry.get(name, version)
         return row.number if row else 0
 
+    # --- what this node offers to others (`work.offers`)
+
+    def offered(self, name: str) -> Own | None:
+        """The service of a name that this node would run; from any thread. Raises: NodeError."""
+        own = self._configured.get(name)
+        if own is not None:
+            return own
+        row = self.registry.chosen(name)
+        spec = unpack_spec(row.spec) if row is not None else None
+        if row is not None and spec is None:
+            spec = self.unpacked(row, row.description)
+        return None if spec is None else Own(spec.version, services_needed(spec))
+
+    def callee(self, name: str) -> Served | None:
+        """A chosen version that is not at work, since no more are announced; for calls. It is
+        loaded by its first job, and parked as any other.
+
+        One with a key is not called so: nobody would keep two of its jobs apart.
+        """
+        try:
+            row = self.registry.chosen(name)
+            if row is None or name in self._at_work or name in self._configured:
+                return None
+            served = self._by_name.served(row)
+        except NodeError as error:
+            log.warning(str(error), service=name)
+            return None
+        dense = served.spec.dense
+        return served if dense is None or dense.key is None else None
+
+    def stamp(self) -> int | None:
+        """Another number whenever `offered` may answer otherwise; None: this node has nothing."""
+        if not self._configured and not self.registry.known():
+            return None
+        return self.registry.choices()
+
     # --- what other nodes tell
 
     async def learn(self, words: Iterable[Word]) -> int:
@@ -274,53 +315,19 @@ class Stock:
         files = contents.files(row.files) if row.files else None
         return packages.unpack(description, label, contents.module(row.module), files)
 
-    # --- who looks for a service by its name
-
-    async def find(
-        self, name: str, fits: Callable[[str], bool] = lambda version: True
-    ) -> Served | None:
-        """A service for `Executor.run_on`, whether its topics are announced or not.
-
-        The one at work comes first, if its version fits; else the highest that does. What is found
-        is loaded by its first job. With state by key only one version at a time has jobs, so there
-        it is the chosen one or none, and it is put to work.
-
-        Args:
-            fits: whether a version will do.
-
-        Returns: None where this node has none that it would serve. Raises: NodeError for a
-            registry that cannot be read.
-        """
-        at_work = self._executor.served(name)
-        if at_work is not None and fits(at_work.spec.version):
-            return at_work
-        for row in self.registry.versions(name):
-            if not row.here or row.refused or not fits(row.version):
-                continue
-            try:
-                served = self._by_name.served(row)
-            except InputError as error:
-                log.warning(str(error), service=row.name, version=row.version)
-                continue
-            if served.spec.dense is None or served.spec.dense.key is None:
-                return served
-            if row.chosen and at_work is None:
-                async with self._turn:
-                    await self._apply(name)
-                at_work = self._executor.served(name)
-                if at_work is not None and fits(at_work.spec.version):
-                    return at_work
-        return None
-
     # --- what a person sees
 
     def shown(self, row: Row) -> dict[str, object]:
         """A version as `gossamer service list` shows it."""
-        return shown(row, self._state(row))
+        state = self._state(row)
+        waits = self._executor.waiting().get(row.name) if state == "lacking" else None
+        return {**shown(row, state), "waits": waits}
 
     def _state(self, row: Row) -> str:
         at_work = self._at_work.get(row.name)
         if at_work is not None and is_row(at_work[0], row):
+            if row.name in self._executor.waiting():
+                return "lacking"
             return "live" if self._loader.is_live(at_work[1]) else "parked"
         if any(
             (one.spec.name, one.spec.version) == (row.name, row.version) for one in self._leaving

@@ -151,6 +151,7 @@ class Registry:
             self._digest = int(self._total("digest"))
             self._known = int(self._total("known"))
             self._chosen = int(self._total("chosen"))
+            self._choices = 0
             # Who asks from the node's loop never waits until a change is on the disk.
             self._reader = _connect(file, opened)
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -179,6 +180,10 @@ class Registry:
     def chosen_count(self) -> int:
         """Names of which a version is chosen."""
         return self._chosen
+
+    def choices(self) -> int:
+        """How often another version was chosen for any name, since the registry was opened."""
+        return self._choices
 
     def get(self, name: str, version: str) -> Row | None:
         """One version, removed or not."""
@@ -301,6 +306,7 @@ class Registry:
                         f"the registry has its {ROWS_MAX:,} services; remove some of them first."
                     )
                 if before is not None:
+                    self._choices += before.chosen
                     self._uncount(before)
                     self._database.execute(
                         "DELETE FROM services WHERE name = ? AND version = ?",
@@ -480,11 +486,12 @@ class Registry:
             "SELECT count(*) FROM services WHERE name = ? AND +chosen = 1", (name,)
         ).fetchone()
         self._chosen += (best is not None) - was
-        self._database.execute(
+        changed = self._database.execute(
             "UPDATE services SET chosen = (version IS ?) WHERE name = ? "
             "AND chosen <> (version IS ?)",
             (best, name, best),
         )
+        self._choices += changed.rowcount > 0
 
     def _total(self, key: str) -> str:
         found = self._database.execute("SELECT value FROM totals WHERE key = ?", (key,)).fetchone()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gossamer_node.errors import InputError, ServiceError
 from gossamer_node.proto import load_schema
+from gossamer_node.registry.ranges import RANGE_CHARS_MAX, parse_range
 from gossamer_node.schema import (
     Choice,
     Field,
@@ -30,6 +31,7 @@ from gossamer_node.schema import (
 )
 from gossamer_node.schema.source import Mapping, Node, Source, invalid, parse, read_file, shown
 from gossamer_node.service.dense import DENSE, check_profile
+from gossamer_node.service.host import require_host
 from gossamer_node.service.spec import (
     Capabilities,
     Dependency,
@@ -52,13 +54,26 @@ _SEMVER = (
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
     r"(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
 )
-_PARTIAL = r"[0-9]+(\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.-]+)?)?)?"
-_RANGE = rf"\*|(\^|~|>=|<=|>|<|=)?{_PARTIAL}( (\^|~|>=|<=|>|<|=)?{_PARTIAL})*"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 
 NAME = Text("a name: letters, digits, `.`, `_` and `-`, such as `search-client`", 63, _LABEL)
 VERSION = Text("a semantic version such as `1.0.0`", 64, _SEMVER)
 HOST = Text("a host name or an IP address", 253, r"[A-Za-z0-9_.:-]+")
+
+
+def parse_needed(text: str) -> str:
+    """A range of versions, as it was written; not an empty one, which is easily an oversight."""
+    if not parse_range(text).text.strip(" "):
+        raise ValueError("is empty")
+    return text
+
+
+RANGE = Form(
+    "a version range such as `^1.0.0`, `>=1.2 <2`, `1.x || 3.x`, or `*`",
+    parse_needed,
+    str,
+    rf"[-0-9A-Za-z*^~<>=|.+ ]{{1,{RANGE_CHARS_MAX}}}",
+)
 
 PORTS = {"http": 80, "https": 443}
 
@@ -218,20 +233,31 @@ CAPABILITIES = Record(
             "Names that `secrets.get` may read.",
             "Nothing is read unless it is written down.",
         ),
+        Field(
+            "call",
+            ListOf(NAME, "services", 100),
+            "calls",
+            "Services that `service.call` may call, by their exact names.",
+            "Nothing is called unless it is written down.",
+        ),
     ),
 )
 
 DEPENDENCY = Record(
     "Dependency",
-    "Another service or host capability. Today it is validated and shown, and not acted on.",
+    "What the service does not work without: a capability of the host, or another service. A name "
+    "of the table below means the host, which is refused at once where its version won't do; any "
+    "other name is a service in the mesh, and while nobody offers a version that will do, this one "
+    "takes no jobs.",
     Dependency,
     (
-        Field("name", NAME, "name", "What the service depends on."),
+        Field("name", NAME, "name", "The capability's name, or the service's."),
         Field(
             "version",
-            Text("a version range such as `^1.0.0`, `>=1.2 <2.0` or `*`", 100, _RANGE),
+            RANGE,
             "version",
-            "The versions that will do.",
+            "The versions that will do, in npm's notation. For a service they also say which ones "
+            "`service.call` takes, where the worker names no range of its own.",
         ),
     ),
 )
@@ -322,7 +348,7 @@ SERVICE = Record(
             ListOf(TOPIC, "topics", 1_000, unique=lambda topic: topic.name),
             "topics",
             "What the service works on.",
-            "Without one the file is a description, which no node can run.",
+            "Without one it gets no job of an engine, and only other services call it.",
             default_words="none",
         ),
         Field("limits", LIMITS, "limits", "What one job may use at most."),
@@ -376,7 +402,7 @@ SERVICE = Record(
             "dependencies",
             ListOf(DEPENDENCY, "dependencies", 100, unique=lambda one: one.name),
             "dependencies",
-            "What it builds upon. Validated and shown; not acted on today.",
+            "What it does not work without: capabilities of the host, and other services.",
             default_words="none",
         ),
         Field(
@@ -444,21 +470,23 @@ def find(path: Path) -> list[Path]:
 def require_runnable(spec: ServiceSpec) -> Path:
     """The module of a service that a node is to run.
 
-    Raises: ServiceError when it has no topic, or no module, or the module isn't WebAssembly, or its
-        proto-files can't be read.
+    One without topics is for other services alone, which call it.
+
+    Raises: ServiceError when it has no module, or the module isn't WebAssembly, or its proto-files
+        can't be read.
     """
     module = require_module(spec)
-    if not spec.topics:
-        raise ServiceError(
-            f"{spec.path}: service {spec.name} has no `topics`, so no job would reach it; "
-            "write at least one."
-        )
     load_schema(spec)
     return module
 
 
 def require_module(spec: ServiceSpec) -> Path:
-    """The module of a service. Raises ServiceError when there is none, or it isn't WebAssembly."""
+    """The module of a service that is to run here.
+
+    Raises: ServiceError when there is none, or it isn't WebAssembly, or it depends on what this
+        host doesn't have.
+    """
+    require_host(spec)
     if spec.module is None:
         raise ServiceError(
             f"{spec.path}: service {spec.name} has no `module`, so it is a description and "

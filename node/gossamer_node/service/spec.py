@@ -54,6 +54,7 @@ class Capabilities:
         extend_lock: whether `job.extend_lock` is wanted.
         kv: whether `kv.get` and its like are wanted.
         secrets: names that `secrets.get` may read.
+        calls: services that `service.call` may call.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class Capabilities:
     extend_lock: bool = False
     kv: bool = False
     secrets: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Grant:
         kv: how much the service may keep; None: it may not.
         networks: where the names of origins may lead beyond the public internet, in CIDR.
         secrets: where the secrets for `secrets.get` are, by name.
+        calls: services that `service.call` may call.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -99,11 +102,12 @@ class Grant:
     kv: KvQuota | None = None
     networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Another service or host capability by name and semver range. Validated, not yet acted on."""
+    """A capability of the host, or another service, by name and range (`registry.ranges`)."""
 
     name: str
     version: str

@@ -31,6 +31,9 @@ FINGERPRINT_CHARS = 8
 DIGEST_BYTES = 8
 """Of a node's services."""
 
+STAMP_MAX = 2**32
+"""A node's services do not change so often."""
+
 TERM_MAX = 2**32
 """No mesh elects so often; a member that says more is not believed, or its successors' terms would
 soon fit no message."""
@@ -71,7 +74,11 @@ def is_group(group: str) -> bool:
 
 
 def tags(
-    engines: Mapping[str, str], claims: Mapping[str, Claim], services: bytes = b""
+    engines: Mapping[str, str],
+    claims: Mapping[str, Claim],
+    services: bytes = b"",
+    *,
+    offers: int | None = None,
 ) -> dict[str, Plain]:
     """What a member says of itself.
 
@@ -79,6 +86,7 @@ def tags(
         engines: fingerprints by name, of the engines that it may claim from now.
         claims: what it says of each group that it claims for.
         services: stands for the services that it knows (`registry.store`).
+        offers: changes with the services that it would run (`offers`); None: it runs none.
     """
     said: dict[str, Plain] = {
         "engines": {name: one[:FINGERPRINT_CHARS] for name, one in engines.items()},
@@ -86,6 +94,8 @@ def tags(
     }
     if services:
         said["services"] = services[:DIGEST_BYTES]
+    if offers is not None:
+        said["offers"] = offers
     return said
 
 
@@ -101,6 +111,7 @@ def refuse_too_many(engines: Sequence[str]) -> None:
                 dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
                 {group_of(name): largest for name in engines},
                 bytes(DIGEST_BYTES),
+                offers=STAMP_MAX,
             )
         )
     except MisuseError:
@@ -224,6 +235,12 @@ def services_of(member: Member) -> bytes:
     """What stands for the services that a member knows; empty where it says nothing."""
     digest = member.tags.get("services")
     return digest if isinstance(digest, bytes) and len(digest) == DIGEST_BYTES else b""
+
+
+def offers_of(member: Member) -> int | None:
+    """What changes with the services that a member would run; None where it says nothing."""
+    stamp = member.tags.get("offers")
+    return stamp if type(stamp) is int and 0 <= stamp <= STAMP_MAX else None
 
 
 def term_seen_max(members: Sequence[Member], group: str) -> int:

@@ -2,11 +2,12 @@
 
 A worker is whatever turns a job into an outcome: a WASM service on the host, or a plain callable.
 The table of workers answers two questions: what this node serves on an engine, and who runs a job.
-Each service has its own bound of jobs at once; what waits for it keeps its slot, so the node never
-takes more than it can hold. A service with a range of instances follows the mesh's demand in it.
+Each service has its own bound of jobs at once (`places`); what waits for it keeps its slot, so the
+node never takes more than it can hold. A service with a range of instances follows the mesh's
+demand in it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgpack
@@ -19,6 +20,8 @@ from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
+from gossamer_node.work.context import LeaseContext
+from gossamer_node.work.places import Place, Places
 from gossamer_node.work.signals import Signal
 
 log = logs.get("executing")
@@ -69,9 +72,7 @@ class Served:
         self.worker = worker
         self.after = after
         self.running = 0
-        self.limiter = trio.CapacityLimiter(
-            spec.instances.min if spec.instances else spec.concurrency
-        )
+        self.places = Places(spec.instances.min if spec.instances else spec.concurrency)
         self.terms_bytes = terms_bytes(spec)
         self._idle = trio.Event()
 
@@ -101,6 +102,9 @@ class Executor:
             (`service.load.refuse_conflicts` has seen to it).
         topics_max: how many topics all services together may have.
 
+    Attributes:
+        beside: a service that is not at work here, but may be called; by default, none.
+
     Raises: InputError for more topics, or variables of them, than a member can announce.
     """
 
@@ -117,6 +121,8 @@ class Executor:
         self._instances: dict[str, Instances] = {}
         self._worked_s: dict[str, float] = {}
         self._topics_count = self._terms_bytes = 0
+        self._waiting: dict[str, str] = {}
+        self.beside: Callable[[str], Served | None] = lambda _name: None
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
         for spec, worker in workers:
             self.put(spec, worker)
@@ -164,6 +170,22 @@ class Executor:
         self._draining.append(served)
         return served
 
+    def hold(self, waiting: Mapping[str, str]) -> bool:
+        """From now on these services, and no others, take no more jobs; what runs goes on.
+
+        Args:
+            waiting: why each of them waits, by its name.
+
+        Returns: whether they are others than before.
+        """
+        changed = waiting.keys() != self._waiting.keys()
+        self._waiting = dict(waiting)
+        return changed
+
+    def waiting(self) -> Mapping[str, str]:
+        """Why services take no jobs that are otherwise at work, by name."""
+        return self._waiting
+
     async def drained(self, served: Served) -> None:
         """Returns when the last job of a service that was taken out has ended."""
         while True:
@@ -187,10 +209,6 @@ class Executor:
                     return other.spec, topic.name
         return None
 
-    def served(self, name: str) -> Served | None:
-        """The service of a name that works."""
-        return self._served.get(name)
-
     def services(self) -> list[ServiceSpec]:
         """The services that work, without those that drain."""
         return [one.spec for one in self._served.values()]
@@ -208,6 +226,7 @@ class Executor:
         return [
             _terms(one.spec, topic, self._is_warm(one.spec), self._held_ms_max(one.spec, slots))
             for one in self._served.values()
+            if one.spec.name not in self._waiting
             for topic in one.spec.topics
             if _serves(topic, engine)
         ]
@@ -230,7 +249,8 @@ class Executor:
         """
         if not self._instances:
             return most
-        return min(most, sum(self.instances(spec) for spec in self.services()))
+        working = [one for one in self.services() if one.name not in self._waiting]
+        return min(most, sum(self.instances(spec) for spec in working))
 
     def follow(self, signals: Mapping[str, Signal], now_ms: int) -> bool:
         """Moves the instances of services that have a range.
@@ -254,7 +274,7 @@ class Executor:
                 sum(one.capacity for one in theirs),
             )
             if theirs and ranged.note(demand, capacity, now_ms):
-                served.limiter.total_tokens = ranged.count
+                served.places.set_total(ranged.count)
                 log.info("instances", service=served.spec.name, count=ranged.count)
                 moved = True
         return moved
@@ -269,24 +289,43 @@ class Executor:
         if served is None:
             outcome: Outcome = Failed(f"no service on this node works on {job.ref.topic}")
         else:
-            outcome = await self.run_on(served, job, context)
-            self._worked_s[served.spec.name] = trio.current_time()
+            place, time_ms = served.places.line_up(), served.spec.limits.time_ms_max
+            outcome = await self._work(served, place, job, context, time_ms)
         self.outcomes[kind_of(outcome)] += 1
         return outcome
 
-    async def run_on(self, served: Served, job: Job, context: JobContext) -> Outcome:
-        """Runs a job on a service that was found by its name, in its turn."""
+    def callee(self, name: str) -> Served | None:
+        """The service of a name that others may call here, whether engines hear of it or not."""
+        return self._served.get(name) or self.beside(name)
+
+    async def call(
+        self, served: Served, place: Place, job: Job, context: LeaseContext, remaining_ms: int
+    ) -> Outcome:
+        """Runs a job that another service asks for.
+
+        Args:
+            place: of the service; has lined up among its other jobs, and is left at the end.
+            remaining_ms: until nobody wants its outcome any more.
+        """
+        time_ms = min(remaining_ms, served.spec.limits.time_ms_max)
+        return await self._work(served, place, job, context, time_ms)
+
+    async def _work(
+        self, served: Served, place: Place, job: Job, context: JobContext, deadline_ms: int
+    ) -> Outcome:
         served.begin()
         try:
             if served.after is not None:
                 await served.after.wait_idle()
                 served.after = None
-            async with served.limiter:
-                return await served.worker.run(
-                    job, deadline_ms=served.spec.limits.time_ms_max, context=context
-                )
+            await place.enter()
+            if isinstance(context, LeaseContext):
+                context.place = place
+            return await served.worker.run(job, deadline_ms=deadline_ms, context=context)
         finally:
+            place.leave()
             served.end()
+            self._worked_s[served.spec.name] = trio.current_time()
 
     def _find(self, engine: str, topic: str) -> Served | None:
         found: list[Served] = [*self._by_topic.get(topic, ()), *reversed(self._draining)]
