@@ -201,7 +201,7 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
         states = [json.loads(one)["state"] for one in listed.stdout.splitlines()]
         assert states == ["registered", "live"]
         # What a person may get wrong ends with a sentence, and the node goes on.
-        for odd in ("missing", "x" * 5_000, "a\nb", " trailing ", "\udcff"):
+        for odd in ("x" * 5_000, " a\nb\udcff "):
             wrong = await done("add", tmp_path / odd)
             assert wrong.returncode in (ExitStatus.WRONG_INPUT, ExitStatus.FAILED), wrong
             assert "cannot be read" in wrong.stderr or "by the system" in wrong.stderr, wrong

@@ -31,6 +31,13 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OPERATORS = [operator_of(KEY)]
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a node does every second or so, it does more often here; nothing is measured."""
+    monkeypatch.setattr(travel, "LOOK_S", 0.1)
+    monkeypatch.setattr(travel, "PAUSE_S_FIRST", 0.1)
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with shades() as port:

@@ -23,13 +23,7 @@ async def test_an_added_service_works_jobs_at_once(tmp_path: Path) -> None:
         told = await world.stock.add(service(tmp_path))
         assert (told["new"], told["state"], told["refused"]) == (True, "live", None)
         await until(lambda: engine.versions["1.0.0"] == 1)
-        assert world.stock.status() == {
-            "registered": 1,
-            "live": 1,
-            "parked": 0,
-            "waiting": 0,
-            "draining": 0,
-        }
+        assert counts(world) == (1, 1, 0, 0, 0)
 
 
 async def test_a_version_rolls_out_and_back_under_load_and_no_job_fails(tmp_path: Path) -> None:
@@ -98,13 +92,7 @@ async def test_a_restart_finds_the_services_parked_and_the_first_job_loads_one(
         for name in ("a", "b", "c"):
             await world.stock.add(service(tmp_path, name))
     async with node(tmp_path / "node", [engine]) as world:
-        assert world.stock.status() == {
-            "registered": 3,
-            "live": 0,
-            "parked": 3,
-            "waiting": 0,
-            "draining": 0,
-        }
+        assert counts(world) == (3, 0, 3, 0, 0)
         engine.add("b", 1)
         await until(lambda: engine.versions["1.0.0"] == 1)
         states = [world.state(name, "1.0.0") for name in ("a", "b", "c")]
