@@ -3,7 +3,8 @@
 A guest calls a service again and again in one job; the called one answers at once, in a fresh
 instance for each call. Beside it, the same service's jobs given to the host directly, one after the
 other: the difference is what the call itself costs, from thread to loop to thread and back, and
-over TLS on loopback. The median of several jobs, as other processes share this machine.
+over TLS on loopback. The median of several jobs; beside the time that passed, the CPU that this
+process took, as others share this machine.
 
     python benchmarks/bench_calls.py [--calls 500] [--jobs 9]
 """
@@ -13,7 +14,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,25 @@ def spec(folder: Path, name: str, wasm: bytes) -> ServiceSpec:
     return ServiceSpec(folder / "service.yaml", name, "1.0.0", module=file, limits=limits)
 
 
+class Taken:
+    """Seconds on the clock, and of CPU of this process."""
+
+    def __init__(self, clock_s: float | None = None, cpu_s: float | None = None) -> None:
+        self.clock_s = time.perf_counter() if clock_s is None else clock_s
+        self.cpu_s = time.process_time() if cpu_s is None else cpu_s
+
+    def until_now(self) -> "Taken":
+        now = Taken()
+        return Taken(now.clock_s - self.clock_s, now.cpu_s - self.cpu_s)
+
+
+def show(what: str, taken: Sequence[Taken], calls: int) -> None:
+    """A line: the median of several jobs, by call."""
+    clock_s = statistics.median(one.clock_s for one in taken)
+    cpu_s = statistics.median(one.cpu_s for one in taken)
+    print(f"{what:34} {clock_s / calls * 1e6:6.0f} µs, {cpu_s / calls * 1e6:6.0f} µs of CPU here")
+
+
 @dataclass
 class Member:
     """A node as far as calls go."""
@@ -98,16 +118,16 @@ class Member:
         one = spec(self.folder, name, wasm)
         self.executor.put(one, await self.host.load(one, grant))
 
-    async def work(self, name: str) -> float:
-        """The seconds that a job takes."""
+    async def work(self, name: str) -> "Taken":
+        """What a job takes."""
         served = self.executor.callee(name)
         assert served is not None
         job = Job(JobRef("bench", "job", name, ""), Variables(), TIME_MS)
         context = LeaseContext(no_lock, job, self.leasing.calling)
-        began_s = time.perf_counter()
+        began = Taken()
         outcome = await self.executor.call(served, served.places.line_up(), job, context, TIME_MS)
         assert isinstance(outcome, Completed), outcome
-        return time.perf_counter() - began_s
+        return began.until_now()
 
 
 @asynccontextmanager
@@ -136,26 +156,25 @@ def other(folder: Path, seed: tuple[str, int]) -> None:
     trio.run(serve, folder, seed)
 
 
-async def directly(one: Member, calls: int, jobs: int) -> float:
-    """Microseconds of one of the service's jobs, given to the host without a call."""
+async def directly(one: Member, calls: int, jobs: int) -> list[Taken]:
+    """The service's jobs, given to the host without a call."""
     price = await one.host.load(spec(one.folder, "direct", module(_PRICE)), Grant())
     job = Job(JobRef("bench", "job", "price", ""), Variables({"night": 3}), TIME_MS)
     taken = []
     for _ in range(jobs):
-        began_s = time.perf_counter()
+        began = Taken()
         for _ in range(calls):
             await price.run(job, deadline_ms=TIME_MS, context=Detached())
-        taken.append(time.perf_counter() - began_s)
-    return statistics.median(taken) / calls * 1e6
+        taken.append(began.until_now())
+    return taken
 
 
 async def measure(folder: Path, calls: int, jobs: int) -> None:
     async with member(folder / "one") as one:
-        print(f"a job given to the host directly: {await directly(one, calls, jobs):6.0f} µs")
+        show("a job given to the host directly", await directly(one, calls, jobs), calls)
         await one.add("caller", module(_CALLER, calls), Grant(calls=("price",)))
         await one.add("price", module(_PRICE), Grant())
-        local = statistics.median([await one.work("caller") for _ in range(jobs)])
-        print(f"a call on the same node:          {local / calls * 1e6:6.0f} µs")
+        show("a call on the same node", [await one.work("caller") for _ in range(jobs)], calls)
         one.executor.remove("price")
         process = multiprocessing.get_context("spawn").Process(
             target=other, args=(folder / "two", one.address), daemon=True
@@ -168,8 +187,7 @@ async def measure(folder: Path, calls: int, jobs: int) -> None:
             (there,) = [each.id for each in mesh.members() if each.id != one.node_id]
             one.leasing.calling.find = lambda _service, _version: [there]
             await trio.sleep(2.0)  # it loads the service
-            remote = statistics.median([await one.work("caller") for _ in range(jobs)])
-            print(f"a call of another node:           {remote / calls * 1e6:6.0f} µs")
+            show("a call of another node", [await one.work("caller") for _ in range(jobs)], calls)
         finally:
             process.kill()
 

@@ -333,6 +333,10 @@ class Calling:
         while self.runs:
             await self._ended.wait()
 
+    def is_quiet(self) -> bool:
+        """Whether nobody waits for an outcome that was sent from here."""
+        return self._answerer.statistics()["unacknowledged"] == 0
+
     def hand_back(self) -> None:
         """Stops what runs here for others, and tells them; they ask another node."""
         for lease, scope in list(self.runs.items()):

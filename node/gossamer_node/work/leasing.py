@@ -173,8 +173,10 @@ class Leasing:
             await self._wait_until(self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        return self._holder.statistics()["unacknowledged"] == 0 and not any(
-            one.leases() for one in self._claimers.values()
+        return (
+            self._holder.statistics()["unacknowledged"] == 0
+            and self.calling.is_quiet()
+            and not any(one.leases() for one in self._claimers.values())
         )
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
