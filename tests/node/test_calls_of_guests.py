@@ -19,6 +19,7 @@ from tests.node.registry_world import World, node, service
 from tests.node.source_engine import SourceEngine
 from tests.patience import until
 
+from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_node import cli
 from gossamer_node.cli.status import lines
 from gossamer_node.config import load
@@ -26,7 +27,6 @@ from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import BpmnError, Completed, Failed, JobRef
-from gossamer_node.registry import stock
 from gossamer_node.service.grants import Grants
 from gossamer_node.supervisor import open_node
 from gossamer_node.variables import Variables
@@ -90,8 +90,11 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def nodes(folder: Path, engine: Engine, count: int) -> AsyncIterator[Sequence[World]]:
-    async with node(folder / "one", [engine], grants=GRANTS) as one:  # type: ignore[list-item]
+async def nodes(
+    folder: Path, engine: Engine, count: int, topics_max: int = TOPICS_MAX
+) -> AsyncIterator[Sequence[World]]:
+    engines: list[Any] = [engine]
+    async with node(folder / "one", engines, grants=GRANTS, topics_max=topics_max) as one:
         if count == 1:
             yield [one]
             return
@@ -134,15 +137,15 @@ async def test_the_pages_workers_on_two_nodes(services: Path, tmp_path: Path) ->
 
 
 async def test_what_is_not_announced_is_called_and_what_was_removed_is_not(
-    services: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(stock, "TOPICS_MAX", 0)
     engine = Engine()
-    async with nodes(tmp_path, engine, 1) as (one,):
+    async with nodes(tmp_path, engine, 1, topics_max=1) as (one,):
         await one.stock.add(services / "price" / "service.yaml")
-    # From now on it is in the registry, and the node puts no service to work by itself.
-    async with nodes(tmp_path, engine, 1) as (one,):
-        assert one.executor.services() == []
+        await one.stock.add(service(tmp_path, "other"))
+    # From now on it waits in the registry: the node announces one topic, which another has.
+    async with nodes(tmp_path, engine, 1, topics_max=1) as (one,):
+        assert [each.name for each in one.executor.services()] == ["other"]
         served = one.executor.callee("price")
         assert served is not None and served.spec.version == "1.4.0"
         assert one.executor.callee("price") is served
@@ -154,15 +157,13 @@ async def test_what_is_not_announced_is_called_and_what_was_removed_is_not(
         assert one.executor.callee("price") is None
 
 
-async def test_a_keyed_service_is_not_called_beside_its_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stock, "TOPICS_MAX", 0)
+async def test_a_keyed_service_is_not_called_beside_its_work(tmp_path: Path) -> None:
     file = service(tmp_path, profile="dense", dense={"key": "/variables/room"})
-    async with nodes(tmp_path, Engine(), 1) as (one,):
+    async with nodes(tmp_path, Engine(), 1, topics_max=1) as (one,):
         await one.stock.add(file)
-    async with nodes(tmp_path, Engine(), 1) as (one,):
-        assert one.executor.services() == [] and one.executor.callee("rate") is None
+        await one.stock.add(service(tmp_path, "other"))
+    async with nodes(tmp_path, Engine(), 1, topics_max=1) as (one,):
+        assert one.state("rate", "1.0.0") == "waiting" and one.executor.callee("rate") is None
 
 
 async def test_status_shows_calls_and_how_far_a_job_is(
