@@ -75,7 +75,7 @@ async def test_two_who_add_at_once_a_node_that_is_away_and_a_removal_fail_no_job
             files = [signed("2.0.0", turns) for turns in (900_000, 1_100_000)]
             async with trio.open_nursery() as both:
                 for file, node in zip(files, nodes[1:], strict=True):
-                    both.start_soon(gossamer, "service", "add", file, "--config", config_of(node))
+                    both.start_soon(_add, file, node)
             await all_agree("2.0.0", nodes)
             await load.until_all_are("2.0.0", 8)
 
@@ -104,6 +104,15 @@ async def test_two_who_add_at_once_a_node_that_is_away_and_a_removal_fail_no_job
         for one in (*nodes[:2], back):
             await one.look()
             assert one.status["outcomes"]["failed"] == one.status["outcomes"]["bpmn_error"] == 0
+
+
+async def _add(file: Path, node: Node) -> None:
+    """The later of two orders may have come to the node before the earlier one is given to it."""
+    try:
+        await gossamer("service", "add", file, "--config", config_of(node))
+    except AssertionError as error:
+        if "was decided on by a later order" not in str(error):
+            raise
 
 
 async def _knows_nothing(nodes: list[Node]) -> bool:

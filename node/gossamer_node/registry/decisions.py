@@ -203,6 +203,6 @@ def _now_ms() -> int:
 def _date(number: int) -> str:
     """An order's number as the time that it mostly is."""
     try:
-        return datetime.fromtimestamp(number / 1_000, UTC).isoformat(" ", "seconds")
+        return datetime.fromtimestamp(number / 1_000, UTC).isoformat(" ", "milliseconds")
     except (OverflowError, ValueError, OSError):
         return "no time at all"
