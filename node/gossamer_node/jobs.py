@@ -63,6 +63,19 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, as its worker says.
+
+    Attributes:
+        thousandths: 0 to 1,000.
+        sentence: what it does now, of `PROGRESS_CHARS_MAX` characters; may be empty.
+    """
+
+    thousandths: int
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """The worker did it. Only the variables named here are written."""
 

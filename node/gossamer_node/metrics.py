@@ -78,7 +78,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
     yield (
         "services",
         "gauge",
-        "Services that this node knows; loaded; at work and loaded by their next job; ending.",
+        "Services that this node knows; loaded; parked until their next job; waiting; ending.",
         [({"state": state}, count) for state, count in sorted(status["registry"].items())],
     )
     instances = status["instances"]

@@ -37,13 +37,15 @@ from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
 from gossamer_node.metrics import serve_metrics
 from gossamer_node.registry import desk
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import Loader
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.calling import finder
 from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
@@ -105,6 +107,7 @@ class Node:
             ],
             "services": [_shown(spec, self._executor) for spec in self._executor.services()],
             "registry": self._stock.status(),
+            "services_beyond": self._stock.beyond() or None,
             "instances": self._host.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
@@ -139,7 +142,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             for sentence in refused:
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
-        executor = Executor(workers)
+        executor = Executor(workers, topics_max=config.topics_max)
         registry = Registry(config.data_dir / FOLDER_NAME)
         stock = Stock(registry, Loader(host), executor, Terms.of(config))
         stack.callback(stock.close)
@@ -162,6 +165,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             leasing.services_changed(registry.digest(), offers.stamp())
 
         depending = Depending(executor, offers, tell)
+        leasing.calling.find = finder(offers, mesh.node_id, depending.is_usable)
 
         def services_changed() -> None:
             offers.own_changed()

@@ -15,16 +15,19 @@ from wasmtime import wat2wasm
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
+from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_mesh.orders import next_number
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, JobRef
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import LIVE_MAX, Loader
 from gossamer_node.registry.package import read_package, sign_addition, write_signature
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import Registry
 from gossamer_node.registry.travel import Travel
 from gossamer_node.service.grants import Grants
 from gossamer_node.wasm import WasmHost
+from gossamer_node.work.calling import finder
 from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
@@ -73,10 +76,10 @@ def service(
     return file
 
 
-def sign(file: Path, key: Ed25519PrivateKey, number: int = 0) -> Path:
+def sign(file: Path, key: Ed25519PrivateKey, number: int = 0, mesh: str = MESH) -> Path:
     """As `gossamer service sign`. Returns the service.yaml."""
     package = read_package(file, with_signature=False)
-    write_signature(file, sign_addition(key, MESH, next_number(number), package))
+    write_signature(file, sign_addition(key, mesh, next_number(number), package))
     return file
 
 
@@ -136,6 +139,7 @@ async def node(
     operators: Sequence[str] = (),
     grants: Mapping[str, Grants] | None = None,
     live_max: int = LIVE_MAX,
+    topics_max: int = TOPICS_MAX,
 ) -> AsyncIterator[World]:
     """A member that keeps services in a folder, wired as the supervisor wires one."""
     granted = grants or {}
@@ -150,14 +154,14 @@ async def node(
         WasmHost(folder / "cache", states_file=folder / "states.sqlite") as host,
         open_mesh(settings) as mesh,
     ):
-        executor = Executor()
+        executor = Executor(topics_max=topics_max)
         registry = Registry(folder / "services")
         loader = Loader(host, live_max)
         names = [one.name for one in engines]
         terms = Terms(lambda name: granted.get(name, Grants()), names, MESH, operators)
         stock = Stock(registry, loader, executor, terms)
-        stock.open()
         with closing(stock):
+            stock.open()
             async with trio.open_nursery() as nursery:
                 reached = {one.name: one for one in engines}
                 leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
@@ -167,6 +171,7 @@ async def node(
                     leasing.services_changed(registry.digest(), offers.stamp())
 
                 depending = Depending(executor, offers, tell)
+                leasing.calling.find = finder(offers, mesh.node_id, depending.is_usable)
 
                 def changed() -> None:
                     offers.own_changed()

@@ -314,12 +314,12 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
     if not isinstance(body, dict):
         raise EnvelopeError(f"{kind} is not a map")
     if kind == "completed":
-        return Completed(_variables(body, kind))
+        return Completed(read_variables(body, kind))
     if kind == "bpmn_error":
         return BpmnError(
             _text(body, kind, "code", required=True),
             _text(body, kind, "message"),
-            _variables(body, kind),
+            read_variables(body, kind),
         )
     return Failed(
         _text(body, kind, "message", required=True),
@@ -339,7 +339,11 @@ def _map(body: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _variables(body: dict[str, Any], kind: str) -> Variables:
+def read_variables(body: dict[str, Any], kind: str) -> Variables:
+    """The variables of a map, with their types; `kind` is what errors call it.
+
+    Raises: EnvelopeError.
+    """
     values: dict[str, JsonValue] = _map(body, kind, "variables")
     types: dict[str, TypeTag] = {}
     for name, tag in _map(body, kind, "types").items():
@@ -411,7 +415,7 @@ def read_job(data: bytes) -> Job:
         asked = unpack(data)[0]
         head = _map(asked, "the input", "job")
         _count(head, "job", "retries")
-        variables = _variables(asked, "the input")
+        variables = read_variables(asked, "the input")
         texts = {name: _text(head, "job", name) for name in _JOB_TEXTS}
         headers = _map(head, "job", "headers")
         if not all(isinstance(value, str) for value in headers.values()):

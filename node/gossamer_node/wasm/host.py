@@ -300,7 +300,8 @@ class Worker:
             kv=kv,
             schema=load_schema(spec),
         )
-        self._pooled = replace(self._alone, blocked=host.pool.blocked)
+        pool = host.pool
+        self._pooled = replace(self._alone, blocked=pool.blocked, calling=pool.calling)
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         """Work a job: in a fresh instance, or as `dense` has it.

@@ -18,6 +18,7 @@ import trio
 
 from gossamer_mesh.drivers import Member, Mesh
 from gossamer_mesh.leases import messages as wire
+from gossamer_mesh.leases.calling import GROUP as CALLS
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.demand import SAMPLE_MS
@@ -28,6 +29,7 @@ from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.work import electing, settling, showing
+from gossamer_node.work.calling import Calling
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
@@ -79,6 +81,7 @@ class Leasing:
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
+        self.calling = Calling(mesh, executor, self._config)
         self._groups: set[str] = set()
         self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
@@ -90,6 +93,7 @@ class Leasing:
         self._elections: dict[str, electing.Election] = {}
         self._have_claimed: dict[str, set[str]] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
+        self._contexts: dict[wire.LeaseId, LeaseContext] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
         self._stopping = False
@@ -119,6 +123,7 @@ class Leasing:
         async with trio.open_nursery() as nursery:
             first = list(self._loops.values())
             self._nursery = nursery
+            await nursery.start(self.calling.run)
             self._review()
             nursery.start_soon(self._run_timer)
             nursery.start_soon(self._run_members)
@@ -149,14 +154,17 @@ class Leasing:
         """
         self._stopping = True
         self._holder.drain()
+        self.calling.drain()
         for loop in self._loops.values():
             loop.stop()
         self._review()
         with trio.move_on_after(finish_ms / 1_000):
             await self._wait_until(lambda: not self._runs)
+            await self.calling.wait_idle()
         for lease, scope in list(self._runs.items()):
             scope.cancel()
             self._holder.hand_back(lease)
+        self.calling.hand_back()
         self._pump()
         for claimer in self._claimers.values():
             claimer.release_waiting(now_ms())
@@ -165,8 +173,10 @@ class Leasing:
             await self._wait_until(self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        return self._holder.statistics()["unacknowledged"] == 0 and not any(
-            one.leases() for one in self._claimers.values()
+        return (
+            self._holder.statistics()["unacknowledged"] == 0
+            and self.calling.is_quiet()
+            and not any(one.leases() for one in self._claimers.values())
         )
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
@@ -177,6 +187,10 @@ class Leasing:
         while True:
             touched = self._touched
             now = now_ms()
+            if now >= self._holder.get_timer():  # perhaps for a heartbeat
+                for lease, context in self._contexts.items():
+                    if (said := context.progress_told) is not None:
+                        self._holder.note_progress(lease, said.thousandths, said.sentence)
             self._holder.handle_timer(now)
             for claimer in self._claimers.values():
                 claimer.handle_timer(now)
@@ -234,6 +248,7 @@ class Leasing:
         sessions = {one.id: one.session for one in members} | {self._mesh.node_id: self._session}
         alive = set(sessions)
         self._holder.set_members(alive)
+        self.calling.set_members(sessions)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
         mine = [
             electing.group_to_serve(members, self._mesh.node_id, elections, name)
@@ -394,7 +409,9 @@ class Leasing:
             if job is None:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
-                outcome = await self._executor.run(job, LeaseContext(self.prolong, run.lease, job))
+                context = LeaseContext(partial(self.prolong, run.lease), job, self.calling)
+                self._contexts[run.lease] = context
+                outcome = await self._executor.run(job, context)
                 log.info(
                     "worked",
                     job=job.ref.key,
@@ -404,6 +421,7 @@ class Leasing:
                     outcome=kind_of(outcome),
                 )
         del self._runs[run.lease]
+        self._contexts.pop(run.lease, None)
         if scope.cancelled_caught:
             self._pump()  # `stop` waits for the last of them
         else:
@@ -523,11 +541,14 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
+        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
+        group = message.group if isinstance(message, about_group) else message.lease.group
+        if group == CALLS:
+            self.calling.receive(sender, message)
+            return
         if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit, wire.Yield)):
             self._holder.receive_message(sender, message, now_ms())
             return
-        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
-        group = message.group if isinstance(message, about_group) else message.lease.group
         if (
             group not in self._claimers
             and electing.engine_of(group) in self._engines
@@ -563,6 +584,8 @@ class Leasing:
             ),
             "holding": self._holder.statistics(),
             "outcomes": dict(self._executor.outcomes),
+            "calls": self.calling.status(),
+            "jobs": showing.jobs(members, [*self._contexts.items(), *self.calling.working()]),
         }
 
 

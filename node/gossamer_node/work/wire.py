@@ -51,7 +51,7 @@ def pack_job(job: Job) -> tuple[bytes, bytes]:
 
 def pack_receipt(ref: JobRef) -> bytes:
     """A job's receipt."""
-    return _pack([ref.engine, ref.key, ref.topic, ref.worker_id, ref.retries, dict(ref.types)])
+    return pack_plain([ref.engine, ref.key, ref.topic, ref.worker_id, ref.retries, dict(ref.types)])
 
 
 def unpack_receipt(data: bytes) -> JobRef | None:
@@ -65,14 +65,14 @@ def unpack_receipt(data: bytes) -> JobRef | None:
             int() | None as retries,
             dict() as types,
             *_,
-        ] if _are_types(types):
+        ] if are_types(types):
             return JobRef(engine, key, topic, worker_id, retries, types)
     return None
 
 
 def pack_payload(job: Job) -> bytes:
     """What the worker needs of a job beyond its receipt, which has its variables' types."""
-    return _pack(
+    return pack_plain(
         [
             dict(job.variables.values),
             job.process_id,
@@ -123,17 +123,17 @@ def pack_outcome(outcome: Outcome) -> bytes:
     """
     match outcome:
         case Completed(variables):
-            return _pack(["completed", *_variables(variables)])
+            return pack_plain(["completed", *_variables(variables)])
         case BpmnError(code, message, variables):
-            return _pack(["bpmn_error", *_variables(variables), code, message])
+            return pack_plain(["bpmn_error", *_variables(variables), code, message])
         case Failed(message, retries, backoff_ms, details):
-            return _pack(["failed", message, retries, backoff_ms, details])
+            return pack_plain(["failed", message, retries, backoff_ms, details])
 
 
 def unpack_outcome(data: bytes) -> Outcome | None:
     """The outcome that `pack_outcome` made; None for anything else."""
     match _unpack(data):
-        case ["completed", dict() as values, dict() as types, *_] if _are_types(types):
+        case ["completed", dict() as values, dict() as types, *_] if are_types(types):
             return Completed(Variables(values, types))
         case [
             "bpmn_error",
@@ -142,7 +142,7 @@ def unpack_outcome(data: bytes) -> Outcome | None:
             str(code),
             str(message),
             *_,
-        ] if _are_types(types):
+        ] if are_types(types):
             return BpmnError(code, message, Variables(values, types))
         case [
             "failed",
@@ -156,7 +156,7 @@ def unpack_outcome(data: bytes) -> Outcome | None:
     return None
 
 
-def _are_types(types: Mapping[object, object]) -> bool:
+def are_types(types: Mapping[object, object]) -> bool:
     """Whether these may be `Variables.types`. What cannot be a value, engines' adapters refuse."""
     return all(
         isinstance(tag, str) or (isinstance(tag, dict) and isinstance(tag.get("type"), str))
@@ -168,7 +168,8 @@ def _variables(variables: Variables) -> tuple[dict[str, object], dict[str, objec
     return dict(variables.values), dict(variables.types)
 
 
-def _pack(value: list[object]) -> bytes:
+def pack_plain(value: list[object]) -> bytes:
+    """The bytes of a list. Raises: Uncarried, when it holds what msgpack cannot."""
     try:
         packed: bytes = msgpack.packb(value, default=_plain)
     except (ValueError, TypeError, OverflowError) as error:

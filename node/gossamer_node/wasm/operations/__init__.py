@@ -16,8 +16,10 @@ from gossamer_node.wasm.operations.extend_lock import extend_lock
 from gossamer_node.wasm.operations.grpc_call import grpc_call
 from gossamer_node.wasm.operations.http_fetch import http_fetch
 from gossamer_node.wasm.operations.http_read import http_close, http_read
+from gossamer_node.wasm.operations.job_progress import job_progress
 from gossamer_node.wasm.operations.kv import kv_delete, kv_get, kv_list, kv_put
 from gossamer_node.wasm.operations.secrets_get import secrets_get
+from gossamer_node.wasm.operations.service_call import service_call
 from gossamer_node.wasm.run import Interrupted, Operation, Run
 
 __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]
@@ -29,11 +31,13 @@ OPERATIONS: Mapping[str, Operation] = {
     "http.fetch": http_fetch,
     "http.read": http_read,
     "job.extend_lock": extend_lock,
+    "job.progress": job_progress,
     "kv.delete": kv_delete,
     "kv.get": kv_get,
     "kv.list": kv_list,
     "kv.put": kv_put,
     "secrets.get": secrets_get,
+    "service.call": service_call,
 }
 
 _log = logging.getLogger("gossamer.wasm")
