@@ -1,8 +1,8 @@
 """Connections between members: TLS handshakes, who the far end is, and whether it is let in.
 
 Both ends of a link know each other's node id and the mesh key that proved it. A link begins with
-two bytes: the version, and what it is for (`MESSAGES`, `FRAME`, `ORDER`, `SERVICES`). Every fault
-of a peer is counted, logged once per peer, and ends its link; none is raised. Handshakes are
+two bytes: the version, and what it is for (`MESSAGES`, `FRAME`, `ORDER`, `SERVICES`, `KEYS`). Every
+fault of a peer is counted, logged once per peer, and ends its link; none is raised. Handshakes are
 bounded by host, so that one who opens connections and says nothing leaves room for others.
 """
 
@@ -40,6 +40,9 @@ ORDER = 2
 
 SERVICES = 3
 """A question about services that travel, and its answer (`calls`)."""
+
+KEYS = 4
+"""A sender's messages about keys and their states, one after another (`streams`)."""
 
 CHUNK_BYTES = 64 * 2**10
 """Read, and small messages sent together, up to this size: one TLS record for many."""
