@@ -35,6 +35,7 @@ from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
+from gossamer_node.keyed.moving import Moving
 from gossamer_node.metrics import serve_metrics
 from gossamer_node.registry import desk
 from gossamer_node.registry.on_demand import Loader
@@ -155,7 +156,17 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         nursery = await stack.enter_async_context(trio.open_nursery())
         if config.join:
             await _join(mesh, config)
-        leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
+        moving = Moving(mesh, host.open_states, host.is_busy, host.has_states())
+        await nursery.start(moving.run)
+        host.moving = moving
+        leasing = Leasing(
+            mesh,
+            engines,
+            executor,
+            slots=config.slots,
+            claims=config.claim,
+            reviewed=moving.set_members,
+        )
         stock.changed = lambda: leasing.services_changed(registry.digest())
         node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
         keeping = node.keeping

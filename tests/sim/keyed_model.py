@@ -1,9 +1,9 @@
 """A mesh of cores of `gossamer_node.keyed`, in virtual time, with everything that can go wrong.
 
-Nodes with disks that outlive them, streams that lose messages, views of membership that lag, deaths,
-restarts and partitions; workers that append their job to the state of their key, now and then twice
-given by the engine. So a key's state lists the jobs that took effect, and says by itself which are
-missing or doubled. One seed, step by step: `python -m tests.sim.keyed_model SEED [--parted]`.
+Nodes with disks that outlive them, streams that lose messages, views of membership that lag,
+deaths, restarts and partitions; workers that append their job to the state of their key, now and
+then twice given by the engine. So a key's state lists the jobs that took effect, and says by itself
+which are missing or doubled. One seed, step by step: `python -m tests.sim.keyed_model SEED [--parted]`.
 """
 
 import heapq
@@ -18,10 +18,10 @@ from gossamer_node.keyed import messages as wire
 from gossamer_node.keyed.circle import Peer, filter_of
 from gossamer_node.keyed.core import LONELY_MS, Core
 from gossamer_node.keyed.floor import Reading, Stored, Writing, Written
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.runs import Done, Granted, Known, Lost
 from gossamer_node.keyed.sweeping import Sweep
 from gossamer_node.keyed.versions import NO_BALLOT, Ballot, Version
-from gossamer_node.wasm.states import Key
 
 SERVICE = "count"
 FILTER = filter_of([SERVICE])
@@ -66,7 +66,7 @@ class Node:
 
     def _core(self) -> Core:
         until = self.world.now_ms + LONELY_MS if self.has_met else 0
-        return Core(self.name, self.session, lambda key: self.is_busy(key), until)
+        return Core(self.name, self.session, self.is_busy, until)
 
     def is_busy(self, key: Key) -> bool:
         return key in self.local and key not in self.in_turn
@@ -278,6 +278,7 @@ class World:
         self.acknowledged: dict[Key, int] = {}
         self.faults: list[str] = []
         self.lost: Counter[str] = Counter()
+        self.holder: dict[str, str] = {}
         self.forks = 0
         self.deaths = 0
 
@@ -378,7 +379,7 @@ class World:
         self.say(f"{node.name} dies")
         self.deaths += 1
         node.is_up = False
-        for key, working in self.working.items():
+        for working in self.working.values():
             working.discard(node.name)
         for job, key in self.jobs.items():
             if job not in self.completed and self.holder.get(job) == node.name:
@@ -386,8 +387,6 @@ class World:
         self.changed(500, 3_000)
 
     # --- the engine
-
-    holder: dict[str, str] = {}
 
     def add_job(self, number: int) -> None:
         key = self.chance.choice(self.keys)
@@ -437,7 +436,6 @@ class World:
     # --- a whole run
 
     def play(self) -> None:
-        self.holder = {}
         chance = self.chance
         for node in self.nodes.values():
             self.after(chance.randint(0, 3_000), lambda node=node: self.start(node))  # type: ignore[misc]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gossamer_mesh.leases.placement import rank
-from gossamer_node.wasm.states import Key
+from gossamer_node.keyed.key import Key
 
 FILTER_BYTES = 32
 

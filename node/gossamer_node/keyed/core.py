@@ -1,10 +1,10 @@
 """Turns and states of keys over the mesh: one member's part, as a pure state machine.
 
-It takes messages, membership, the disk's answers, time, and what this node's own jobs want; it puts
-out messages, things to ask the disk for, and what jobs are told. No clock, no socket, no file, no
-chance. Three roles meet here: a *home* gives the turns of a key (`homes`), an *asker* has a job that
-wants one (`runs`), and every member of a key's circle keeps copies, follows ballots and answers
-consultations, which is this module's own.
+It takes messages, membership, the disk's answers, time, and what this node's own jobs want; it
+puts out messages, things to ask the disk for, and what jobs are told. No clock, no socket, no file,
+no chance. Three roles meet here: a *home* gives the turns of a key (`homes`), an *asker* has a job
+that wants one (`runs`), and every member of a key's circle keeps copies, follows ballots and
+answers consultations, which is this module's own.
 
 What it stands on: while all can reach each other, a consultation hears everybody who could have the
 turn or a newer state, so there is one turn at a time and nothing that two disks confirmed is lost
@@ -27,10 +27,10 @@ from gossamer_node.keyed.floor import (
     Written,
 )
 from gossamer_node.keyed.homes import Homes
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.promises import Promises
 from gossamer_node.keyed.runs import Runs, Told
-from gossamer_node.keyed.versions import Ballot, Version
-from gossamer_node.wasm.states import Key
+from gossamer_node.keyed.versions import Version
 
 TICK_MS = 100
 """Between two looks at what is due, while anything is under way."""
@@ -38,8 +38,8 @@ TICK_MS = 100
 IDLE_TICK_MS = 5_000
 
 STRANGER_MS = 5_000
-"""How long a home is believed that this member does not know yet: gossip tells of it within a second
-or two."""
+"""How long a home is believed that this member does not know yet: gossip tells of it within a
+second or two."""
 
 LONELY_MS = 5_000
 """A node that has shared keys with others, and has just started, sees nobody for a moment. What is

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gossamer_node.keyed.circle import View
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.messages import Answer, Message
 from gossamer_node.keyed.versions import NOTHING, Ballot, Version
-from gossamer_node.wasm.states import Key
 
 DISK_BYTES_MAX = 64 * 2**20
 """Of what waits to be written. A copy that finds no room is left out, and its home repeats it."""
 
 DISK_MAX = 8_192
-"""Things that the disk was asked for and has not answered; beyond, others' questions are left out."""
+"""What the disk was asked for and has not answered; beyond, others' questions are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,7 @@ class Floor:
             assert not isinstance(result, Stored), "a writing was answered as a reading"
             then(result)
 
-        asked = Writing(
-            self._number, key, ballot, stored.version, stored.state, stored.answers
-        )
+        asked = Writing(self._number, key, ballot, stored.version, stored.state, stored.answers)
         self._put(asked, done)
 
     def done(self, number: int, result: Done) -> None:

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gossamer_node.keyed import messages as wire
+from gossamer_node.keyed.circle import CIRCLE_MAX
 from gossamer_node.keyed.floor import Failure, Floor, Forked, Stored, Written
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.promises import Promises
 from gossamer_node.keyed.runs import KEEP_MS
 from gossamer_node.keyed.versions import NO_BALLOT, NOTHING, TERM_MAX, Ballot, Version, forked
-from gossamer_node.wasm.states import Key
 
 CONSULT_MS = 300
 """Until members whose word is missing are asked again."""
@@ -41,7 +42,8 @@ IDLE_MS = 60_000
 """A reign without a job for so long is forgotten; the next job costs a consultation."""
 
 ENTRIES_MAX = 20_000
-"""Reigns at one time. Beyond, the longest idle one is forgotten; with none idle, jobs are refused."""
+"""Reigns at one time. Beyond, the longest idle one is forgotten; with none idle, jobs are refused.
+"""
 
 QUEUED_MAX = 10_000
 """Jobs that wait here for turns, over all keys."""
@@ -228,7 +230,7 @@ class Homes:
     def touch(self, key: Key, member: str) -> None:
         """Have the key and its copy where they belong, though no job wants it now; and say so."""
         if key not in self._entries:
-            if len(self._entries) >= ENTRIES_MAX:
+            if len(self._entries) >= ENTRIES_MAX or not self._is_there(member):
                 return
             self._begin(key)
         self._nudged.setdefault(key, set()).add(member)
@@ -247,7 +249,7 @@ class Homes:
     def others(self, sender: str, message: wire.Others) -> None:
         entry = self._reign(message.key, message.ballot, "consulting")
         if entry is not None and sender in entry.circle:
-            entry.awaited = tuple({*entry.awaited, *message.missing})[: wire.CIRCLE_MAX]
+            entry.awaited = tuple({*entry.awaited, *message.missing})[:CIRCLE_MAX]
 
     def outbid(self, sender: str, message: wire.Outbid) -> None:
         entry = self._entries.get(message.key)
@@ -319,7 +321,8 @@ class Homes:
         """The key's entry; None when the asker was refused."""
         key = message.key
         entry = self._entries.get(key)
-        is_mine = self._floor.view.circle(key)[0] == self._floor.own
+        # An asker that this member has not heard of shows that it has yet to hear of others, too.
+        is_mine = self._is_there(sender) and self._leads(key)
         if entry is not None and (is_mine or entry.turn is not None):
             return entry
         if not is_mine:
@@ -350,9 +353,7 @@ class Homes:
         if entry.keep is not None:
             self._refuse(*entry.keep, wire.NOT_HOME)
 
-    def _refuse(
-        self, member: str, message: wire.Ask | wire.Keep, why: str, text: str = ""
-    ) -> None:
+    def _refuse(self, member: str, message: wire.Ask | wire.Keep, why: str, text: str = "") -> None:
         refused = wire.Refuse(message.key, message.run, message.attempt, why, text)
         self._floor.send(member, refused)
 
@@ -363,6 +364,9 @@ class Homes:
 
     def _is_stale(self, entry: Entry) -> bool:
         return entry.stamp != self._floor.view.stamp(entry.key.service)
+
+    def _leads(self, key: Key) -> bool:
+        return self._floor.view.circle(key)[0] == self._floor.own
 
     def _is_there(self, member: str) -> bool:
         return member == self._floor.own or member in self._floor.view.peers
@@ -403,8 +407,7 @@ class Homes:
         self._floor.read(entry.key, read)
 
     def _consult_again(self, entry: Entry) -> None:
-        view = self._floor.view
-        if view.circle(entry.key)[0] != self._floor.own:
+        if not self._leads(entry.key):
             self._drop(entry)
         elif self._is_stale(entry):
             self._consult(entry, entry.ballot[0])
@@ -569,7 +572,7 @@ class Homes:
         self._rest(entry)
 
     def _consult_or_drop(self, entry: Entry) -> None:
-        if self._floor.view.circle(entry.key)[0] == self._floor.own:
+        if self._leads(entry.key):
             self._consult(entry, entry.ballot[0])
         else:
             self._drop(entry)
@@ -667,8 +670,7 @@ def _answers_of(version: Version, replies: Mapping[str, wire.Has]) -> set[wire.A
         one
         for has in replies.values()
         for one in has.answers
-        if one[3] <= version.number
-        and version.reign_at(one[3]) == has.version.reign_at(one[3])
+        if one[3] <= version.number and version.reign_at(one[3]) == has.version.reign_at(one[3])
     }
 
 

@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from gossamer_mesh.drivers.streams import MESSAGE_BYTES_MAX
 from gossamer_mesh.packing import pack, unpack
 from gossamer_node.keyed.circle import CIRCLE_MAX
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.versions import LINE_MAX, NUMBER_MAX, TERM_MAX, Ballot, Version
-from gossamer_node.wasm.states import Key
 
 NAME_CHARACTERS_MAX = 1_024
 """Of a service, a tenant, a key, an engine, a job; each has a narrower bound where it is made."""
 
 STATE_BYTES_MAX = 2**20
 """As service.yaml allows at most."""
+
+MESSAGE_BYTES_MAX = 4 * 2**20
+"""As the mesh's streams take at most."""
 
 CONTENT_BYTES_MAX = MESSAGE_BYTES_MAX - 64 * 2**10
 """Of a state and the answers beside it: the rest is for names."""

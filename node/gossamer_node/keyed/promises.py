@@ -7,8 +7,8 @@ follows too many, the ballots of what it has on its disk still stand.
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.versions import NO_BALLOT, Ballot
-from gossamer_node.wasm.states import Key
 
 PROMISES_MAX = 65_536
 """The ones that were made or heard of longest ago are forgotten first."""

@@ -13,14 +13,14 @@ from typing import Literal
 
 from gossamer_node.keyed import messages as wire
 from gossamer_node.keyed.floor import Floor
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.versions import NOTHING, Version
-from gossamer_node.wasm.states import Key
 
 REPEAT_MS = 1_000
 """Until a message to the home is sent again. It also tells the home that its asker lives."""
 
 RETRY_MS = 200
-"""Until a home that says that it is none is asked again: gossip takes as long to tell of a change."""
+"""Until a home that says that it is none is asked again; gossip needs a few of these."""
 
 UNHEARD_MS = 10_000
 """How long a job waits for a home that is silent, or does not get the word of others that it needs.
@@ -319,4 +319,3 @@ class Runs:
         runs.remove(run)
         if not runs:
             del self._by_key[run.key]
-

@@ -6,9 +6,9 @@ again until it is answered. While a walk lasts, a second death may lose what a f
 alone; with it, only nodes that die together do.
 """
 
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.messages import Settled
 from gossamer_node.keyed.versions import Version
-from gossamer_node.wasm.states import Key
 
 WINDOW = 64
 """Keys that are told of at a time. With 100,000 keys and 10 ms for an answer a walk takes some 20

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from gossamer_node.jobs import Job
+from gossamer_node.keyed.key import Key
 from gossamer_node.wasm.envelope import input_map
-from gossamer_node.wasm.states import Key
 
 KEY_CHARACTERS_MAX = 255
 """A business key of Camunda 7 has as many at most."""
@@ -80,6 +80,11 @@ class Turns:
                 return
             begin = queue.popleft()
         begin()
+
+    def has(self, key: Key) -> bool:
+        """Whether a job of a key is under way."""
+        with self._lock:
+            return key in self._queues
 
     def __len__(self) -> int:
         """Keys with a job under way."""

@@ -23,6 +23,7 @@ from gossamer_mesh.leases.demand import LEVEL_MAX
 from gossamer_mesh.leases.parts import PARTS_MAX
 from gossamer_mesh.leases.placement import rank, spread
 from gossamer_node.errors import InputError
+from gossamer_node.keyed.circle import FILTER_BYTES
 
 FINGERPRINT_CHARS = 8
 """Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
@@ -71,7 +72,10 @@ def is_group(group: str) -> bool:
 
 
 def tags(
-    engines: Mapping[str, str], claims: Mapping[str, Claim], services: bytes = b""
+    engines: Mapping[str, str],
+    claims: Mapping[str, Claim],
+    services: bytes = b"",
+    keyed: bytes = b"",
 ) -> dict[str, Plain]:
     """What a member says of itself.
 
@@ -79,6 +83,7 @@ def tags(
         engines: fingerprints by name, of the engines that it may claim from now.
         claims: what it says of each group that it claims for.
         services: stands for the services that it knows (`registry.store`).
+        keyed: names the services with a key that it works on (`keyed.circle`).
     """
     said: dict[str, Plain] = {
         "engines": {name: one[:FINGERPRINT_CHARS] for name, one in engines.items()},
@@ -86,6 +91,8 @@ def tags(
     }
     if services:
         said["services"] = services[:DIGEST_BYTES]
+    if keyed:
+        said["keyed"] = keyed
     return said
 
 
@@ -101,6 +108,7 @@ def refuse_too_many(engines: Sequence[str]) -> None:
                 dict.fromkeys(engines, "0" * FINGERPRINT_CHARS),
                 {group_of(name): largest for name in engines},
                 bytes(DIGEST_BYTES),
+                bytes(FILTER_BYTES),
             )
         )
     except MisuseError:

@@ -27,6 +27,7 @@ from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.keyed.circle import filter_of
 from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
@@ -51,6 +52,7 @@ class Leasing:
         slots: jobs that may be here at once.
         claims: whether this node may claim at all.
         config: bounds and intervals of leases.
+        reviewed: called with the members, whenever they or what they say may have changed.
 
     Raises: InputError for more engines than a member can announce.
     """
@@ -64,6 +66,7 @@ class Leasing:
         slots: int,
         claims: bool,
         config: LeaseConfig | None = None,
+        reviewed: Callable[[list[Member]], None] = lambda members: None,
     ) -> None:
         electing.refuse_too_many(list(engines))
         self._mesh = mesh
@@ -75,6 +78,7 @@ class Leasing:
         self._holder = Holder(self._session, executor.slots(slots), PAYLOAD_BYTES_MAX, self._config)
         self._slots = slots
         self._services_digest = b""
+        self.reviewed = reviewed
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
@@ -273,7 +277,10 @@ class Leasing:
             if electing.group_of(electing.engine_of(group)) in elections
         }
         self._announced = set(reachable)
-        self._mesh.set_tags(electing.tags(reachable, self._own_claims(), self._services_digest))
+        keyed = filter_of(self._executor.keyed())
+        claims = self._own_claims()
+        self._mesh.set_tags(electing.tags(reachable, claims, self._services_digest, keyed))
+        self.reviewed(members)
         self._pump()
 
     def _elect(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gossamer_node.errors import InputError
-from gossamer_node.wasm.states import Key, StateError, States
+from gossamer_node.keyed.key import Key
+from gossamer_node.wasm.states import Kept, StateError, States
 from gossamer_node.wasm.store import Change, Store
 
 
@@ -44,10 +45,12 @@ def test_a_log_that_ends_anywhere_has_a_state_with_its_answer(
             (tmp_path / "cut.sqlite-wal").write_bytes(log[:end] + torn)
             (tmp_path / "cut.sqlite-shm").unlink(missing_ok=True)
             cut = States(tmp_path / "cut.sqlite")
-            state = cut.state(key)
-            answers = [cut.answer(key, "e", f"job-{number}") for number in range(1, 6)]
+            kept = cut.read(key)
+            state = kept.state
+            answers = [cut.answer(key, "e", f"job-{n}", kept.version) for n in range(1, 6)]
             cut.close()
-            last = int(state) if state is not None else 0
+            last = int(state or 0)
+            assert kept.version.number == last
             assert answers == [b"answer %d" % n if n <= last else None for n in range(1, 6)]
             found.add(last)
     assert found >= {0, 1, 2, 3, 4}
@@ -68,9 +71,9 @@ def test_nobody_hears_that_a_state_is_kept_when_the_writer_failed(
         patched.setattr(States, "_apply", fails)
         with pytest.raises(StateError, match="could not be written"):
             states.keep(key, "e", "job-2", b"2", b"{}")
-    assert states.state(key) is None
+    assert states.read(key) == Kept()
     states.keep(key, "e", "job-2", b"2", b"{}")
-    assert states.state(key) == b"2"
+    assert states.read(key).state == b"2"
     states.close()
 
 
@@ -111,7 +114,9 @@ def test_answers_are_bounded_and_the_oldest_go(
     key = Key("s", "", "k")
 
     def kept(states: States) -> list[int]:
-        return [n for n in range(20) if states.answer(key, "e", f"job-{n}") is not None]
+        version = states.read(key).version
+        found = [states.answer(key, "e", f"job-{n}", version) for n in range(20)]
+        return [n for n, one in enumerate(found) if one is not None]
 
     monkeypatch.setattr("gossamer_node.wasm.states.ANSWERS_BYTES_MAX", 1_000)
     monkeypatch.setattr("gossamer_node.wasm.states.ANSWERS_MAX", 5)
@@ -125,7 +130,7 @@ def test_answers_are_bounded_and_the_oldest_go(
     states = States(states_file)
     states.keep(key, "e", "job-9", b"y", b"x" * 20)
     assert kept(states) == [8, 9]
-    assert states.state(key) == b"y"
+    assert states.read(key).state == b"y"
     states.close()
 
 
@@ -147,7 +152,7 @@ def test_many_threads_write_together(states_file: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [states.state(Key("s", "", str(n))) for n in range(8)] == [b"19"] * 8
+    assert [states.read(Key("s", "", str(n))).state for n in range(8)] == [b"19"] * 8
     assert states.kept("s") == 8
     states.close()
     again = States(states_file)
