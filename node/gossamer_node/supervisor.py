@@ -132,6 +132,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
                 config.cache_dir / "modules",
                 states_file=config.data_dir / "states.sqlite",
                 kv_file=config.data_dir / "kv.sqlite",
+                node_id=mesh_config.identity.node_id,
             )
         )
         workers = []

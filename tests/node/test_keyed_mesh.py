@@ -95,9 +95,8 @@ class Node:
         self.ended = trio.Event()
 
     def __repr__(self) -> str:
-        return (
-            f"Node({self.mesh.node_id[:4]}, {self.moving.statistics()}, {self.executor.outcomes})"
-        )
+        shown = (self.mesh.node_id[:4], self.moving.statistics(), self.executor.outcomes)
+        return f"Node{shown}"
 
     def sees(self, count: int) -> bool:
         keyed = [one for one in self.mesh.members() if keyed_of(one)]
@@ -156,7 +155,12 @@ class World:
         engines: Mapping[str, Engine] = {self._engine.name: self._engine}
         async with AsyncExitStack() as stack:
             host = await stack.enter_async_context(
-                WasmHost(folder / "cache", threads=2, states_file=folder / "states.sqlite")
+                WasmHost(
+                    folder / "cache",
+                    threads=2,
+                    states_file=folder / "states.sqlite",
+                    node_id=identity.node_id,
+                )
             )
             mesh = await stack.enter_async_context(open_mesh(settings))
             nursery = await stack.enter_async_context(trio.open_nursery())

@@ -3,7 +3,8 @@
 Nodes with disks that outlive them, streams that lose messages, views of membership that lag,
 deaths, restarts and partitions; workers that append their job to the state of their key, now and
 then twice given by the engine. So a key's state lists the jobs that took effect, and says by itself
-which are missing or doubled. One seed, step by step: `python -m tests.sim.keyed_model SEED [--parted]`.
+which are missing or doubled. One seed, step by step:
+`python -m tests.sim.keyed_model SEED [--parted]`.
 """
 
 import heapq

@@ -80,7 +80,7 @@ class Core:
         if self.view.others(key.service) or self._homes.has(key) or self._runs.of(key):
             return False
         self._floor.now_ms = now_ms
-        return self._home_of(key) == self._floor.own
+        return not self._is_lonely() and self._stranger(key) is None
 
     def enter(
         self, key: Key, engine: str, job: str, limit_ms: int, waiting_max: int, now_ms: int
@@ -204,9 +204,12 @@ class Core:
 
     def _home_of(self, key: Key) -> str:
         """Whom this node's jobs ask; empty: not yet known."""
-        if not self.view.peers and self._floor.now_ms < self._lonely_until_ms:
+        if self._is_lonely():
             return self._stranger(key) or ""
         return self._stranger(key) or self.view.circle(key)[0]
+
+    def _is_lonely(self) -> bool:
+        return not self.view.peers and self._floor.now_ms < self._lonely_until_ms
 
     def _stranger(self, key: Key) -> str | None:
         """A home that this member follows and does not know yet."""

@@ -13,18 +13,24 @@ A reign holds while who works on the service stays the same. After a change the 
 another consultation. Nothing of a reign is on the disk but what was written in it.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections import OrderedDict
 
 from gossamer_node.keyed import messages as wire
 from gossamer_node.keyed.circle import CIRCLE_MAX
+from gossamer_node.keyed.entries import (
+    Entry,
+    State,
+    Turn,
+    Waiting,
+    answers_of,
+    copy_of,
+    has_turn,
+)
 from gossamer_node.keyed.floor import Failure, Floor, Forked, Stored, Written
 from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.promises import Promises
 from gossamer_node.keyed.runs import KEEP_MS
-from gossamer_node.keyed.versions import NO_BALLOT, NOTHING, TERM_MAX, Ballot, Version, forked
+from gossamer_node.keyed.versions import NOTHING, TERM_MAX, Ballot, forked
 
 CONSULT_MS = 300
 """Until members whose word is missing are asked again."""
@@ -47,91 +53,6 @@ ENTRIES_MAX = 20_000
 
 QUEUED_MAX = 10_000
 """Jobs that wait here for turns, over all keys."""
-
-State = Literal["consulting", "settling", "open", "reading", "taken"]
-
-_STEPS: dict[tuple[State, str], State] = {
-    ("consulting", "agreed"): "settling",
-    ("consulting", "outbid"): "consulting",
-    ("settling", "settled"): "open",
-    ("settling", "outbid"): "consulting",
-    ("open", "changed"): "consulting",
-    ("open", "asked"): "reading",
-    ("open", "taken over"): "taken",
-    ("open", "keep"): "settling",
-    ("reading", "known"): "open",
-    ("reading", "gone"): "open",
-    ("reading", "granted"): "taken",
-    ("taken", "keep"): "settling",
-    ("taken", "over"): "open",
-}
-"""Besides, an entry in any state may be dropped: another home has the key, or nobody wants it."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A job that wants the turn."""
-
-    member: str
-    ask: wire.Ask
-    seen_ms: int
-
-
-@dataclass(slots=True)
-class Turn:
-    """Who has it, and until when."""
-
-    member: str
-    run: int
-    attempt: int
-    until_ms: int
-    asked_ms: int
-
-
-class Entry:
-    """One key at its home."""
-
-    __slots__ = (
-        "awaited",
-        "ballot",
-        "circle",
-        "copied_to",
-        "copies",
-        "is_here",
-        "keep",
-        "key",
-        "queue",
-        "replies",
-        "sent_ms",
-        "stamp",
-        "state",
-        "stored",
-        "tries",
-        "turn",
-        "version",
-    )
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.state: State = "consulting"
-        self.ballot: Ballot = NO_BALLOT
-        self.stamp = -1
-        self.circle: list[str] = []
-        self.replies: dict[str, wire.Has] = {}
-        self.awaited: tuple[str, ...] = ()
-        self.stored: Stored | None = None
-        self.version = NOTHING
-        self.turn: Turn | None = None
-        self.keep: tuple[str, wire.Keep] | None = None
-        self.queue: deque[Waiting] = deque()
-        self.copies: set[str] = set()
-        self.copied_to = ""
-        self.is_here = False
-        self.tries = 0
-        self.sent_ms = 0
-
-    def step(self, word: str) -> None:
-        self.state = _STEPS[self.state, word]
 
 
 class Homes:
@@ -189,7 +110,7 @@ class Homes:
         if self._queued >= QUEUED_MAX:
             return False
         one = Waiting(sender, ask, self._floor.now_ms)
-        if _has_turn(entry, sender, ask.run):
+        if has_turn(entry, sender, ask.run):
             # The grant was lost, or was void when it arrived: the turn is granted anew.
             if entry.state == "taken":
                 self._end_turn(entry)
@@ -219,7 +140,7 @@ class Homes:
                 self._queued -= 1
                 break
         turn = entry.turn
-        is_over = _has_turn(entry, sender, message.run)
+        is_over = has_turn(entry, sender, message.run)
         if is_over and turn is not None and turn.attempt == message.attempt:
             if entry.state == "taken":
                 self._end_turn(entry)
@@ -454,13 +375,13 @@ class Homes:
                 if member != self._floor.own:
                     stale.append(member)
         self._take_over_turn(entry)
-        found = _answers_of(best.version, entry.replies)
+        found = answers_of(best.version, entry.replies)
         entry.is_here = source == self._floor.own and not found
         answers = wire.newest({*best.answers, *found}, len(best.state))
         best = Stored(best.version, best.state, answers)
         for member in stale:
             # So that the other history is found, and told of, once.
-            self._floor.send(member, _copy_of(entry, best))
+            self._floor.send(member, copy_of(entry, best))
         entry.copies = {
             one
             for one, version in versions.items()
@@ -524,7 +445,7 @@ class Homes:
             # A former copy counts as long as its member is the one that should have it.
             entry.copies &= set(circle)
             if entry.copied_to not in entry.copies:
-                self._floor.send(entry.copied_to, _copy_of(entry, entry.stored))
+                self._floor.send(entry.copied_to, copy_of(entry, entry.stored))
         self._settled(entry)
 
     def _settled(self, entry: Entry) -> None:
@@ -636,7 +557,7 @@ class Homes:
         """Writes what a turn leaves, if nothing was written since the turn was given."""
         assert entry.keep is not None, "asked for with a keep"
         member, keep = entry.keep
-        is_its_turn = _has_turn(entry, member, keep.run)
+        is_its_turn = has_turn(entry, member, keep.run)
         if keep.base == entry.version and (entry.turn is None or is_its_turn):
             entry.step("keep")
             entry.is_here = False
@@ -658,22 +579,3 @@ class Homes:
 
         self._floor.read(entry.key, read, keep.answer[:2])
         self._go_on(entry)
-
-
-def _copy_of(entry: Entry, stored: Stored) -> wire.Copy:
-    return wire.Copy(entry.key, entry.ballot, stored.version, stored.state, stored.answers)
-
-
-def _answers_of(version: Version, replies: Mapping[str, wire.Has]) -> set[wire.Answer]:
-    """What members answered in the history of a version."""
-    return {
-        one
-        for has in replies.values()
-        for one in has.answers
-        if one[3] <= version.number and version.reign_at(one[3]) == has.version.reign_at(one[3])
-    }
-
-
-def _has_turn(entry: Entry, member: str, run: int) -> bool:
-    turn = entry.turn
-    return turn is not None and (turn.member, turn.run) == (member, run)

@@ -23,7 +23,7 @@ STATE_BYTES_MAX = 2**20
 MESSAGE_BYTES_MAX = 4 * 2**20
 """As the mesh's streams take at most."""
 
-CONTENT_BYTES_MAX = MESSAGE_BYTES_MAX - 64 * 2**10
+CONTENT_BYTES_MAX = MESSAGE_BYTES_MAX - 128 * 2**10
 """Of a state and the answers beside it: the rest is for names."""
 
 ANSWERS_MAX = 8

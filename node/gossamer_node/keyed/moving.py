@@ -278,7 +278,6 @@ class Moving:
     def _opened(self) -> States:
         if self._states is None:
             self._states = self._open_states()
-            self._states.own = self._mesh.node_id
         return self._states
 
     def statistics(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ import msgpack
 
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.keyed.key import Key
-from gossamer_node.keyed.messages import DISK, FULL, STALE
+from gossamer_node.keyed.messages import CONTENT_BYTES_MAX, DISK, FULL, STALE
 from gossamer_node.keyed.runs import Lost, Told
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm.envelope import (
@@ -189,6 +189,11 @@ class DenseWork:
         try:
             told = msgpack.packb(outcome_map(outcome))
             if given is not None:
+                if len(state) + len(told) > CONTENT_BYTES_MAX:
+                    return Failed(
+                        f"The worker answered {len(state) + len(told):,} bytes, its state counted; "
+                        f"nodes hand on at most {CONTENT_BYTES_MAX:,}."
+                    ), None
                 given.left = (state, told)
                 return outcome, Kept(given.kept.version, state)
             with blocked():

@@ -16,7 +16,6 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,7 +29,7 @@ from wasmtime import Linker
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.keyed.key import Key
-from gossamer_node.keyed.runs import Done, Granted, Known
+from gossamer_node.keyed.runs import Done, Granted, Known, Told
 from gossamer_node.proto import load_schema
 from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
@@ -59,6 +58,7 @@ from gossamer_node.wasm.pool import WorkerThreads, has_stack_for, with_stack
 from gossamer_node.wasm.residents import Residents, Shape
 from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
 from gossamer_node.wasm.states import Kept, States
+from gossamer_node.wasm.tasks import Returns, Task
 from gossamer_node.wasm.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class WasmHost:
         states_file: Path | None = None,
         kv_file: Path | None = None,
         gauge: Gauge | None = None,
+        node_id: str = "",
     ) -> None:
         """Args:
         cache_dir: for compiled modules; made when missing, and safe to delete.
@@ -103,6 +104,7 @@ class WasmHost:
             default it lasts as long as the host.
         kv_file: for what services keep under their keys, as `states_file`.
         gauge: measures what the machine has room for.
+        node_id: under which states are written; empty for a host by itself.
         """
         self.operations = operations
         self._cache = cache_dir
@@ -112,6 +114,7 @@ class WasmHost:
         self.closing = False
         self._threads = threads or len(os.sched_getaffinity(0))
         self._states_file = states_file
+        self._node_id = node_id
         self._states: States | None = None
         self._kv_file = kv_file
         self._kv: Kv | None = None
@@ -145,7 +148,7 @@ class WasmHost:
 
     async def __aenter__(self) -> Self:
         self.__enter__()
-        self.returns = _Returns(trio.lowlevel.current_trio_token())
+        self.returns = Returns(trio.lowlevel.current_trio_token())
         self.places = trio.Semaphore(JOBS_MAX)
         self._switched_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
@@ -241,7 +244,7 @@ class WasmHost:
         """The states of this node; the file is opened, or made, when it is first wanted."""
         with self._lock:
             if self._states is None:
-                self._states = States(self._states_file)
+                self._states = States(self._states_file, self._node_id)
             return self._states
 
     def has_states(self) -> bool:
@@ -353,7 +356,7 @@ class Worker:
                 moving = host.moving
                 if moving is not None and not moving.is_alone(key):
                     return await self._run_in_turn(moving, dense, key, job, context, due_s)
-            task = _Task(self, job, context, due_s, host.returns, key)
+            task = Task(self, job, context, due_s, host.returns, key)
             if dense is None or key is None:
                 host.pool.submit(task.work)
             elif not dense.turns.enter(key, lambda: host.pool.submit(task.work)):
@@ -373,7 +376,11 @@ class Worker:
     ) -> Outcome:
         """Work a job whose key other nodes have a say in: its home gives the turn, and keeps."""
         left_ms = max(0, int((due_s - time.monotonic()) * 1000))
-        number, told = await moving.enter(key, job, left_ms, self.spec.living.waiting)
+        told: Told | None = None
+        with trio.move_on_after(left_ms / 1_000):
+            number, told = await moving.enter(key, job, left_ms, self.spec.living.waiting)
+        if told is None:
+            return Failed(f"The job's time was over before it was the turn of its key {key.value}.")
         if isinstance(told, Known):
             return decode_outcome(told.outcome)
         if not isinstance(told, Granted):
@@ -410,7 +417,7 @@ class Worker:
     ) -> Outcome:
         """On a thread of the pool; returns when that is through with it, cancelled or not."""
         host = self._host
-        task = _Task(self, job, context, due_s, host.returns, key, given)
+        task = Task(self, job, context, due_s, host.returns, key, given)
         host.pool.submit(task.work)
         try:
             return await task.outcome()
@@ -525,114 +532,3 @@ class Worker:
 
 def _stopping() -> Failed:
     return Failed("The node stopped before the job began.")
-
-
-class _Returns:
-    """Brings outcomes from the threads back to the trio loop, many in one turn."""
-
-    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
-        self._token = token
-        self._ended: deque[_Task] = deque()
-        self._asked = False
-
-    def put(self, task: "_Task") -> None:
-        """From a worker's thread."""
-        self._ended.append(task)
-        # A thread that finds it asked already has its task taken along: `_hand_over` clears
-        # the mark before it empties the queue.
-        if not self._asked:
-            self._asked = True
-            self._token.run_sync_soon(self._hand_over)
-
-    def through(self, task: "_Task") -> None:
-        """From a worker's thread that is done with a task, whether anybody waits for it or not."""
-        self._token.run_sync_soon(task.through.set)
-
-    def _hand_over(self) -> None:
-        self._asked = False
-        while self._ended:
-            self._ended.popleft().wake()
-
-
-class _Task:
-    """One `run`, between the trio task that waits for it and the thread that works."""
-
-    def __init__(
-        self,
-        worker: Worker,
-        job: Job,
-        context: JobContext,
-        due_s: float,
-        returns: _Returns,
-        key: Key | None,
-        given: Given | None = None,
-    ) -> None:
-        """Args: given: whoever has it leaves the turn; otherwise the thread does."""
-        self.through = trio.Event()
-        self._given = given
-        self._worker = worker
-        self._job = job
-        self._context = context
-        self._due_s = due_s
-        self._returns = returns
-        self._key = key
-        self._outcome: Outcome | None = None
-        self._waiter: trio.lowlevel.Task | None = None
-        self._cancelled = False
-        self._run: Run | None = None
-
-    def work(self) -> None:
-        """On a thread of the pool, when it is its turn."""
-        try:
-            if not self._cancelled:
-                self._execute()
-        finally:
-            if self._given is not None:
-                self._returns.through(self)
-            elif self._key is not None and self._worker.dense is not None:
-                self._worker.dense.turns.leave(self._key)
-
-    def _execute(self) -> None:
-        try:
-            self._outcome = self._worker.execute(
-                self._job,
-                self._key,
-                self._context,
-                self._due_s,
-                None,
-                self._started,
-                self._given,
-            )
-        except BaseException as error:
-            # A bug of ours: it ends this job, never the thread that others' jobs need.
-            _log.exception("job %s could not be run", self._job.ref.key)
-            self._outcome = Failed(
-                "The node failed to run the worker; its log says why.", details=repr(error)
-            )
-        self._returns.put(self)
-
-    def _started(self, run: Run) -> None:
-        self._run = run
-        # A cancellation that found no run yet has left its mark.
-        if self._cancelled:
-            self._worker._host.watchdog.cancel(run)
-
-    async def outcome(self) -> Outcome:
-        """In the trio task, once."""
-        self._waiter = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-        assert self._outcome is not None
-        return self._outcome
-
-    def wake(self) -> None:
-        """In the loop."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            trio.lowlevel.reschedule(waiter)
-
-    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._waiter = None
-        self._cancelled = True
-        if self._run is not None:
-            self._worker._host.watchdog.cancel(self._run)
-        return trio.lowlevel.Abort.SUCCEEDED

@@ -58,9 +58,6 @@ CREATE INDEX IF NOT EXISTS recent ON answers (service, tenant, key, of);
 CREATE TABLE IF NOT EXISTS met (once INTEGER PRIMARY KEY);
 """
 
-ALONE: Ballot = (1, "")
-"""What a node that never met another writes under, until somebody gives it an id (`States.own`)."""
-
 StateError = StoreError
 
 
@@ -108,8 +105,11 @@ class _Meet(Change):
 class States:
     """All services' states of one node. Safe to use from several threads."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, own: str = "") -> None:
         """Open or make the file; None keeps states in memory, for a job run by hand.
+
+        Args:
+            own: this node's id, under which it writes while it is alone.
 
         Raises: InputError, for a file that is none of ours or cannot be made.
         """
@@ -129,7 +129,7 @@ class States:
             "SELECT COALESCE(SUM(LENGTH(outcome)), 0) FROM answers", ()
         )
         self.has_met = bool(self._store.rows("SELECT once FROM met", ()))
-        self.own = ALONE[1]
+        self._own = own
 
     def close(self) -> None:
         self._store.close()
@@ -267,7 +267,7 @@ class States:
         if change.ballot is None:
             # Nobody else has a say in the key; a history that came from another goes on as ours.
             term, home = before.ballot
-            ballot = before.ballot if home == self.own and term else (term + 1, self.own)
+            ballot = before.ballot if home == self._own and term else (term + 1, self._own)
             change.version = before.next(ballot)
         elif before.ballot > change.ballot:
             change.term = before.ballot[0]
