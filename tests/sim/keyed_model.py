@@ -204,7 +204,7 @@ class Node:
             self.world.complete(key, job, job.encode())
             self._leave_local(key)
 
-        self.world.after(self.world.chance.randint(5, 200), self._guarded(end))
+        self.world.after(self.world.takes_ms(), self._guarded(end))
 
     def _told(self, told: Granted | Known | Done | Lost) -> None:
         key, job = self.runs[told.run]
@@ -244,7 +244,7 @@ class Node:
                 self.core.keep(told.run, state, job.encode(), self.world.now_ms)
             self.pump()
 
-        self.world.after(self.world.chance.randint(5, 200), self._guarded(end))
+        self.world.after(self.world.takes_ms(), self._guarded(end))
 
 
 def applied(state: bytes, job: str) -> bytes:
@@ -388,6 +388,10 @@ class World:
         self.changed(500, 3_000)
 
     # --- the engine
+
+    def takes_ms(self) -> int:
+        """How long a job works: most are short, and some last over a change of the mesh."""
+        return self.chance.choice([self.chance.randint(5, 100), self.chance.randint(200, 2_500)])
 
     def add_job(self, number: int) -> None:
         key = self.chance.choice(self.keys)

@@ -12,7 +12,7 @@ with one of them. What holds when they can't is in docs/explanation/state-that-m
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gossamer_node.keyed import messages as wire
 from gossamer_node.keyed.circle import Peer, View
@@ -253,7 +253,7 @@ class Core:
                 self._copy(sender, message)
             case wire.Nudge():
                 if self.view.circle(message.key)[0] == self._floor.own:
-                    self._homes.touch(message.key, sender)
+                    self._homes.touch(message.key, sender, message.version)
             case wire.Settled():
                 self._settled.append(message)
 
@@ -262,7 +262,7 @@ class Core:
         key, ballot = consult.key, consult.ballot
         if ballot[1] != home or not self._floor.has_room():
             return
-        missing = [one for one in self.view.circle(key) if one not in consult.circle]
+        missing = _missing(self.view.circle(key), consult.circle)
         if missing:
             self._floor.send(home, wire.Others(key, ballot, tuple(missing)))
             return
@@ -323,6 +323,11 @@ class Core:
 
         stored = Stored(copy.version, copy.state, copy.answers)
         self._floor.write(key, ballot, stored, written)
+
+
+def _missing(circle: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Whom a home has not asked, of those that it should have as far as this member knows."""
+    return [one for one in circle if one not in asked]
 
 
 def _is_there(answer: wire.Answer, stored: Stored, consult: wire.Consult) -> bool:

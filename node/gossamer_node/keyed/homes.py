@@ -30,7 +30,7 @@ from gossamer_node.keyed.floor import Failure, Floor, Forked, Stored, Written
 from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.promises import Promises
 from gossamer_node.keyed.runs import KEEP_MS
-from gossamer_node.keyed.versions import NOTHING, TERM_MAX, Ballot, forked
+from gossamer_node.keyed.versions import NOTHING, TERM_MAX, Ballot, Version, forked, newer
 
 CONSULT_MS = 300
 """Until members whose word is missing are asked again."""
@@ -148,14 +148,22 @@ class Homes:
                 entry.turn = None
         self._go_on(entry)
 
-    def touch(self, key: Key, member: str) -> None:
-        """Have the key and its copy where they belong, though no job wants it now; and say so."""
+    def touch(self, key: Key, member: str, version: Version) -> None:
+        """Have the key and its copy where they belong, though no job wants it now; and say so.
+
+        Args:
+            version: what the member has. A newer one than this home knows was written by a side
+                of the mesh that did not see it, while it saw no change.
+        """
         if key not in self._entries:
             if len(self._entries) >= ENTRIES_MAX or not self._is_there(member):
                 return
             self._begin(key)
+        entry = self._entries[key]
         self._nudged.setdefault(key, set()).add(member)
-        self._go_on(self._entries[key])
+        if entry.state != "consulting" and newer(version, entry.version):
+            entry.stamp = -1
+        self._go_on(entry)
 
     # --- what members of the circle say
 
@@ -363,7 +371,7 @@ class Homes:
             return
         best, source = entry.stored, self._floor.own
         for member, has in sorted(entry.replies.items()):
-            if has.state is not None and has.version.order() > best.version.order():
+            if has.state is not None and newer(has.version, best.version):
                 best, source = Stored(has.version, has.state, has.answers), member
         versions = {member: has.version for member, has in entry.replies.items()}
         versions[self._floor.own] = entry.stored.version

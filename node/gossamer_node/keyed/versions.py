@@ -66,6 +66,11 @@ class Version:
 NOTHING = Version()
 
 
+def newer(one: Version, other: Version) -> bool:
+    """Whether the first goes on, where both are found."""
+    return one.order() > other.order()
+
+
 def forked(one: Version, other: Version) -> bool:
     """Whether neither comes from the other, as far as they remember."""
     number = min(one.number, other.number)
