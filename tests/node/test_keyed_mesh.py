@@ -5,18 +5,26 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
+import pytest
 import trio
 from tests.node.source_engine import SourceEngine
 from tests.node.wasm.conftest import assemble
 from tests.patience import until
 
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
+from gossamer_mesh.drivers.links import KEYS
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
 from gossamer_node.engines.port import Effect, Engine, Settlement, TopicRequest
 from gossamer_node.jobs import Completed, Failed, Job, JobRef
+from gossamer_node.keyed import messages as wire
+from gossamer_node.keyed import runs
+from gossamer_node.keyed.circle import filter_of
+from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.moving import Moving, keyed_of
+from gossamer_node.keyed.versions import Version
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec, Topic
 from gossamer_node.wasm import WasmHost
 from gossamer_node.wasm.states import States
@@ -26,6 +34,8 @@ from gossamer_node.work.leasing import Leasing
 KEYRING = Keyring((bytes(32),))
 SLOTS = 4
 SERVICE = "keeper"
+RETRIES = 3
+LOCK_S = 5.0
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -38,6 +48,7 @@ class Counting(SourceEngine):
         self.counted: dict[str, str] = {}
         self.failures: list[str] = []
         self.doubled = 0
+        self._locked_s: dict[str, float] = {}
 
     def key_of(self, job: str) -> str:
         return f"key-{int(job.removeprefix('job-')) % self._keys}"
@@ -45,21 +56,50 @@ class Counting(SourceEngine):
     async def activate(
         self, topics: Sequence[TopicRequest], *, jobs_max: int, wait_ms: int, worker_id: str
     ) -> list[Job]:
+        self._expire()
         jobs = await super().activate(
-            topics, jobs_max=jobs_max, wait_ms=wait_ms, worker_id=worker_id
+            topics, jobs_max=jobs_max, wait_ms=min(wait_ms, 500), worker_id=worker_id
         )
-        return [replace(job, business_key=self.key_of(job.ref.key)) for job in jobs]
+        for one in jobs:
+            self._locked_s[one.ref.key] = trio.current_time() + one.lock_ms / 1_000
+        return [
+            replace(
+                job, ref=replace(job.ref, retries=RETRIES), business_key=self.key_of(job.ref.key)
+            )
+            for job in jobs
+        ]
+
+    def _expire(self) -> None:
+        """What nobody has renewed is there for anybody, what a killed node's poll took as well."""
+        ready = {job for job, _ in self._ready}
+        for number in range(1, self._number + 1):
+            job = f"job-{number}"
+            if job not in ready and not self.completed[job]:
+                self._locked_s.setdefault(job, trio.current_time() + LOCK_S)
+        for job, until_s in list(self._locked_s.items()):
+            if trio.current_time() >= until_s:
+                del self._locked_s[job]
+                self._ready.append((job, "count"))
+
+    async def extend(self, job: JobRef, lock_ms: int) -> Settlement:
+        self._locked_s[job.key] = trio.current_time() + lock_ms / 1_000
+        return Settlement(Effect.APPLIED)
+
+    async def release(self, job: JobRef) -> Settlement:
+        self._locked_s.pop(job.key, None)
+        return await super().release(job)
 
     async def complete(self, job: JobRef, outcome: Completed) -> Settlement:
         n = str(outcome.variables.values["n"])
         self.doubled += self.counted.get(job.key, n) != n
         self.counted[job.key] = n
         self.completed[job.key] += 1
+        self._locked_s.pop(job.key, None)
         return Settlement(Effect.APPLIED)
 
     async def fail(self, job: JobRef, outcome: Failed) -> Settlement:
         self.failures.append(outcome.message)
-        assert outcome.retries is None or outcome.retries == job.retries, outcome
+        assert outcome.retries == RETRIES, outcome
         await self.release(job)
         return Settlement(Effect.APPLIED)
 
@@ -143,7 +183,7 @@ class World:
             SERVICE,
             "1.0.0",
             module=module,
-            topics=(Topic("count", lock_ms=5_000),),
+            topics=(Topic("count", lock_ms=int(LOCK_S * 1_000)),),
             concurrency=SLOTS,
             profile="dense",
             dense=Dense(key="/job/business_key"),
@@ -255,3 +295,44 @@ async def test_states_of_a_node_alone_move_when_others_come(tmp_path: Path) -> N
         engine.add("count", 50)
         await until(lambda: len(engine.counted) == 100)
         assert engine.counts() == expected(100, 5)
+
+
+async def test_junk_about_keys_is_counted_and_the_jobs_go_on(tmp_path: Path) -> None:
+    engine = Counting(keys=5)
+    chance = Random(5)
+    async with world_of(tmp_path, engine) as world:
+        first, second = await world.start(1, 2)
+        for number in range(100):
+            junk = chance.randbytes(chance.randint(0, 200))
+            assert first.mesh.send_nowait(second.mesh.node_id, junk, KEYS)
+            other = Key(SERVICE, "", f"other-{number}")
+            said = wire.to_bytes(wire.Kept(other, number, Version()))
+            assert first.mesh.send_nowait(second.mesh.node_id, said, KEYS)
+        engine.add("count", 20)
+        await until(lambda: len(engine.counted) == 20)
+        await until(lambda: second.moving.counts["unreadable"] == 100)
+        assert engine.counts() == expected(20, 5)
+
+
+async def test_a_job_whose_home_is_silent_goes_back_with_all_its_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that says that it works on the service, and answers nothing about keys."""
+    monkeypatch.setattr(runs, "UNHEARD_MS", 500)
+    engine = Counting(keys=1)
+    async with world_of(tmp_path, engine) as world:
+        (node,) = await world.start(1)
+        settings = MeshConfig(
+            identity=Identity.generate(),
+            keyring=KEYRING,
+            name="silent",
+            seeds=(node.mesh.address,),
+            tags={"keyed": filter_of([SERVICE])},
+        )
+        async with open_mesh(settings):
+            await until(lambda: node.sees(2))
+            engine.add("count", 1)
+            await until(lambda: len(engine.failures) >= 1)
+            assert "The key key-0 of keeper waits for the word of silent" in engine.failures[0]
+            assert engine.counted == {}
+        await until(lambda: engine.counted == {"job-1": "AAAB"})
