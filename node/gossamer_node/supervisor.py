@@ -70,6 +70,7 @@ class Node:
         keeping: Keeping,
         host: WasmHost,
         stock: Stock,
+        moving: Moving,
     ) -> None:
         self._config = config
         self.mesh = mesh
@@ -79,6 +80,7 @@ class Node:
         self.keeping = keeping
         self._host = host
         self._stock = stock
+        self._moving = moving
 
     def status(self) -> dict[str, object]:
         """What `gossamer status --json` prints."""
@@ -107,6 +109,7 @@ class Node:
             ],
             "registry": self._stock.status(),
             "instances": self._host.statistics(),
+            "keys": self._moving.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
             "network": self.mesh.statistics(),
@@ -169,7 +172,9 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             reviewed=moving.set_members,
         )
         stock.changed = lambda: leasing.services_changed(registry.digest())
-        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
+        node = Node(
+            config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock, moving
+        )
         keeping = node.keeping
         await nursery.start(stock.run)
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}

@@ -18,6 +18,8 @@ from gossamer_mesh.keyring import Keyring
 from gossamer_mesh.orders import next_number
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, JobRef
+from gossamer_node.keyed.key import Key
+from gossamer_node.keyed.moving import Moving
 from gossamer_node.registry.on_demand import LIVE_MAX, Loader
 from gossamer_node.registry.package import read_package, sign_addition, write_signature
 from gossamer_node.registry.stock import Stock, Terms
@@ -102,8 +104,10 @@ class World:
         stock: Stock,
         loader: Loader,
         travel: Travel,
+        moving: Moving,
     ) -> None:
         self.travel = travel
+        self.moving = moving
         self.mesh = mesh
         self.leasing = leasing
         self.executor = executor
@@ -117,6 +121,10 @@ class World:
             (one.label, self.stock._state(one), one.refused) for one in self.registry.listed()
         ]
         return f"World({self.mesh.node_id[:4]}, {listed}, {self.executor.outcomes})"
+
+    def is_shared(self, name: str) -> bool:
+        """Whether this node knows of others that work on a service with a key."""
+        return not self.moving.is_alone(Key(name, "", "any"))
 
     def state(self, name: str, version: str) -> str:
         row = self.registry.get(name, version)
@@ -143,7 +151,11 @@ async def node(
         seeds=tuple(seeds),
     )
     async with (
-        WasmHost(folder / "cache", states_file=folder / "states.sqlite") as host,
+        WasmHost(
+            folder / "cache",
+            states_file=folder / "states.sqlite",
+            node_id=settings.identity.node_id,
+        ) as host,
         open_mesh(settings) as mesh,
     ):
         executor = Executor()
@@ -156,12 +168,22 @@ async def node(
         with closing(stock):
             async with trio.open_nursery() as nursery:
                 reached = {one.name: one for one in engines}
-                leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
+                moving = Moving(mesh, host.open_states, host.is_busy, host.has_states())
+                await nursery.start(moving.run)
+                host.moving = moving
+                leasing = Leasing(
+                    mesh,
+                    reached,
+                    executor,
+                    slots=SLOTS,
+                    claims=True,
+                    reviewed=moving.set_members,
+                )
                 stock.changed = lambda: leasing.services_changed(registry.digest())
                 await nursery.start(stock.run)
                 await nursery.start(leasing.run)
                 stock.changed()
                 travel = Travel(mesh, stock)
                 nursery.start_soon(travel.run)
-                yield World(mesh, leasing, executor, stock, loader, travel)
+                yield World(mesh, leasing, executor, stock, loader, travel, moving)
                 nursery.cancel_scope.cancel()

@@ -252,14 +252,15 @@ def test_a_walk_tells_of_each_key_until_it_is_answered() -> None:
     sweep.begin()
     version = NOTHING.next((1, "a"))
     keys = [Key(SERVICE, "", f"{number:03}") for number in range(100)]
-    sweep.add([(key, version) for key in keys[:WINDOW]], sweep.room())
+    sweep.add([(key, version) for key in keys[:WINDOW]], sweep.room(), lambda key: True)
     assert sweep.room() == 0 and len(sweep.due(0)) == WINDOW and sweep.due(1) == []
     assert not sweep.settled(wire.Settled(keys[0], NOTHING, ()))
     assert sweep.settled(wire.Settled(keys[0], version, ()))
     assert sweep.room() == 1 and len(sweep.due(REPEAT_MS)) == WINDOW - 1
     for key in keys[1:WINDOW]:
         sweep.settled(wire.Settled(key, version, ()))
-    sweep.add([(key, version) for key in keys[WINDOW:]], sweep.room())
+    rest = [(key, version) for key in keys[WINDOW:]]
+    sweep.add([*rest, (KEY, version)], sweep.room(), lambda key: key != KEY)
     assert not sweep.is_over()
     for key in keys[WINDOW:]:
         sweep.settled(wire.Settled(key, version, ()))

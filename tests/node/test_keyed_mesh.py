@@ -248,7 +248,7 @@ async def test_jobs_of_a_key_count_exactly_wherever_they_run(tmp_path: Path) -> 
         assert engine.counts() == expected(200, 20)
         assert all(one.executor.outcomes["completed"] for one in nodes)
         assert engine.doubled == 0
-        await until(lambda: all(one.moving._sweep.is_over() for one in nodes))
+        await until(lambda: not any(one.moving.statistics()["walking"] for one in nodes))
     # Each state is on two disks at least, and the newest on two.
     disks = [on_disk(world.folder(number)) for number in (1, 2, 3)]
     for key in expected(200, 20):

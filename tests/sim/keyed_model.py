@@ -353,7 +353,9 @@ class World:
             keys = sorted(node.disk, key=lambda key: key.value)
             cursor = node.sweep.cursor
             rest = [key for key in keys if cursor is None or key.value > cursor.value]
-            node.sweep.add([(key, node.disk[key].version) for key in rest[:room]], room)
+            node.sweep.add(
+                [(key, node.disk[key].version) for key in rest[:room]], room, lambda key: True
+            )
         for key, version in node.sweep.due(self.now_ms):
             node.core.touch(key, version, self.now_ms)
         node.pump()

@@ -71,6 +71,7 @@ class Moving:
         self._threads = trio.CapacityLimiter(DISK_THREADS)
         self._sweep = Sweep()
         self._swept = trio.Event()
+        self._is_walking = False
         self._touched = trio.Event()
         self._unreadable: set[str] = set()
         self._logged = 0
@@ -125,6 +126,7 @@ class Moving:
             while not self._sweep.is_over():
                 await self._walk()
                 await trio.sleep(SWEEP_S)
+            self._is_walking = self._swept.is_set()
             log.debug("keys are where they belong", moved=self._sweep.moved)
 
     async def _walk(self) -> None:
@@ -136,7 +138,8 @@ class Moving:
             except StateError as error:
                 log.warning(f"the states {error}")
                 page = []
-            self._sweep.add(page, room)
+            others = self._core.view.others
+            self._sweep.add(page, room, lambda key: bool(others(key.service)))
         for key, version in self._sweep.due(_now_ms()):
             self._core.touch(key, version, _now_ms())
         self._pump()
@@ -158,7 +161,9 @@ class Moving:
         if works_on_some and any(one.services for one in peers.values()):
             self._start(self._meet, self._opened())
         self._core.set_members(peers, _now_ms())
-        self._swept.set()
+        if any(one.services for one in peers.values()):
+            self._is_walking = True
+            self._swept.set()
         self._pump()
 
     async def _meet(self, states: States) -> None:
@@ -282,7 +287,12 @@ class Moving:
 
     def statistics(self) -> dict[str, int]:
         """Counters since the start and gauges, by name."""
-        return {**self._core.statistics(), **self.counts, "moved": self._sweep.moved}
+        return {
+            **self._core.statistics(),
+            **self.counts,
+            "moved": self._sweep.moved,
+            "walking": int(self._is_walking),
+        }
 
 
 class _Slot:

@@ -6,6 +6,8 @@ again until it is answered. While a walk lasts, a second death may lose what a f
 alone; with it, only nodes that die together do.
 """
 
+from collections.abc import Callable
+
 from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.messages import Settled
 from gossamer_node.keyed.versions import Version
@@ -39,11 +41,18 @@ class Sweep:
         """Keys that may be added now."""
         return 0 if self.is_at_end else WINDOW - len(self._pending)
 
-    def add(self, page: list[tuple[Key, Version]], asked: int) -> None:
-        """The next keys in order, as many as were asked for, or the last ones."""
+    def add(
+        self, page: list[tuple[Key, Version]], asked: int, is_shared: Callable[[Key], bool]
+    ) -> None:
+        """The next keys in order, as many as were asked for, or the last ones.
+
+        Args:
+            is_shared: whether others have a say in a key; who has none needs no telling.
+        """
         for key, version in page:
             self.cursor = key
-            self._pending[key] = (version, -REPEAT_MS)
+            if is_shared(key):
+                self._pending[key] = (version, -REPEAT_MS)
         self.is_at_end = len(page) < asked
 
     def settled(self, message: Settled) -> bool:
