@@ -244,17 +244,6 @@ async def test_who_sends_less_than_asked_for_is_not_waited_for(tmp_path: Path) -
         assert second.travel.counts["bytes_fetched"] == 0
 
 
-async def test_a_person_may_move_a_service_with_state_by_key(tmp_path: Path) -> None:
-    dense: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
-    file = sign(service(tmp_path, **dense), KEY)
-    async with mesh_of(tmp_path, 2) as (first, second):
-        await first.stock.add(file)
-        await until(lambda: second.state("rate", "1.0.0") == "refused")
-        await first.stock.remove("rate", None)
-        assert (await second.stock.add(file))["state"] == "live"
-        assert first.state("rate", "1.0.0") == "none"
-
-
 async def test_what_a_node_does_not_grant_is_neither_fetched_nor_served(tmp_path: Path) -> None:
     file = sign(service(tmp_path, capabilities={"config": ["currency"]}), KEY)
     grants = {"rate": Grants(config={"currency": "EUR"})}
