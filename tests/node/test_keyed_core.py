@@ -75,8 +75,8 @@ class Member:
         self.work()
         return self.core.messages_to_send()
 
-    def enter(self, key: Key, job: str = "1") -> int:
-        number = self.core.enter(key, "e", job, 1_000, 8, self.now_ms)
+    def enter(self, key: Key, job: str = "1", limit_ms: int = 1_000) -> int:
+        number = self.core.enter(key, "e", job, limit_ms, 8, self.now_ms)
         self.work()
         return number
 
@@ -159,7 +159,7 @@ def test_a_home_that_nobody_has_heard_of_yet_is_followed() -> None:
 
 def test_a_job_whose_home_is_silent_is_lost_in_time_and_says_for_whom_it_waited() -> None:
     member = Member(OTHER)
-    run = member.enter(key_led_by(OTHER, OWN, OTHER))
+    run = member.enter(key_led_by(OTHER, OWN, OTHER), limit_ms=60_000)
     for _ in range(UNHEARD_MS // 500):
         assert member.core.told() == []
         member.later(500)
@@ -167,15 +167,30 @@ def test_a_job_whose_home_is_silent_is_lost_in_time_and_says_for_whom_it_waited(
     assert member.core.statistics()["runs"] == 0
 
 
+def test_a_job_whose_time_is_over_says_that_others_had_the_turn() -> None:
+    member = Member(OTHER)
+    key = key_led_by(OWN, OWN, OTHER)
+    first = member.enter(key)
+    for to, said in member.core.messages_to_send():
+        assert to == OTHER and isinstance(said, wire.Consult)
+        member.hear(OTHER, wire.Has(key, said.ballot, NOTHING, None, (), 0, 0, 0, 0, False))
+    assert member.core.told() == [Granted(first, NOTHING, b"")]
+    second = member.enter(key, "2")
+    member.later(900)
+    assert member.core.told() == []
+    member.later(100)
+    assert member.core.told() == [Lost(second, "waited", members=(OWN,))]
+
+
 def test_a_home_waits_for_the_word_of_all_and_says_for_whose() -> None:
     member = Member(OTHER, THIRD)
     key = key_led_by(OWN, OWN, OTHER, THIRD)
-    run = member.enter(key)
+    run = member.enter(key, limit_ms=60_000)
     asked = {to: said for to, said in member.core.messages_to_send() if said.WORD == "consult"}
     assert set(asked) == {OTHER, THIRD}
     one = asked[OTHER]
     assert isinstance(one, wire.Consult)
-    member.hear(OTHER, wire.Has(key, one.ballot, NOTHING, None, (), 0, 0, 0, False))
+    member.hear(OTHER, wire.Has(key, one.ballot, NOTHING, None, (), 0, 0, 0, 0, False))
     for _ in range(UNHEARD_MS // 500):
         assert member.core.told() == []
         member.later(500)
@@ -194,7 +209,7 @@ def test_a_node_that_has_met_others_waits_for_them_before_it_works_alone() -> No
     member = Member(lonely_until_ms=LONELY_MS)
     key = Key(SERVICE, "", "k")
     assert not member.core.is_alone(key, 0)
-    run = member.enter(key)
+    run = member.enter(key, limit_ms=60_000)
     member.later(LONELY_MS - 1)
     assert member.core.told() == []
     member.later(1_000)
@@ -282,7 +297,7 @@ MESSAGES: list[wire.Message] = [
     wire.Release(KEY, 1, 1),
     wire.Still(KEY, 1, 1),
     wire.Consult(KEY, (3, OTHER), (OTHER, OWN), VERSION, (1, 2)),
-    wire.Has(KEY, (3, OWN), VERSION, b"s", (("e", "j", b"o", 2),), 1, 1, 500, False),
+    wire.Has(KEY, (3, OWN), VERSION, b"s", (("e", "j", b"o", 2),), 1, 1, 2, 500, False),
     wire.Others(KEY, (3, OWN), (THIRD,)),
     wire.Outbid(KEY, (3, OWN), 9),
     wire.Copy(KEY, (3, OTHER), VERSION, b"s", (("e", "j", b"o", 2),)),

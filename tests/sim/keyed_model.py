@@ -164,7 +164,7 @@ class Node:
         if self.core.is_alone(key, self.world.now_ms):
             self._enter_local(key, self._guarded(self._work_alone, key, job))
         else:
-            number = self.core.enter(key, ENGINE, job, 3_000, 64, self.world.now_ms)
+            number = self.core.enter(key, ENGINE, job, 20_000, 64, self.world.now_ms)
             self.runs[number] = (key, job)
             self.pump()
 

@@ -273,9 +273,9 @@ class Core:
         self._homes.yield_to(key, home)
         turn = self._runs.turn_of(key)
         self._runs.consulted(key, home)
-        run, attempt, left_ms = 0, 0, 0
+        run, attempt, base, left_ms = 0, 0, 0, 0
         if turn is not None:
-            run, attempt = turn.number, turn.attempt
+            run, attempt, base = turn.number, turn.attempt, turn.version.number
             left_ms = max(0, turn.until_ms - self._floor.now_ms)
         is_busy = turn is None and self._is_busy(key)
 
@@ -292,6 +292,7 @@ class Core:
                     wire.newest(fresh, len(stored.state)),
                     run,
                     attempt,
+                    base,
                     min(left_ms, wire.MS_MAX),
                     is_busy,
                 )

@@ -382,7 +382,7 @@ class Homes:
                 self._floor.forks.append(Forked(entry.key, best.version, version, member))
                 if member != self._floor.own:
                     stale.append(member)
-        self._take_over_turn(entry)
+        self._take_over_turn(entry, best.version)
         found = answers_of(best.version, entry.replies)
         entry.is_here = source == self._floor.own and not found
         answers = wire.newest({*best.answers, *found}, len(best.state))
@@ -399,11 +399,13 @@ class Homes:
         entry.step("agreed")
         self._settle(entry, best)
 
-    def _take_over_turn(self, entry: Entry) -> None:
+    def _take_over_turn(self, entry: Entry, version: Version) -> None:
+        """The turn that goes on. One that was given with another version is over: its node has
+        yet to hear whether what it left was kept."""
         entry.turn = None
         now = self._floor.now_ms
         for member, has in sorted(entry.replies.items()):
-            if has.run:
+            if has.run and has.base == version.number:
                 entry.turn = Turn(member, has.run, has.attempt, now + has.left_ms, now)
 
     def _fail(self, entry: Entry, failure: Failure) -> None:

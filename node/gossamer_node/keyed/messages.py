@@ -183,6 +183,7 @@ class Has:
         state: None where it is what the home has.
         answers: the last ones, without those that the home has.
         run, attempt: of its turn under a former home; 0 for none.
+        base: the number of the version that this turn was given with.
         left_ms: of that turn.
         busy: a job of the key runs there under no home's turn: ask again.
     """
@@ -195,6 +196,7 @@ class Has:
     answers: tuple[Answer, ...]
     run: int
     attempt: int
+    base: int
     left_ms: int
     busy: bool
 
@@ -412,7 +414,7 @@ _FORMS: dict[str, tuple[Callable[..., Message], tuple[Callable[[Any], Any], ...]
     Release.WORD: (Release, (_any, _any)),
     Still.WORD: (Still, (_any, _any)),
     Consult.WORD: (Consult, (_ballot, _names, _version, _numbers)),
-    Has.WORD: (Has, (_ballot, _version, _maybe_state, _answers, _any, _any, _ms, _flag)),
+    Has.WORD: (Has, (_ballot, _version, _maybe_state, _answers, _any, _any, _number, _ms, _flag)),
     Others.WORD: (Others, (_ballot, _names)),
     Outbid.WORD: (Outbid, (_ballot, _term)),
     Copy.WORD: (Copy, (_ballot, _version, _state, _answers)),

@@ -69,7 +69,8 @@ class Lost:
     """No turn, or nothing kept; the job may be tried again.
 
     Attributes:
-        why: `unheard`, or what the home said (`messages.Refuse`).
+        why: `unheard`; `waited`: others had the turn for all the time that the job has; or what the
+            home said (`messages.Refuse`).
         text: of the home, where it has one.
         members: whose word is missing.
     """
@@ -98,6 +99,7 @@ class Run:
         "key",
         "limit_ms",
         "number",
+        "queued",
         "state",
         "until_ms",
         "version",
@@ -117,6 +119,7 @@ class Run:
         self.home = ""
         self.asked_ms = self.heard_ms = self.until_ms = 0
         self.awaited: tuple[str, ...] = ()
+        self.queued = False
         self.version = NOTHING
         self.keep: tuple[bytes, bytes] = (b"", b"")
 
@@ -167,6 +170,7 @@ class Runs:
         number = self._floor.session << 32 | self._number
         run = Run(number, key, job, limit_ms, waiting_max)
         run.heard_ms = self._floor.now_ms
+        run.until_ms = self._floor.now_ms + limit_ms
         self._runs[number] = run
         self._by_key.setdefault(key, []).append(run)
         self._send(run)
@@ -196,6 +200,7 @@ class Runs:
         run = self._asking(sender, message.run, message.attempt)
         if run is not None:
             run.awaited = message.awaited
+            run.queued = True
             if not message.awaited:
                 run.heard_ms = self._floor.now_ms
 
@@ -264,12 +269,15 @@ class Runs:
     def handle_timer(self) -> None:
         now = self._floor.now_ms
         for run in list(self._runs.values()):
-            if run.state == "asking" and now >= run.heard_ms + UNHEARD_MS:
+            if run.state == "asking" and now >= min(run.until_ms, run.heard_ms + UNHEARD_MS):
                 if run.home:
                     self._floor.send(run.home, wire.Release(run.key, run.number, run.attempt))
                 self._end(run)
                 members = run.awaited or (run.home,)
-                self.told.append(Lost(run.number, "unheard", members=members))
+                # The home was asked at once, and once a second.
+                is_heard = not run.awaited and now < run.heard_ms + 2 * REPEAT_MS
+                why = "waited" if is_heard and run.queued else "unheard"
+                self.told.append(Lost(run.number, why, members=members))
             elif run.state == "keeping" and now >= run.until_ms:
                 self._end(run)
                 self.told.append(Lost(run.number, "unheard", members=(run.home,)))

@@ -94,6 +94,11 @@ class DenseWork:
             return self.too_many(key, job)
         if why == STALE:
             text = f"{said} was worked elsewhere meanwhile, so nothing of this run is kept"
+        elif why == "waited":
+            text = (
+                f"{said} was at work for others in all the time that this job has; raise "
+                "`limits.time` in service.yaml, or try again later"
+            )
         elif why == DISK:
             text = f"the state of {said} {told.text}" if isinstance(told, Lost) else ""
         else:

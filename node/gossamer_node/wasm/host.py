@@ -29,7 +29,7 @@ from wasmtime import Linker
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.keyed.key import Key
-from gossamer_node.keyed.runs import Done, Granted, Known, Told
+from gossamer_node.keyed.runs import Done, Granted, Known
 from gossamer_node.proto import load_schema
 from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
@@ -376,40 +376,41 @@ class Worker:
     ) -> Outcome:
         """Work a job whose key other nodes have a say in: its home gives the turn, and keeps."""
         left_ms = max(0, int((due_s - time.monotonic()) * 1000))
-        told: Told | None = None
-        with trio.move_on_after(left_ms / 1_000):
-            number, told = await moving.enter(key, job, left_ms, self.spec.living.waiting)
-        if told is None:
-            return Failed(f"The job's time was over before it was the turn of its key {key.value}.")
+        number, told = await moving.enter(key, job, left_ms, self.spec.living.waiting)
         if isinstance(told, Known):
             return decode_outcome(told.outcome)
         if not isinstance(told, Granted):
             return dense.not_kept(key, job, told, moving.named)
         given = Given(Kept(told.version, told.state))
-        is_kept = False
+        is_over = False
         try:
             # A job from before this node had met others may still be at work.
             turn = trio.Event()
             token = trio.lowlevel.current_trio_token()
             if not dense.turns.enter(key, lambda: token.run_sync_soon(turn.set)):
                 return dense.too_many(key, job)
+            is_sound = False
             try:
                 with trio.CancelScope(shield=True):
                     await turn.wait()
                 outcome = await self._work_given(job, key, context, due_s, given)
                 if given.left is None or isinstance(outcome, Failed):
+                    is_sound = True
                     return outcome
-                is_kept = True
+                is_over = True
                 done = await moving.keep(number, *given.left)
-                if isinstance(done, Done):
-                    dense.residency.saw(key, done.version)
-                    return outcome
-                dense.residency.let_go(key)
-                return dense.not_kept(key, job, done, moving.named)
+                if not isinstance(done, Done):
+                    return dense.not_kept(key, job, done, moving.named)
+                dense.residency.saw(key, done.version)
+                is_sound = True
+                return outcome
             finally:
+                if not is_sound:
+                    # Its memory has seen a job that the key's state has not, or may not have.
+                    dense.residency.let_go(key)
                 dense.turns.leave(key)
         finally:
-            if not is_kept:
+            if not is_over:
                 moving.leave(number)
 
     async def _work_given(

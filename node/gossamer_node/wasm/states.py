@@ -243,6 +243,9 @@ class States:
         for change in changes:
             match change:
                 case _Put():
+                    if change.ballot is not None and not has_met:
+                        database.execute("INSERT OR REPLACE INTO met VALUES (1)")
+                        has_met = True
                     added_bytes += self._apply(database, change, counts)
                 case _Drop():
                     before = _found(database, change.key)
