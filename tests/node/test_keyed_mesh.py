@@ -256,13 +256,14 @@ async def test_jobs_of_a_key_count_exactly_wherever_they_run(tmp_path: Path) -> 
         assert [number for number, _ in found][-2:] == [10, 10]
 
 
-async def test_a_node_that_dies_takes_no_count_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", [1, 2, 3])
+async def test_a_node_that_dies_takes_no_count_along(victim: int, tmp_path: Path) -> None:
     engine = Counting(keys=20)
     async with world_of(tmp_path, engine) as world:
         await world.start(1, 2, 3)
         engine.add("count", 200)
         await until(lambda: len(engine.counted) >= 80)
-        await world.kill(2)
+        await world.kill(victim)
         await until(lambda: len(engine.counted) == 200)
         assert engine.counts() == expected(200, 20)
         assert engine.doubled == 0
