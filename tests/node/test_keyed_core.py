@@ -377,8 +377,9 @@ def test_the_longest_message_fits_the_streams() -> None:
     line = tuple((number, 2**62, name) for number in range(1, LINE_MAX + 1))
     room = wire.CONTENT_BYTES_MAX - wire.STATE_BYTES_MAX
     size = room // wire.ANSWERS_MAX
-    answers = tuple((name, name, bytes(size), number) for number in range(1, 9))
+    answers = [(name, name, bytes(size), number) for number in range(1, wire.ANSWERS_MAX + 1)]
     version = Version(2**62, line)
-    copy = wire.Copy(Key(name, name, name), (1, name), version, bytes(2**20), answers)
+    taken = wire.newest(answers, wire.STATE_BYTES_MAX)
+    assert 0 < len(taken) < len(answers) and taken == tuple(answers[-len(taken) :])
+    copy = wire.Copy(Key(name, name, name), (1, name), version, bytes(2**20), taken)
     assert len(wire.to_bytes(copy)) <= wire.MESSAGE_BYTES_MAX
-    assert wire.newest(answers, wire.STATE_BYTES_MAX) == answers

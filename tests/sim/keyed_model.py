@@ -78,7 +78,7 @@ class Node:
         self.view = set()
         self.runs = {}
         self.local = {}
-        self.in_turn: set[Key] = set()
+        self.in_turn: dict[Key, int] = {}
         self.timer_ms = -1
         self.sweep = Sweep()
         self.core = self._core()
@@ -214,8 +214,8 @@ class Node:
             self._enter_local(key, self._guarded(self._work_granted, key, job, told))
             return
         del self.runs[told.run]
-        if key in self.in_turn and not isinstance(told, Known):
-            self.in_turn.discard(key)
+        if self.in_turn.get(key) == told.run:
+            del self.in_turn[key]
             self._leave_local(key)
         if isinstance(told, Known):
             world.complete(key, job, told.outcome)
@@ -227,14 +227,14 @@ class Node:
             world.give_again(key, job, AGAIN_MS)
 
     def _work_granted(self, key: Key, job: str, told: Granted) -> None:
-        self.in_turn.add(key)
+        self.in_turn[key] = told.run
         self.world.begins(self, key, told.version)
 
         def end() -> None:
             self.world.ends(self, key)
             if self.world.chance.random() < 0.05:
                 # It failed, and keeps nothing.
-                self.in_turn.discard(key)
+                del self.in_turn[key]
                 self._leave_local(key)
                 del self.runs[told.run]
                 self.core.leave(told.run, self.world.now_ms)

@@ -26,7 +26,7 @@ MESSAGE_BYTES_MAX = 4 * 2**20
 CONTENT_BYTES_MAX = MESSAGE_BYTES_MAX - 128 * 2**10
 """Of a state and the answers beside it: the rest is for names."""
 
-ANSWERS_MAX = 8
+ANSWERS_MAX = 32
 """Kept answers that go along with a state from node to node: a job that comes again comes soon."""
 
 MS_MAX = 7 * 86_400_000
@@ -314,7 +314,7 @@ def newest(answers: Iterable[Answer], beside_bytes: int) -> tuple[Answer, ...]:
     taken: list[Answer] = []
     room = CONTENT_BYTES_MAX - beside_bytes
     for one in sorted(answers, key=lambda each: -each[3])[:ANSWERS_MAX]:
-        room -= len(one[2])
+        room -= len(one[0].encode()) + len(one[1].encode()) + len(one[2])
         if room < 0:
             break
         taken.append(one)

@@ -91,6 +91,11 @@ class Moving:
             nursery.start_soon(self._run_sweep)
             self.set_members(self._mesh.members())
             task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                # Jobs that are cancelled along with this leave their turns to nobody.
+                self._nursery = None
 
     async def _run_messages(self) -> None:
         while True:
@@ -243,8 +248,8 @@ class Moving:
             self._touched = trio.Event()
 
     def _start(self, work: Callable[[T], Awaitable[None]], about: T) -> None:
-        assert self._nursery is not None, "nothing is wanted before `run`"
-        self._nursery.start_soon(work, about)
+        if self._nursery is not None:
+            self._nursery.start_soon(work, about)
 
     async def _ask_disk(self, ask: Reading | Writing) -> None:
         states = self._opened()
