@@ -92,7 +92,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "key_forks_total",
         "counter",
         "Keys that two sides of a parted mesh had both worked, as their home found.",
-        [({}, status["keys"]["forks"])],
+        [({}, status["keyed"]["forks"])],
     )
     yield (
         "worker_lines_dropped_total",

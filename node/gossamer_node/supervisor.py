@@ -109,7 +109,7 @@ class Node:
             ],
             "registry": self._stock.status(),
             "instances": self._host.statistics(),
-            "keys": self._moving.statistics(),
+            "keyed": self._moving.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
             **self.leasing.status(),
             "network": self.mesh.statistics(),
