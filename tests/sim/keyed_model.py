@@ -4,7 +4,7 @@ Nodes with disks that outlive them, streams that lose messages, views of members
 deaths, restarts and partitions; workers that append their job to the state of their key, now and
 then twice given by the engine. So a key's state lists the jobs that took effect, and says by itself
 which are missing or doubled. One seed, step by step:
-`python -m tests.sim.keyed_model SEED [--parted]`.
+`python -m tests.sim.keyed_model SEED [--parted] [--stalled]`.
 """
 
 import heapq
@@ -64,6 +64,7 @@ class Node:
         self.local: dict[Key, list[Callable[[], None]]] = {}
         self.disk_free_ms = 0
         self.timer_ms = -1
+        self.stands_until_ms = 0
 
     def _core(self) -> Core:
         until = self.world.now_ms + LONELY_MS if self.has_met else 0
@@ -128,7 +129,10 @@ class Node:
 
         def run() -> None:
             if self.is_up and self.session == session:
-                call(*values)
+                if self.world.now_ms < self.stands_until_ms:
+                    self.world.after(self.stands_until_ms - self.world.now_ms, run)
+                else:
+                    call(*values)
 
         return run
 
@@ -256,9 +260,14 @@ class World:
 
     Args:
         parts: whether the mesh may part; then two sides may both work a key.
+        stalls: whether nodes may stand still, as a paused machine does, until after the others
+            have counted them as dead. One may run a job beside another's turn then; nothing of it
+            counts.
     """
 
-    def __init__(self, seed: int, *, parts: bool = False, talks: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, parts: bool = False, stalls: bool = False, talks: bool = False
+    ) -> None:
         self.chance = Random(seed)
         self.now_ms = 0
         self.talks = talks
@@ -271,6 +280,8 @@ class World:
         self.sides: list[set[str]] = []
         self.parts = parts
         self.has_parted = False
+        self.stalls = stalls
+        self.has_stalled = False
         self.keys = [Key(SERVICE, "", f"k{n}") for n in range(self.chance.randint(1, 4))]
         self.jobs: dict[str, Key] = {}
         self.completed: dict[str, bytes] = {}
@@ -319,6 +330,9 @@ class World:
                 return
             if not self.connected(sender.name, member):
                 return
+            if self.now_ms < target.stands_until_ms:
+                self.after(target.stands_until_ms - self.now_ms, arrive)
+                return
             read = wire.from_bytes(data)
             assert read == message, (read, message)
             self.say(f"{sender.name}>{member} {str(message)[:150]}")
@@ -329,12 +343,15 @@ class World:
 
     def see(self, node: Node) -> None:
         """A node's view becomes what is so."""
-        if not node.is_up:
+        if not node.is_up or self.now_ms < node.stands_until_ms:
             return
         others = {
             one.name: Peer(one.session, FILTER)
             for one in self.nodes.values()
-            if one.is_up and one is not node and self.connected(one.name, node.name)
+            if one.is_up
+            and one is not node
+            and self.connected(one.name, node.name)
+            and self.now_ms >= one.stands_until_ms
         }
         if set(others) != node.view:
             self.say(f"{node.name} sees {sorted(others)}")
@@ -402,7 +419,8 @@ class World:
         self.give(key, job)
 
     def give(self, key: Key, job: str) -> None:
-        up = [node for node in self.nodes.values() if node.is_up]
+        now = self.now_ms
+        up = [one for one in self.nodes.values() if one.is_up and now >= one.stands_until_ms]
         if not up or job in self.completed:
             if not up:
                 self.give_again(key, job, AGAIN_MS)
@@ -428,10 +446,12 @@ class World:
 
     def begins(self, node: Node, key: Key, version: Version) -> None:
         working = self.working.setdefault(key, set())
-        if working and not self.has_parted:
+        if working and not self.has_parted and not self.has_stalled:
             self.faults.append(f"{self.now_ms}: {key.value} runs on {working} and {node.name}")
         working.add(node.name)
-        if version.number < self.acknowledged.get(key, 0) and not self.has_parted:
+        if version.number < self.acknowledged.get(key, 0) and not (
+            self.has_parted or self.has_stalled
+        ):
             self.faults.append(f"{self.now_ms}: {key.value} went back to {version.number}")
 
     def ends(self, node: Node, key: Key) -> None:
@@ -480,6 +500,18 @@ class World:
             self.after(time_ms + chance.randint(1_000, 12_000), heal)
             return
         node = chance.choice([*self.nodes.values()])
+        if self.stalls and chance.random() < 0.6:
+            stands_ms = chance.randint(2_000, 10_000)
+
+            def stand() -> None:
+                self.has_stalled = True
+                self.say(f"{node.name} stands still for {stands_ms}")
+                node.stands_until_ms = self.now_ms + stands_ms
+                self.changed(500, 1_900)
+                self.after(stands_ms, lambda: self.changed(0, 2_000))
+
+            self.after(time_ms, stand)
+            return
         back_ms = chance.choice([chance.randint(50, 1_000), chance.randint(4_000, 9_000)])
 
         def die() -> None:
@@ -515,7 +547,8 @@ class World:
 
 
 def main() -> None:
-    world = World(int(sys.argv[1]), parts="--parted" in sys.argv, talks=True)
+    flags = {"parts": "--parted" in sys.argv, "stalls": "--stalled" in sys.argv}
+    world = World(int(sys.argv[1]), **flags, talks=True)
     world.play()
     print(world.check() or "all well", world.lost, world.forks, world.deaths)
 

@@ -12,6 +12,7 @@ from gossamer_node.keyed.runs import Runs
 
 SEEDS = 150
 PARTED_SEEDS = 60
+STALLED_SEEDS = 60
 SEEDS_OF_A_DEFECT = 100
 
 Defect = Callable[[pytest.MonkeyPatch], None]
@@ -38,6 +39,14 @@ def test_a_mesh_that_parted_goes_on_and_agrees_again() -> None:
         assert not faults, f"python -m tests.sim.keyed_model {seed} --parted: {faults}"
         forks += world.forks
     assert forks, "no side worked a key that the other worked as well: the plans part nothing"
+
+
+def test_what_a_node_that_stood_still_leaves_does_not_count() -> None:
+    for seed in range(STALLED_SEEDS):
+        world = World(seed, stalls=True)
+        world.play()
+        faults = world.check()
+        assert not faults, f"python -m tests.sim.keyed_model {seed} --stalled: {faults}"
 
 
 def test_equal_seeds_play_alike() -> None:
