@@ -13,8 +13,8 @@ from gossamer_node.keyed.messages import Settled
 from gossamer_node.keyed.versions import Version
 
 WINDOW = 64
-"""Keys that are told of at a time. With 100,000 keys and 10 ms for an answer a walk takes some 20
-s; jobs have their turns meanwhile."""
+"""Keys that are told of at a time. The driver looks ten times a second, so a walk through 100,000
+keys takes about three minutes; jobs have their turns meanwhile."""
 
 REPEAT_MS = 2_000
 
