@@ -157,6 +157,22 @@ def test_a_home_that_nobody_has_heard_of_yet_is_followed() -> None:
     assert member.core.is_alone(Key(SERVICE, "", "another"), 0)
 
 
+def test_who_followed_a_home_that_is_gone_writes_above_its_ballot() -> None:
+    member = Member(OTHER)
+    key = key_led_by(OTHER, OWN, OTHER)
+    member.hear(OTHER, consult(key, 5, OTHER))
+    member.see()
+    member.now_ms += 60_000
+    assert not member.core.is_alone(key, member.now_ms)
+    run = member.enter(key)
+    assert member.core.told() == [Granted(run, NOTHING, b"")]
+    member.core.keep(run, b"state", b"outcome", member.now_ms)
+    member.work()
+    assert member.disk[key].version == NOTHING.next((6, OWN))
+    late = wire.Copy(key, (5, OTHER), NOTHING.next((5, OTHER)), b"late", ())
+    assert member.hear(OTHER, late) == [(OTHER, wire.Outbid(key, (5, OTHER), 6))]
+
+
 def test_a_job_whose_home_is_silent_is_lost_in_time_and_says_for_whom_it_waited() -> None:
     member = Member(OTHER)
     run = member.enter(key_led_by(OTHER, OWN, OTHER), limit_ms=60_000)

@@ -80,7 +80,10 @@ class Core:
         if self.view.others(key.service) or self._homes.has(key) or self._runs.of(key):
             return False
         self._floor.now_ms = now_ms
-        return not self._is_lonely() and self._stranger(key) is None
+        # Who followed a home that is gone writes under a ballot above that home's: it may only
+        # have stood still.
+        followed = self._promises.ballot(key)[1]
+        return not self._is_lonely() and followed in ("", self._floor.own)
 
     def enter(
         self, key: Key, engine: str, job: str, limit_ms: int, waiting_max: int, now_ms: int

@@ -39,7 +39,7 @@ COPY_MS = 1_000
 """Until a copy that nobody confirmed goes to the next of the circle as well."""
 
 STILL_MS = 1_000
-"""While others wait: between two questions to the holder of the turn."""
+"""While anything waits: between two questions to the holder of the turn."""
 
 SEEN_MS = 5_000
 """An asker that was silent for so long does not wait any more; it repeats itself each second."""
@@ -233,7 +233,7 @@ class Homes:
                 turn = entry.turn
                 if now >= turn.until_ms:
                     self._end_turn(entry)
-                elif entry.queue and now >= turn.asked_ms + STILL_MS:
+                elif self._is_wanted(entry) and now >= turn.asked_ms + STILL_MS:
                     turn.asked_ms = now
                     self._floor.send(turn.member, wire.Still(entry.key, turn.run, turn.attempt))
             if entry.key in self._entries:
@@ -293,6 +293,10 @@ class Homes:
 
     def _is_stale(self, entry: Entry) -> bool:
         return entry.stamp != self._floor.view.stamp(entry.key.service)
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        """Whether anything waits for the end of its turn."""
+        return bool(entry.queue) or entry.key in self._nudged or self._is_stale(entry)
 
     def _leads(self, key: Key) -> bool:
         return self._floor.view.circle(key)[0] == self._floor.own
