@@ -207,6 +207,8 @@ class Node:
             self.world.acknowledge(key, version)
             self.world.complete(key, job, job.encode())
             self._leave_local(key)
+            if not self.core.is_alone(key, self.world.now_ms):
+                self.world.walk(self)
 
         self.world.after(self.world.takes_ms(), self._guarded(end))
 
@@ -359,6 +361,10 @@ class World:
         node.has_met = node.has_met or bool(others)
         node.core.set_members(others, self.now_ms)
         node.pump()
+        self.walk(node)
+
+    def walk(self, node: Node) -> None:
+        """A node tells the homes of its keys what it has."""
         is_walking = not node.sweep.is_over()
         node.sweep.begin()
         if not is_walking:

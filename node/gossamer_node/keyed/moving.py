@@ -166,10 +166,15 @@ class Moving:
         if works_on_some and any(one.services for one in peers.values()):
             self._start(self._meet, self._opened())
         self._core.set_members(peers, _now_ms())
-        if any(one.services for one in peers.values()):
+        self.walk()
+        self._pump()
+
+    def walk(self) -> None:
+        """Tells the homes of all keys what is here: the mesh is another, or a job that had begun
+        while this node was alone has left something since."""
+        if any(one.services for one in self._peers.values()):
             self._is_walking = True
             self._swept.set()
-        self._pump()
 
     async def _meet(self, states: States) -> None:
         try:

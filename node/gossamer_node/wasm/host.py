@@ -361,7 +361,10 @@ class Worker:
                 host.pool.submit(task.work)
             elif not dense.turns.enter(key, lambda: host.pool.submit(task.work)):
                 return dense.too_many(key, job)
-            return await task.outcome()
+            outcome = await task.outcome()
+            if key is not None and host.moving is not None and not host.moving.is_alone(key):
+                host.moving.walk()  # others came while it ran
+            return outcome
         finally:
             host.places.release()
 
