@@ -189,7 +189,7 @@ def test_a_job_whose_time_is_over_says_that_others_had_the_turn() -> None:
     first = member.enter(key)
     for to, said in member.core.messages_to_send():
         assert to == OTHER and isinstance(said, wire.Consult)
-        member.hear(OTHER, wire.Has(key, said.ballot, NOTHING, None, (), 0, 0, 0, 0, False))
+        member.hear(OTHER, wire.Has(key, said.ballot, NOTHING, None, (), (), 0, 0, 0, 0, False))
     assert member.core.told() == [Granted(first, NOTHING, b"")]
     second = member.enter(key, "2")
     member.later(900)
@@ -206,7 +206,7 @@ def test_a_home_waits_for_the_word_of_all_and_says_for_whose() -> None:
     assert set(asked) == {OTHER, THIRD}
     one = asked[OTHER]
     assert isinstance(one, wire.Consult)
-    member.hear(OTHER, wire.Has(key, one.ballot, NOTHING, None, (), 0, 0, 0, 0, False))
+    member.hear(OTHER, wire.Has(key, one.ballot, NOTHING, None, (), (), 0, 0, 0, 0, False))
     for _ in range(UNHEARD_MS // 500):
         assert member.core.told() == []
         member.later(500)
@@ -313,7 +313,7 @@ MESSAGES: list[wire.Message] = [
     wire.Release(KEY, 1, 1),
     wire.Still(KEY, 1, 1),
     wire.Consult(KEY, (3, OTHER), (OTHER, OWN), VERSION, (1, 2)),
-    wire.Has(KEY, (3, OWN), VERSION, b"s", (("e", "j", b"o", 2),), 1, 1, 2, 500, False),
+    wire.Has(KEY, (3, OWN), VERSION, b"s", (("e", "j", b"o", 2),), (1, 2), 1, 1, 2, 500, False),
     wire.Others(KEY, (3, OWN), (THIRD,)),
     wire.Outbid(KEY, (3, OWN), 9),
     wire.Copy(KEY, (3, OTHER), VERSION, b"s", (("e", "j", b"o", 2),)),

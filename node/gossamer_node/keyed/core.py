@@ -293,6 +293,7 @@ class Core:
                     stored.version,
                     stored.state if is_new else None,
                     wire.newest(fresh, len(stored.state)),
+                    tuple(one[3] for one in stored.answers),
                     run,
                     attempt,
                     base,

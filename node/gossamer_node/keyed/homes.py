@@ -394,10 +394,13 @@ class Homes:
         for member in stale:
             # So that the other history is found, and told of, once.
             self._floor.send(member, copy_of(entry, best))
+        numbers = {one[3] for one in answers}
         entry.copies = {
-            one
-            for one, version in versions.items()
-            if version == best.version and one != self._floor.own
+            member
+            for member, has in entry.replies.items()
+            if has.version == best.version
+            and numbers <= {*has.answered}
+            and member != self._floor.own
         }
         entry.replies = {}
         entry.step("agreed")

@@ -182,6 +182,7 @@ class Has:
         version: what it has.
         state: None where it is what the home has.
         answers: the last ones, without those that the home has.
+        answered: the numbers of the last ones.
         run, attempt: of its turn under a former home; 0 for none.
         base: the number of the version that this turn was given with.
         left_ms: of that turn.
@@ -194,6 +195,7 @@ class Has:
     version: Version
     state: bytes | None
     answers: tuple[Answer, ...]
+    answered: tuple[int, ...]
     run: int
     attempt: int
     base: int
@@ -414,7 +416,10 @@ _FORMS: dict[str, tuple[Callable[..., Message], tuple[Callable[[Any], Any], ...]
     Release.WORD: (Release, (_any, _any)),
     Still.WORD: (Still, (_any, _any)),
     Consult.WORD: (Consult, (_ballot, _names, _version, _numbers)),
-    Has.WORD: (Has, (_ballot, _version, _maybe_state, _answers, _any, _any, _number, _ms, _flag)),
+    Has.WORD: (
+        Has,
+        (_ballot, _version, _maybe_state, _answers, _numbers, _any, _any, _number, _ms, _flag),
+    ),
     Others.WORD: (Others, (_ballot, _names)),
     Outbid.WORD: (Outbid, (_ballot, _term)),
     Copy.WORD: (Copy, (_ballot, _version, _state, _answers)),
