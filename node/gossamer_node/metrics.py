@@ -89,6 +89,12 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         [({"state": state}, instances[state]) for state in ("live", "parked")],
     )
     yield (
+        "key_forks_total",
+        "counter",
+        "Keys that two sides of a parted mesh had both worked, as their home found.",
+        [({}, status["keyed"]["forks"])],
+    )
+    yield (
         "worker_lines_dropped_total",
         "counter",
         "Lines that workers logged beyond their bounds.",

@@ -194,7 +194,7 @@ async def test_status_shows_calls_and_how_far_a_job_is(
             seen: dict[str, Any] = {}
 
             def is_told() -> bool:
-                seen["leases"] = claims.leasing.status()["leases"]
+                seen["leases"] = claims.working.leasing.status()["leases"]
                 seen["claims"] = "\n".join(lines(claims.status()))
                 seen["works"] = "\n".join(lines(works.status()))
                 seen["jobs"] = works.status()["jobs"]

@@ -43,6 +43,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "registry": {"registered": 9, "live": 1, "parked": 2, "waiting": 3, "draining": 0},
         "instances": {"registered": 1, "live": 12, "parked": 2},
         "worker_lines_dropped": 7,
+        "keyed": {"forks": 2},
         "demand": [{"engine": 'od"d\\\n', "demand": 9, "capacity": 8, "desired": 12, "parts": 1}],
         "engines": [
             {

@@ -291,11 +291,6 @@ class Stock:
         Raises: InputError: it does not, and why.
         """
         spec = self.unpacked(row, description)
-        if spec.dense is not None and spec.dense.key is not None:
-            raise ServiceError(
-                f"{row.label} keeps state by key, which does not travel: it works on the node that "
-                "it was added to; to move it here, remove it there and add it here."
-            )
         if (spec.name, spec.version) != (row.name, row.version):
             raise ServiceError(
                 f"the service.yaml of {row.label} describes {spec.name}@{spec.version}; sign it "

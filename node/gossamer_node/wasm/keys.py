@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from gossamer_node.jobs import Job
+from gossamer_node.keyed.key import Key
 from gossamer_node.wasm.envelope import input_map
-from gossamer_node.wasm.states import Key
 
 KEY_CHARACTERS_MAX = 255
 """A business key of Camunda 7 has as many at most."""
@@ -39,11 +39,19 @@ def key_of(service: str, pointer: str, job: Job) -> Key:
         raise NoKey(f"has a {type(found).__name__} at {pointer}; a key is text, a number or a flag")
     if len(found) > KEY_CHARACTERS_MAX:
         raise NoKey(f"has more than {KEY_CHARACTERS_MAX} characters at {pointer}")
-    try:
-        found.encode()
-    except UnicodeEncodeError:
-        raise NoKey(f"has at {pointer} what is not Unicode") from None
+    ref = job.ref
+    for name, where in ((found, f"at {pointer}"), (job.tenant or "", "as its tenant")):
+        _refuse_no_text(name, where)
+    _refuse_no_text(ref.engine + ref.key, "as its id")
     return Key(service, job.tenant or "", found)
+
+
+def _refuse_no_text(name: str, where: str) -> None:
+    """Half a surrogate pair can be in no file and in no message. Raises: NoKey."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise NoKey(f"has {where} what is not Unicode") from None
 
 
 class Turns:
@@ -80,6 +88,11 @@ class Turns:
                 return
             begin = queue.popleft()
         begin()
+
+    def has(self, key: Key) -> bool:
+        """Whether a job of a key is under way."""
+        with self._lock:
+            return key in self._queues
 
     def __len__(self) -> int:
         """Keys with a job under way."""

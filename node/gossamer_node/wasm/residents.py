@@ -52,9 +52,20 @@ class Living:
         jobs: that it has ended.
         memory_bytes: of its linear memory when it was given back last.
         has_state: whether its key has a state on the disk, to come back with.
+        version: of its key's state when it was given back last.
     """
 
-    __slots__ = ("began_s", "has_state", "instance", "jobs", "key", "memory_bytes", "of", "used_s")
+    __slots__ = (
+        "began_s",
+        "has_state",
+        "instance",
+        "jobs",
+        "key",
+        "memory_bytes",
+        "of",
+        "used_s",
+        "version",
+    )
 
     def __init__(self, of: "Residency", key: Hashable, instance: Instance, now_s: float) -> None:
         self.of = of
@@ -64,6 +75,7 @@ class Living:
         self.jobs = 0
         self.memory_bytes = of.shape.memory_bytes_min
         self.has_state = False
+        self.version: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +219,28 @@ class Residency:
         self._number = 0
         self._ended = False
 
-    def take(self, key: Hashable | None) -> Living:
+    def take(self, key: Hashable | None, version: object = None) -> Living:
         """The live instance of a key, or a new one; with no key, any idle one, or a new one.
 
-        It is the caller's until `give_back`. A key is asked for by one caller at a time. Raises:
-        NoRoom.
+        It is the caller's until `give_back`. A key is asked for by one caller at a time.
+
+        Args:
+            version: of the key's state. An instance that has seen another one is let go: the key
+                worked on another node since, and what it remembers is old.
+
+        Raises: NoRoom.
         """
         residents, shape, rounds = self._residents, self.shape, 0
         while True:
             with residents._lock:
                 now_s = residents.now_s()
                 found = self._found(key)
-                if found is not None:
+                if found is not None and found.version == version:
                     return found
-                if self._live >= self._bounds.live:
+                if found is not None:
+                    self._uncount(found)
+                    gone = [found]
+                elif self._live >= self._bounds.live:
                     gone = [self._evict_own()]
                 else:
                     tight = residents._gauge.room(shape.cost)
@@ -233,7 +253,13 @@ class Residency:
             residents._close(gone)
 
     def give_back(
-        self, one: Living, *, sound: bool, memory_bytes: int, has_state: bool = False
+        self,
+        one: Living,
+        *,
+        sound: bool,
+        memory_bytes: int,
+        has_state: bool = False,
+        version: object = None,
     ) -> None:
         """After its job.
 
@@ -241,6 +267,7 @@ class Residency:
             sound: whether the job ended as the worker meant it; what it left is dropped otherwise.
             memory_bytes: how large its linear memory is now.
             has_state: whether its key has a state now.
+            version: of that.
         """
         residents, bounds = self._residents, self._bounds
         one.jobs += 1
@@ -254,6 +281,7 @@ class Residency:
         with residents._lock:
             self._with_state += has_state - one.has_state
             one.has_state = has_state
+            one.version = version
             if stays and not self._ended and self._fits(one, memory_bytes):
                 one.used_s = now_s
                 self._idle[one.key] = one
@@ -262,6 +290,21 @@ class Residency:
                 return
             self._uncount(one)
         residents._close([one])
+
+    def saw(self, key: Hashable, version: object) -> None:
+        """What a key's idle instance left is kept as this version."""
+        with self._residents._lock:
+            one = self._idle.get(key)
+            if one is not None:
+                one.version = version
+
+    def let_go(self, key: Hashable) -> None:
+        """A key's idle instance, if there is one: what it left was not kept."""
+        with self._residents._lock:
+            gone = [one for one in [self._found(key)] if one is not None]
+            for one in gone:
+                self._uncount(one)
+        self._residents._close(gone)
 
     def count(self) -> Count:
         with self._residents._lock:

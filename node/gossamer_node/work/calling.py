@@ -27,7 +27,6 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 
-import msgpack
 import trio
 
 from gossamer_mesh.drivers import Mesh
@@ -57,7 +56,7 @@ from gossamer_node.work.context import LeaseContext, no_lock
 from gossamer_node.work.executing import Executor, Served, kind_of
 from gossamer_node.work.offers import Offer, Offers
 from gossamer_node.work.places import Place
-from gossamer_node.work.wire import Uncarried, pack_outcome, unpack_outcome
+from gossamer_node.work.wire import Uncarried, pack_message, pack_outcome, unpack_outcome
 
 log = logs.get("calling")
 
@@ -383,7 +382,7 @@ class Calling:
         if member_id == self._mesh.node_id:
             self._local.append(message)
             return
-        sent = self._mesh.send_nowait(member_id, msgpack.packb(message.to_plain()))
+        sent = self._mesh.send_nowait(member_id, pack_message(message))
         if not sent and isinstance(message, wire.Grant):
             # Others have room; to wait until it counts as lost would take seconds.
             refusal = wire.Refuse(message.lease, BUSY)

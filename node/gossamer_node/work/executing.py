@@ -213,6 +213,11 @@ class Executor:
         """The services that work, without those that drain."""
         return [one.spec for one in self._served.values()]
 
+    def keyed(self) -> list[str]:
+        """Names of the services with a key, those that drain as well: their jobs have turns."""
+        specs = [one.spec for one in (*self._served.values(), *self._draining)]
+        return sorted({one.name for one in specs if one.dense is not None and one.dense.key})
+
     def draining(self) -> list[Served]:
         """The services that were taken out, until `drained`."""
         return list(self._draining)

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import msgpack
 import trio
 
 from gossamer_mesh.drivers import Member, Mesh
@@ -28,6 +27,7 @@ from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.keyed.circle import filter_of
 from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.calling import Calling
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
@@ -35,7 +35,14 @@ from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.probing import Probing
 from gossamer_node.work.signals import Signals, signals_told
-from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
+from gossamer_node.work.wire import (
+    Uncarried,
+    pack_job,
+    pack_message,
+    pack_outcome,
+    unpack_job,
+    unpack_message,
+)
 
 log = logs.get("leasing")
 
@@ -53,6 +60,7 @@ class Leasing:
         slots: jobs that may be here at once.
         claims: whether this node may claim at all.
         config: bounds and intervals of leases.
+        reviewed: called with the members, whenever they or what they say may have changed.
 
     Raises: InputError for more engines than a member can announce.
     """
@@ -66,6 +74,7 @@ class Leasing:
         slots: int,
         claims: bool,
         config: LeaseConfig | None = None,
+        reviewed: Callable[[list[Member]], None] = lambda members: None,
     ) -> None:
         electing.refuse_too_many(list(engines))
         self._mesh = mesh
@@ -78,6 +87,7 @@ class Leasing:
         self._slots = slots
         self._services_digest = b""
         self._offers_stamp: int | None = None
+        self.reviewed = reviewed
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
@@ -204,14 +214,10 @@ class Leasing:
     async def _run_members(self) -> None:
         while True:
             event = await self._mesh.next_event()
-            log.info(
-                "member",
-                change=event.kind,
-                member=event.member.name,
-                id=event.member.id,
-            )
+            member = event.member
+            log.info("member", change=event.kind, member=member.name, id=member.id)
             if event.kind in ("died", "left"):
-                self._handle_member_lost(event.member)
+                self._handle_member_lost(member)
             self._review()
 
     def _handle_member_lost(self, member: Member) -> None:
@@ -228,7 +234,7 @@ class Leasing:
     async def _run_messages(self) -> None:
         while True:
             sender, data = await self._mesh.receive()
-            message = _unpack(data)
+            message = unpack_message(data)
             if message is None:
                 if sender not in self._unreadable:
                     # Once a member: one of another version would fill the log.
@@ -290,9 +296,11 @@ class Leasing:
             if electing.group_of(electing.engine_of(group)) in elections
         }
         self._announced = set(reachable)
-        claims, offers = self._own_claims(), self._offers_stamp
-        said = electing.tags(reachable, claims, self._services_digest, offers=offers)
+        digest, offers = self._services_digest, self._offers_stamp
+        keyed = filter_of(self._executor.keyed())
+        said = electing.tags(reachable, self._own_claims(), digest, offers=offers, keyed=keyed)
         self._mesh.set_tags(said)
+        self.reviewed(members)
         self._pump()
 
     def _elect(
@@ -502,7 +510,7 @@ class Leasing:
                         self._local.append(message)
                     else:
                         # A message that finds no room is lost like one on a broken stream.
-                        self._mesh.send_nowait(member_id, msgpack.packb(message.to_plain()))
+                        self._mesh.send_nowait(member_id, pack_message(message))
             while self._local:
                 self._receive(self._mesh.node_id, self._local.popleft())
             moved = self._start_work() or moved
@@ -587,10 +595,3 @@ class Leasing:
             "calls": self.calling.status(),
             "jobs": showing.jobs(members, [*self._contexts.items(), *self.calling.working()]),
         }
-
-
-def _unpack(data: bytes) -> "wire.Message | None":
-    try:
-        return wire.from_plain(msgpack.unpackb(data))
-    except (ValueError, msgpack.UnpackException):
-        return None

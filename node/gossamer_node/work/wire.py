@@ -1,4 +1,4 @@
-"""Jobs and outcomes as bytes, for the way between claimer and holder.
+"""Jobs, outcomes and what is said of leases as bytes, for the way between claimer and holder.
 
 msgpack of plain lists: the order is the dataclass's. A grant carries two parts: the *receipt*, with
 which any claimer can settle the job, and the *payload*, which only the worker needs and which the
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgpack
 
+from gossamer_mesh.leases import messages
 from gossamer_mesh.leases.messages import NAME_LENGTH_MAX
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.variables import Variables
@@ -24,6 +25,20 @@ RECEIPT_BYTES_MAX = 2**20
 
 class Uncarried(Exception):
     """The mesh cannot carry this; the message says why: "has 5,000,000 bytes, at most …"."""
+
+
+def pack_message(message: messages.Message) -> bytes:
+    """What a claimer, holder or standby says, whole."""
+    data: bytes = msgpack.packb(message.to_plain())
+    return data
+
+
+def unpack_message(data: bytes) -> messages.Message | None:
+    """The message that `pack_message` made; None for anything else."""
+    try:
+        return messages.from_plain(msgpack.unpackb(data))
+    except (ValueError, msgpack.UnpackException):
+        return None
 
 
 def pack_job(job: Job) -> tuple[bytes, bytes]:

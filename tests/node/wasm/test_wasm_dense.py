@@ -17,12 +17,13 @@ import trio.testing
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
+from gossamer_node.keyed.key import Key
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec
 from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.capacity import Gauge, Measured, memory_margin_bytes
 from gossamer_node.wasm.run import Run
-from gossamer_node.wasm.states import Key, States
+from gossamer_node.wasm.states import States
 
 from .conftest import COMPLETED, assemble
 
