@@ -27,13 +27,13 @@ class Uncarried(Exception):
     """The mesh cannot carry this; the message says why: "has 5,000,000 bytes, at most …"."""
 
 
-def pack_message(message: messages.Message) -> bytes:
+def pack_message(message: "messages.Message") -> bytes:
     """What a claimer, holder or standby says, whole."""
     data: bytes = msgpack.packb(message.to_plain())
     return data
 
 
-def unpack_message(data: bytes) -> messages.Message | None:
+def unpack_message(data: bytes) -> "messages.Message | None":
     """The message that `pack_message` made; None for anything else."""
     try:
         return messages.from_plain(msgpack.unpackb(data))
