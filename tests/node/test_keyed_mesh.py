@@ -27,7 +27,7 @@ from gossamer_node.keyed.moving import Moving, keyed_of
 from gossamer_node.keyed.versions import Version
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec, Topic
 from gossamer_node.wasm import WasmHost
-from gossamer_node.wasm.states import States
+from gossamer_node.wasm.living.states import States
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 

@@ -28,8 +28,8 @@ from gossamer_node.service.spec import Grant, KvQuota, Limits, ServiceSpec
 from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm import host as host_module
+from gossamer_node.wasm.asking.operations import Code, OperationError
 from gossamer_node.wasm.envelope import decode_outcome, outcome_map, pack
-from gossamer_node.wasm.operations import Code, OperationError
 from gossamer_node.wasm.run import Operation
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from gossamer_node.service.spec import (
     ServiceSpec,
     Topic,
 )
-from gossamer_node.wasm.operations import OPERATIONS
+from gossamer_node.wasm.asking.operations import OPERATIONS
 
 FIRST_SERVICE = b"""\
 service:

@@ -24,7 +24,7 @@ from gossamer_node.keyed.floor import Done, Failure, Forked, Reading, Stored, Wr
 from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.runs import Told
 from gossamer_node.keyed.sweeping import Sweep
-from gossamer_node.wasm.states import KeptAnswer, StateError, States
+from gossamer_node.wasm.living.states import KeptAnswer, StateError, States
 
 log = logs.get("keys")
 

@@ -26,7 +26,7 @@ from gossamer_node.schema import Text
 from gossamer_node.schema.source import FILE_BYTES_MAX
 from gossamer_node.service.load import NAME, VERSION, loads, require_runnable
 from gossamer_node.service.spec import ServiceSpec
-from gossamer_node.wasm.module import MODULE_BYTES_MAX, read_module
+from gossamer_node.wasm.loading.module import MODULE_BYTES_MAX, read_module
 
 SIGNATURE_NAME = "service.sig"
 

@@ -23,8 +23,8 @@ from wasmtime import _ffi as ffi
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.service.spec import Profile
-from gossamer_node.wasm.advisories import refuse_known_escapes
 from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
+from gossamer_node.wasm.loading.advisories import refuse_known_escapes
 
 INSTANCES_MAX = 104
 """Live at once on one fast engine: the threads of the pool, those that wait for calls, and a few

@@ -33,19 +33,22 @@ from gossamer_node.keyed.runs import Done, Granted, Known
 from gossamer_node.proto import load_schema
 from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
-from gossamer_node.wasm import job1
-from gossamer_node.wasm.capacity import Gauge, cost_of
-from gossamer_node.wasm.dense import DenseWork, Given
+from gossamer_node.wasm.asking import job1
+from gossamer_node.wasm.asking.io_loop import IoLoop
+from gossamer_node.wasm.asking.kv import Kv
+from gossamer_node.wasm.asking.lines import Lines
+from gossamer_node.wasm.asking.operations import OPERATIONS
 from gossamer_node.wasm.engine import INSTANCES_MAX, MEMORY_BYTES_LIMIT, Engines, HostEngine
 from gossamer_node.wasm.envelope import EnvelopeError, decode_outcome, encode_job
 from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX
-from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
-from gossamer_node.wasm.io_loop import IoLoop
-from gossamer_node.wasm.kv import Kv
-from gossamer_node.wasm.lines import Lines
-from gossamer_node.wasm.measuring import measure
-from gossamer_node.wasm.module import (
+from gossamer_node.wasm.living.capacity import Gauge, cost_of
+from gossamer_node.wasm.living.dense import DenseWork, Given
+from gossamer_node.wasm.living.measuring import measure
+from gossamer_node.wasm.living.residents import Residents, Shape
+from gossamer_node.wasm.living.states import Kept, States
+from gossamer_node.wasm.loading.footprint import Footprint, footprint
+from gossamer_node.wasm.loading.module import (
     PAGE_BYTES,
     Form,
     WorkerModule,
@@ -53,11 +56,8 @@ from gossamer_node.wasm.module import (
     make_linker,
     read_module,
 )
-from gossamer_node.wasm.operations import OPERATIONS
 from gossamer_node.wasm.pool import WorkerThreads, has_stack_for, with_stack
-from gossamer_node.wasm.residents import Residents, Shape
 from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
-from gossamer_node.wasm.states import Kept, States
 from gossamer_node.wasm.tasks import Returns, Task
 from gossamer_node.wasm.watchdog import Watchdog
 

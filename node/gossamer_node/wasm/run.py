@@ -19,10 +19,10 @@ from gossamer_node.calls import Call, Told, Unanswered
 from gossamer_node.proto import Schema
 from gossamer_node.service.secrets import Disclosed, blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.wasm.asking.io_loop import IoLoop
+from gossamer_node.wasm.asking.kv import Kv
+from gossamer_node.wasm.asking.lines import Lines
 from gossamer_node.wasm.engine import HostEngine
-from gossamer_node.wasm.io_loop import IoLoop
-from gossamer_node.wasm.kv import Kv
-from gossamer_node.wasm.lines import Lines
 
 LOG_LINES_MAX = 100
 LOG_LINE_BYTES_MAX = 4_096

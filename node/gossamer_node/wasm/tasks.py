@@ -8,7 +8,7 @@ import trio
 
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.keyed.key import Key
-from gossamer_node.wasm.dense import Given
+from gossamer_node.wasm.living.dense import Given
 from gossamer_node.wasm.run import JobContext, Run
 
 if TYPE_CHECKING:

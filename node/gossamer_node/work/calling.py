@@ -41,7 +41,7 @@ from gossamer_node.jobs import Failed, Job, JobRef, Outcome
 from gossamer_node.registry.ranges import parse_range
 from gossamer_node.registry.semver import precedence
 from gossamer_node.service.spec import ServiceSpec
-from gossamer_node.wasm.keys import NoKey, key_of
+from gossamer_node.wasm.living.keys import NoKey, key_of
 from gossamer_node.wasm.pool import CALLERS_MAX
 from gossamer_node.work.call_wire import (
     CALL_BYTES_MAX,

@@ -13,7 +13,7 @@ from gossamer_node.service.secrets import SecretSource
 from gossamer_node.service.spec import Dependency, Grant, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.operations import Code
+from gossamer_node.wasm.asking.operations import Code
 from gossamer_node.wasm.pool import CALLERS_MAX, THREADS_MAX, WorkerThreads
 
 Ask = Callable[..., Any]

@@ -9,7 +9,7 @@ import pytest
 from gossamer_node.errors import InputError
 from gossamer_node.keyed.key import Key
 from gossamer_node.keyed.versions import Version
-from gossamer_node.wasm.states import Kept, KeptAnswer, StateError, States
+from gossamer_node.wasm.living.states import Kept, KeptAnswer, StateError, States
 from gossamer_node.wasm.store import Change, Store
 
 
@@ -119,8 +119,8 @@ def test_answers_are_bounded_and_the_oldest_go(
         found = [states.answer(key, "e", f"job-{n}", version) for n in range(20)]
         return [n for n, one in enumerate(found) if one is not None]
 
-    monkeypatch.setattr("gossamer_node.wasm.states.ANSWERS_BYTES_MAX", 1_000)
-    monkeypatch.setattr("gossamer_node.wasm.states.ANSWERS_MAX", 5)
+    monkeypatch.setattr("gossamer_node.wasm.living.states.ANSWERS_BYTES_MAX", 1_000)
+    monkeypatch.setattr("gossamer_node.wasm.living.states.ANSWERS_MAX", 5)
     states = States(states_file)
     for number in range(8):
         states.keep(key, "e", f"job-{number}", b"x", b"x" * 10)
@@ -213,7 +213,7 @@ def test_an_emptied_key_is_remembered_once_there_are_others(
     emptied = states.keep(key, "e", "job-4", b"", b"")
     assert states.read(key) == Kept(emptied, b"") and states.kept("s") == 0
     assert states.page(None, 10) == [(key, emptied)]
-    monkeypatch.setattr("gossamer_node.wasm.states.EMPTIED_S", -1)
+    monkeypatch.setattr("gossamer_node.wasm.living.states.EMPTIED_S", -1)
     states.keep(other, "e", "job-5", b"1", b"")
     states.keep(other, "e", "job-6", b"", b"")
     assert states.page(None, 10) == []

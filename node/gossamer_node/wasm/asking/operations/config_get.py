@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gossamer_node.wasm.operations.errors import Code, OperationError, text
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, text
 from gossamer_node.wasm.run import Run
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gossamer_mesh.leases.messages import PROGRESS_CHARS_MAX
 from gossamer_node.service.secrets import blacked_out
-from gossamer_node.wasm.operations.errors import Code, OperationError, text
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, text
 from gossamer_node.wasm.run import Run
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gossamer_node.service.spec import Dense
-from gossamer_node.wasm.capacity import Cost, Gauge, Room, cost_of_growth, refusal
 from gossamer_node.wasm.fastcall import Instance, Linked
+from gossamer_node.wasm.living.capacity import Cost, Gauge, Room, cost_of_growth, refusal
 
 SWEEP_S = 1.0
 """Between two looks for instances that were idle too long, and at the memory that is left."""

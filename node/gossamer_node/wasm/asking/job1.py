@@ -2,8 +2,8 @@
 
 import time
 
-from gossamer_node.wasm.linking import MemoryOf, Table, fill_random, table
-from gossamer_node.wasm.operations import Code, OperationError, perform
+from gossamer_node.wasm.asking.linking import MemoryOf, Table, fill_random, table
+from gossamer_node.wasm.asking.operations import Code, OperationError, perform
 from gossamer_node.wasm.run import Run
 
 MODULE = "job1"

@@ -15,8 +15,8 @@ from pathlib import Path
 from wasmtime import Module, WasmtimeError
 
 from gossamer_node.service.spec import Profile
-from gossamer_node.wasm.anatomy import count_parts
 from gossamer_node.wasm.engine import HostEngine, engine_like
+from gossamer_node.wasm.loading.anatomy import count_parts
 
 WEIGHT_MAX = 32 * 2**20
 LIGHT_BYTES_MAX = 256 * 2**10
@@ -32,7 +32,7 @@ thirty times that."""
 THREADS_MAX = 4
 """The compiler would take a thread for each core, and memory for each thread."""
 
-_PROGRAM = "from gossamer_node.wasm.compiling import main; main()"
+_PROGRAM = "from gossamer_node.wasm.loading.compiling import main; main()"
 
 _REASON_BYTES = 2_000
 _REFUSED = 3

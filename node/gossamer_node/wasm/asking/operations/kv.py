@@ -11,8 +11,8 @@ from typing import Any
 import msgpack
 
 from gossamer_node.service.spec import KvQuota
-from gossamer_node.wasm.kv import Kv, QuotaError
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
+from gossamer_node.wasm.asking.kv import Kv, QuotaError
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, count, text
 from gossamer_node.wasm.run import Run
 from gossamer_node.wasm.store import StoreError
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from gossamer_node.wasm.io_loop import Busy
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, why
+from gossamer_node.wasm.asking.io_loop import Busy
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, count, why
 from gossamer_node.wasm.run import Run
 
 STREAMS_MAX = 4

@@ -9,17 +9,17 @@ requested.
 import logging
 from collections.abc import Mapping
 
+from gossamer_node.wasm.asking.operations.config_get import config_get
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError
+from gossamer_node.wasm.asking.operations.extend_lock import extend_lock
+from gossamer_node.wasm.asking.operations.grpc_call import grpc_call
+from gossamer_node.wasm.asking.operations.http_fetch import http_fetch
+from gossamer_node.wasm.asking.operations.http_read import http_close, http_read
+from gossamer_node.wasm.asking.operations.job_progress import job_progress
+from gossamer_node.wasm.asking.operations.kv import kv_delete, kv_get, kv_list, kv_put
+from gossamer_node.wasm.asking.operations.secrets_get import secrets_get
+from gossamer_node.wasm.asking.operations.service_call import service_call
 from gossamer_node.wasm.envelope import EnvelopeError, check_value, pack, unpack
-from gossamer_node.wasm.operations.config_get import config_get
-from gossamer_node.wasm.operations.errors import Code, OperationError
-from gossamer_node.wasm.operations.extend_lock import extend_lock
-from gossamer_node.wasm.operations.grpc_call import grpc_call
-from gossamer_node.wasm.operations.http_fetch import http_fetch
-from gossamer_node.wasm.operations.http_read import http_close, http_read
-from gossamer_node.wasm.operations.job_progress import job_progress
-from gossamer_node.wasm.operations.kv import kv_delete, kv_get, kv_list, kv_put
-from gossamer_node.wasm.operations.secrets_get import secrets_get
-from gossamer_node.wasm.operations.service_call import service_call
 from gossamer_node.wasm.run import Interrupted, Operation, Run
 
 __all__ = ["OPERATIONS", "Code", "OperationError", "perform"]

@@ -14,12 +14,13 @@ from typing import NoReturn
 from wasmtime import ExportType, FuncType, ImportType, Linker, MemoryType, Module, WasmtimeError
 
 from gossamer_node.errors import ServiceError
-from gossamer_node.wasm import fastcall, job1, wasi
-from gossamer_node.wasm.anatomy import count_parts
-from gossamer_node.wasm.cache import compile_module
-from gossamer_node.wasm.compiling import CompileBomb
+from gossamer_node.wasm import fastcall
+from gossamer_node.wasm.asking import job1, wasi
+from gossamer_node.wasm.asking.linking import HostFunction, Signature, Table
 from gossamer_node.wasm.engine import HostEngine
-from gossamer_node.wasm.linking import HostFunction, Signature, Table
+from gossamer_node.wasm.loading.anatomy import count_parts
+from gossamer_node.wasm.loading.cache import compile_module
+from gossamer_node.wasm.loading.compiling import CompileBomb
 from gossamer_node.wasm.run import current
 from gossamer_node.wasm.share import Share
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gossamer_node.service.secrets import SecretError
-from gossamer_node.wasm.operations.errors import Code, OperationError, text
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, text
 from gossamer_node.wasm.run import Run
 
 _log = logging.getLogger("gossamer.wasm")

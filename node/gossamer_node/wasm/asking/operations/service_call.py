@@ -13,8 +13,8 @@ from typing import Any
 from gossamer_node.calls import ANY_VERSION, Call, Unanswered
 from gossamer_node.jobs import Outcome
 from gossamer_node.registry.ranges import parse_range
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, count, text
 from gossamer_node.wasm.envelope import EnvelopeError, outcome_map, read_variables
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
 from gossamer_node.wasm.run import Run
 
 CALLS_MAX = 1_000

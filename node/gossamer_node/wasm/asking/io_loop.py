@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from gossamer_node.grpc import Channel
-from gossamer_node.wasm.reaching import Transport, dial
+from gossamer_node.wasm.asking.reaching import Transport, dial
 
 IN_FLIGHT_MAX = 64
 """Operations at once; the next is refused as UNAVAILABLE."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 
-from gossamer_node.wasm.io_loop import Busy
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, text, why
-from gossamer_node.wasm.operations.http_read import STREAMS_MAX, Streams, streams_of
-from gossamer_node.wasm.reaching import Unreachable
+from gossamer_node.wasm.asking.io_loop import Busy
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, count, text, why
+from gossamer_node.wasm.asking.operations.http_read import STREAMS_MAX, Streams, streams_of
+from gossamer_node.wasm.asking.reaching import Unreachable
 from gossamer_node.wasm.run import Run
 
 URL_CHARACTERS_MAX = 8_192

@@ -29,9 +29,9 @@ from gossamer_node.wasm.envelope import (
     outcome_map,
 )
 from gossamer_node.wasm.guest import Guest, size_text
-from gossamer_node.wasm.keys import NoKey, Turns, key_of
-from gossamer_node.wasm.residents import Living, NoRoom, Residency
-from gossamer_node.wasm.states import Kept, StateError, States
+from gossamer_node.wasm.living.keys import NoKey, Turns, key_of
+from gossamer_node.wasm.living.residents import Living, NoRoom, Residency
+from gossamer_node.wasm.living.states import Kept, StateError, States
 
 AGAIN_MS = 5_000
 """Until a job that found no room, or a long queue, is tried again; it costs no try."""

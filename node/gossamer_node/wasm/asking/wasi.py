@@ -8,8 +8,8 @@ say `badf`. Numbers and layouts are those of preview 1's `witx`.
 import threading
 import time
 
+from gossamer_node.wasm.asking.linking import MemoryOf, Table, fill_random, table
 from gossamer_node.wasm.fastcall import Memory
-from gossamer_node.wasm.linking import MemoryOf, Table, fill_random, table
 from gossamer_node.wasm.run import Exit, Run
 
 MODULE = "wasi_snapshot_preview1"

@@ -5,8 +5,8 @@ from typing import Any
 
 import trio
 
-from gossamer_node.wasm.io_loop import Busy
-from gossamer_node.wasm.operations.errors import Code, OperationError, count
+from gossamer_node.wasm.asking.io_loop import Busy
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, count
 from gossamer_node.wasm.run import Run
 
 LOCK_MS_MAX = 3_600_000

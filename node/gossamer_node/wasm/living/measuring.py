@@ -7,7 +7,7 @@ only counted. Elsewhere, and in a container that hides them, a figure is None.
 import resource
 from pathlib import Path
 
-from gossamer_node.wasm.capacity import Measured
+from gossamer_node.wasm.living.capacity import Measured
 
 PROC = Path("/proc")
 GROUPS = Path("/sys/fs/cgroup")

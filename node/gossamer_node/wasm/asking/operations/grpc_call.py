@@ -17,10 +17,10 @@ from gossamer_node.grpc import Code as Status
 from gossamer_node.proto import Method, Schema
 from gossamer_node.proto.messages import BadMessage, TooMuch, decode, encode
 from gossamer_node.service.spec import Grpc
+from gossamer_node.wasm.asking.io_loop import Busy, IoLoop
+from gossamer_node.wasm.asking.operations.errors import Code, OperationError, count, text
+from gossamer_node.wasm.asking.reaching import Unreachable
 from gossamer_node.wasm.envelope import EnvelopeError, check_value
-from gossamer_node.wasm.io_loop import Busy, IoLoop
-from gossamer_node.wasm.operations.errors import Code, OperationError, count, text
-from gossamer_node.wasm.reaching import Unreachable
 from gossamer_node.wasm.run import Run
 
 REQUEST_BYTES_MAX = 2**20

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from wasmtime import Module, WasmtimeError
 
-from gossamer_node.wasm.compiling import compile_bytes
 from gossamer_node.wasm.engine import HostEngine
+from gossamer_node.wasm.loading.compiling import compile_bytes
 
 ENTRIES_MAX = 2_048
 """Kept on disk, twice as many as services are at work on a node; the longest unused go first."""
