@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench bench-density bench-hostile bench-mesh sim chaos engines setup clean help
+.PHONY: demo test check bench-runtime bench-density bench-hostile bench-mesh sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -21,9 +21,9 @@ check: ## ruff, mypy --strict, import directions, house rules
 	@$(RUN)/lint-imports
 	@$(RUN)/python -m pytest -q tests/house
 
-bench: ## what a job costs on this machine, beside a peer
+bench-runtime: ## what a job costs on this machine, beside Extism and wasmtime's own API
 	@$(PYTHON) tools/bootstrap.py check
-	@$(RUN)/python benchmarks/bench_wasm_job.py $(ARGS)
+	@$(RUN)/python -m benchmarks.runtime $(ARGS)
 
 bench-density: ## 100,000 live instances in one process; a start with 100,000 services
 	@$(PYTHON) tools/bootstrap.py check

@@ -23,9 +23,9 @@ from gossamer_node.jobs import Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.capacity import MAPS_MARGIN, Gauge, Measured, cost_of
-from gossamer_node.wasm.measuring import measure
-from gossamer_node.wasm.module import PAGE_BYTES
+from gossamer_node.wasm.living.capacity import MAPS_MARGIN, Gauge, Measured, cost_of
+from gossamer_node.wasm.living.measuring import measure
+from gossamer_node.wasm.loading.module import PAGE_BYTES
 
 ROOT = Path(__file__).parents[1]
 GUESTS = {

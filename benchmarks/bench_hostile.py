@@ -5,12 +5,13 @@
 Three tables: how long past its deadline each endless guest ran; resident memory while so many
 hostile jobs end, in both profiles; and, while attackers of each kind run without pause, how long
 another service's jobs take and how late the trio loop is, beside the same with nobody there and
-with as many that mean well.
+with as many that mean well. Each with how late a process was meanwhile that only sleeps.
 """
 
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import trio
+from benchmarks.bystander import TICK_S, Bystander
 from tests.hostile.attacks import ATTACKS, LATE, LOOP_MS, LOOPS, Attack
 from tests.hostile.services import DEADLINE_MS, DONE, GOOD, JOB, PROFILES, limits_of, run, service
 from tests.hostile.siege import has
@@ -25,13 +27,15 @@ from tests.hostile.siege import has
 from gossamer_node.jobs import Failed
 from gossamer_node.service.spec import Grant, Limits, Profile
 from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.host import SWITCH_S
 
 ATTACKERS = 4
 """Twice as many as cores here: there is always one that waits for a place."""
 
 KILLERS = 2
 
-TICK_S = 0.002
+MACHINE = "a process that only sleeps, meanwhile"
+
 PAUSE_S = 0.005
 
 LOUD = (
@@ -91,14 +95,17 @@ def kills(services: Services, count: int) -> None:
     print(f"\nEnded past their deadline of {LOOP_MS} ms, {KILLERS} at once, {count} of each; ms")
     print(f"{'attack':<58}{'profile':<9}{'p50':>8}{'p99':>8}{'worst':>8}")
     every: list[float] = []
-    for name, attack in LOOPS.items():
-        for profile in PROFILES:
-            late = lateness_ms(services.load(attack, profile), count)
-            every += late
-            figures = (statistics.median(late), percentile(late, 0.99), max(late))
-            print(f"{name:<58}{profile:<9}" + "".join(f"{one:>8.1f}" for one in figures))
+    with Bystander() as bystander:
+        for name, attack in LOOPS.items():
+            for profile in PROFILES:
+                late = lateness_ms(services.load(attack, profile), count)
+                every += late
+                figures = (statistics.median(late), percentile(late, 0.99), max(late))
+                print(f"{name:<58}{profile:<9}" + "".join(f"{one:>8.1f}" for one in figures))
     figures = (statistics.median(every), percentile(every, 0.99), max(every))
-    print(f"{'all':<67}" + "".join(f"{one:>8.1f}" for one in figures), flush=True)
+    print(f"{'all':<67}" + "".join(f"{one:>8.1f}" for one in figures))
+    figures = (bystander.p99_ms, bystander.worst_ms)
+    print(f"{MACHINE:<75}" + "".join(f"{one:>8.1f}" for one in figures), flush=True)
 
 
 def memory(services: Services, jobs: int) -> None:
@@ -162,7 +169,10 @@ async def watched(good: Worker, attackers: Sequence[Worker], seconds: float) -> 
 
 async def neighbours(folder: Path, seconds: float) -> None:
     print(f"\nAnother service's jobs and the trio loop's lateness, {seconds:.0f} s each; ms")
-    print(f"{'beside':<58}{'jobs/s':>8}{'job p50':>9}{'p99':>7}{'loop p99':>10}{'worst':>7}")
+    print(
+        f"{'beside':<58}{'jobs/s':>8}{'job p50':>9}{'p99':>7}{'loop p99':>10}{'worst':>7}"
+        f"{'sleeper p99':>13}{'worst':>7}"
+    )
     async with WasmHost(folder / "cache", threads=os.cpu_count()) as host:
         services = Services(host, folder)
         good = services.load(GOOD, "fast", Limits(time_ms_max=DEADLINE_MS))
@@ -174,11 +184,12 @@ async def neighbours(folder: Path, seconds: float) -> None:
         ]
         for name, workers in crowd.items():
             attackers = workers * ATTACKERS if len(workers) == 1 else workers
-            watch = await watched(good, attackers, seconds)
+            with Bystander() as bystander:
+                watch = await watched(good, attackers, seconds)
             print(
                 f"{name:<58}{watch.attacks / seconds:>8.0f}{statistics.median(watch.job_ms):>9.2f}"
                 f"{percentile(watch.job_ms, 0.99):>7.1f}{percentile(watch.loop_ms, 0.99):>10.1f}"
-                f"{max(watch.loop_ms):>7.1f}",
+                f"{max(watch.loop_ms):>7.1f}{bystander.p99_ms:>13.1f}{bystander.worst_ms:>7.1f}",
                 flush=True,
             )
 
@@ -193,6 +204,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trio.run(neighbours, folder, arguments.seconds)
+        # As in a node, where the host runs beside a loop.
+        sys.setswitchinterval(SWITCH_S)
         with WasmHost(folder / "cache") as host:
             kills(Services(host, folder), arguments.kills)
         with WasmHost(folder / "cache") as host:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_node.address import ADDRESS, LISTEN, Address
 from gossamer_node.engines.config import (
     Auth,
@@ -80,6 +81,7 @@ class NodeConfig:
     services: tuple[Path, ...] = ()
     grants: Mapping[str, Grants] = field(default_factory=dict)
     slots: int = 32
+    topics_max: int = TOPICS_MAX
     claim: bool = True
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
@@ -341,6 +343,16 @@ NODE = Record(
             "How many jobs run here at once, over all services.",
             "Jobs mostly wait for HTTP; a machine of two cores keeps up with this many.",
             flag="--slots",
+        ),
+        Field(
+            "topics_max",
+            Whole(1, TOPICS_MAX),
+            "topics_max",
+            "How many topics this node asks the mesh for work on, over all services. Of services "
+            "that were added beyond that, those that were used or added last have their topics "
+            "polled; the others are reached by other services, by their names.",
+            "A heartbeat names all of them every second. Camunda 8 has an open poll for each, "
+            "Camunda 7 a condition in each query: say less where that is too much for the engine.",
         ),
         Field(
             "claim",

@@ -38,7 +38,7 @@ class Job:
     """One activation of a job, as the engine handed it out.
 
     Attributes:
-        ref: how to settle it.
+        ref: how to settle it; its types are those of `variables`.
         variables: those the topic's services asked for.
         lock_ms: how long the engine's lock lasts, counted from the activation.
         process_id: id of the process definition (BPMN process id).
@@ -60,6 +60,19 @@ class Job:
     tenant: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, as its worker says.
+
+    Attributes:
+        thousandths: 0 to 1,000.
+        sentence: what it does now, of `PROGRESS_CHARS_MAX` characters; may be empty.
+    """
+
+    thousandths: int
+    sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
     yield (
         "services",
         "gauge",
-        "Services that this node knows; loaded; at work and loaded by their next job; ending.",
+        "Services that this node knows; loaded; parked until their next job; waiting; ending.",
         [({"state": state}, count) for state, count in sorted(status["registry"].items())],
     )
     instances = status["instances"]
@@ -87,6 +87,12 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "gauge",
         "Live instances of dense services, and keys with a state whose instance is parked.",
         [({"state": state}, instances[state]) for state in ("live", "parked")],
+    )
+    yield (
+        "key_forks_total",
+        "counter",
+        "Keys that two sides of a parted mesh had both worked, as their home found.",
+        [({}, status["keyed"]["forks"])],
     )
     yield (
         "worker_lines_dropped_total",

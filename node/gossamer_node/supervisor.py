@@ -37,17 +37,15 @@ from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
 from gossamer_node.metrics import serve_metrics
 from gossamer_node.registry import desk
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import Loader
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import FOLDER_NAME, Registry
-from gossamer_node.registry.travel import Travel
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
-from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
-from gossamer_node.work.leasing import Leasing
-from gossamer_node.work.offers import Offers
+from gossamer_node.working import Working
 
 log = logs.get("node")
 
@@ -66,7 +64,7 @@ class Node:
         self,
         config: NodeConfig,
         mesh: Mesh,
-        leasing: Leasing,
+        working: Working,
         executor: Executor,
         keeping: Keeping,
         host: WasmHost,
@@ -76,10 +74,10 @@ class Node:
         self.mesh = mesh
         self._executor = executor
         self._started_s = time.monotonic()
-        self.leasing = leasing
         self.keeping = keeping
         self._host = host
         self._stock = stock
+        self.working = working
 
     def status(self) -> dict[str, object]:
         """What `gossamer status --json` prints."""
@@ -105,9 +103,11 @@ class Node:
             ],
             "services": [_shown(spec, self._executor) for spec in self._executor.services()],
             "registry": self._stock.status(),
+            "services_beyond": self._stock.beyond() or None,
             "instances": self._host.statistics(),
+            "keyed": self.working.moving.statistics(),
             "worker_lines_dropped": self._host.lines_dropped(),
-            **self.leasing.status(),
+            **self.working.leasing.status(),
             "network": self.mesh.statistics(),
         }
 
@@ -131,6 +131,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
                 config.cache_dir / "modules",
                 states_file=config.data_dir / "states.sqlite",
                 kv_file=config.data_dir / "kv.sqlite",
+                node_id=mesh_config.identity.node_id,
             )
         )
         workers = []
@@ -139,7 +140,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             for sentence in refused:
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
-        executor = Executor(workers)
+        executor = Executor(workers, topics_max=config.topics_max)
         registry = Registry(config.data_dir / FOLDER_NAME)
         stock = Stock(registry, Loader(host), executor, Terms.of(config))
         stack.callback(stock.close)
@@ -155,24 +156,11 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         nursery = await stack.enter_async_context(trio.open_nursery())
         if config.join:
             await _join(mesh, config)
-        leasing = Leasing(mesh, engines, executor, slots=config.slots, claims=config.claim)
-        offers = Offers(mesh, stock)
-
-        def tell() -> None:
-            leasing.services_changed(registry.digest(), offers.stamp())
-
-        depending = Depending(executor, offers, tell)
-
-        def services_changed() -> None:
-            offers.own_changed()
-            depending.review()
-            tell()
-
-        depending.review()  # before anything is announced
-        stock.changed = services_changed
-        node = Node(config, mesh, leasing, executor, Keeping(mesh, config, allowed), host, stock)
-        keeping = node.keeping
-        await nursery.start(stock.run)
+        working = Working(
+            mesh, host, stock, executor, engines, slots=config.slots, claims=config.claim
+        )
+        keeping = Keeping(mesh, config, allowed)
+        node = Node(config, mesh, working, executor, keeping, host, stock)
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
         conversations = {"order": keeping.carry, **desk.conversations(stock)}
         await nursery.start(serve_control, config.data_dir, handlers, conversations)
@@ -181,14 +169,10 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             serve = partial(serve_metrics, config.metrics.listen, node.status)
             address = Address(*await nursery.start(serve))
             log.info("metrics", url=f"http://{address}/metrics")
-        await nursery.start(leasing.run)
+        await working.begin(nursery)
         log.info("room for instances", **host.capacity())
-        stock.changed()
-        nursery.start_soon(Travel(mesh, stock).run)
-        nursery.start_soon(offers.run)
-        nursery.start_soon(depending.run)
         yield node
-        await leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
+        await working.leasing.stop(FINISH_MS, ACKNOWLEDGE_MS)
         await mesh.leave()
         nursery.cancel_scope.cancel()
 

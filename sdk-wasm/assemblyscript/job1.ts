@@ -204,6 +204,9 @@ export class Outcome {
     return this;
   }
 
+  /** An outcome that another service answered. */
+  static from(name: string, fields: Value): Outcome { return new Outcome(name, fields); }
+
   get envelope(): Value { return Value.map().put(this.name, this.fields); }
 }
 
@@ -372,6 +375,54 @@ export function grpc(method: string, request: Value = Value.map()): Rpc {
     reply.value.get("status").asString,
     many.isNull ? reply.value.get("response") : many,
   );
+}
+
+export class Called {
+  constructor(
+    /** Ok when there is an outcome, whichever. */
+    readonly code: i32,
+    /** A sentence, the outcome's or the host's, unless it completed. */
+    readonly message: string,
+    /** "completed", "bpmn_error" or "failed"; "" without an outcome. */
+    readonly kind: string,
+    private readonly fields: Value,
+  ) {}
+
+  get completed(): bool { return this.kind == "completed"; }
+
+  /** The code of its BPMN error, or "". */
+  get error(): string { return this.fields.get("code").asString; }
+
+  /** Its outputs. */
+  get variables(): Value { return this.fields.get("variables"); }
+
+  /** To end as the called service did; a failure where there was no outcome. */
+  get outcome(): Outcome {
+    if (this.kind.length) return Outcome.from(this.kind, this.fields);
+    return Outcome.failed(this.message);
+  }
+}
+
+/** service.call: another service's outcome, wherever in the mesh it runs. */
+export function callService(
+  service: string, variables: Value = Value.map(), version: string = "",
+): Called {
+  const request = Value.map().set("service", service).put("variables", variables);
+  if (version.length) request.set("version", version);
+  const reply = call("service.call", request);
+  const kinds: string[] = ["completed", "bpmn_error", "failed"];
+  for (let i = 0; i < kinds.length; i++) {
+    const fields = reply.value.get(kinds[i]);
+    if (!fields.isNull) {
+      return new Called(reply.code, fields.get("message").asString, kinds[i], fields);
+    }
+  }
+  return new Called(reply.code, reply.message, "", Value.null());
+}
+
+/** job.progress: how far this job is, 0 to 1, and what it does now, for people who look on. */
+export function progress(done: f64, sentence: string = ""): void {
+  call("job.progress", Value.map().put("done", Value.double(done)).set("sentence", sentence));
 }
 
 // ---- reading ----

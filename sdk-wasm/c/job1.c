@@ -828,6 +828,32 @@ job_rpc job_grpc(job_text method, const job_value *request) {
         job_text_of(job_get(reply.reply, TEXT("status"))), many->kind == JOB_ARRAY ? many : one};
 }
 
+job_called job_call_service(job_text service, const job_value *variables) {
+    job_value *asked = job_map();
+    job_set(asked, TEXT("service"), job_string(service));
+    if (variables) job_set(asked, TEXT("variables"), variables);
+    job_reply reply = job_call(TEXT("service.call"), asked);
+    const job_value *completed = job_get(reply.reply, TEXT("completed"));
+    const job_value *error = job_get(reply.reply, TEXT("bpmn_error"));
+    const job_value *failed = job_get(reply.reply, TEXT("failed"));
+    const job_value *ended = completed->kind == JOB_MAP ? completed
+                             : error->kind == JOB_MAP   ? error
+                                                        : failed;
+    return (job_called){reply.code,
+                        reply.code ? reply.message : job_text_of(job_get(ended, TEXT("message"))),
+                        completed->kind == JOB_MAP,
+                        job_text_of(job_get(error, TEXT("code"))),
+                        job_get(ended, TEXT("variables")),
+                        reply.reply};
+}
+
+void job_progress(double done, job_text sentence) {
+    job_value *told = job_map();
+    job_set(told, TEXT("done"), job_double(done));
+    job_set(told, TEXT("sentence"), job_string(sentence));
+    job_call(TEXT("job.progress"), told);
+}
+
 /* ---- the module's exports ---- */
 
 EXPORT("job_abi") int32_t job_abi(void) { return 1 << 16; }

@@ -11,7 +11,7 @@ from tests.hostile.services import DONE, GOOD, run
 from gossamer_node.jobs import Failed
 from gossamer_node.service.spec import Limits, Profile
 from gossamer_node.wasm import Worker
-from gossamer_node.wasm.module import IMPORTS
+from gossamer_node.wasm.loading.module import IMPORTS
 
 Load = Callable[..., Worker]
 

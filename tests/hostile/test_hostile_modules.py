@@ -15,9 +15,10 @@ from wasmtime import wat2wasm
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Completed, Failed
 from gossamer_node.service.spec import Grant, Limits, Profile
-from gossamer_node.wasm import WasmHost, Worker, compiling
-from gossamer_node.wasm.anatomy import HEAVY, count_parts
-from gossamer_node.wasm.module import (
+from gossamer_node.wasm import WasmHost, Worker
+from gossamer_node.wasm.loading import compiling
+from gossamer_node.wasm.loading.anatomy import HEAVY, count_parts
+from gossamer_node.wasm.loading.module import (
     EXPORTS_MAX,
     FUNCTIONS_MAX,
     GLOBALS_MAX,

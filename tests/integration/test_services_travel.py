@@ -133,8 +133,9 @@ async def test_a_service_works_on_all_nodes_and_rolls_out_and_back(
                 "registered": 1,
                 "live": 1,
                 "parked": 0,
+                "waiting": 0,
                 "draining": 0,
             }
-        assert "services: 1 registered, 1 live, 0 parked" in await gossamer(
+        assert "services: 1 registered, 1 live, 0 parked, 0 waiting" in await gossamer(
             "status", "--config", config_of(second)
         )

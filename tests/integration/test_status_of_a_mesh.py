@@ -66,12 +66,15 @@ async def test_status_says_what_is_so(
     assert told["services"] == []
     assert told["instances"] == {"registered": 0, "live": 0, "parked": 0}
     assert holds.status["instances"] == {"registered": 1, "live": 0, "parked": 0}
-    shown = {"name": "telling", "version": "1.0.0", "topics": [topic], "instances": 8}
+    known_by = {"name": "telling", "version": "1.0.0", "topics": [topic]}
+    shown = {**known_by, "instances": 8, "waits": None}
     assert holds.status["services"] == [shown]
 
-    known = {"registered": 1, "live": 1, "parked": 0, "draining": 0}
+    known = {"registered": 1, "live": 1, "parked": 0, "waiting": 0, "draining": 0}
     assert holds.status["registry"] == known
-    none = "  services: 0 registered, 0 live, 0 parked; dense instances: 0 live, 0 parked"
+    none = (
+        "  services: 0 registered, 0 live, 0 parked, 0 waiting; dense instances: 0 live, 0 parked"
+    )
     assert none in text
     rows = [line.split() for line in text]
     (first,) = [row for row in rows if row[:1] == ["node-1"]]

@@ -200,8 +200,9 @@ MESSAGES = st.one_of(
         NUMBERS,
         NUMBERS,
         st.lists(TERMS, max_size=2),
-        st.lists(LEASES, max_size=3),
+        st.lists(LEASES, min_size=1, max_size=3),
         st.lists(LEASES, max_size=2),
+        st.lists(st.tuples(st.just(0), st.integers(0, 1_000), st.text(max_size=3)), max_size=2),
     ),
     st.builds(Grant, LEASES, NAMES, NUMBERS, BLOBS, BLOBS),
     st.builds(OutcomeReport, LEASES, NAMES, BLOBS, BLOBS),
@@ -252,6 +253,8 @@ class Pair:
             claimer.handle_member_lost(member, now_ms)
         elif kind == 8 and self.work:
             self.answer(self.work[number % len(self.work)], number)  # it stays, to come twice
+        elif kind == 9 and self.running and number % 3 == 0:
+            holder.note_progress(self.running[number % len(self.running)], number % 1_001, "now")
         elif kind == 9 and self.running:
             holder.finish(self.running[number % len(self.running)], b"done", now_ms)
         elif kind == 10:

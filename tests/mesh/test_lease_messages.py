@@ -46,7 +46,7 @@ TOPIC = TopicTerms("book", 30_000, ["guest", "room"], "wait", 5, 250, 60_000)
 ROW = Row(LEASE, "book", b"receipt", "m2", TAKEN, 1, 30_000, 12_000, "wait")
 MESSAGES: list[Any] = [
     Offer("e/a", 5, 9, 4, 1_000, 6, 17),
-    Heartbeat("e/a", 5, 10, [TOPIC, TopicTerms("pay", 1)], [LEASE], [LEASE]),
+    Heartbeat("e/a", 5, 10, [TOPIC, TopicTerms("pay", 1)], [LEASE], [LEASE], [(0, 400, "row 4")]),
     Grant(LEASE, "book", 29_000, b"receipt", b"payload"),
     OutcomeReport(LEASE, "book", b"receipt", b"outcome"),
     Accept(LEASE),

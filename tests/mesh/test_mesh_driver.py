@@ -302,7 +302,7 @@ async def test_frames_against_the_rules_end_the_stream(sent: bytes, counter: str
             with suppress(trio.BrokenResourceError):
                 assert await stream.receive_some(1) == b""
             await counted(mesh, "streams_incoming", 0, 0)
-            assert len(mesh._streams.inbox) == 0
+            assert len(mesh._streams.inboxes[MESSAGES]) == 0
 
 
 async def test_a_frame_that_breaks_off_is_no_message() -> None:
@@ -327,7 +327,7 @@ async def test_a_member_whose_place_another_took_gets_nothing_meant_for_it() -> 
             assert mesh.send_nowait(gone.node_id, b"secret")
             await counted(mesh, "streams_to_another_identity")
             await event_of(mesh, "died")
-            assert len(other._streams.inbox) == 0
+            assert len(other._streams.inboxes[MESSAGES]) == 0
 
 
 @asynccontextmanager

@@ -15,20 +15,20 @@ from wasmtime import wat2wasm
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
+from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_mesh.orders import next_number
 from gossamer_node.engines.port import Effect, Settlement
 from gossamer_node.jobs import Completed, JobRef
+from gossamer_node.keyed.key import Key
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import LIVE_MAX, Loader
 from gossamer_node.registry.package import read_package, sign_addition, write_signature
-from gossamer_node.registry.stock import Stock, Terms
+from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import Registry
-from gossamer_node.registry.travel import Travel
 from gossamer_node.service.grants import Grants
 from gossamer_node.wasm import WasmHost
-from gossamer_node.work.depending import Depending
 from gossamer_node.work.executing import Executor
-from gossamer_node.work.leasing import Leasing
-from gossamer_node.work.offers import Offers
+from gossamer_node.working import Working
 
 MESH = "tests"
 
@@ -73,10 +73,10 @@ def service(
     return file
 
 
-def sign(file: Path, key: Ed25519PrivateKey, number: int = 0) -> Path:
+def sign(file: Path, key: Ed25519PrivateKey, number: int = 0, mesh: str = MESH) -> Path:
     """As `gossamer service sign`. Returns the service.yaml."""
     package = read_package(file, with_signature=False)
-    write_signature(file, sign_addition(key, MESH, next_number(number), package))
+    write_signature(file, sign_addition(key, mesh, next_number(number), package))
     return file
 
 
@@ -99,17 +99,16 @@ class World:
     def __init__(
         self,
         mesh: Mesh,
-        leasing: Leasing,
+        working: Working,
         executor: Executor,
         stock: Stock,
         loader: Loader,
-        travel: Travel,
-        offers: Offers,
     ) -> None:
-        self.travel = travel
-        self.offers = offers
+        self.travel = working.travel
+        self.offers = working.offers
+        self.moving = working.moving
         self.mesh = mesh
-        self.leasing = leasing
+        self.leasing = working.leasing
         self.executor = executor
         self.stock = stock
         self.registry = stock.registry
@@ -121,6 +120,10 @@ class World:
             (one.label, self.stock._state(one), one.refused) for one in self.registry.listed()
         ]
         return f"World({self.mesh.node_id[:4]}, {listed}, {self.executor.outcomes})"
+
+    def is_shared(self, name: str) -> bool:
+        """Whether this node knows of others that work on a service with a key."""
+        return not self.moving.is_alone(Key(name, "", "any"))
 
     def state(self, name: str, version: str) -> str:
         row = self.registry.get(name, version)
@@ -136,6 +139,7 @@ async def node(
     operators: Sequence[str] = (),
     grants: Mapping[str, Grants] | None = None,
     live_max: int = LIVE_MAX,
+    topics_max: int = TOPICS_MAX,
 ) -> AsyncIterator[World]:
     """A member that keeps services in a folder, wired as the supervisor wires one."""
     granted = grants or {}
@@ -147,40 +151,24 @@ async def node(
         seeds=tuple(seeds),
     )
     async with (
-        WasmHost(folder / "cache", states_file=folder / "states.sqlite") as host,
+        WasmHost(
+            folder / "cache",
+            states_file=folder / "states.sqlite",
+            node_id=settings.identity.node_id,
+        ) as host,
         open_mesh(settings) as mesh,
     ):
-        executor = Executor()
+        executor = Executor(topics_max=topics_max)
         registry = Registry(folder / "services")
         loader = Loader(host, live_max)
         names = [one.name for one in engines]
         terms = Terms(lambda name: granted.get(name, Grants()), names, MESH, operators)
         stock = Stock(registry, loader, executor, terms)
-        stock.open()
         with closing(stock):
+            stock.open()
             async with trio.open_nursery() as nursery:
                 reached = {one.name: one for one in engines}
-                leasing = Leasing(mesh, reached, executor, slots=SLOTS, claims=True)
-                offers = Offers(mesh, stock)
-
-                def tell() -> None:
-                    leasing.services_changed(registry.digest(), offers.stamp())
-
-                depending = Depending(executor, offers, tell)
-
-                def changed() -> None:
-                    offers.own_changed()
-                    depending.review()
-                    tell()
-
-                depending.review()
-                stock.changed = changed
-                await nursery.start(stock.run)
-                await nursery.start(leasing.run)
-                stock.changed()
-                travel = Travel(mesh, stock)
-                nursery.start_soon(travel.run)
-                nursery.start_soon(offers.run)
-                nursery.start_soon(depending.run)
-                yield World(mesh, leasing, executor, stock, loader, travel, offers)
+                working = Working(mesh, host, stock, executor, reached, slots=SLOTS, claims=True)
+                await working.begin(nursery)
+                yield World(mesh, working, executor, stock, loader)
                 nursery.cancel_scope.cancel()

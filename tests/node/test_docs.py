@@ -84,7 +84,7 @@ def test_what_configures_is_read(file: Shown, tmp_path: Path) -> None:
     path = tmp_path / Path(file.name).name
     path.write_text(file.text)
     if path.name == "service.yaml":
-        assert load_service(path).topics
+        assert load_service(path).module
     else:
         assert load(Namespace(config=path)).services
 

@@ -40,9 +40,10 @@ def status(**changes: Any) -> dict[str, Any]:
         "holding": {"slots": 8, "running": 3, "unacknowledged": 1},
         "outcomes": {"completed": 5, "failed": 1},
         "services": [{"name": "s", "instances": 4}],
-        "registry": {"registered": 9, "live": 1, "parked": 2, "draining": 0},
+        "registry": {"registered": 9, "live": 1, "parked": 2, "waiting": 3, "draining": 0},
         "instances": {"registered": 1, "live": 12, "parked": 2},
         "worker_lines_dropped": 7,
+        "keyed": {"forks": 2},
         "demand": [{"engine": 'od"d\\\n', "demand": 9, "capacity": 8, "desired": 12, "parts": 1}],
         "engines": [
             {

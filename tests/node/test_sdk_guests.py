@@ -28,8 +28,8 @@ from gossamer_node.service.spec import Grant, KvQuota, Limits, ServiceSpec
 from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm import host as host_module
-from gossamer_node.wasm.envelope import decode_outcome, pack
-from gossamer_node.wasm.operations import Code, OperationError
+from gossamer_node.wasm.asking.operations import Code, OperationError
+from gossamer_node.wasm.envelope import decode_outcome, outcome_map, pack
 from gossamer_node.wasm.run import Operation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,6 +330,36 @@ def test_a_worker_gets_its_secret_and_the_log_does_not(
         nothing = Completed(Variables({"length": 0}))
         assert work(refused, job(), lambda _, line: lines.append(line)) == nothing
     assert lines == ["the token is [redacted]."] * 2 + ["the token is ."]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("source", ["asker.c", "asker.ts"])
+def test_a_worker_calls_a_service_and_may_end_as_it_did(
+    host: WasmHost,
+    script: Script,
+    compile_worker: Callable[[Path, Path], None],
+    tmp_path: Path,
+    source: str,
+    encoding: Encoding,
+) -> None:
+    module = tmp_path / "asker.wasm"
+    compile_worker(Path(__file__).with_name("guests") / source, module)
+    worker = host.load_blocking(service(module, encoding), Grant())
+    job = Job(ref=REF, variables=Variables({"night": 3}), lock_ms=1)
+    told = {"op": "job.progress", "request": {"done": 0.5, "sentence": "asks"}, "reply": {}}
+    asked = {"op": "service.call", "request": {"service": "price", "variables": {"night": 3}}}
+    error = BpmnError("FULL", "Taken.", Variables({"left": 0}))
+    failure = Failed("No.", retries=2, details="why")
+    completed = {"completed": {"variables": {"euros": 95}, "types": {}}}
+    for answer, outcome in (
+        ({"reply": completed}, Completed(Variables({"euros": 95, "said": "", "error": ""}))),
+        ({"reply": outcome_map(error)}, error),
+        ({"reply": outcome_map(failure)}, failure),
+        ({"code": -5, "message": "All are busy."}, Failed("No price: All are busy.")),
+    ):
+        script.calls = [told, asked | answer]
+        assert work(worker, job) == outcome
+        assert script.calls == []
 
 
 @pytest.mark.parametrize("suffix", ["c", "ts"])

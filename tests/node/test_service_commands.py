@@ -14,7 +14,9 @@ from tests.patience import PATIENCE_S, until
 from gossamer_mesh.identity import create_operator_key
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
+from gossamer_node.cli.status import lines
 from gossamer_node.config import NodeConfig
+from gossamer_node.control import converse
 from gossamer_node.errors import ServiceError
 from gossamer_node.supervisor import Node, open_node
 
@@ -73,8 +75,8 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     assert status == ExitStatus.WRONG_INPUT and "build it again" in said
     files = service(tmp_path, "g", grpc={"host": "h", "port": 1, "proto-files": ["a.proto"]})
     files.with_name("a.proto").write_text("message M {} service S { rpc Ask (M) returns (M); }")
-    status, _, said = run("add", files)
-    assert status == ExitStatus.WRONG_INPUT and "which the registry does not keep" in said
+    status, out, _ = run("add", files)
+    assert status == 0 and "kept, but not at work: service g requests grpc h:1" in out
     greedy = service(tmp_path, "greedy", capabilities={"http": ["https://example.org"]})
     status, out, _ = run("add", greedy)
     assert status == 0 and "kept, but not at work: service greedy requests http" in out
@@ -82,7 +84,26 @@ def test_what_cannot_be_added_is_said_in_a_sentence(run: Run, tmp_path: Path) ->
     junk.with_name("service.sig").write_text("not base64!")
     status, _, said = run("add", junk)
     assert status == ExitStatus.WRONG_INPUT and "cannot be read as a signature" in said
-    assert run("list")[1].count("\n") == 3
+    assert run("list")[1].count("\n") == 5
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["rate@", "@1.0.0", "", "rate@one", "../rate", "rate\n", "a b", "rate@1.0.0@2", "ärger"],
+)
+def test_a_name_that_is_none_removes_nothing(run: Run, tmp_path: Path, label: str) -> None:
+    run("add", service(tmp_path))
+    status, _, said = run("rm", label)
+    assert status == ExitStatus.WRONG_INPUT
+    assert "write NAME or NAME@VERSION, such as greeter@1.0.0" in said
+    assert "rate" in run("list", "rate@1.0.0")[1]
+
+
+@pytest.mark.parametrize("name", ["missing", "a\nb", "trailing ", "x" * 5_000])
+def test_a_path_that_is_none_is_said_in_a_sentence(run: Run, tmp_path: Path, name: str) -> None:
+    status, _, said = run("add", tmp_path / name)
+    assert status in (ExitStatus.WRONG_INPUT, ExitStatus.FAILED)
+    assert "cannot be read" in said or "the system refused" in said
 
 
 def test_a_signature_lies_beside_its_service(run: Run, tmp_path: Path) -> None:
@@ -169,7 +190,7 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
     async def done(*arguments: object) -> subprocess.CompletedProcess[str]:
         return await trio.to_thread.run_sync(lambda: command(*arguments))
 
-    config = NodeConfig("node", data, tmp_path / "cache")
+    config = NodeConfig("node", data, tmp_path / "cache", topics_max=1)
     async with open_node(config) as node:
         at_work = "rate@1.0.0: added, and at work. It is not signed, so it stays on this node.\n"
         first = await done("add", service(tmp_path))
@@ -179,6 +200,21 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
         listed = await done("list", "--json")
         states = [json.loads(one)["state"] for one in listed.stdout.splitlines()]
         assert states == ["registered", "live"]
+        # What a person may get wrong ends with a sentence, and the node goes on.
+        for odd in ("x" * 5_000, " a\nb\udcff "):
+            wrong = await done("add", tmp_path / odd)
+            assert wrong.returncode in (ExitStatus.WRONG_INPUT, ExitStatus.FAILED), wrong
+            assert "cannot be read" in wrong.stderr or "by the system" in wrong.stderr, wrong
+        spaced = service(tmp_path / " a\nb ", "spaced").parent
+        beyond = "1 of the added services is beyond the 1 topics that this node announces"
+        said = await done("add", spaced)
+        assert "spaced@1.0.0: added, and at work" in said.stdout and beyond in said.stdout
+        assert any(beyond in one for one in lines(node.status()))
+        assert (await done("rm", "spaced")).returncode == 0
+        unknown = b"service-add not json\nservice-order ?\nservice-remove ../x\n"
+        for line in unknown.splitlines():
+            (answer,) = await trio.to_thread.run_sync(list, converse(data, line.decode()))
+            assert answer["error"], line
         removed = await done("rm", "rate@1.0.0")
         assert removed.stdout == "rate@1.0.0: removed.\n"
         status = node.status()
@@ -192,5 +228,6 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
             "registered": 1,
             "live": 0,
             "parked": 1,
+            "waiting": 0,
             "draining": 0,
         }

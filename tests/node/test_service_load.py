@@ -22,7 +22,7 @@ from gossamer_node.service.spec import (
     ServiceSpec,
     Topic,
 )
-from gossamer_node.wasm.operations import OPERATIONS
+from gossamer_node.wasm.asking.operations import OPERATIONS
 
 FIRST_SERVICE = b"""\
 service:
@@ -306,12 +306,10 @@ def test_a_module_is_there_and_is_webassembly(tmp_path: Path) -> None:
     assert load.require_runnable(spec) == tmp_path / "a.wasm"
 
 
-def test_a_service_without_topics_is_not_run(tmp_path: Path) -> None:
+def test_a_service_without_topics_is_for_other_services(tmp_path: Path) -> None:
     spec = spec_of("name: a\nmodule: a.wasm", tmp_path / "service.yaml")
     (tmp_path / "a.wasm").write_bytes(load.WASM_MAGIC)
-    assert load.require_module(spec) == spec.module
-    with pytest.raises(ServiceError, match="has no `topics`"):
-        load.require_runnable(spec)
+    assert load.require_runnable(spec) == spec.module
 
 
 def topic(name: str, engines: str = "", file: str = "a") -> ServiceSpec:

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.node.registry_world import SLOTS, CountingEngine, node, service
+from tests.node.registry_world import SLOTS, CountingEngine, World, node, service
 from tests.patience import until
 
 from gossamer_node.errors import InputError, ServiceError
 from gossamer_node.service.grants import Grants
+
+
+def counts(world: World) -> tuple[int, ...]:
+    """Registered, live, parked, waiting, draining."""
+    return tuple(world.stock.status().values())
 
 
 async def test_an_added_service_works_jobs_at_once(tmp_path: Path) -> None:
@@ -18,7 +23,7 @@ async def test_an_added_service_works_jobs_at_once(tmp_path: Path) -> None:
         told = await world.stock.add(service(tmp_path))
         assert (told["new"], told["state"], told["refused"]) == (True, "live", None)
         await until(lambda: engine.versions["1.0.0"] == 1)
-        assert world.stock.status() == {"registered": 1, "live": 1, "parked": 0, "draining": 0}
+        assert counts(world) == (1, 1, 0, 0, 0)
 
 
 async def test_a_version_rolls_out_and_back_under_load_and_no_job_fails(tmp_path: Path) -> None:
@@ -87,7 +92,7 @@ async def test_a_restart_finds_the_services_parked_and_the_first_job_loads_one(
         for name in ("a", "b", "c"):
             await world.stock.add(service(tmp_path, name))
     async with node(tmp_path / "node", [engine]) as world:
-        assert world.stock.status() == {"registered": 3, "live": 0, "parked": 3, "draining": 0}
+        assert counts(world) == (3, 0, 3, 0, 0)
         engine.add("b", 1)
         await until(lambda: engine.versions["1.0.0"] == 1)
         states = [world.state(name, "1.0.0") for name in ("a", "b", "c")]
@@ -162,23 +167,28 @@ async def test_removing_what_is_not_there_says_so(tmp_path: Path) -> None:
 
 
 async def test_beyond_what_a_node_announces_the_last_used_ones_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("gossamer_node.work.executing.TOPICS_MAX", 3)
     engine = CountingEngine()
     names = ["a", "b", "c", "d"]
-    async with node(tmp_path / "node", [engine]) as world:
+    async with node(tmp_path / "node", [engine], topics_max=3) as world:
         for name in names[:3]:
             await world.stock.add(service(tmp_path, name))
         engine.add("a", 1)
         await until(lambda: engine.versions["1.0.0"] == 1)
-        await world.stock.add(service(tmp_path, "d"))
+        told = await world.stock.add(service(tmp_path, "d"))
+        assert "1 of the added services is beyond the 3 topics" in str(told["beyond"])
         await until(lambda: not world.executor.draining())
-        assert [world.state(name, "1.0.0") for name in names] == ["live", "chosen", "live", "live"]
-        assert world.stock.status()["registered"] == 4
-    async with node(tmp_path / "node", [engine]) as world:
+        assert [world.state(name, "1.0.0") for name in names] == ["live", "waiting", "live", "live"]
+        assert counts(world) == (4, 3, 0, 1, 0)
+    async with node(tmp_path / "node", [engine], topics_max=3) as world:
         states = [world.state(name, "1.0.0") for name in names]
-        assert states == ["parked", "chosen", "parked", "parked"]
+        assert states == ["parked", "waiting", "parked", "parked"]
+        # What waits comes to work as soon as there is room.
+        await world.stock.remove("c", None)
+        assert world.state("b", "1.0.0") == "parked" and world.stock.beyond() == ""
+        engine.add("b", 1)
+        await until(lambda: engine.versions["1.0.0"] == 2)
 
 
 async def test_a_parked_dense_service_lets_its_live_instances_go(tmp_path: Path) -> None:

@@ -244,17 +244,6 @@ async def test_who_sends_less_than_asked_for_is_not_waited_for(tmp_path: Path) -
         assert second.travel.counts["bytes_fetched"] == 0
 
 
-async def test_a_person_may_move_a_service_with_state_by_key(tmp_path: Path) -> None:
-    dense: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
-    file = sign(service(tmp_path, **dense), KEY)
-    async with mesh_of(tmp_path, 2) as (first, second):
-        await first.stock.add(file)
-        await until(lambda: second.state("rate", "1.0.0") == "refused")
-        await first.stock.remove("rate", None)
-        assert (await second.stock.add(file))["state"] == "live"
-        assert first.state("rate", "1.0.0") == "none"
-
-
 async def test_what_a_node_does_not_grant_is_neither_fetched_nor_served(tmp_path: Path) -> None:
     file = sign(service(tmp_path, capabilities={"config": ["currency"]}), KEY)
     grants = {"rate": Grants(config={"currency": "EUR"})}
@@ -270,14 +259,16 @@ async def test_what_a_node_does_not_grant_is_neither_fetched_nor_served(tmp_path
             await until(lambda: other.state("rate", "1.0.0") == "live")
 
 
-async def test_a_service_with_state_by_key_works_where_it_was_added(tmp_path: Path) -> None:
+async def test_a_service_with_state_by_key_works_on_all_nodes(tmp_path: Path) -> None:
     dense: dict[str, Any] = {"profile": "dense", "dense": {"key": "/job/key"}}
-    async with mesh_of(tmp_path, 2) as (first, second):
-        await first.stock.add(sign(service(tmp_path, **dense), KEY))
-        await until(lambda: second.state("rate", "1.0.0") == "refused")
-        assert first.state("rate", "1.0.0") == "live"
-        row = second.registry.get("rate", "1.0.0")
-        assert row is not None and "keeps state by key, which does not travel" in row.refused
+    engine = CountingEngine()
+    async with mesh_of(tmp_path, 2, engine) as worlds:
+        await worlds[0].stock.add(sign(service(tmp_path, turns=500_000, **dense), KEY))
+        await until(lambda: states(worlds) == ["live"] * 2)
+        await until(lambda: all(one.is_shared("rate") for one in worlds))
+        engine.add("rate", 40)
+        await until(lambda: len(engine.completed) == 40)
+        assert all(one.moving.statistics()["consultations"] for one in worlds)
 
 
 async def test_a_node_that_was_away_learns_what_was_added_and_removed(tmp_path: Path) -> None:

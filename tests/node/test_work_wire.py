@@ -1,5 +1,7 @@
 """Jobs and outcomes cross the mesh unchanged, and no bytes raise."""
 
+from dataclasses import replace
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -46,7 +48,7 @@ REFS = st.builds(
     types=st.dictionaries(st.text(), TAGS, max_size=3),
 )
 JOBS = st.builds(
-    Job,
+    lambda ref, variables, **rest: Job(replace(ref, types=variables.types), variables, **rest),
     ref=REFS,
     variables=VARIABLES,
     lock_ms=st.just(30_000),

@@ -1,10 +1,10 @@
 """Connections between members: TLS handshakes, who the far end is, and whether it is let in.
 
 Both ends of a link know each other's node id and the mesh key that proved it. A link begins with
-two bytes: the version, and what it is for (`MESSAGES`, `FRAME`, `ORDER`, `SERVICES`, `OFFERS`).
-Every fault of a peer is counted, logged once per peer, and ends its link; none is raised.
-Handshakes are bounded by host, so that one who opens connections and says nothing leaves room for
-others.
+two bytes: the version, and what it is for (`MESSAGES`, `FRAME`, `ORDER`, `SERVICES`, `KEYS`,
+`OFFERS`). Every fault of a peer is counted, logged once per peer, and ends its link; none is
+raised. Handshakes are bounded by host, so that one who opens connections and says nothing leaves
+room for others.
 """
 
 import logging
@@ -41,6 +41,9 @@ ORDER = 2
 
 SERVICES = 3
 """A question about services that travel, and its answer (`calls`)."""
+
+KEYS = 4
+"""A sender's messages about keys and their states, one after another (`streams`)."""
 
 OFFERS = 5
 """A question about services that a member would run, and its answer (`calls`)."""

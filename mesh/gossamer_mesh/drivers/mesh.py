@@ -28,7 +28,7 @@ from gossamer_mesh.drivers.config import (
     Plain,
 )
 from gossamer_mesh.drivers.discovery import discover
-from gossamer_mesh.drivers.links import FRAME
+from gossamer_mesh.drivers.links import FRAME, MESSAGES
 from gossamer_mesh.drivers.queues import MemberEvents
 from gossamer_mesh.drivers.seeds import keep_seeds
 from gossamer_mesh.drivers.snapshots import INTERVAL_S as SNAPSHOT_INTERVAL_S
@@ -209,8 +209,11 @@ class Mesh:
         await self._left.wait()
         await self._snapshots.write(self._swim.snapshot())
 
-    def send_nowait(self, node_id: str, message: bytes) -> bool:
+    def send_nowait(self, node_id: str, message: bytes, kind: int = MESSAGES) -> bool:
         """Queues a message for one member. Messages of one sender arrive in order, at most once.
+
+        Args:
+            kind: `links.MESSAGES` or `links.KEYS`; each has its own streams, queues and order.
 
         Returns:
             False when it was not queued: the member is not there (or is this node), or its queue is
@@ -220,14 +223,14 @@ class Mesh:
         Raises:
             MisuseError: the message is longer than 4 MiB.
         """
-        return self._streams.send_nowait(node_id, message)
+        return self._streams.send_nowait(node_id, message, kind)
 
-    async def receive(self) -> tuple[str, bytes]:
-        """Waits for the next message; the node id is the sender's as its key proved it.
+    async def receive(self, kind: int = MESSAGES) -> tuple[str, bytes]:
+        """Waits for the next message of a kind; the node id is the sender's as its key proved it.
 
         The sender need not be among `members()` yet. Who reads slowly slows the senders down.
         """
-        return await self._streams.inbox.get()
+        return await self._streams.inboxes[kind].get()
 
     def handle(self, kind: int, handler: Handler) -> None:
         """Takes requests of a kind (`links.ORDER`, ...) on links of their own, beside messages."""

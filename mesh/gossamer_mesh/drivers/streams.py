@@ -1,4 +1,4 @@
-"""Messages between members over TLS 1.3 streams, one stream per direction and pair.
+"""Messages between members over TLS 1.3 streams, one stream per direction, pair and kind.
 
 A member opens the streams that it sends on; what it receives comes on those the others opened. A
 stream is a link (`links`) that carries frames: 4 bytes of length, big-endian, and the message. The
@@ -7,6 +7,9 @@ sender's id from its key. Messages of one sender arrive in order and at most onc
 breaks loses what it carried, what still waited goes on the next one. Where the mesh key changes,
 senders end their streams after what they carry and open them again under the new key, so nothing
 is lost; what still comes under a key that was removed is cut off after a while.
+
+Messages of another kind (`links.KEYS`) have queues, streams and an inbox of their own, under the
+same bounds: states that move never stand before a lease's heartbeat.
 """
 
 from collections import Counter, deque
@@ -22,6 +25,7 @@ from gossamer_mesh.drivers.links import (
     BROKEN,
     CHUNK_BYTES,
     CONNECT_TIMEOUT_S,
+    KEYS,
     MESSAGES,
     VERSION,
     Admits,
@@ -77,11 +81,11 @@ class Streams:
         self.links = Links(certificates, admits)
         self.calls = Calls(self.links)
         self._address_of = address_of
-        self._outgoing: dict[str, _Outgoing] = {}
-        self._incoming: dict[str, _Incoming] = {}
+        self._outgoing: dict[tuple[int, str], _Outgoing] = {}
+        self._incoming: dict[tuple[int, str], _Incoming] = {}
         self._incoming_count = 0
         self._nursery: trio.Nursery | None = None
-        self.inbox = Inbox()
+        self.inboxes = {MESSAGES: Inbox(), KEYS: Inbox()}
 
     @property
     def counts(self) -> Counter[str]:
@@ -93,14 +97,14 @@ class Streams:
             self._nursery = nursery
             await trio.serve_listeners(self._accept, [listener], handler_nursery=nursery)
 
-    def send_nowait(self, node_id: str, message: bytes) -> bool:
+    def send_nowait(self, node_id: str, message: bytes, kind: int = MESSAGES) -> bool:
         """See `Mesh.send_nowait`."""
         refuse_length(message, MESSAGE_BYTES_MAX)
         if self._nursery is None or self._address_of(node_id) is None:
             return False
-        outgoing = self._outgoing.get(node_id)
+        outgoing = self._outgoing.get((kind, node_id))
         if outgoing is None:
-            outgoing = self._outgoing[node_id] = _Outgoing(node_id)
+            outgoing = self._outgoing[kind, node_id] = _Outgoing(node_id, kind)
             self._nursery.start_soon(self._send_all_of, outgoing)
         if not outgoing.put(message):
             self.counts["messages_refused"] += 1
@@ -114,10 +118,11 @@ class Streams:
 
     def drop(self, node_id: str) -> None:
         """A member is gone: so is what waited for it."""
-        outgoing = self._outgoing.pop(node_id, None)
-        if outgoing is not None:
-            self.counts["messages_dropped"] += len(outgoing)
-            outgoing.scope.cancel()
+        for kind in self.inboxes:
+            outgoing = self._outgoing.pop((kind, node_id), None)
+            if outgoing is not None:
+                self.counts["messages_dropped"] += len(outgoing)
+                outgoing.scope.cancel()
 
     def set_certificates(self, certificates: Certificates) -> None:
         """Other keys: see the module."""
@@ -130,9 +135,9 @@ class Streams:
 
     def drop_not_admitted(self) -> None:
         """The list of members changed: who is not on it any more is cut off."""
-        for node_id in [each for each in self._outgoing if not self.links.admits(each)]:
+        for node_id in {each for _, each in self._outgoing if not self.links.admits(each)}:
             self.drop(node_id)
-        for node_id, incoming in self._incoming.items():
+        for (_, node_id), incoming in self._incoming.items():
             if not self.links.admits(node_id):
                 incoming.scope.cancel()
 
@@ -141,7 +146,7 @@ class Streams:
             **self.counts,
             "streams_outgoing": len(self._outgoing),
             "streams_incoming": self._incoming_count,
-            "messages_waiting": len(self.inbox),
+            "messages_waiting": sum(len(one) for one in self.inboxes.values()),
         }
 
     # Outgoing.
@@ -161,8 +166,8 @@ class Streams:
                 if not is_renewed:
                     await trio.sleep(backoff_s)
                     backoff_s = min(2 * backoff_s, BACKOFF_LAST_S)
-        if self._outgoing.get(outgoing.peer) is outgoing:
-            del self._outgoing[outgoing.peer]
+        if self._outgoing.get((outgoing.kind, outgoing.peer)) is outgoing:
+            del self._outgoing[outgoing.kind, outgoing.peer]
 
     async def _send_on_one_stream(self, outgoing: "_Outgoing") -> bool:
         """Sends until nothing came for a while or the stream ends; False: it was not the peer."""
@@ -193,7 +198,7 @@ class Streams:
             await link.close()
 
     async def _feed(self, link: Link, outgoing: "_Outgoing") -> None:
-        await link.stream.send_all(bytes((VERSION, MESSAGES)))
+        await link.stream.send_all(bytes((VERSION, outgoing.kind)))
         while await outgoing.wait(IDLE_S):
             chunk, count = outgoing.take()
             await link.stream.send_all(chunk)
@@ -231,33 +236,33 @@ class Streams:
         if version != VERSION:
             self.counts["streams_of_unknown_version"] += 1
             self.links.log_once(link.peer, "version", f"speaks stream version {version}")
-        elif kind == MESSAGES:
-            await self._take_turn(link, reader)
+        elif kind in self.inboxes:
+            await self._take_turn(kind, link, reader)
         elif self.calls.is_kind(kind):
             await self.calls.serve(kind, link, reader)
         else:
             self.counts["streams_of_unknown_kind"] += 1
             self.links.log_once(link.peer, "kind", f"opens links of kind {kind}")
 
-    async def _take_turn(self, link: Link, reader: Reader) -> None:
+    async def _take_turn(self, kind: int, link: Link, reader: Reader) -> None:
         """Reads a sender's stream once its earlier one is read: messages stay in order."""
-        earlier = self._incoming.get(link.peer)
-        incoming = self._incoming[link.peer] = _Incoming(link.hint)
+        earlier = self._incoming.get((kind, link.peer))
+        incoming = self._incoming[kind, link.peer] = _Incoming(link.hint)
         try:
             with incoming.scope:
                 if earlier is not None:
                     with trio.move_on_after(REPLACE_TIMEOUT_S):
                         await earlier.done.wait()
                     earlier.scope.cancel()
-                await self._read(link.peer, reader)
+                await self._read(kind, link.peer, reader)
             if incoming.scope.cancelled_caught:
                 self.counts["streams_cut"] += 1
         finally:
             incoming.done.set()
-            if self._incoming.get(link.peer) is incoming:
-                del self._incoming[link.peer]
+            if self._incoming.get((kind, link.peer)) is incoming:
+                del self._incoming[kind, link.peer]
 
-    async def _read(self, sender: str, reader: Reader) -> None:
+    async def _read(self, kind: int, sender: str, reader: Reader) -> None:
         while (header := await reader.exactly(_LENGTH_BYTES)) is not None:
             length = int.from_bytes(header, "big")
             if length > MESSAGE_BYTES_MAX:
@@ -268,14 +273,15 @@ class Streams:
             if message is None:
                 return
             self.counts["messages_received"] += 1
-            await self.inbox.put(sender, message)
+            await self.inboxes[kind].put(sender, message)
 
 
 class _Outgoing:
     """What waits for one peer."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, kind: int) -> None:
         self.peer = peer
+        self.kind = kind
         self.scope = trio.CancelScope()
         self._messages: deque[bytes] = deque()
         self._bytes = 0

@@ -317,6 +317,10 @@ class Claimer(Inheriting):
                 self._move(one, now_ms)
             elif one.state == states.HELD:
                 self._lose(one, now_ms)
+        for place, thousandths, sentence in heartbeat.progress:
+            named = self._table.get(heartbeat.leases[place].key)
+            if named is not None and named.id == heartbeat.leases[place]:
+                named.progress = (thousandths, sentence)
         for lease_id in heartbeat.leases:
             one_now = self._table.get(lease_id.key)
             if one_now is not None and one_now.id == lease_id:
@@ -415,6 +419,7 @@ class Claimer(Inheriting):
             one.regrants += 1
             self._counts["regranted"] += 1
         one.id = self._next_id(one.id.key)
+        one.progress = None
         self._table.assign(one, member_id)
         self._holders[member_id].grant(one.id.counter, len(one.payload), now_ms)
         one.held_end_ms = None

@@ -23,6 +23,8 @@ from gossamer_mesh.errors import MisuseError
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.lease_id import in_order
 from gossamer_mesh.leases.messages import (
+    PROGRESS_CHARS_MAX,
+    PROGRESS_MAX,
     TOPICS_MAX,
     Accept,
     Grant,
@@ -101,6 +103,7 @@ class _Held:
         repeat_at_ms: when to send the outcome again.
         sent_to: whom it was sent to last.
         tries: how often.
+        progress: thousandths and a sentence, as its worker said last; None: it said nothing.
     """
 
     __slots__ = (
@@ -109,6 +112,7 @@ class _Held:
         "former",
         "lease",
         "outcome",
+        "progress",
         "receipt",
         "repeat_at_ms",
         "sent_to",
@@ -127,6 +131,7 @@ class _Held:
         self.repeat_at_ms = 0
         self.sent_to = ""
         self.tries = 0
+        self.progress: tuple[int, str] | None = None
 
 
 class _Peer:
@@ -243,6 +248,12 @@ class Holder:
             return False
         self._send(held.claimer, Prolong(lease, lock_ms))
         return True
+
+    def note_progress(self, lease: LeaseId, thousandths: int, sentence: str) -> None:
+        """How far the worker of a lease says that it is: the next heartbeat tells the last word."""
+        held = self._running.get(lease)
+        if held is not None:
+            held.progress = (thousandths, sentence[:PROGRESS_CHARS_MAX])
 
     def set_slots(self, slots: int) -> None:
         """Says how many jobs may run at once from now; those that run beyond go on."""
@@ -475,10 +486,9 @@ class Holder:
                 leases, moved = self._holdings(member_id, group)
                 self._sequence += 1
                 topics = self._topics.get(group, [])
-                self._send(
-                    member_id,
-                    Heartbeat(group, self._session, self._sequence, topics, leases, moved),
-                )
+                heartbeat = Heartbeat(group, self._session, self._sequence, topics, leases, moved)
+                heartbeat.progress = self._progress(leases)
+                self._send(member_id, heartbeat)
         self._audience_before = audience
 
     def _offers(self) -> "dict[str, int]":
@@ -516,6 +526,15 @@ class Holder:
                     elif member_id in held.former:
                         moved.append(lease)
         return theirs, moved
+
+    def _progress(self, leases: "list[LeaseId]") -> "list[tuple[int, int, str]]":
+        """What workers said of these leases, by their places in the list."""
+        told: list[tuple[int, int, str]] = []
+        for place, lease in enumerate(leases):
+            held = self._running.get(lease)
+            if held is not None and held.progress is not None and len(told) < PROGRESS_MAX:
+                told.append((place, held.progress[0], held.progress[1]))
+        return told
 
     def _send(self, member_id: str, message: "Message") -> None:
         self._messages.append((member_id, message))

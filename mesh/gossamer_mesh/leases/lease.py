@@ -94,6 +94,7 @@ class Lease:
         id: changes with every grant: a new counter is a new epoch, and fences the old holder.
         topic, receipt, payload: as activated. The payload goes when an outcome has come.
         priority: of leases that wait, the highest goes first.
+        progress: thousandths and a sentence, as its holder's worker said last; None for nothing.
         inherited: another claimer granted it, and its payload never was here.
         holder: the member that has it, or had it when it was lost; None before the first grant
             and after it was given back.
@@ -128,6 +129,7 @@ class Lease:
         "outcome",
         "payload",
         "priority",
+        "progress",
         "reason",
         "receipt",
         "regrants",
@@ -161,6 +163,7 @@ class Lease:
         self.lock_end_ms = lock_end_ms
         self.on_lost = on_lost
         self.priority = 0
+        self.progress: tuple[int, str] | None = None
         self.inherited = False
         self.held_end_ms: int | None = None
         self.holder: str | None = None

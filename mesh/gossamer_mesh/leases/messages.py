@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 TOPICS_MAX = 1_024
 """Topics that one heartbeat may name."""
 
+PROGRESS_CHARS_MAX = 120
+"""Of what a worker says that it does now: a line on a terminal."""
+
+PROGRESS_MAX = 256
+"""Leases of whose progress one heartbeat tells: some 40 KiB, for those who look at a status."""
+
 HOLDINGS_MAX = 16_384
 """Leases that one heartbeat may name."""
 
@@ -161,9 +167,11 @@ class Heartbeat:
     Attributes:
         leases: those that this claimer answers for, as the holder sees it.
         moved: those that it answered for, until another took them over. The holder goes on.
+        progress: how far workers say that they are: the place of a lease in `leases`, thousandths,
+            and a sentence.
     """
 
-    __slots__ = ("group", "leases", "moved", "sequence", "session", "topics")
+    __slots__ = ("group", "leases", "moved", "progress", "sequence", "session", "topics")
     kind = "heartbeat"
 
     def __init__(
@@ -174,6 +182,7 @@ class Heartbeat:
         topics: "list[TopicTerms]",
         leases: "list[LeaseId]",
         moved: "list[LeaseId] | None" = None,
+        progress: "list[tuple[int, int, str]] | None" = None,
     ) -> None:
         self.group = group
         self.session = session
@@ -181,6 +190,7 @@ class Heartbeat:
         self.topics = topics
         self.leases = leases
         self.moved = moved or []
+        self.progress = progress or []
 
     def to_plain(self) -> "list[Any]":
         return [
@@ -191,6 +201,7 @@ class Heartbeat:
             [one.to_plain() for one in self.topics],
             [one.to_plain() for one in self.leases],
             [one.to_plain() for one in self.moved],
+            [list(one) for one in self.progress],
         ]
 
 
@@ -452,14 +463,25 @@ def _inherited(fields: "list[Any]") -> "Inherited | None":
 
 
 def _heartbeat(fields: "list[Any]") -> "Heartbeat | None":
-    if len(fields) < 6 or not is_name(fields[0]) or not are_counts(fields[1:3]):
+    if len(fields) < 7 or not is_name(fields[0]) or not are_counts(fields[1:3]):
         return None
     topics = read_all(fields[3], _topic, TOPICS_MAX)
     leases = read_all(fields[4], read_lease_id, HOLDINGS_MAX)
     moved = read_all(fields[5], read_lease_id, HOLDINGS_MAX)
-    if topics is None or leases is None or moved is None:
+    progress = read_all(fields[6], _progress, PROGRESS_MAX)
+    if topics is None or leases is None or moved is None or progress is None:
         return None
-    return Heartbeat(fields[0], fields[1], fields[2], topics, leases, moved)
+    if any(one[0] >= len(leases) for one in progress):
+        return None
+    return Heartbeat(fields[0], fields[1], fields[2], topics, leases, moved, progress)
+
+
+def _progress(value: "Any") -> "tuple[int, int, str] | None":
+    if not isinstance(value, list) or len(value) < 3 or not are_counts(value[:2]):
+        return None
+    if value[1] > 1_000 or not is_name(value[2]) or len(value[2]) > PROGRESS_CHARS_MAX:
+        return None
+    return value[0], value[1], value[2]
 
 
 def _topic(value: "Any") -> "TopicTerms | None":

@@ -8,6 +8,7 @@ command says what to install. Nothing here knows a command, so the node never im
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,9 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status. No exception leaves it but SystemExit."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As standard error does by itself: a path may have bytes that are no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         parser = build_parser(arguments)
         parsed = parser.parse_args(arguments)

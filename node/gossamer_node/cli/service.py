@@ -8,6 +8,9 @@ examples:
   gossamer service check greeter
   gossamer service run greeter --job job.json
   gossamer service add greeter --config gossamer.yaml
+  gossamer service list --config gossamer.yaml
+  gossamer service rm greeter@1.0.0 --config gossamer.yaml
+  gossamer service sign greeter --operator operator.pem
 """
 
 import argparse
@@ -49,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     begin = add_subcommand(parsers, "new", new)
     begin.add_argument("name", metavar="NAME", help="the service's name, and its folder's")
     begin.add_argument("--language", choices=languages, default="c", help="default: c")
+    begin.add_argument("--json", action="store_true", help="print one JSON object")
     checking = add_subcommand(parsers, "check", check)
     checking.add_argument(
         "paths", metavar="PATH", nargs="+", type=Path, help="a service.yaml, or a folder"
@@ -75,7 +79,7 @@ def new(arguments: argparse.Namespace) -> int:
 
     examples:
       gossamer service new greeter
-      gossamer service new greeter --language assemblyscript
+      gossamer service new greeter --language assemblyscript --json
     """
     name: str = arguments.name
     if not re.fullmatch(load.NAME.pattern or "", name) or len(name) > load.NAME.chars_max:
@@ -88,7 +92,10 @@ def new(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"{folder} cannot be made ({error.strerror}); go elsewhere.") from error
     _copy(TEMPLATES / arguments.language, folder, name)
-    print(f"{folder}: a new service; {folder / 'README.md'} says how to build and try it.")
+    if arguments.json:
+        print(json.dumps({"service": name, "folder": name, "language": arguments.language}))
+    else:
+        print(f"{folder}: a new service; {folder / 'README.md'} says how to build and try it.")
     return 0
 
 

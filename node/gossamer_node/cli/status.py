@@ -72,12 +72,20 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
         f"  jobs here: {outcomes['completed']} completed, {outcomes['bpmn_error']} BPMN errors, "
         f"{outcomes['failed']} failed"
     )
+    made, taken = status["calls"]["made"], status["calls"]["taken"]
+    if made["called"] or taken["answered"]:
+        yield (
+            f"  calls of services: {made['called']} made here, {made['open']} of them open, "
+            f"{made['unanswered']} without an outcome; {taken['answered']} answered here"
+        )
     services, instances = status["registry"], status["instances"]
     yield (
         f"  services: {services['registered']:,} registered, {services['live']} live, "
-        f"{services['parked']} parked; dense instances: "
+        f"{services['parked']} parked, {services['waiting']:,} waiting; dense instances: "
         f"{instances['live']} live, {instances['parked']} parked"
     )
+    if status["services_beyond"]:
+        yield f"  {status['services_beyond']}"
     claimers: dict[str, list[str]] = {}
     for one in status["claimers"]:
         claimers.setdefault(one["engine"], []).append(one["member"])
@@ -134,13 +142,36 @@ def lines(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) ->
     yield from waiting[:WAITING_SHOWN_MAX]
     if len(waiting) > WAITING_SHOWN_MAX:
         yield f"… and {len(waiting) - WAITING_SHOWN_MAX} more wait"
+    jobs = [one for one in status["jobs"] if one["done"] is not None]
+    if jobs:
+        yield ""
+        yield from table(
+            ("JOB HERE", "TOPIC", "CALLED BY", "DONE", "DOING"),
+            [
+                (
+                    one["job"],
+                    one["topic"],
+                    one["called_by"] or "",
+                    f"{one['done']:.0%}",
+                    one["doing"],
+                )
+                for one in jobs[:LEASES_SHOWN_MAX]
+            ],
+        )
     leases = status["leases"]
     if leases:
         yield ""
         yield from table(
-            ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER"),
+            ("LEASE", "TOPIC", "EPOCH", "STATE", "HOLDER", "DONE"),
             [
-                (one["job"], one["topic"], one["epoch"], one["state"], one["holder"] or "")
+                (
+                    one["job"],
+                    one["topic"],
+                    one["epoch"],
+                    one["state"],
+                    one["holder"] or "",
+                    "" if one["done"] is None else f"{one['done']:.0%}",
+                )
                 for one in leases[:LEASES_SHOWN_MAX]
             ],
         )

@@ -20,14 +20,14 @@ from gossamer_node.cli.status import table
 from gossamer_node.config import NodeConfig
 from gossamer_node.control import converse, hold_folder, socket_path
 from gossamer_node.errors import InputError, NodeError, ServiceError
-from gossamer_node.registry import desk, stock
+from gossamer_node.registry import decisions, desk
+from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.package import (
     read_package,
     sign_addition,
     sign_removal,
     write_signature,
 )
-from gossamer_node.registry.stock import Terms
 from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.service import load
 from gossamer_node.wasm import WasmHost
@@ -38,7 +38,9 @@ def configure(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     adding = add_subcommand(parsers, "add", add)
     adding.add_argument("path", metavar="PATH", type=Path, help="a service.yaml, or a folder")
     listing = add_subcommand(parsers, "list", show)
-    listing.add_argument("service", metavar="NAME", nargs="?", default="", help="default: all")
+    listing.add_argument(
+        "service", metavar="NAME[@VERSION]", nargs="?", default="", help="default: all"
+    )
     removing = add_subcommand(parsers, "rm", remove)
     removing.add_argument("service", metavar="NAME[@VERSION]", help="default: all its versions")
     removing.add_argument(
@@ -59,10 +61,11 @@ def configure(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def add(arguments: argparse.Namespace) -> int:
     """Add a service to a node, which works on it at once.
 
-    Its service.yaml and its module are kept in the node's data folder, so the files may go. A
-    version higher than the one that works takes over its topics; the one before ends its jobs and
-    stays, to come back when this one is removed. A service that an operator signed (`gossamer
-    service sign`) goes on from here to every node that trusts the operator.
+    Its service.yaml, its module and the proto-files that it names are kept in the node's data
+    folder, so the files may go. A version higher than the one that works takes over its topics; the
+    one before ends its jobs and stays, to come back when this one is removed. A service that an
+    operator signed (`gossamer service sign`) goes on from here to every node that trusts the
+    operator.
 
     examples:
       gossamer service add greeter --config gossamer.yaml
@@ -70,8 +73,12 @@ def add(arguments: argparse.Namespace) -> int:
     """
     settings = config.load(arguments)
     path: Path = arguments.path.absolute()
-    for one in _answers(settings, f"{desk.ADD} {path}", lambda: _add_here(settings, path)):
+    request, beyond = f"{desk.ADD} {desk.write_argument(path)}", None
+    for one in _answers(settings, request, lambda: _add_here(settings, path)):
         _say(arguments, one, _added(one))
+        beyond = one.get("beyond")
+    if beyond and not arguments.json:
+        print(beyond)
     return 0
 
 
@@ -81,16 +88,22 @@ def show(arguments: argparse.Namespace) -> int:
     STATE says what a version does: `live` works and is loaded, `parked` works and is loaded by its
     next job, `lacking` takes no jobs until a service that it depends on is there, `draining` ends
     its last jobs, `registered` is there beside a higher version, `coming` is fetched from another
-    node, `refused` says why in its line. `chosen` would work, were a node running, or room among
-    the topics that a node announces.
+    node, `refused` says why in its line. `waiting` would work, but the node announces no more
+    topics (`topics_max`); other services reach it by name. `chosen` works when the node starts.
 
     examples:
       gossamer service list --config gossamer.yaml
-      gossamer service list greeter --json
+      gossamer service list greeter --config gossamer.yaml
+      gossamer service list greeter@1.0.0 --json
     """
     settings = config.load(arguments)
-    name: str = arguments.service
-    found = list(_answers(settings, f"{desk.LIST} {name}", lambda: _list_here(settings, name)))
+    label: str = arguments.service
+    name, version = desk.read_label(label) if label else ("", None)
+    found = [
+        one
+        for one in _answers(settings, f"{desk.LIST} {name}", lambda: _list_here(settings, name))
+        if version in (None, one["version"])
+    ]
     if arguments.json:
         for one in found:
             print(json.dumps(one))
@@ -129,7 +142,7 @@ def remove(arguments: argparse.Namespace) -> int:
     """
     settings = config.load(arguments)
     named: str = arguments.service
-    name, _, version = named.partition("@")
+    name, version = desk.read_label(named)
     if arguments.operator is None:
         requests = [f"{desk.REMOVE} {named}"]
     else:
@@ -144,13 +157,14 @@ def sign(arguments: argparse.Namespace) -> int:
     """Sign a service with an operator's key, so that it may go from node to node.
 
     Writes `service.sig` beside service.yaml: the operator's word that this name and version is
-    this service.yaml and this module. It holds for one mesh (--mesh, or `mesh.name`). Nodes that
-    name the operator's public half in `mesh.operators` take the service from each other.
+    this service.yaml, this module and these proto-files. It holds for one mesh (--mesh, or
+    `mesh.name`). Nodes that name the operator's public half in `mesh.operators` take the service
+    from each other.
 
     examples:
       gossamer key new --operator operator.pem
       gossamer service sign greeter --operator operator.pem
-      gossamer service sign greeter --operator operator.pem --mesh hotel
+      gossamer service sign greeter --operator operator.pem --mesh hotel --json
     """
     settings = config.load(arguments)
     files = load.find(arguments.path)
@@ -233,32 +247,32 @@ def _add_here(settings: NodeConfig, path: Path) -> Iterator[dict[str, Any]]:
         try:
             for file in load.find(path):
                 package = read_package(file)
-                row = stock.entry(registry, package, terms)
+                row = decisions.entry(registry, package, terms)
                 try:
                     grant = terms.grant(package.spec)
                 except ServiceError as error:
-                    row = stock.refused(row, str(error))
+                    row = decisions.refused(row, str(error))
                 else:
                     host.load_blocking(package.spec, grant)
                 before = registry.get(row.name, row.version)
-                registry.write_module(package.wasm)
-                taken = stock.put_own(registry, row)
+                registry.contents.keep(package.wasm, package.files)
+                taken = decisions.put_own(registry, row, terms)
                 if before is not None:
-                    registry.forget_module(before.module)
+                    registry.forget(before.module, before.files)
                 kept = registry.get(row.name, row.version) or row
-                yield {**stock.shown(kept, stock.state_of(kept)), "new": taken}
+                yield {**decisions.shown(kept, decisions.state_of(kept)), "new": taken}
         finally:
             registry.close()
 
 
-def _remove_here(settings: NodeConfig, name: str, version: str) -> Iterator[dict[str, Any]]:
+def _remove_here(settings: NodeConfig, name: str, version: str | None) -> Iterator[dict[str, Any]]:
     if not settings.data_dir.is_dir():
         raise InputError(f"{settings.data_dir} has no services; see `gossamer service list`.")
     with hold_folder(settings.data_dir):
         registry = _opened(settings)
         try:
-            for row in stock.remove_own(registry, name, version or None):
-                registry.forget_module(row.module)
+            for row in decisions.remove_own(registry, name, version):
+                registry.forget(row.module, row.files)
                 yield {"service": row.name, "version": row.version}
         finally:
             registry.close()
@@ -270,15 +284,15 @@ def _list_here(settings: NodeConfig, name: str) -> Iterator[dict[str, Any]]:
     with hold_folder(settings.data_dir):
         registry = _opened(settings)
         try:
-            for row in registry.listed():
-                if name in ("", row.name):
-                    yield {**stock.shown(row, stock.state_of(row)), "number": row.number}
+            for row in registry.listed(name):
+                shown = decisions.shown(row, decisions.state_of(row))
+                yield {**shown, "number": row.number}
         finally:
             registry.close()
 
 
 def _removals(
-    arguments: argparse.Namespace, settings: NodeConfig, name: str, version: str
+    arguments: argparse.Namespace, settings: NodeConfig, name: str, version: str | None
 ) -> Iterator[str]:
     """Requests of a running node to follow orders, and to carry them on."""
     try:
@@ -293,7 +307,7 @@ def _removals(
     found = [
         one
         for one in _answers(settings, f"{desk.LIST} {name}", lambda: ())
-        if version in ("", one["version"])
+        if version in (None, one["version"])
     ]
     if not found:
         raise InputError(f"there is no {arguments.service} here; see `gossamer service list`.")

@@ -25,6 +25,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from gossamer_node.proto.bundle import BUNDLE_BYTES_MAX, unpack_files
 from gossamer_node.proto.names import defined_by, packages, resolve
 from gossamer_node.proto.parser import ParsedFile, parse
 from gossamer_node.proto.tokens import NAME_CHARS_MAX, ProtoError, shown
@@ -82,13 +83,17 @@ def read_files(spec: ServiceSpec) -> dict[str, bytes]:
     """The contents of a service's `proto-files`, by their names. Raises: ProtoError."""
     folder = spec.path.parent
     contents: dict[str, bytes] = {}
-    for name in spec.grpc.proto_files if spec.grpc else ():
+    names = spec.grpc.proto_files if spec.grpc else ()
+    for name in names:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             raise ProtoError(
                 f"{spec.path}: {name} lies outside the service's folder; put it beside the file."
             )
-        contents[name] = _read(folder / path)
+        if spec.files is None:
+            contents[name] = _read(folder / path)
+    if names and spec.files is not None:
+        contents = unpack_files(_read(spec.files, BUNDLE_BYTES_MAX), names)
     size = sum(map(len, contents.values()))
     if size > ALL_BYTES_MAX:
         raise ProtoError(
@@ -153,16 +158,16 @@ def compile_schema(contents: Mapping[str, bytes], folder: Path = Path()) -> Sche
     return Schema(methods, pool, max(map(_fields_max, files.values()), default=0))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
     try:
         if not path.is_file():
             raise ProtoError(f"{path} is not there, or no file; put it beside service.yaml.")
         with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except OSError as error:
         raise ProtoError(f"{path} cannot be read ({error.strerror}); mend its rights.") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise ProtoError(f"{path} is larger than {FILE_BYTES_MAX:,} bytes; no API is so large.")
+    if len(data) > bytes_max:
+        raise ProtoError(f"{path} is larger than {bytes_max:,} bytes; no API is so large.")
     return data
 
 

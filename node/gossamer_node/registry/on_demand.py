@@ -7,9 +7,9 @@ with a job is never parked, so with more slots than that more may be live, one f
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
-from pathlib import Path
+from hashlib import file_digest, sha256
 
 import trio
 
@@ -18,7 +18,6 @@ from gossamer_node.errors import NodeError, ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import JobContext, WasmHost, Worker
-from gossamer_node.wasm.module import read_module
 
 log = logs.get("services")
 
@@ -32,13 +31,20 @@ AGAIN_MS = 5_000
 """Until a job whose service could not be loaded is tried again; it costs no try."""
 
 
+class BrokenContent(ServiceError):
+    """A file of the registry is not what its name says, or not there."""
+
+
 class OnDemand:
     """A worker that loads itself. Made by `Loader.of`."""
 
-    def __init__(self, loader: "Loader", spec: ServiceSpec, grant: Grant, module: str) -> None:
+    def __init__(
+        self, loader: "Loader", spec: ServiceSpec, grant: Grant, module: str, files: str
+    ) -> None:
         self.spec = spec
         self.grant = grant
         self.module = module
+        self.files = files
         self.busy = 0
         self.used_s = trio.current_time()
         self.worker: Worker | None = None
@@ -52,6 +58,8 @@ class OnDemand:
             worker = await self._loader.live(self)
             return await worker.run(job, deadline_ms=deadline_ms, context=context)
         except NodeError as error:
+            if isinstance(error, BrokenContent):
+                self._loader.broken(self, str(error))
             return Failed(str(error), retries=job.ref.retries, backoff_ms=AGAIN_MS)
         finally:
             self.busy -= 1
@@ -64,16 +72,20 @@ class Loader:
     Args:
         host: loads modules.
         live_max: more are parked, where they have no job.
+
+    Attributes:
+        broken: called with a service whose files are not on the disk as they were, and a sentence.
     """
 
     def __init__(self, host: WasmHost, live_max: int = LIVE_MAX) -> None:
         self._host = host
         self._live_max = live_max
         self._live: OrderedDict[OnDemand, None] = OrderedDict()
+        self.broken: Callable[[OnDemand, str], None] = lambda one, why: None
 
-    def of(self, spec: ServiceSpec, grant: Grant, module: str) -> OnDemand:
-        """A worker for a service whose module has that SHA-256; it is parked."""
-        return OnDemand(self, spec, grant, module)
+    def of(self, spec: ServiceSpec, grant: Grant, module: str, files: str = "") -> OnDemand:
+        """A worker for a service whose module and packed files have these SHA-256; parked."""
+        return OnDemand(self, spec, grant, module, files)
 
     def count(self) -> int:
         """How many are live."""
@@ -87,9 +99,8 @@ class Loader:
         if one.worker is None:
             async with one.turn:
                 if one.worker is None:
-                    await trio.to_thread.run_sync(
-                        partial(check_module, one.spec.module, one.module)
-                    )
+                    check = partial(check_contents, one.spec, one.module, one.files)
+                    await trio.to_thread.run_sync(check)
                     one.worker = await self._host.load(one.spec, one.grant)
                     self._live[one] = None
         worker = one.worker
@@ -124,10 +135,21 @@ class Loader:
             excess -= 1
 
 
-def check_module(path: Path | None, module: str) -> None:
-    """Whether a module's file still is what its name says. Raises: ServiceError."""
-    assert path is not None, "services of the registry have modules"
-    if sha256(read_module(path)).hexdigest() != module:
-        raise ServiceError(
-            f"The module {path} is not the one that was added; add the service again."
-        )
+def check_contents(spec: ServiceSpec, module: str, files: str) -> None:
+    """Whether a service's files still are what their names say. Raises: BrokenContent."""
+    for path, wanted in ((spec.module, module), (spec.files, files)):
+        if path is None:
+            continue
+        try:
+            with path.open("rb") as file:
+                found = file_digest(file, sha256).hexdigest()
+        except OSError as error:
+            raise BrokenContent(
+                f"{path} of {spec.name}@{spec.version} cannot be read ({error.strerror}); add the "
+                "service again, or let the node fetch it where an operator signed it."
+            ) from error
+        if found != wanted:
+            raise BrokenContent(
+                f"{path} of {spec.name}@{spec.version} is not the one that was added; add the "
+                "service again, or let the node fetch it where an operator signed it."
+            )

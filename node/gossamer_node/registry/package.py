@@ -1,10 +1,10 @@
-"""A service as it is added: service.yaml, its module, and an operator's word for both.
+"""A service as it is added: service.yaml, module, proto-files, and an operator's word for all.
 
-The word is an order (`gossamer_mesh.orders`): "this name and version is this service.yaml and this
-module", both by SHA-256, or "this name and version is removed". It is for one mesh, and its number
-says which of two orders about one version is the later one. So who receives the order first can
-tell of everything that comes after whether it is what the operator meant. `service.sig`, beside
-service.yaml, holds it in base64.
+The word is an order (`gossamer_mesh.orders`): "this name and version is this service.yaml, this
+module and these files", each by SHA-256, or "this name and version is removed". It is for one mesh,
+and its number says which of two orders about one version is the later one. So who receives the
+order first can tell of everything that comes after whether it is what the operator meant.
+`service.sig`, beside service.yaml, holds it in base64.
 """
 
 import base64
@@ -20,11 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gossamer_mesh import orders
 from gossamer_mesh.errors import OrderError
 from gossamer_node.errors import InputError, NodeError, ServiceError
+from gossamer_node.proto.bundle import BUNDLE_BYTES_MAX, pack_files
+from gossamer_node.proto.schema import read_files
 from gossamer_node.schema import Text
 from gossamer_node.schema.source import FILE_BYTES_MAX
 from gossamer_node.service.load import NAME, VERSION, loads, require_runnable
 from gossamer_node.service.spec import ServiceSpec
-from gossamer_node.wasm.module import MODULE_BYTES_MAX, read_module
+from gossamer_node.wasm.loading.module import MODULE_BYTES_MAX, read_module
 
 SIGNATURE_NAME = "service.sig"
 
@@ -46,6 +48,8 @@ class Word:
         description, module: SHA-256 of service.yaml and of the module; empty for a removal.
         size: the module's, in bytes.
         order: the signed bytes.
+        files: SHA-256 of the proto-files, packed (`proto.bundle`); empty where there are none.
+        files_size: theirs, in bytes.
     """
 
     number: int
@@ -56,6 +60,8 @@ class Word:
     module: bytes
     size: int
     order: bytes
+    files: bytes = b""
+    files_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +71,14 @@ class Package:
     Attributes:
         description: service.yaml, byte by byte.
         order: an operator's, as it was found; not checked yet.
+        files: the service's proto-files, packed; empty where it has none.
     """
 
     spec: ServiceSpec
     description: bytes
     wasm: bytes
     order: bytes | None
+    files: bytes = b""
 
 
 def read_package(path: Path, *, with_signature: bool = True) -> Package:
@@ -87,35 +95,28 @@ def read_package(path: Path, *, with_signature: bool = True) -> Package:
         ) from error
     spec = loads(description, path)
     wasm = read_module(require_runnable(spec))
-    refuse_what_stays(spec)
+    files = pack_files(read_files(spec))
     order = _read_signature(path.with_name(SIGNATURE_NAME)) if with_signature else None
-    return Package(spec, description, wasm, order)
+    return Package(spec, description, wasm, order, files)
 
 
-def refuse_what_stays(spec: ServiceSpec) -> None:
-    """Raises: ServiceError for a service that is more than service.yaml and a module."""
-    if spec.grpc is not None and spec.grpc.proto_files:
-        raise ServiceError(
-            f"{spec.path}: {spec.name} needs files beside its module "
-            f"({', '.join(spec.grpc.proto_files)}), which the registry does not keep; name its "
-            "folder under `services` in the configuration of each node."
-        )
-
-
-def unpack(description: bytes, label: Path, module: Path) -> ServiceSpec:
+def unpack(description: bytes, label: Path, module: Path, files: Path | None) -> ServiceSpec:
     """The service of a description that was kept or came from another node.
 
     Args:
         label: what errors call it. What it says of its module's path counts for nothing.
         module: the file that holds the module, whatever the description calls it.
+        files: the one that holds the packed proto-files; None where there are none.
 
     Raises: InputError, ServiceError.
     """
     spec = loads(description, label)
-    if not spec.topics:
-        raise ServiceError(f"{label}: service {spec.name} has no `topics`; write at least one.")
-    refuse_what_stays(spec)
-    return replace(spec, module=module)
+    if (spec.grpc is not None) != (files is not None):
+        raise ServiceError(
+            f"{label}: the proto-files of service {spec.name} were not signed with it; sign it "
+            "again with `gossamer service sign`."
+        )
+    return replace(spec, module=module, files=files)
 
 
 def sign_addition(key: Ed25519PrivateKey, mesh_name: str, number: int, package: Package) -> bytes:
@@ -127,6 +128,8 @@ def sign_addition(key: Ed25519PrivateKey, mesh_name: str, number: int, package: 
         "module": sha256(package.wasm).digest(),
         "size": len(package.wasm),
     }
+    if package.files:
+        body |= {"files": sha256(package.files).digest(), "files_size": len(package.files)}
     return orders.sign(key, mesh_name, number, ADD, body)
 
 
@@ -143,6 +146,7 @@ def read_word(order: bytes, mesh_name: str, operators: Iterable[str]) -> Word:
     body = said.body
     name, version, size = body.get("name"), body.get("version"), body.get("size", 0)
     description, module = body.get("description", b""), body.get("module", b"")
+    files, files_size = body.get("files", b""), body.get("files_size", 0)
     is_there = said.kind == ADD
     if (
         said.kind not in (ADD, REMOVE)
@@ -154,10 +158,25 @@ def read_word(order: bytes, mesh_name: str, operators: Iterable[str]) -> Word:
         or not 0 <= size <= MODULE_BYTES_MAX
         or not isinstance(description, bytes)
         or not isinstance(module, bytes)
+        or not isinstance(files, bytes)
+        or len(files) not in (0, _HASH_BYTES)
+        or type(files_size) is not int
+        or not 0 <= files_size <= BUNDLE_BYTES_MAX
         or (is_there and (len(description), len(module)) != (_HASH_BYTES, _HASH_BYTES))
     ):
         raise OrderError("this is no order about a service that this version can read")
-    return Word(said.number, name, version, is_there, description, module, size, order)
+    return Word(
+        said.number,
+        name,
+        version,
+        is_there,
+        description,
+        module,
+        size,
+        order,
+        files,
+        files_size,
+    )
 
 
 def check(package: Package, mesh_name: str, operators: Iterable[str]) -> Word | None:
@@ -186,6 +205,7 @@ def is_meant(package: Package, word: Word) -> bool:
     return (
         sha256(package.description).digest() == word.description
         and sha256(package.wasm).digest() == word.module
+        and (sha256(package.files).digest() if package.files else b"") == word.files
     )
 
 

@@ -4,38 +4,47 @@ Whatever changes the registry ends in `_apply`: the version that the registry ha
 is compiled and tried, and only then takes the place of the one before, which drains. So an
 addition, a newer version, a roll-back and a removal are one thing: the chosen version is another.
 
-A member announces `TOPICS_MAX` topics at most. Beyond that, the services that were used last, or
-added last, are at work, and the others wait in the registry.
+A node announces `topics_max` topics at most. Beyond that, the services that were used last, or
+added last, are at work, and the others wait in the registry, where `find` brings them to life by
+name. What is found broken on the disk is fetched anew, or refused where nobody else has it.
 
 What a node serves is its own to say. A version that requests what the configuration does not grant,
 that claims another service's topic, or that cannot be loaded stays in the registry with the
 sentence that says so, and the version before it goes on. Each start asks anew.
 """
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import trio
 
-from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_mesh.orders import operator_in
 from gossamer_node import logs
-from gossamer_node.config import NodeConfig
 from gossamer_node.errors import InputError, NodeError, ServiceError
 from gossamer_node.registry import package as packages
+from gossamer_node.registry.by_name import ByName
+from gossamer_node.registry.decisions import (
+    Terms,
+    entry,
+    is_row,
+    is_same,
+    put_own,
+    refused,
+    remove_own,
+    row_of,
+    shown,
+    state_of,
+)
 from gossamer_node.registry.on_demand import Loader, OnDemand
-from gossamer_node.registry.package import Package, Word
-from gossamer_node.registry.packed import pack_spec, unpack_spec
-from gossamer_node.registry.store import Registry, Row, topics_of
-from gossamer_node.service.grants import Grants
-from gossamer_node.service.host import require_host, services_needed
+from gossamer_node.registry.package import Word
+from gossamer_node.registry.packed import unpack_spec
+from gossamer_node.registry.store import Registry, Row
+from gossamer_node.service.host import services_needed
 from gossamer_node.service.load import FILE_NAME
-from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.work.executing import Executor, Served, TooMuch
 from gossamer_node.work.offers import Own
 
@@ -44,43 +53,8 @@ log = logs.get("services")
 LOOK_S = 10.0
 """Between two looks for services that nobody uses."""
 
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a node's configuration says that a service must fit.
-
-    Attributes:
-        grants_of: what is granted to a service of that name.
-        engines: names of the configured engines; with none, of any name.
-        mesh_name, operators: whose orders count.
-    """
-
-    grants_of: Callable[[str], Grants]
-    engines: Sequence[str] = ()
-    mesh_name: str = ""
-    operators: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, config: NodeConfig) -> "Terms":
-        """What a node's configuration says."""
-        engines = [one.name for one in config.engines]
-        return cls(config.grants_of, engines, config.mesh.name, config.mesh.operators)
-
-    def grant(self, spec: ServiceSpec) -> Grant:
-        """Raises: ServiceError for a request that is not granted, a capability that this host does
-        not have, or an engine that is not here."""
-        require_host(spec)
-        grant, refused = self.grants_of(spec.name).bind(spec)
-        if refused:
-            raise ServiceError(" ".join(refused))
-        for topic in spec.topics:
-            strange = [one for one in topic.engines or () if one not in self.engines]
-            if self.engines and strange:
-                raise ServiceError(
-                    f"topic {topic.name} of {spec.name} names the engine {strange[0]}, which this "
-                    "node doesn't have; configure it, or take it off the topic."
-                )
-        return grant
+AGAIN_S = 1.0
+"""Between two pages of versions that are judged again after a start."""
 
 
 class Stock:
@@ -110,35 +84,55 @@ class Stock:
             one.name: Own(one.version, services_needed(one)) for one in executor.services()
         }
         self._at_work: dict[str, tuple[Row, OnDemand]] = {}
+        self._by_name = ByName(registry, loader, self._worker)
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
+        self._leaving: list[Served] = []
+        self._postponed: set[str] = set()
+        self._asked_place = 0
+        loader.broken = self._note_broken
+        executor.beside = self.callee
 
     # --- a node's life
 
     def open(self) -> None:
         """Puts the chosen versions to work, the ones that were used last first; loads none."""
-        self.registry.ask_anew()
-        for row in self.registry.most_used(TOPICS_MAX):
-            try:
-                one = self._worker(row)
-                self._executor.put(one.spec, one)
-            except TooMuch as error:
-                log.info("more services than are announced at a time", why=str(error))
-                break
-            except InputError as error:
-                log.warning(str(error), service=row.name, version=row.version)
-                self.registry.refuse(row, str(error))
-                continue
-            self._at_work[row.name] = (row, one)
+        with suppress(NodeError):  # a full disk; what was refused stays so until there is room
+            self._asked_place, _ = self.registry.ask_anew()
+        self._take_up()
+        if beyond := self.beyond():
+            log.warning(beyond)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Parks what is idle, and sees drains to their end, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
+            nursery.start_soon(self._ask_the_rest_anew)
             while True:
                 await trio.sleep(LOOK_S)
                 await self._loader.park_idle()
+                with suppress(NodeError):
+                    async with self._turn:
+                        for name in sorted(self._postponed):
+                            await self._apply(name)
+                        self._take_up()
+
+    async def _ask_the_rest_anew(self) -> None:
+        """Judges versions that were refused before this start, page by page: `open` took the
+        first, so that a start takes the same time whatever was refused."""
+        place = self._asked_place
+        while place:
+            await trio.sleep(AGAIN_S)
+            try:
+                place, names = await trio.to_thread.run_sync(self.registry.ask_anew, place)
+                for name in names:
+                    if name in self._at_work or self._executor.has_room():
+                        async with self._turn:
+                            await self._apply(name)
+            except NodeError as error:
+                log.warning(str(error))
+                return
 
     def close(self) -> None:
         """Notes what worked, so that it comes first at the next start."""
@@ -173,12 +167,18 @@ class Stock:
                 # What cannot be compiled and started is not taken in at all.
                 await self._loader.try_out(package.spec, grant)
             before = self.registry.get(row.name, row.version)
-            await trio.to_thread.run_sync(self.registry.write_module, package.wasm)
-            taken = await trio.to_thread.run_sync(put_own, self.registry, row)
+            contents = self.registry.contents
+            await trio.to_thread.run_sync(contents.keep, package.wasm, package.files)
+            try:
+                taken = await trio.to_thread.run_sync(put_own, self.registry, row, self.terms)
+            except NodeError:
+                self._forget([_contents(row)])
+                raise
             await self._apply(row.name)
-            self._forget([before] if before else [])
+            self._forget([_contents(before)] if before else [])
         self.changed()
-        return {**self.shown(self.registry.get(row.name, row.version) or row), "new": taken}
+        kept = self.registry.get(row.name, row.version) or row
+        return {**self.shown(kept), "new": taken, "beyond": self.beyond() or None}
 
     async def remove(self, name: str, version: str | None) -> list[dict[str, object]]:
         """Takes versions out, on this node; what runs ends in peace.
@@ -191,7 +191,8 @@ class Stock:
         async with self._turn:
             rows = await trio.to_thread.run_sync(remove_own, self.registry, name, version)
             await self._apply(name)
-            self._forget(rows)
+            self._take_up()
+            self._forget(map(_contents, rows))
         self.changed()
         return [{"service": one.name, "version": one.version} for one in rows]
 
@@ -227,6 +228,23 @@ class Stock:
             spec = self.unpacked(row, row.description)
         return None if spec is None else Own(spec.version, services_needed(spec))
 
+    def callee(self, name: str) -> Served | None:
+        """A chosen version that is not at work, since no more are announced; for calls. It is
+        loaded by its first job, and parked as any other.
+
+        One with a key is not called so: nobody would keep two of its jobs apart.
+        """
+        try:
+            row = self.registry.chosen(name)
+            if row is None or name in self._at_work or name in self._configured:
+                return None
+            served = self._by_name.served(row)
+        except NodeError as error:
+            log.warning(str(error), service=name)
+            return None
+        dense = served.spec.dense
+        return served if dense is None or dense.key is None else None
+
     def stamp(self) -> int | None:
         """Another number whenever `offered` may answer otherwise; None: this node has nothing."""
         if not self._configured and not self.registry.known():
@@ -237,34 +255,24 @@ class Stock:
 
     async def learn(self, words: Iterable[Word]) -> int:
         """Takes operators' words; returns how many were new. What they name has yet to come."""
-        rows = [
-            Row(
-                one.name,
-                one.version,
-                one.number,
-                one.is_there,
-                module=one.module.hex(),
-                size=one.size,
-                word=one.order,
-                added_ms=_now_ms(),
-            )
-            for one in words
-        ]
+        rows = [row_of(one) for one in words]
         async with self._turn:
             before = {
                 (one.name, one.version): self.registry.get(one.name, one.version) for one in rows
             }
-            taken = await trio.to_thread.run_sync(self.registry.put, rows)
+            put = partial(self.registry.put, counts=self.terms.counts)
+            taken = await trio.to_thread.run_sync(put, rows)
             for row in taken:
                 old = before[row.name, row.version]
-                if row.there and old is not None and old.there and _is_same(old, row):
+                if row.there and old is not None and old.there and is_same(old, row):
                     # The same bytes, now under another number, such as a signature that came late.
                     fill = partial(self.registry.fill, here=old.here, refused=old.refused)
                     spec = unpack_spec(old.spec)
                     await trio.to_thread.run_sync(fill, row, spec, old.description)
             for name in {one.name for one in taken}:
                 await self._apply(name)
-            self._forget([old for old in before.values() if old is not None])
+            self._take_up()
+            self._forget(_contents(old) for old in before.values() if old is not None)
         if taken:
             self.changed()
         return len(taken)
@@ -283,11 +291,6 @@ class Stock:
         Raises: InputError: it does not, and why.
         """
         spec = self.unpacked(row, description)
-        if spec.dense is not None and spec.dense.key is not None:
-            raise ServiceError(
-                f"{row.label} keeps state by key, which does not travel: it works on the node that "
-                "it was added to; to move it here, remove it there and add it here."
-            )
         if (spec.name, spec.version) != (row.name, row.version):
             raise ServiceError(
                 f"the service.yaml of {row.label} describes {spec.name}@{spec.version}; sign it "
@@ -303,8 +306,9 @@ class Stock:
 
     def unpacked(self, row: Row, description: bytes) -> ServiceSpec:
         """Raises: InputError."""
-        label = Path(row.label) / FILE_NAME
-        return packages.unpack(description, label, self.registry.module_path(row.module))
+        contents, label = self.registry.contents, Path(row.label) / FILE_NAME
+        files = contents.files(row.files) if row.files else None
+        return packages.unpack(description, label, contents.module(row.module), files)
 
     # --- what a person sees
 
@@ -316,25 +320,45 @@ class Stock:
 
     def _state(self, row: Row) -> str:
         at_work = self._at_work.get(row.name)
-        if at_work is None or not _is_row(at_work[0], row):
-            drains = any(
-                (one.spec.name, one.spec.version) == (row.name, row.version)
-                for one in self._executor.draining()
-            )
-            return "draining" if drains else state_of(row)
-        if row.name in self._executor.waiting():
-            return "lacking"
-        return "live" if self._loader.is_live(at_work[1]) else "parked"
+        if at_work is not None and is_row(at_work[0], row):
+            if row.name in self._executor.waiting():
+                return "lacking"
+            return "live" if self._loader.is_live(at_work[1]) else "parked"
+        if any(
+            (one.spec.name, one.spec.version) == (row.name, row.version) for one in self._leaving
+        ):
+            return "draining"
+        if any(is_row(one, row) for one in self._by_name.live()):
+            return "live"
+        return "waiting" if row.chosen and row.here else state_of(row)
 
     def status(self) -> dict[str, int]:
-        """How many versions are known; of those at work, how many are loaded or parked."""
+        """How many versions are known; of those at work, how many are loaded or parked; how many
+        services wait, as the node announces no more topics."""
         live = sum(1 for _, one in self._at_work.values() if self._loader.is_live(one))
+        by_name = sum(1 for _ in self._by_name.live())
         return {
             "registered": len(self._configured) + self.registry.known(),
-            "live": len(self._configured) + live,
+            "live": len(self._configured) + live + by_name,
             "parked": len(self._at_work) - live,
-            "draining": len(self._executor.draining()),
+            "waiting": self._beyond(),
+            "draining": len(self._leaving),
         }
+
+    def beyond(self) -> str:
+        """What a person should know of services that are not at work; empty where all are."""
+        count = self._beyond()
+        if not count:
+            return ""
+        verb, topics_max = "is" if count == 1 else "are", self._executor.topics_max
+        return (
+            f"{count:,} of the added services {verb} beyond the {topics_max:,} topics "
+            "that this node announces (`topics_max`): no engine is asked for their jobs from here, "
+            "and other services reach them by name; add some to other nodes, or remove some."
+        )
+
+    def _beyond(self) -> int:
+        return max(0, self.registry.chosen_count() - len(self._at_work))
 
     # --- inside
 
@@ -343,7 +367,10 @@ class Stock:
         while True:
             row = self.registry.chosen(name)
             current = self._at_work.get(name)
-            if (row and current and _is_row(row, current[0])) or (row is None and current is None):
+            for served in self._by_name.drop(name):
+                self._drain(served)
+            self._postponed.discard(name)
+            if (row and current and is_row(row, current[0])) or (row is None and current is None):
                 return
             if row is None:
                 self._drain(self._executor.remove(name))
@@ -352,8 +379,15 @@ class Stock:
                 break
             try:
                 one = self._worker(row)
+                self._refuse_rival(one.spec)
                 await self._loader.live(one)
                 before = self._put(one)
+            except TooMuch as error:
+                # It stays as it is, for as long as the others have jobs.
+                await self._loader.park(one)
+                self._postponed.add(name)
+                log.info("waits", service=name, version=row.version, why=str(error))
+                break
             except NodeError as error:
                 log.warning(str(error), service=name, version=row.version)
                 await trio.to_thread.run_sync(self.registry.refuse, row, str(error))
@@ -364,31 +398,58 @@ class Stock:
             break
         self.changed()
 
+    def _take_up(self) -> None:
+        """Puts chosen versions to work that wait, the last used ones first, while there is room;
+        loads none."""
+        if not self._beyond() or not self._executor.has_room():
+            return
+        for row in self.registry.most_used(self._executor.topics_max):
+            if row.name in self._at_work:
+                continue
+            try:
+                one = self._worker(row)
+                self._refuse_rival(one.spec)
+                self._executor.put(one.spec, one)
+            except TooMuch:
+                if not self._executor.has_room():
+                    break
+                continue
+            except InputError as error:
+                log.warning(str(error), service=row.name, version=row.version)
+                with suppress(NodeError):
+                    self.registry.refuse(row, str(error))
+                continue
+            self._at_work[row.name] = (row, one)
+        self.changed()
+
     def _put(self, one: OnDemand) -> Served | None:
         """Puts a service to work; where no more can be announced, one that is unused makes room.
 
-        Raises: InputError.
+        Raises: TooMuch, nothing changed.
         """
-        while True:
-            try:
-                return self._executor.put(one.spec, one)
-            except TooMuch:
-                idle = [
-                    (each.used_s, name)
-                    for name, (_, each) in self._at_work.items()
-                    if not each.busy and name != one.spec.name
-                ]
-                if not idle:
-                    raise
-                _, name = min(idle)
-                self._at_work.pop(name)
-                self._drain(self._executor.remove(name))
+        idle = sorted(
+            (each.used_s, name)
+            for name, (_, each) in self._at_work.items()
+            if not each.busy and name != one.spec.name
+        )
+        going: list[str] = []
+        while (why := self._executor.too_much(one.spec, going)) is not None:
+            if len(going) == len(idle):
+                raise why
+            going.append(idle[len(going)][1])
+        for name in going:
+            self._at_work.pop(name)
+            self._drain(self._executor.remove(name))
+        return self._executor.put(one.spec, one)
 
     def _worker(self, row: Row) -> OnDemand:
         """Raises: InputError for a version that this node does not serve."""
-        path = self.registry.module_path(row.module)
+        contents = self.registry.contents
+        path, files = contents.module(row.module), contents.files(row.files) if row.files else None
         spec = unpack_spec(row.spec)
-        spec = self.unpacked(row, row.description) if spec is None else replace(spec, module=path)
+        if spec is None:
+            spec = self.unpacked(row, row.description)
+        spec = replace(spec, module=path, files=files)
         if row.name in self._configured:
             raise ServiceError(
                 f"{row.name} is a service of this node's configuration, which counts."
@@ -401,9 +462,7 @@ class Stock:
                     f"{row.label} is not served: {operator[:16]}… is no operator here; name it in "
                     "mesh.operators, or remove the service."
                 )
-        grant = self.terms.grant(spec)
-        self._refuse_rival(spec)
-        return self._loader.of(spec, grant, row.module)
+        return self._loader.of(spec, self.terms.grant(spec), row.module, row.files)
 
     def _refuse_rival(self, spec: ServiceSpec) -> None:
         rival = self._executor.rival(spec)
@@ -416,138 +475,54 @@ class Stock:
 
     def _drain(self, served: Served | None) -> None:
         if served is not None and self._nursery is not None:
+            self._leaving.append(served)
             self._nursery.start_soon(self._see_off, served)
 
     async def _see_off(self, served: Served) -> None:
-        await self._executor.drained(served)
-        log.info("drained", service=served.spec.name, version=served.spec.version)
+        try:
+            await self._executor.drained(served)
+            log.info("drained", service=served.spec.name, version=served.spec.version)
+            if isinstance(served.worker, OnDemand):
+                await self._loader.park(served.worker)
+        finally:
+            self._leaving.remove(served)
         if isinstance(served.worker, OnDemand):
-            await self._loader.park(served.worker)
-            with suppress(NodeError):  # the file stays, and costs no more than its room
-                self.registry.forget_module(served.worker.module)
+            self._forget([(served.worker.module, served.worker.files)])
         self.changed()
 
-    def _forget(self, rows: Iterable[Row]) -> None:
-        """Deletes modules that no version has any more, nor a job of one that drains."""
-        workers = [one.worker for one in self._executor.draining()]
+    def _note_broken(self, one: OnDemand, why: str) -> None:
+        """What a service needs is not on the disk as it was added."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._mend, one, why)
+
+    async def _mend(self, one: OnDemand, why: str) -> None:
+        """What an operator signed is fetched from another node; the rest is refused. The version
+        before takes over meanwhile, and jobs go to nodes that are whole."""
+        try:
+            async with self._turn:
+                row = self.registry.get(one.spec.name, one.spec.version)
+                if row is None or not row.here or row.refused or row.module != one.module:
+                    return
+                log.error(why, service=row.name, version=row.version)
+                if row.word is None:
+                    await trio.to_thread.run_sync(self.registry.refuse, row, why)
+                else:
+                    spec, lost = unpack_spec(row.spec), partial(self.registry.fill, here=False)
+                    fill = partial(lost, refused="")
+                    await trio.to_thread.run_sync(fill, row, spec, row.description)
+                await self._apply(row.name)
+        except NodeError as error:
+            log.warning(str(error))
+
+    def _forget(self, contents: Iterable[tuple[str, str]]) -> None:
+        """Deletes modules and files that no version has any more, nor a job of one that drains."""
+        workers = [one.worker for one in self._leaving]
         needed = {one.module for one in workers if isinstance(one, OnDemand)}
-        for row in rows:
-            if row.module not in needed:
-                with suppress(NodeError):
-                    self.registry.forget_module(row.module)
+        for module, files in contents:
+            if module not in needed:
+                with suppress(NodeError):  # they stay, and cost no more than their room
+                    self.registry.forget(module, files)
 
 
-# --- without a running node
-
-
-def entry(registry: Registry, package: Package, terms: Terms) -> Row:
-    """The row of a package; `Registry.write_module` puts its module there. Blocks.
-
-    Raises: ServiceError, NodeError.
-    """
-    word = packages.check(package, terms.mesh_name, terms.operators)
-    spec = package.spec
-    before = registry.get(spec.name, spec.version)
-    now_ms = _now_ms()
-    if word is not None:
-        number = word.number
-        if before is not None and before.word is not None and before.number > number:
-            raise ServiceError(
-                f"{spec.name}@{spec.version} was decided on by a later order of an operator; sign "
-                "it again with `gossamer service sign` to overrule that."
-            )
-    else:
-        number = max(now_ms, before.number + 1 if before else 0)
-    return Row(
-        spec.name,
-        spec.version,
-        number,
-        there=True,
-        description=package.description,
-        module=sha256(package.wasm).hexdigest(),
-        size=len(package.wasm),
-        profile=spec.profile,
-        topics=topics_of(spec),
-        spec=pack_spec(spec),
-        word=word.order if word else None,
-        here=True,
-        added_ms=now_ms,
-        used_ms=now_ms,
-    )
-
-
-def refused(row: Row, why: str) -> Row:
-    """The row of a version that this node does not serve."""
-    return replace(row, refused=why)
-
-
-def put_own(registry: Registry, row: Row) -> bool:
-    """Takes the decision of a person on this machine; returns whether it changed anything."""
-    before = registry.get(row.name, row.version)
-    if before is not None and before.there and before.here and _is_same(before, row):
-        same_word = row.word in (None, before.word)
-        if same_word and before.refused == row.refused:
-            return False
-    if before is not None and before.there and row.word is not None and before.word == row.word:
-        # Known from another node; now its bytes are here, or it is to work here all the same.
-        spec = unpack_spec(row.spec)
-        registry.fill(before, spec, row.description, here=True, refused=row.refused)
-    else:
-        registry.put([row], over_own=True)
-    return True
-
-
-def remove_own(registry: Registry, name: str, version: str | None) -> list[Row]:
-    """Takes versions out on this machine. Returns them as they were. Raises: InputError."""
-    rows = [one for one in registry.versions(name) if version in (None, one.version)]
-    if not rows:
-        what = name if version is None else f"{name}@{version}"
-        raise InputError(f"there is no {what} here; see `gossamer service list`.")
-    now_ms = _now_ms()
-    registry.put(
-        [
-            Row(one.name, one.version, max(now_ms, one.number + 1), there=False, added_ms=now_ms)
-            for one in rows
-        ]
-    )
-    return rows
-
-
-def shown(row: Row, state: str) -> dict[str, object]:
-    """A version as `gossamer service list` shows it."""
-    return {
-        "service": row.name,
-        "version": row.version,
-        "state": state,
-        "profile": row.profile,
-        "topics": row.topics.split("\n") if row.topics else [],
-        "module": row.module,
-        "bytes": row.size,
-        "signed": row.word is not None,
-        "added_ms": row.added_ms,
-        "refused": row.refused or None,
-    }
-
-
-def state_of(row: Row) -> str:
-    """What the registry alone can say of a version."""
-    if row.refused:
-        return "refused"
-    if not row.here:
-        return "coming"
-    return "chosen" if row.chosen else "registered"
-
-
-def _is_row(one: Row, other: Row) -> bool:
-    return (one.name, one.version) == (other.name, other.version) and _is_same(one, other)
-
-
-def _is_same(one: Row, other: Row) -> bool:
-    """The same module, and the same description as far as both are here."""
-    return one.module == other.module and (
-        not one.description or not other.description or one.description == other.description
-    )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _contents(row: Row) -> tuple[str, str]:
+    return row.module, row.files

@@ -1,13 +1,14 @@
 """The registry: which versions of which services a node knows, in one SQLite file.
 
-A row is one version of a service: its service.yaml, the hash of its module, the operator's order if
-there is one, and what became of it here. Modules are files beside the database, named by their
-SHA-256, so two versions with one module share it, and a file says by itself whether it is whole.
+A row is one version of a service: its service.yaml, the hashes of its module and of its proto-files
+if it has some, the operator's order if there is one, and what became of it here. What the hashes
+name is in files beside the database (`contents`).
 Nothing reads all rows but who asks for a list: opening the file costs the same with one row and
 with a hundred thousand.
 
 Of two decisions on one version the one with the higher number counts, in whatever order they come
-in; a removal stays as a row, or the next member would bring the version back. A decision of
+in, and of two with one number the one whose hash is higher, so that all nodes agree; a removal
+stays as a row, or the next member would bring the version back. A decision of
 the node's own person has no order, its number is the time, and it never leaves the node. Of each
 name one version is *chosen*: the highest that is there, has its module here, and was not refused.
 
@@ -15,29 +16,24 @@ name one version is *chosen*: the highest that is there, has its module here, an
 same orders have the same digest, in whatever order these came.
 """
 
-import os
-import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gossamer_node.errors import InputError, NodeError
+from gossamer_node.registry.contents import Contents
 from gossamer_node.registry.packed import pack_spec
 from gossamer_node.registry.semver import precedence
 from gossamer_node.service.spec import ServiceSpec
 
 FOLDER_NAME = "services"
 """In the node's data folder."""
-
-COMING_NAME = "coming"
-"""Below it: modules that are being written, or fetched; a folder of its own, as the other one may
-have a hundred thousand files."""
 
 ROWS_MAX = 1_000_000
 """Versions, removed ones included; ten times what a node is meant to know."""
@@ -59,11 +55,12 @@ CREATE TABLE IF NOT EXISTS services (
     description BLOB NOT NULL, module TEXT NOT NULL, size INTEGER NOT NULL, profile TEXT NOT NULL,
     topics TEXT NOT NULL, spec BLOB NOT NULL, word BLOB, here INTEGER NOT NULL,
     refused TEXT NOT NULL, chosen INTEGER NOT NULL, added_ms INTEGER NOT NULL,
-    used_ms INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL, files TEXT NOT NULL, files_size INTEGER NOT NULL,
     UNIQUE (name, version)
 );
 CREATE INDEX IF NOT EXISTS by_use ON services (chosen, used_ms);
 CREATE INDEX IF NOT EXISTS by_module ON services (module);
+CREATE INDEX IF NOT EXISTS by_files ON services (files) WHERE files <> '';
 CREATE INDEX IF NOT EXISTS wanted ON services (seq) WHERE there AND NOT here;
 CREATE INDEX IF NOT EXISTS refusals ON services (seq) WHERE refused <> '';
 CREATE INDEX IF NOT EXISTS signed ON services (seq) WHERE word IS NOT NULL;
@@ -72,7 +69,7 @@ CREATE TABLE IF NOT EXISTS totals (key TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 
 _COLUMNS = (
     "name, version, number, there, description, module, size, profile, topics, spec, word, here, "
-    "refused, chosen, added_ms, used_ms"
+    "refused, chosen, added_ms, used_ms, files, files_size"
 )
 
 
@@ -91,6 +88,8 @@ class Row:
         here: whether description and module have come.
         refused: why this node does not serve it; empty when it does.
         chosen: whether it is the version of its name that works here.
+        files: SHA-256 in hex of its proto-files, packed into one; empty where it has none.
+        size, files_size: of the module, and of the packed files, in bytes.
     """
 
     name: str
@@ -109,11 +108,22 @@ class Row:
     chosen: bool = False
     added_ms: int = 0
     used_ms: int = 0
+    files: str = ""
+    files_size: int = 0
 
     @property
     def label(self) -> str:
         """As a person names it."""
         return f"{self.name}@{self.version}"
+
+
+class _Facts(NamedTuple):
+    """What a row says that a later decision on its version is compared with."""
+
+    number: int
+    there: bool
+    word: bytes | None
+    chosen: bool
 
 
 def topics_of(spec: ServiceSpec) -> str:
@@ -128,24 +138,28 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         """Open or make it. Raises: InputError, for a file that is none of ours."""
         self.folder = folder
-        self.coming = folder / COMING_NAME
+        self.contents = Contents(folder)
         self._lock, self._reading = threading.RLock(), threading.Lock()
         file = folder / "registry.sqlite"
+        opened: list[sqlite3.Connection] = []
         try:
-            self.coming.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = _connect(file)
+            self.contents.make()
+            self._database = _connect(file, opened)
             self._database.execute("PRAGMA journal_mode=WAL").fetchone()
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
             self._digest = int(self._total("digest"))
             self._known = int(self._total("known"))
+            self._chosen = int(self._total("chosen"))
             self._choices = 0
             # Who asks from the node's loop never waits until a change is on the disk.
-            self._reader = _connect(file)
+            self._reader = _connect(file, opened)
         except (sqlite3.Error, OSError, ValueError) as error:
+            for one in opened:
+                one.close()
             raise InputError(
-                f"the registry {file} cannot be used ({error}); mend the file, or move it away and "
-                "add the services again."
+                f"the registry {file} cannot be used ({error}); see to the disk, or move the file "
+                "away and add the services again."
             ) from None
 
     def close(self) -> None:
@@ -162,6 +176,10 @@ class Registry:
     def known(self) -> int:
         """Versions that are there, chosen or not."""
         return self._known
+
+    def chosen_count(self) -> int:
+        """Names of which a version is chosen."""
+        return self._chosen
 
     def choices(self) -> int:
         """How often another version was chosen for any name, since the registry was opened."""
@@ -186,9 +204,9 @@ class Registry:
         found = self._select("WHERE name = ? AND there", (name,))
         return sorted(found, key=lambda one: precedence(one.version), reverse=True)
 
-    def listed(self) -> Iterator[Row]:
-        """All that are there, by name; without their descriptions."""
-        name, version = "", ""
+    def listed(self, only: str = "") -> Iterator[Row]:
+        """All that are there, by name, or all of one name; without their descriptions."""
+        name, version = only, ""
         columns = _COLUMNS.replace("description", "x''").replace(
             "spec, word", "x'', word IS NOT NULL"
         )
@@ -203,6 +221,8 @@ class Registry:
                 return
             name, version = rows[-1][0], rows[-1][1]
             for one in rows:
+                if only not in ("", one[0]):
+                    return
                 if one[3]:
                     yield _row((*one[:10], b"1" if one[10] else None, *one[11:]))
 
@@ -212,12 +232,15 @@ class Registry:
             "WHERE there AND NOT here AND refused = '' ORDER BY seq LIMIT ?", (LISTED_AT_ONCE,)
         )
 
-    def travels(self, module: str) -> bool:
-        """Whether a module is of a version that an operator signed, so that others may have it."""
+    def travels(self, content: str) -> bool:
+        """Whether a module, or packed files, are of a version that an operator signed, so that
+        others may have them."""
         with self._asking():
             found = self._reader.execute(
-                "SELECT 1 FROM services WHERE module = ? AND here AND word IS NOT NULL LIMIT 1",
-                (module,),
+                "SELECT 1 FROM services WHERE module = ?1 AND here AND word IS NOT NULL "
+                "UNION ALL SELECT 1 FROM services WHERE files <> '' AND files = ?1 AND here "
+                "AND word IS NOT NULL LIMIT 1",
+                (content,),
             ).fetchone()
         return found is not None
 
@@ -254,17 +277,21 @@ class Registry:
                 orders.append(word)
         return 0, orders
 
-    def module_path(self, module: str) -> Path:
-        """Where a module is, or is to be."""
-        return self.folder / f"{module}.wasm"
-
     # --- what changes
 
-    def put(self, rows: Sequence[Row], *, over_own: bool = False) -> list[Row]:
+    def put(
+        self,
+        rows: Sequence[Row],
+        *,
+        over_own: bool = False,
+        counts: Callable[[bytes], bool] = lambda word: True,
+    ) -> list[Row]:
         """Takes decisions; what a later decision on the same version overrules is left out.
 
         Args:
             over_own: takes an operator's decision also over a later one of this node's own.
+            counts: whether an operator's order that was taken before still counts. One that does
+                not, as its operator is trusted no more, yields to whatever comes.
 
         Returns: what was taken. Raises: NodeError when the disk does not take it.
         """
@@ -272,15 +299,14 @@ class Registry:
         with self._writing():
             for row in rows:
                 before = self._facts(row.name, row.version)
-                is_own = before is not None and before[2] is None
-                if before is not None and before[0] >= row.number and not (over_own and is_own):
+                if before is not None and not _overrules(row, before, counts, over_own=over_own):
                     continue
                 if before is None and self._known >= ROWS_MAX:
                     raise NodeError(
                         f"the registry has its {ROWS_MAX:,} services; remove some of them first."
                     )
                 if before is not None:
-                    self._choices += before[3]
+                    self._choices += before.chosen
                     self._uncount(before)
                     self._database.execute(
                         "DELETE FROM services WHERE name = ? AND version = ?",
@@ -288,14 +314,13 @@ class Registry:
                     )
                 self._database.execute(
                     f"INSERT INTO services ({_COLUMNS}) "  # noqa: S608
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
                     _values(row),
                 )
                 self._count(row)
                 taken.append(row)
             for name in {one.name for one in taken}:
                 self._choose(name)
-            self._keep_totals()
         return taken
 
     def fill(
@@ -305,7 +330,7 @@ class Registry:
         with self._writing():
             self._database.execute(
                 "UPDATE services SET description = ?, here = ?, refused = ?, profile = ?, "
-                "topics = ?, spec = ? WHERE name = ? AND version = ? AND number = ?",
+                "topics = ?, spec = ? WHERE name = ? AND version = ? AND number = ? AND word IS ?",
                 (
                     description,
                     here,
@@ -316,6 +341,7 @@ class Registry:
                     row.name,
                     row.version,
                     row.number,
+                    row.word,
                 ),
             )
             self._choose(row.name)
@@ -324,77 +350,80 @@ class Registry:
         """Notes why this node does not serve a version; empty: it may."""
         with self._writing():
             self._database.execute(
-                "UPDATE services SET refused = ? WHERE name = ? AND version = ? AND number = ?",
-                (why, row.name, row.version, row.number),
+                "UPDATE services SET refused = ? "
+                "WHERE name = ? AND version = ? AND number = ? AND word IS ?",
+                (why, row.name, row.version, row.number, row.word),
             )
             self._choose(row.name)
 
-    def ask_anew(self) -> None:
+    def ask_anew(self, after: int = 0) -> tuple[int, list[str]]:
         """Forgets why versions are not served, of some hundreds of them: a node does so when it
-        starts, perhaps with another configuration."""
+        starts, perhaps with another configuration.
+
+        Args:
+            after: the place that the call before returned; 0 for the first one.
+
+        Returns: the place that this one ended at, 0 when there are no more, and the names.
+        """
         with self._writing():
             found = self._database.execute(
-                "SELECT name, version FROM services WHERE refused <> '' LIMIT ?", (LISTED_AT_ONCE,)
+                "SELECT seq, name, version FROM services WHERE refused <> '' AND seq > ? "
+                "ORDER BY seq LIMIT ?",
+                (after, LISTED_AT_ONCE),
             ).fetchall()
             self._database.executemany(
-                "UPDATE services SET refused = '' WHERE name = ? AND version = ?", found
+                "UPDATE services SET refused = '' WHERE name = ? AND version = ?",
+                [one[1:] for one in found],
             )
-            for name in {one[0] for one in found}:
+            names = sorted({one[1] for one in found})
+            for name in names:
                 self._choose(name)
+        return (int(found[-1][0]) if len(found) == LISTED_AT_ONCE else 0), names
 
     def used(self, names: Sequence[str]) -> None:
         """Notes that services have worked; on the disk with the next change."""
         now_ms = time.time_ns() // 1_000_000
         with self._writing():
             self._database.executemany(
-                "UPDATE services SET used_ms = ? WHERE chosen = 1 AND name = ?",
+                "UPDATE services SET used_ms = ? WHERE name = ? AND +chosen = 1",
                 [(now_ms, one) for one in names],
             )
 
-    def forget_module(self, module: str) -> None:
-        """Deletes a module's file if no version has it any more. Raises: NodeError."""
+    def forget(self, module: str, files: str) -> None:
+        """Deletes a module's file, and packed files, that no version has any more.
+
+        Raises: NodeError.
+        """
         try:
             with self._lock:
-                found = self._database.execute(
-                    "SELECT 1 FROM services WHERE module = ? AND there LIMIT 1", (module,)
-                ).fetchone()
-                if found is None and module:
-                    self.module_path(module).unlink(missing_ok=True)
+                for column, content, path in (
+                    ("module", module, self.contents.module(module)),
+                    ("files", files, self.contents.files(files)),
+                ):
+                    found = self._database.execute(
+                        f"SELECT 1 FROM services WHERE {column} = ? AND {column} <> '' "  # noqa: S608
+                        "AND there LIMIT 1",
+                        (content,),
+                    ).fetchone()
+                    if found is None and content:
+                        path.unlink(missing_ok=True)
         except (sqlite3.Error, OSError) as error:
             raise self._unusable("written", error) from error
-
-    # --- modules
-
-    def write_module(self, wasm: bytes) -> str:
-        """Puts a module's file there, whole or not at all; returns its hash."""
-        module = sha256(wasm).hexdigest()
-        target = self.module_path(module)
-        new = self.coming / f"{module}.{secrets.token_hex(4)}"
-        try:
-            with new.open("xb") as file:
-                file.write(wasm)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(target)
-        except OSError as error:
-            new.unlink(missing_ok=True)
-            raise NodeError(
-                f"the module cannot be kept in {self.folder} ({error.strerror}); see to the disk."
-            ) from error
-        return module
 
     # --- inside
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._lock:
-            digest, known = self._digest, self._known
+            before = self._digest, self._known, self._chosen
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 yield
+                if (self._digest, self._known, self._chosen) != before:
+                    self._keep_totals()
                 self._database.execute("COMMIT")
             except BaseException as error:
-                self._digest, self._known = digest, known
+                self._digest, self._known, self._chosen = before
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
@@ -410,10 +439,15 @@ class Registry:
                 raise self._unusable("read", error) from error
 
     def _unusable(self, what: str, error: Exception) -> NodeError:
-        return NodeError(
-            f"the registry in {self.folder} cannot be {what} ({error}); see to the disk and run it "
-            "again."
+        # Of SQLite's errors those two are not operational: the file itself is broken.
+        broken = isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError
+        remedy = (
+            "move its registry.sqlite away, start the node, and add the services again that no "
+            "operator signed; the others come from the other nodes."
+            if broken
+            else "see to the disk and run it again."
         )
+        return NodeError(f"the registry in {self.folder} cannot be {what} ({error}); {remedy}")
 
     def _select(self, where: str, values: tuple[object, ...]) -> list[Row]:
         with self._asking():
@@ -423,23 +457,23 @@ class Registry:
             ).fetchall()
         return [_row(one) for one in found]
 
-    def _facts(self, name: str, version: str) -> tuple[int, bool, bytes | None, bool] | None:
-        found: tuple[int, bool, bytes | None, bool] | None = self._database.execute(
+    def _facts(self, name: str, version: str) -> _Facts | None:
+        found = self._database.execute(
             "SELECT number, there, word, chosen FROM services WHERE name = ? AND version = ?",
             (name, version),
         ).fetchone()
-        return found
+        return _Facts(*found) if found else None
 
     def _count(self, row: Row) -> None:
         self._known += row.there
         if row.word is not None:
             self._digest = (self._digest + _mark(row.word)) % _DIGEST_MODULUS
 
-    def _uncount(self, before: tuple[int, bool, bytes | None, bool]) -> None:
-        _, there, word, _ = before
-        self._known -= there
-        if word is not None:
-            self._digest = (self._digest - _mark(word)) % _DIGEST_MODULUS
+    def _uncount(self, before: _Facts) -> None:
+        self._known -= before.there
+        self._chosen -= before.chosen
+        if before.word is not None:
+            self._digest = (self._digest - _mark(before.word)) % _DIGEST_MODULUS
 
     def _choose(self, name: str) -> None:
         found = self._database.execute(
@@ -447,6 +481,11 @@ class Registry:
             (name,),
         ).fetchall()
         best = max((one[0] for one in found), key=precedence, default=None)
+        # The plus keeps SQLite from asking the index of all that are chosen.
+        (was,) = self._database.execute(
+            "SELECT count(*) FROM services WHERE name = ? AND +chosen = 1", (name,)
+        ).fetchone()
+        self._chosen += (best is not None) - was
         changed = self._database.execute(
             "UPDATE services SET chosen = (version IS ?) WHERE name = ? "
             "AND chosen <> (version IS ?)",
@@ -461,14 +500,33 @@ class Registry:
     def _keep_totals(self) -> None:
         self._database.executemany(
             "INSERT OR REPLACE INTO totals VALUES (?, ?)",
-            [("digest", str(self._digest)), ("known", str(self._known))],
+            [
+                ("digest", str(self._digest)),
+                ("known", str(self._known)),
+                ("chosen", str(self._chosen)),
+            ],
         )
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
+def _connect(file: Path, opened: list[sqlite3.Connection]) -> sqlite3.Connection:
+    opened.append(
+        sqlite3.connect(
+            file, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1_000
+        )
     )
+    return opened[-1]
+
+
+def _overrules(
+    row: Row, before: _Facts, counts: Callable[[bytes], bool], *, over_own: bool
+) -> bool:
+    if before.word is None and over_own:
+        return True
+    if before.word is not None and row.word is not None and not counts(before.word):
+        return row.word != before.word
+    if row.number == before.number and row.word is not None and before.word is not None:
+        return _mark(row.word) > _mark(before.word)
+    return row.number > before.number
 
 
 def _mark(word: bytes) -> int:
@@ -477,7 +535,7 @@ def _mark(word: bytes) -> int:
 
 def _row(values: tuple[Any, ...]) -> Row:
     (name, version, number, there, description, module, size, profile, topics, *rest) = values
-    spec, word, here, refused, chosen, added_ms, used_ms = rest
+    spec, word, here, refused, chosen, added_ms, used_ms, files, files_size = rest
     return Row(
         name,
         version,
@@ -495,6 +553,8 @@ def _row(values: tuple[Any, ...]) -> Row:
         bool(chosen),
         added_ms,
         used_ms,
+        files,
+        files_size,
     )
 
 
@@ -515,4 +575,6 @@ def _values(row: Row) -> tuple[object, ...]:
         row.refused,
         row.added_ms,
         row.used_ms,
+        row.files,
+        row.files_size,
     )

@@ -7,8 +7,9 @@ kept if its signature holds and is of an operator that this node's own configura
 nobody signed is not asked for, not offered, and would be refused.
 
 What an order names is then fetched, from any member: service.yaml first, which must have the signed
-hash; if this node would serve it (what it requests is granted here, and its topic is free), the
-module, in chunks. A break leaves what has come in a file, and the next member goes on from there.
+hash; if this node would serve it (what it requests is granted here, and its topic is free), its
+proto-files, packed into one, and the module, both in chunks. A break leaves what has come in a
+file, and the next member goes on from there.
 Nothing compiles a module before its bytes have the signed hash. A member whose bytes have not is
 named in the log and not asked for that module again. Compiled code never travels.
 
@@ -75,6 +76,9 @@ of another member: to let them wait would fill the links that membership needs, 
 PAUSE_S_FIRST, PAUSE_S_LAST = 1.0, 60.0
 """Until a service that could not be had is asked for again, doubled each time."""
 
+DISK_PAUSE_S = 5.0
+"""Until orders are read again that the disk did not take."""
+
 LIARS_MAX = 4_096
 """Members, by module, whose bytes were not the signed ones; beyond, they are asked again."""
 
@@ -84,7 +88,7 @@ LOGGED_MAX = 4_096
 _NOTHING = (0, b"", 0)
 """What was read of a member before the first time."""
 
-_WORDS, _DESCRIPTION, _MODULE = "words", "description", "module"
+_WORDS, _DESCRIPTION, _MODULE, _FILES = "words", "description", "module", "files"
 
 
 class Travel:
@@ -103,6 +107,7 @@ class Travel:
         self._pauses: dict[tuple[str, str, int], tuple[float, float]] = {}
         self._liars: set[tuple[str, str]] = set()
         self._learning: set[str] = set()
+        self._rested_s: dict[str, float] = {}
         self._fetching: set[str] = set()
         self._ended = trio.Event()
         self._logged: set[str] = set()
@@ -112,9 +117,9 @@ class Travel:
 
     async def run(self) -> None:
         """Learns and fetches until cancelled. A node that trusts no operator takes nothing."""
+        self._forget_parts()
         if not self._stock.terms.operators:
             return
-        self._forget_parts()
         async with trio.open_nursery() as nursery:
             while True:
                 ended = self._ended
@@ -139,24 +144,32 @@ class Travel:
         members = self._mesh.members()
         present = {one.id for one in members}
         self._read = {id: read for id, read in self._read.items() if id in present}
-        own = self._registry.digest()
+        self._rested_s = {id: due for id, due in self._rested_s.items() if id in present}
+        own, now_s = self._registry.digest(), trio.current_time()
         found = [
             one
             for one in members
             if services_of(one) not in (b"", own)
             and one.id != self._mesh.node_id
             and one.id not in self._learning
+            and self._rested_s.get(one.id, 0.0) <= now_s
             and self._read.get(one.id, _NOTHING)[:2] != (one.session, services_of(one))
         ]
         return _shuffled(found)[: max(0, LEARNED_FROM_MAX - len(self._learning))]
 
     async def _learn_from(self, member: Member) -> None:
-        # A member that stalls, or whose list never ends, hinders the others for no longer.
+        # A member that stalls, or whose list never ends, hinders the others for no longer, and
+        # not again at once.
+        paused_s = PAUSE_S_LAST
         with trio.move_on_after(LEARN_S):
             try:
                 await self._read_pages(member)
             except NodeError as error:  # a full disk; there may be room later
                 self._say("disk", str(error))
+                paused_s = DISK_PAUSE_S
+            else:
+                paused_s = 0.0
+        self._rested_s[member.id] = trio.current_time() + paused_s
         self._learning.remove(member.id)
         await trio.sleep(LOOK_S)  # for its tags to come after its list
         self._end()
@@ -219,6 +232,9 @@ class Travel:
                 is_done = await self._fetch(row)
             except NodeError as error:
                 self._say(f"fetch {row.label}", str(error))
+            except OSError as error:
+                part = self._registry.contents.coming
+                self._say(f"fetch {row.label}", str(_disk(part / row.module, error)))
         if not is_done:
             _, before_s = self._pauses.get(_key(row), (0.0, PAUSE_S_FIRST / 2))
             pause_s = min(2 * before_s, PAUSE_S_LAST)
@@ -247,8 +263,15 @@ class Travel:
             return True
         if not row.description:
             await self._fill(row, spec, description, "")
-        if not await self._has(word) and not await self._module(row, word):
-            return False
+        contents = self._registry.contents
+        for what, wanted, size, target in (
+            (_FILES, word.files, word.files_size, contents.files(word.files.hex())),
+            (_MODULE, word.module, word.size, contents.module(word.module.hex())),
+        ):
+            if not wanted or await trio.to_thread.run_sync(_hash_of, target) == wanted:
+                continue
+            if not await self._content(row, what, wanted, size, target):
+                return False
         await self._stock.arrived(row, description)
         return True
 
@@ -267,51 +290,49 @@ class Travel:
                 self._refuse_bytes(member, f"the service.yaml of {row.label}")
         return None
 
-    async def _has(self, word: Word) -> bool:
-        path = self._registry.module_path(word.module.hex())
-        return await trio.to_thread.run_sync(_hash_of, path) == word.module
-
-    async def _module(self, row: Row, word: Word) -> bool:
-        """Whether a module has come, whole."""
-        module = word.module.hex()
-        part = self._registry.coming / f"{module}.part"
+    async def _content(self, row: Row, what: str, wanted: bytes, size: int, target: Path) -> bool:
+        """Whether a module, or packed files, have come whole and are where they belong."""
+        part = self._registry.contents.coming / f"{target.name}.part"
         for member in self._others():
-            if (member.id, module) in self._liars:
+            if (member.id, target.name) in self._liars:
                 continue
             while True:
                 began = part.stat().st_size if part.exists() else 0
-                if not await self._chunks(member, word, part):
+                if not await self._chunks(member, [what, wanted], size, part):
                     break  # the next member goes on where this one ended
-                if await trio.to_thread.run_sync(_hash_of, part) == word.module:
-                    await trio.to_thread.run_sync(_keep, part, self._registry.module_path(module))
-                    self.counts["modules_fetched"] += 1
+                if await trio.to_thread.run_sync(_hash_of, part) == wanted:
+                    await trio.to_thread.run_sync(_keep, part, target)
+                    self.counts[f"{what}_fetched"] += 1
                     log.info(
                         "fetched",
                         service=row.name,
                         version=row.version,
+                        what=what,
                         member=member.name,
-                        size_bytes=word.size,
+                        size_bytes=size,
                         resumed_at=began,
                     )
                     return True
                 part.unlink()
                 if began == 0:  # all of it was this member's
                     if len(self._liars) < LIARS_MAX:
-                        self._liars.add((member.id, module))
-                    self._refuse_bytes(member, f"the module of {row.label}")
+                        self._liars.add((member.id, target.name))
+                    self._refuse_bytes(member, f"the {what} of {row.label}")
                     break
         return False
 
-    async def _chunks(self, member: Member, word: Word, part: Path) -> bool:
-        """Appends what a member has of a module; whether that is all now."""
+    async def _chunks(self, member: Member, question: list[Any], size: int, part: Path) -> bool:
+        """Appends what a member has; whether that is all now."""
         while True:
             offset = part.stat().st_size if part.exists() else 0
-            if offset >= word.size:
+            if offset >= size:
                 return True
-            chunk = await self._ask(member.id, [_MODULE, word.module, offset])
+            chunk = await self._ask(member.id, [*question, offset])
             # Always as much as there is: who sends a byte at a time would take for ever.
-            wanted = min(CHUNK_BYTES, word.size - offset)
-            if not isinstance(chunk, bytes) or len(chunk) != wanted:
+            expected = min(CHUNK_BYTES, size - offset)
+            if not isinstance(chunk, bytes) or len(chunk) != expected:
+                if chunk is not None:
+                    self.counts["chunks_refused"] += 1
                 return False
             self.counts["bytes_fetched"] += len(chunk)
             await trio.to_thread.run_sync(_append, part, chunk)
@@ -350,10 +371,15 @@ class Travel:
 
     def _forget_parts(self) -> None:
         """Beginnings of modules that are not wanted any more, and what a crash left."""
-        wanted = {f"{one.module}.part" for one in self._registry.wanted()}
-        for part in self._registry.coming.iterdir():
-            if part.name not in wanted:
-                part.unlink(missing_ok=True)
+        try:
+            contents, wanted = self._registry.contents, self._registry.wanted()
+            names = {f"{contents.module(one.module).name}.part" for one in wanted}
+            names |= {f"{contents.files(one.files).name}.part" for one in wanted}
+            for part in contents.coming.iterdir():
+                if part.name not in names:
+                    part.unlink(missing_ok=True)
+        except (NodeError, OSError) as error:
+            self._say("disk", f"what was left of modules on their way stays: {error}")
 
     def _say(self, topic: str, text: str) -> None:
         """A warning, once for a topic."""
@@ -391,9 +417,13 @@ class Travel:
                 row = self._registry.get(name, version)
                 if row is not None and row.word is not None and row.number == number:
                     return row.description or None
-            case ["module", bytes(module), int(offset), *_] if 0 <= offset < 2**31:
-                if self._registry.travels(module.hex()):
-                    return _chunk(self._registry.module_path(module.hex()), offset)
+            case ["module" | "files" as what, bytes(wanted), int(offset), *_] if (
+                0 <= offset < 2**31
+            ):
+                content, contents = wanted.hex(), self._registry.contents
+                if self._registry.travels(content):
+                    path = contents.module if what == _MODULE else contents.files
+                    return _chunk(path(content), offset)
         return None
 
 

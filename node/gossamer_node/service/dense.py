@@ -37,7 +37,7 @@ DENSE = Record(
             "key",
             "Where in its input (sdk-wasm/ABI.md, §3) a job has its key: text, a whole number or a "
             "flag. Each key has an instance of its own, one job at a time, and may keep state. "
-            "Keys and their state belong to one node: run such a service on one.",
+            "That holds over all nodes that work on the service, and state goes along.",
             "Any idle instance takes any job.",
             default_words="none",
         ),
@@ -97,8 +97,8 @@ DENSE = Record(
             "state",
             size("0B", "1MiB"),
             "state_bytes_max",
-            "The state that a worker may keep for a key, in bytes. It is on the node's disk before "
-            "the job's outcome leaves.",
+            "The state that a worker may keep for a key, in bytes. It is on the node's disk, and "
+            "on another's where more work on the service, before the job's outcome leaves.",
             "State is for what a job needs of the one before; large data belongs elsewhere.",
         ),
     ),

@@ -23,6 +23,7 @@ class Grants:
         http_origins: exact origins.
         origins: origins by the name that a service puts in braces.
         grpc: servers that `grpc.call` may reach, `host:port`.
+        calls: names of services that `service.call` may call.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Grants:
     kv: KvQuota | None = None
     networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
 
     def bind(self, spec: ServiceSpec) -> tuple[Grant, tuple[str, ...]]:
         """What the service gets: what it requests and the node grants, nothing else.
@@ -84,6 +86,12 @@ class Grants:
                 secrets[name].read()
             except SecretError as error:
                 refused.append(f"service {spec.name} cannot have its secret {name}: {error}")
+        calls = tuple(one for one in wanted.calls if one in self.calls)
+        refused += [
+            _refused(spec, f"call {one}", f"call: [{one}]")
+            for one in wanted.calls
+            if one not in calls
+        ]
         grant = Grant(
             tuple(origins),
             self.redirects,
@@ -93,6 +101,7 @@ class Grants:
             networks=self.networks,
             secrets=secrets,
             grpc=grpc,
+            calls=calls,
         )
         return grant, tuple(refused)
 
@@ -200,6 +209,14 @@ GRANTS = Record(
             "Secrets for `secrets.get`. A file is read each time that a worker asks, and refused "
             "while other users may read it (`chmod 600`).",
             "A worker gets no password that you didn't hand to it.",
+        ),
+        Field(
+            "call",
+            ListOf(NAME, "services", 100),
+            "calls",
+            "Services, by their exact names, that `service.call` may call, wherever in the mesh "
+            "they run.",
+            "A service that may call another may have done whatever that one may do.",
         ),
     ),
 )

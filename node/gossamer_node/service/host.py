@@ -40,7 +40,12 @@ HOST = {
         Capability("config", "1.0.0", "plain configuration values", ("config.get",)),
         Capability("grpc", "1.0.0", "calls of gRPC servers", ("grpc.call",)),
         Capability("http", "1.0.0", "HTTP requests", ("http.fetch", "http.read", "http.close")),
-        Capability("job", "1.0.0", "the running job's lock", ("job.extend_lock",)),
+        Capability(
+            "job",
+            "1.1.0",
+            "the running job's lock and progress",
+            ("job.extend_lock", "job.progress"),
+        ),
         Capability(
             "kv",
             "1.0.0",
@@ -50,6 +55,7 @@ HOST = {
         Capability("log", "1.0.0", "lines in the node's log, `job1.log`"),
         Capability("random", "1.0.0", "random bytes, `job1.random`"),
         Capability("secrets", "1.0.0", "secrets by reference", ("secrets.get",)),
+        Capability("service", "1.0.0", "calls of other services", ("service.call",)),
         Capability("state", "1.0.0", "state by key of a dense service"),
     )
 }
@@ -59,6 +65,12 @@ HOST = {
 def services_needed(spec: ServiceSpec) -> tuple[Dependency, ...]:
     """Of a service's dependencies those that the host does not have: services in the mesh."""
     return tuple(one for one in spec.dependencies if one.name not in HOST)
+
+
+def services_called(spec: ServiceSpec) -> tuple[Dependency, ...]:
+    """What a service asks to call, beside what it depends on."""
+    needed = {one.name for one in spec.dependencies}
+    return tuple(Dependency(one, "*") for one in spec.capabilities.calls if one not in needed)
 
 
 def unmet(needs: Iterable[Dependency]) -> list[str]:

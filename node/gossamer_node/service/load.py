@@ -233,6 +233,13 @@ CAPABILITIES = Record(
             "Names that `secrets.get` may read.",
             "Nothing is read unless it is written down.",
         ),
+        Field(
+            "call",
+            ListOf(NAME, "services", 100),
+            "calls",
+            "Services that `service.call` may call, by their exact names.",
+            "Nothing is called unless it is written down.",
+        ),
     ),
 )
 
@@ -250,7 +257,7 @@ DEPENDENCY = Record(
             RANGE,
             "version",
             "The versions that will do, in npm's notation. For a service they also say which ones "
-            "`service.call` may reach.",
+            "`service.call` takes, where the worker names no range of its own.",
         ),
     ),
 )
@@ -341,7 +348,7 @@ SERVICE = Record(
             ListOf(TOPIC, "topics", 1_000, unique=lambda topic: topic.name),
             "topics",
             "What the service works on.",
-            "Without one the file is a description, which no node can run.",
+            "Without one it gets no job of an engine, and only other services call it.",
             default_words="none",
         ),
         Field("limits", LIMITS, "limits", "What one job may use at most."),
@@ -463,15 +470,12 @@ def find(path: Path) -> list[Path]:
 def require_runnable(spec: ServiceSpec) -> Path:
     """The module of a service that a node is to run.
 
-    Raises: ServiceError when it has no topic, or no module, or the module isn't WebAssembly, or its
-        proto-files can't be read.
+    One without topics is for other services alone, which call it.
+
+    Raises: ServiceError when it has no module, or the module isn't WebAssembly, or its proto-files
+        can't be read.
     """
     module = require_module(spec)
-    if not spec.topics:
-        raise ServiceError(
-            f"{spec.path}: service {spec.name} has no `topics`, so no job would reach it; "
-            "write at least one."
-        )
     load_schema(spec)
     return module
 

@@ -54,6 +54,7 @@ class Capabilities:
         extend_lock: whether `job.extend_lock` is wanted.
         kv: whether `kv.get` and its like are wanted.
         secrets: names that `secrets.get` may read.
+        calls: services that `service.call` may call.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class Capabilities:
     extend_lock: bool = False
     kv: bool = False
     secrets: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Grant:
         kv: how much the service may keep; None: it may not.
         networks: where the names of origins may lead beyond the public internet, in CIDR.
         secrets: where the secrets for `secrets.get` are, by name.
+        calls: services that `service.call` may call.
     """
 
     http_origins: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ class Grant:
     kv: KvQuota | None = None
     networks: tuple[str, ...] = ()
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,9 @@ class Dense:
 class ServiceSpec:
     """One service. `path` is its service.yaml; `module` the .wasm file, resolved beside it.
 
-    `module` is None only for a description without worker, which a node refuses to start.
+    `module` is None only for a description without worker, which a node refuses to start. `files`
+    holds the proto-files of a service of the registry, packed (`proto.bundle`); with None they lie
+    beside service.yaml.
     """
 
     path: Path
@@ -188,6 +194,7 @@ class ServiceSpec:
     grpc: Grpc | None = None
     profile: Profile = "fast"
     dense: Dense | None = None
+    files: Path | None = None
 
     @property
     def living(self) -> Dense:

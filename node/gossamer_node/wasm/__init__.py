@@ -1,9 +1,9 @@
 """The WASM host: runs workers of the ABI job1 (`sdk-wasm/ABI.md`) on jobs.
 
-`host` is the way in. Below it: `module` (what a file is), `guest` (one job in one instance), `run`
-(what its host functions know), `job1` and `wasi` (those functions), `operations` (what it may ask
-for), `envelope` (bytes), `engine`, `advisories`, `cache`, `anatomy`, `compiling` and `fastcall`
-(wasmtime), `pool`, `io_loop` and `watchdog` (threads).
+`host` is the way in; `guest` is one job in one instance, `run` what its host functions know,
+`envelope` the bytes, `engine` and `fastcall` are wasmtime, `pool`, `tasks`, `watchdog` and `share`
+the threads, `store` a file that several keep things in. Rooms: `loading` (how bytes become code),
+`asking` (what a guest may ask of the host), `living` (instances that live on).
 """
 
 from gossamer_node.wasm.host import WasmHost, Worker

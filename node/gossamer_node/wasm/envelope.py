@@ -28,6 +28,7 @@ VALUES_MAX = 50_000
 """Values in one map, at all levels (ABI.md §2). A parser of C lets nobody else run meanwhile: a
 MiB of small values would hold up the node's loop for 100 ms and more."""
 
+_PART_BYTES = 64 * 2**10
 _FEED_BYTES = 16 * 2**10
 _TOO_LONG = re.compile("exceeds max_(array|map)_len")
 
@@ -91,18 +92,29 @@ def _too_many() -> EnvelopeError:
     return EnvelopeError(f"it holds more than {VALUES_MAX:,} values")
 
 
-def _check_json_values(data: bytes) -> None:
+def _count_values(json_text: bytes) -> int:
     """Every value but the first has a comma or an opening bracket of its own before it."""
-    if data.count(b",") + data.count(b"[") + data.count(b"{") <= VALUES_MAX:
+    return json_text.count(b",") + json_text.count(b"[") + json_text.count(b"{")
+
+
+def _check_json_values(data: bytes) -> None:
+    if _count_values(data) <= VALUES_MAX:
         return
     # Those within strings don't count. What is no JSON counts wrongly after its first error only,
-    # where the parser ends.
-    bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if bare.count(b'"') > 4 * VALUES_MAX:
-        raise _too_many()
-    outside = b"".join(bare.split(b'"')[::2])
-    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > VALUES_MAX:
-        raise _too_many()
+    # where the parser ends. Part by part, so that one of a million values costs no more than its
+    # first ones, and no call holds the others up.
+    at = values = quotes = 0
+    while at < len(data):
+        part = data[at : at + _PART_BYTES]
+        if (len(part) - len(part.rstrip(b"\\"))) % 2:
+            # It ends within an escape.
+            part = data[at : at + _PART_BYTES + 1]
+        at += len(part)
+        pieces = part.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        values += _count_values(b"".join(pieces[quotes % 2 :: 2]))
+        quotes += len(pieces) - 1
+        if values > VALUES_MAX or quotes > 4 * VALUES_MAX:
+            raise _too_many()
 
 
 def _unpack_json(data: bytes) -> dict[str, Any]:
@@ -302,12 +314,12 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
     if not isinstance(body, dict):
         raise EnvelopeError(f"{kind} is not a map")
     if kind == "completed":
-        return Completed(_variables(body, kind))
+        return Completed(read_variables(body, kind))
     if kind == "bpmn_error":
         return BpmnError(
             _text(body, kind, "code", required=True),
             _text(body, kind, "message"),
-            _variables(body, kind),
+            read_variables(body, kind),
         )
     return Failed(
         _text(body, kind, "message", required=True),
@@ -327,7 +339,11 @@ def _map(body: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _variables(body: dict[str, Any], kind: str) -> Variables:
+def read_variables(body: dict[str, Any], kind: str) -> Variables:
+    """The variables of a map, with their types; `kind` is what errors call it.
+
+    Raises: EnvelopeError.
+    """
     values: dict[str, JsonValue] = _map(body, kind, "variables")
     types: dict[str, TypeTag] = {}
     for name, tag in _map(body, kind, "types").items():
@@ -399,7 +415,7 @@ def read_job(data: bytes) -> Job:
         asked = unpack(data)[0]
         head = _map(asked, "the input", "job")
         _count(head, "job", "retries")
-        variables = _variables(asked, "the input")
+        variables = read_variables(asked, "the input")
         texts = {name: _text(head, "job", name) for name in _JOB_TEXTS}
         headers = _map(head, "job", "headers")
         if not all(isinstance(value, str) for value in headers.values()):

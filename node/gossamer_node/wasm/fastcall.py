@@ -1,10 +1,9 @@
 """Prepared calls into the wasmtime library, for the handful that every job makes.
 
 Why: `wasmtime`'s own API reflects on types and enumerates exports at every call. A job in a fresh
-instance costs 125 µs through it and 14 to 19 here (`benchmarks/bench_wasm_job.py` prints both),
-with the same library and no code of ours in C. Compiling, linking and looking at modules stay with
-`wasmtime`'s API. Safety rules, which this module's callers need not know because they hold inside
-it:
+instance costs 125 µs through it and 12 to 17 here (`make bench-runtime` prints both), with the same
+library and no code of ours in C. Compiling, linking and looking at modules stay with `wasmtime`'s
+API. Safety rules, which this module's callers need not know because they hold inside it:
 
 1. Nothing here checks types. `guest` calls only exports whose type `module` checked at load.
 2. A 32-bit value in a raw slot leaves its upper half undefined: every one read is masked.
@@ -18,6 +17,9 @@ it:
    that is to live on is told so (`keep`); then other threads may use it, one at a time, with the
    lock of whoever hands it over between them. An epoch that ended while it was idle makes it ask
    `interruption` once, of the thread that uses it then.
+8. What calls write into is the thread's, made once (`_Scratch`): whatever is to outlast the next
+   call is copied out of it. A host function runs within a call, so it looks up into a place of its
+   own.
 """
 
 import ctypes
@@ -25,7 +27,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from wasmtime import Engine, FuncType, InstancePre, Linker, ValType
 from wasmtime import _ffi as ffi
@@ -85,9 +87,9 @@ _store_delete = _free("wasmtime_store_delete", None, _P)
 _instantiate = _free("wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
 _call = _free("wasmtime_func_call_unchecked", _P, _P, _P, _P, _SIZE, _P)
 
-_EXTERN_BYTES = ctypes.sizeof(ffi.wasmtime_extern_t)
 _EXTERN_OF = ffi.wasmtime_extern_t.of.offset
-_HANDLE_BYTES = ctypes.sizeof(ffi.wasmtime_instance_t)
+_INSTANCE_BYTES = ctypes.sizeof(ffi.wasmtime_instance_t)
+_MEMORY_BYTES = ctypes.sizeof(ffi.wasmtime_memory_t)
 _RAW_WORDS = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 8
 _CALL_VALUES_MAX = 2
 """`handle` takes two values; no export that we call has more parameters or results."""
@@ -128,8 +130,21 @@ def address(pointer: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
-class _Scratch(threading.local):
-    """What calls write into: one per thread, because a thread runs one guest at a time."""
+class _Scratch:
+    """What calls write into.
+
+    Attributes:
+        values: of a call, a slot of `_RAW_WORDS` each.
+        trap: empty between calls; what a call leaves there, `_raise` takes away.
+        instance: the handle of the one that was made last.
+        exports: what was looked up last, by us and by a host function: the latter may happen while
+            the former is being called.
+    """
+
+    __slots__ = (
+        *("values", "values_at", "trap", "trap_at", "instance", "instance_at"),
+        *("exports", "export_at", "callers_export_at"),
+    )
 
     def __init__(self) -> None:
         words = _CALL_VALUES_MAX * _RAW_WORDS
@@ -139,12 +154,21 @@ class _Scratch(threading.local):
         self.trap_at = ctypes.addressof(self.trap)
         self.instance = ffi.wasmtime_instance_t()
         self.instance_at = ctypes.addressof(self.instance)
+        self.exports = (ffi.wasmtime_extern_t * 2)()
+        self.export_at, self.callers_export_at = map(ctypes.addressof, self.exports)
 
 
-_scratch = _Scratch()
+class _Own(threading.local):
+    """One for each thread, because a thread runs one guest at a time."""
+
+    def __init__(self) -> None:
+        self.scratch = _Scratch()
 
 
-def _text(take: Callable[..., Any], owner: int) -> str:
+_own = _Own()
+
+
+def _text(take: Callable[..., Any], owner: int | None) -> str:
     vector = ffi.wasm_byte_vec_t()
     take(owner, ctypes.addressof(vector))
     try:
@@ -153,33 +177,32 @@ def _text(take: Callable[..., Any], owner: int) -> str:
         _bytes_delete(ctypes.addressof(vector))
 
 
-def _raise(error: int | None, trap: int | None) -> None:
+def _raise(error: int | None, scratch: _Scratch) -> NoReturn:
+    trap, scratch.trap.value = scratch.trap.value, None
     if trap:
         code = ctypes.c_uint8()
         known = _trap_code(trap, ctypes.addressof(code))
         text = _text(_trap_message, trap)
         _trap_delete(trap)
         raise Trapped(code.value if known else None, text)
-    if error:
-        text = _text(_error_message, error)
-        _error_delete(error)
-        raise Trapped(None, text)
+    text = _text(_error_message, error)
+    _error_delete(error)
+    raise Trapped(None, text)
 
 
 class Memory:
     """A guest's linear memory, by range checked copies."""
 
-    __slots__ = ("_context", "_keep", "_memory")
+    __slots__ = ("_context", "_handle")
 
-    def __init__(self, context: int, extern: "ctypes.Array[ctypes.c_char]") -> None:
+    def __init__(self, context: int, export_at: int) -> None:
         self._context = context
-        self._keep = extern
-        self._memory = ctypes.addressof(extern) + _EXTERN_OF
+        self._handle = ctypes.string_at(export_at + _EXTERN_OF, _MEMORY_BYTES)
 
     @property
     def size(self) -> int:
         """In bytes, as of now."""
-        return int(_memory_size(self._context, self._memory))
+        return int(_memory_size(self._context, self._handle))
 
     def read(self, pointer: int, length: int) -> bytes:
         """A copy of the range. Raises OutOfRange."""
@@ -187,16 +210,16 @@ class Memory:
         if length > _READ_BYTES_MAX:
             # `string_at` takes an int: beyond 31 bits it would look for a zero byte instead.
             raise OutOfRange(pointer, length, _READ_BYTES_MAX)
-        return ctypes.string_at(_memory_data(self._context, self._memory) + pointer, length)
+        return ctypes.string_at(_memory_data(self._context, self._handle) + pointer, length)
 
     def write(self, pointer: int, data: bytes) -> None:
         """Copy `data` to `pointer`. Raises OutOfRange, with nothing written."""
         self.check(pointer, len(data))
-        ctypes.memmove(_memory_data(self._context, self._memory) + pointer, data, len(data))
+        ctypes.memmove(_memory_data(self._context, self._handle) + pointer, data, len(data))
 
     def check(self, pointer: int, length: int) -> None:
         """Raises OutOfRange unless the range lies within memory."""
-        size = _memory_size(self._context, self._memory)
+        size = _memory_size(self._context, self._handle)
         if pointer + length > size:
             raise OutOfRange(pointer, length, size)
 
@@ -235,7 +258,7 @@ class Instance:
         """
         self._linked = linked
         # Where its handle lies: what the thread writes into, or bytes of its own (`keep`).
-        self._handle: int | bytes = _scratch.instance_at
+        self._handle: int | bytes = _own.scratch.instance_at
         self._store = _store_new(linked.engine_at, None, None)
         self._context = _store_context(self._store)
         _store_limiter(self._store, memory_bytes_max, table_elements_max, 1, TABLES_MAX, 1)
@@ -245,51 +268,49 @@ class Instance:
 
     def instantiate(self) -> None:
         """Link and initialise it; the start function runs, if there is one."""
-        scratch = _scratch
-        scratch.trap.value = None
+        scratch = _own.scratch
         error = _instantiate(
             self._linked.pre_at, self._context, scratch.instance_at, scratch.trap_at
         )
         if error or scratch.trap.value:
-            _raise(error, scratch.trap.value)
+            _raise(error, scratch)
 
     def keep(self) -> None:
         """After `instantiate`: it outlives this thread's next instance, and may change threads."""
-        self._handle = ctypes.string_at(_scratch.instance_at, _HANDLE_BYTES)
+        self._handle = ctypes.string_at(_own.scratch.instance_at, _INSTANCE_BYTES)
 
     def memory(self) -> Memory:
         """The export `memory`, which `module` has seen to exist."""
-        return Memory(self._context, self._export(b"memory"))
+        scratch = _own.scratch
+        self._look_up(b"memory", scratch)
+        return Memory(self._context, scratch.export_at)
 
     def call(self, name: bytes, first: int = 0, second: int = 0) -> int:
         """Call an export of type (), (i32) or (i32, i32).
 
         Returns: its result as unsigned 64 bits; the caller masks an i32.
         """
-        scratch = _scratch
-        function = self._export(name)
+        scratch = _own.scratch
+        self._look_up(name, scratch)
         values = scratch.values
         values[0] = first
         values[_RAW_WORDS] = second
-        scratch.trap.value = None
         error = _call(
             self._context,
-            ctypes.addressof(function) + _EXTERN_OF,
+            scratch.export_at + _EXTERN_OF,
             scratch.values_at,
             _CALL_VALUES_MAX,
             scratch.trap_at,
         )
         if error or scratch.trap.value:
-            _raise(error, scratch.trap.value)
+            _raise(error, scratch)
         return int(values[0])
 
-    def _export(self, name: bytes) -> "ctypes.Array[ctypes.c_char]":
-        extern = ctypes.create_string_buffer(_EXTERN_BYTES)
+    def _look_up(self, name: bytes, scratch: _Scratch) -> None:
         found = _instance_export_get(
-            self._context, self._handle, name, len(name), ctypes.addressof(extern)
+            self._context, self._handle, name, len(name), scratch.export_at
         )
         assert found, name
-        return extern
 
     def close(self) -> None:
         """Free the store and all in it."""
@@ -399,7 +420,8 @@ def define(
         None,
         None,
     )
-    _raise(error, None)
+    if error:
+        _raise(error, _own.scratch)
     return kept
 
 
@@ -412,7 +434,7 @@ class _CallerMemory:
         self._caller = caller
 
     def __call__(self) -> Memory:
-        extern = ctypes.create_string_buffer(_EXTERN_BYTES)
-        found = _caller_export_get(self._caller, b"memory", 6, ctypes.addressof(extern))
+        scratch = _own.scratch
+        found = _caller_export_get(self._caller, b"memory", 6, scratch.callers_export_at)
         assert found, "module checks that memory is exported"
-        return Memory(_caller_context(self._caller), extern)
+        return Memory(_caller_context(self._caller), scratch.callers_export_at)

@@ -16,7 +16,7 @@ from gossamer_node.jobs import Failed, Outcome
 from gossamer_node.wasm import fastcall
 from gossamer_node.wasm.envelope import decode_outcome
 from gossamer_node.wasm.fastcall import Instance, OutOfRange, Trapped
-from gossamer_node.wasm.module import PAGE_BYTES, Form, WorkerModule
+from gossamer_node.wasm.loading.module import PAGE_BYTES, Form, WorkerModule
 from gossamer_node.wasm.run import Exit, OutputTooLarge, Run, Stop, current
 from gossamer_node.wasm.watchdog import Watchdog
 

@@ -16,35 +16,39 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import trio
 from wasmtime import Linker
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.keyed.key import Key
+from gossamer_node.keyed.runs import Done, Granted, Known
 from gossamer_node.proto import load_schema
 from gossamer_node.service.secrets import blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
-from gossamer_node.wasm import job1
-from gossamer_node.wasm.capacity import Gauge, cost_of
-from gossamer_node.wasm.dense import DenseWork
+from gossamer_node.wasm.asking import job1
+from gossamer_node.wasm.asking.io_loop import IoLoop
+from gossamer_node.wasm.asking.kv import Kv
+from gossamer_node.wasm.asking.lines import Lines
+from gossamer_node.wasm.asking.operations import OPERATIONS
 from gossamer_node.wasm.engine import INSTANCES_MAX, MEMORY_BYTES_LIMIT, Engines, HostEngine
-from gossamer_node.wasm.envelope import EnvelopeError, encode_job
+from gossamer_node.wasm.envelope import EnvelopeError, decode_outcome, encode_job
 from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX
-from gossamer_node.wasm.footprint import Footprint, footprint
 from gossamer_node.wasm.guest import Guest, size_text
-from gossamer_node.wasm.io_loop import IoLoop
-from gossamer_node.wasm.kv import Kv
-from gossamer_node.wasm.lines import Lines
-from gossamer_node.wasm.measuring import measure
-from gossamer_node.wasm.module import (
+from gossamer_node.wasm.living.capacity import Gauge, cost_of
+from gossamer_node.wasm.living.dense import DenseWork, Given
+from gossamer_node.wasm.living.measuring import measure
+from gossamer_node.wasm.living.residents import Residents, Shape
+from gossamer_node.wasm.living.states import Kept, States
+from gossamer_node.wasm.loading.footprint import Footprint, footprint
+from gossamer_node.wasm.loading.module import (
     PAGE_BYTES,
     Form,
     WorkerModule,
@@ -52,12 +56,13 @@ from gossamer_node.wasm.module import (
     make_linker,
     read_module,
 )
-from gossamer_node.wasm.operations import OPERATIONS
 from gossamer_node.wasm.pool import WorkerThreads, has_stack_for, with_stack
-from gossamer_node.wasm.residents import Residents, Shape
 from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
-from gossamer_node.wasm.states import Key, States
+from gossamer_node.wasm.tasks import Returns, Task
 from gossamer_node.wasm.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from gossamer_node.keyed.moving import Moving
 
 JOBS_MAX = 4_096
 """In the host at once, waiting or running; `run` waits for a place beyond that."""
@@ -88,6 +93,7 @@ class WasmHost:
         states_file: Path | None = None,
         kv_file: Path | None = None,
         gauge: Gauge | None = None,
+        node_id: str = "",
     ) -> None:
         """Args:
         cache_dir: for compiled modules; made when missing, and safe to delete.
@@ -98,6 +104,7 @@ class WasmHost:
             default it lasts as long as the host.
         kv_file: for what services keep under their keys, as `states_file`.
         gauge: measures what the machine has room for.
+        node_id: under which states are written; empty for a host by itself.
         """
         self.operations = operations
         self._cache = cache_dir
@@ -107,11 +114,13 @@ class WasmHost:
         self.closing = False
         self._threads = threads or len(os.sched_getaffinity(0))
         self._states_file = states_file
+        self._node_id = node_id
         self._states: States | None = None
         self._kv_file = kv_file
         self._kv: Kv | None = None
         self._gauge = gauge or Gauge(measure, time.monotonic)
         self._workers: list[Worker] = []
+        self.moving: Moving | None = None
 
     def __enter__(self) -> Self:
         self.pool = WorkerThreads(self._threads)
@@ -139,7 +148,7 @@ class WasmHost:
 
     async def __aenter__(self) -> Self:
         self.__enter__()
-        self.returns = _Returns(trio.lowlevel.current_trio_token())
+        self.returns = Returns(trio.lowlevel.current_trio_token())
         self.places = trio.Semaphore(JOBS_MAX)
         self._switched_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
@@ -231,6 +240,25 @@ class WasmHost:
         """Lines that workers logged beyond their bounds."""
         return sum(worker.lines.dropped for worker in self._workers)
 
+    def open_states(self) -> States:
+        """The states of this node; the file is opened, or made, when it is first wanted."""
+        with self._lock:
+            if self._states is None:
+                self._states = States(self._states_file, self._node_id)
+            return self._states
+
+    def has_states(self) -> bool:
+        """Whether there are states of an earlier run."""
+        return self._states_file is not None and self._states_file.exists()
+
+    def is_busy(self, key: Key) -> bool:
+        """Whether a job of a key is under way."""
+        return any(
+            one.dense.turns.has(key)
+            for one in self._workers
+            if one.dense is not None and one.spec.name == key.service
+        )
+
     def _open_kv(self) -> Kv:
         with self._lock:
             if self._kv is None:
@@ -238,9 +266,7 @@ class WasmHost:
             return self._kv
 
     def _dense(self, spec: ServiceSpec, module: WorkerModule, beside: Footprint) -> DenseWork:
-        with self._lock:
-            if self._states is None:
-                self._states = States(self._states_file)
+        states = self.open_states()
         shape = Shape(
             module.linked,
             cost_of(module.memory_bytes_min, beside.table_elements, beside.entities),
@@ -250,7 +276,7 @@ class WasmHost:
             table_elements_max=min(TABLE_ELEMENTS_MAX, max(beside.table_elements, default=0)),
         )
         residency = self.residents.open(spec.name, spec.living, shape)
-        return DenseWork(spec, residency, self._states)
+        return DenseWork(spec, residency, states)
 
 
 def _check_dense(spec: ServiceSpec, module: WorkerModule) -> None:
@@ -300,7 +326,8 @@ class Worker:
             kv=kv,
             schema=load_schema(spec),
         )
-        self._pooled = replace(self._alone, blocked=host.pool.blocked)
+        pool = host.pool
+        self._pooled = replace(self._alone, blocked=pool.blocked, calling=pool.calling)
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         """Work a job: in a fresh instance, or as `dense` has it.
@@ -326,14 +353,83 @@ class Worker:
         except trio.WouldBlock:
             await host.places.acquire()
         try:
-            task = _Task(self, job, context, due_s, host.returns, key)
+            if dense is not None and key is not None:
+                moving = host.moving
+                if moving is not None and not moving.is_alone(key):
+                    return await self._run_in_turn(moving, dense, key, job, context, due_s)
+            task = Task(self, job, context, due_s, host.returns, key)
             if dense is None or key is None:
                 host.pool.submit(task.work)
             elif not dense.turns.enter(key, lambda: host.pool.submit(task.work)):
                 return dense.too_many(key, job)
-            return await task.outcome()
+            outcome = await task.outcome()
+            if key is not None and host.moving is not None and not host.moving.is_alone(key):
+                host.moving.walk()  # others came while it ran
+            return outcome
         finally:
             host.places.release()
+
+    async def _run_in_turn(
+        self,
+        moving: "Moving",
+        dense: DenseWork,
+        key: Key,
+        job: Job,
+        context: JobContext,
+        due_s: float,
+    ) -> Outcome:
+        """Work a job whose key other nodes have a say in: its home gives the turn, and keeps."""
+        left_ms = max(0, int((due_s - time.monotonic()) * 1000))
+        number, told = await moving.enter(key, job, left_ms, self.spec.living.waiting)
+        if isinstance(told, Known):
+            return decode_outcome(told.outcome)
+        if not isinstance(told, Granted):
+            return dense.not_kept(key, job, told, moving.named)
+        given = Given(Kept(told.version, told.state))
+        is_over = False
+        try:
+            # A job from before this node had met others may still be at work.
+            turn = trio.Event()
+            token = trio.lowlevel.current_trio_token()
+            if not dense.turns.enter(key, lambda: token.run_sync_soon(turn.set)):
+                return dense.too_many(key, job)
+            is_sound = False
+            try:
+                with trio.CancelScope(shield=True):
+                    await turn.wait()
+                outcome = await self._work_given(job, key, context, due_s, given)
+                if given.left is None or isinstance(outcome, Failed):
+                    is_sound = True
+                    return outcome
+                is_over = True
+                done = await moving.keep(number, *given.left)
+                if not isinstance(done, Done):
+                    return dense.not_kept(key, job, done, moving.named)
+                dense.residency.saw(key, done.version)
+                is_sound = True
+                return outcome
+            finally:
+                if not is_sound:
+                    # Its memory has seen a job that the key's state has not, or may not have.
+                    dense.residency.let_go(key)
+                dense.turns.leave(key)
+        finally:
+            if not is_over:
+                moving.leave(number)
+
+    async def _work_given(
+        self, job: Job, key: Key, context: JobContext, due_s: float, given: Given
+    ) -> Outcome:
+        """On a thread of the pool; returns when that is through with it, cancelled or not."""
+        host = self._host
+        task = Task(self, job, context, due_s, host.returns, key, given)
+        host.pool.submit(task.work)
+        try:
+            return await task.outcome()
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await task.through.wait()
+            raise
 
     def run_blocking(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         """`run` on the caller's thread."""
@@ -342,8 +438,8 @@ class Worker:
         key = dense.key(job) if dense is not None else None
         if isinstance(key, Failed):
             return key
-        turn = threading.Event()
         if dense is not None and key is not None:
+            turn = threading.Event()
             if not dense.turns.enter(key, turn.set):
                 return dense.too_many(key, job)
             turn.wait()
@@ -367,16 +463,18 @@ class Worker:
         due_s: float,
         around: Surroundings | None,
         started: Callable[[Run], None],
+        given: Given | None = None,
     ) -> Outcome:
         """Encode, run and decode on this thread.
 
         Args:
             key: whose turn it is.
+            given: by the key's home, where another node has a say in it.
             due_s: on `time.monotonic`'s clock.
             around: None on a thread of the pool.
             started: given the run before its guest begins, to interrupt it by.
         """
-        outcome = self._execute(job, key, context, due_s, around or self._pooled, started)
+        outcome = self._execute(job, key, context, due_s, around or self._pooled, started, given)
         secrets = self._alone.secrets.values
         if secrets and isinstance(outcome, Failed):
             message, details = (
@@ -393,6 +491,7 @@ class Worker:
         due_s: float,
         around: Surroundings,
         started: Callable[[Run], None],
+        given: Given | None,
     ) -> Outcome:
         if self._host.closing:
             return _stopping()
@@ -410,7 +509,7 @@ class Worker:
             return Guest(self._module, self._host.watchdog, run, limit_ms)
 
         if self.dense is not None:
-            return self.dense.execute(job, key, limit_ms, begin, around.blocked)
+            return self.dense.execute(job, key, limit_ms, begin, around.blocked, given)
         try:
             data = encode_job(job, deadline_ms=limit_ms, encoding=self.spec.encoding)
         except EnvelopeError as error:
@@ -438,98 +537,3 @@ class Worker:
 
 def _stopping() -> Failed:
     return Failed("The node stopped before the job began.")
-
-
-class _Returns:
-    """Brings outcomes from the threads back to the trio loop, many in one turn."""
-
-    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
-        self._token = token
-        self._ended: deque[_Task] = deque()
-        self._asked = False
-
-    def put(self, task: "_Task") -> None:
-        """From a worker's thread."""
-        self._ended.append(task)
-        # A thread that finds it asked already has its task taken along: `_hand_over` clears
-        # the mark before it empties the queue.
-        if not self._asked:
-            self._asked = True
-            self._token.run_sync_soon(self._hand_over)
-
-    def _hand_over(self) -> None:
-        self._asked = False
-        while self._ended:
-            self._ended.popleft().wake()
-
-
-class _Task:
-    """One `run`, between the trio task that waits for it and the thread that works."""
-
-    def __init__(
-        self,
-        worker: Worker,
-        job: Job,
-        context: JobContext,
-        due_s: float,
-        returns: _Returns,
-        key: Key | None,
-    ) -> None:
-        self._worker = worker
-        self._job = job
-        self._context = context
-        self._due_s = due_s
-        self._returns = returns
-        self._key = key
-        self._outcome: Outcome | None = None
-        self._waiter: trio.lowlevel.Task | None = None
-        self._cancelled = False
-        self._run: Run | None = None
-
-    def work(self) -> None:
-        """On a thread of the pool, when it is its turn."""
-        try:
-            if not self._cancelled:
-                self._execute()
-        finally:
-            if self._key is not None and self._worker.dense is not None:
-                self._worker.dense.turns.leave(self._key)
-
-    def _execute(self) -> None:
-        try:
-            self._outcome = self._worker.execute(
-                self._job, self._key, self._context, self._due_s, None, self._started
-            )
-        except BaseException as error:
-            # A bug of ours: it ends this job, never the thread that others' jobs need.
-            _log.exception("job %s could not be run", self._job.ref.key)
-            self._outcome = Failed(
-                "The node failed to run the worker; its log says why.", details=repr(error)
-            )
-        self._returns.put(self)
-
-    def _started(self, run: Run) -> None:
-        self._run = run
-        # A cancellation that found no run yet has left its mark.
-        if self._cancelled:
-            self._worker._host.watchdog.cancel(run)
-
-    async def outcome(self) -> Outcome:
-        """In the trio task, once."""
-        self._waiter = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-        assert self._outcome is not None
-        return self._outcome
-
-    def wake(self) -> None:
-        """In the loop."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            trio.lowlevel.reschedule(waiter)
-
-    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._waiter = None
-        self._cancelled = True
-        if self._run is not None:
-            self._worker._host.watchdog.cancel(self._run)
-        return trio.lowlevel.Abort.SUCCEEDED

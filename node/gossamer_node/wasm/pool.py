@@ -6,6 +6,10 @@ to run as there are cores to gain. Work that waits in a host operation, or that 
 `LONG_S` while others wait, gives its place to another thread, within `THREADS_MAX`: long jobs then
 share the cores by the system's scheduler, and short ones never stand behind them. Threads start
 when first needed.
+
+Work that waits for other work of this pool (`calling`: a service that calls another) does not count
+towards `THREADS_MAX` either, or 32 callers would wait for threads that only they could give back.
+At most `CALLERS_MAX` wait so; who lets them call sees to that.
 """
 
 import resource
@@ -20,6 +24,10 @@ from typing import TypeVar
 THREADS_MAX = 32
 """With a place and without: how many jobs may run or wait for I/O at once."""
 
+CALLERS_MAX = 64
+"""Jobs that wait for calls of services at once: twice a node's default slots. Each has a thread and
+an instance meanwhile, and address space for these (`engine.INSTANCES_MAX`)."""
+
 THREAD_STACK_BYTES = 8 * 2**20
 """A guest's stack (`engine.STACK_BYTES_MAX`) is part of its thread's."""
 
@@ -28,6 +36,9 @@ _UNLIMITED_STACK_BYTES = 2 * 2**20
 
 LONG_S = 0.02
 """Short jobs take under a millisecond; a thread more for each of them would only cost switches."""
+
+PAUSE_S_MIN = 0.001
+"""Between two looks for work that has become long, while other work waits."""
 
 
 _starting = threading.Lock()
@@ -100,6 +111,7 @@ class WorkerThreads:
         self._own = _Worker()
         self._parked = 0
         self._permits = 0
+        self._calling = 0
         self._crowded = threading.Event()
         self._relief: threading.Thread | None = None
         self._closed = False
@@ -129,6 +141,22 @@ class WorkerThreads:
             with self._changed:
                 self._take_place(state)
 
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Held by work while it waits for other work of this pool."""
+        state = self._own.state
+        with self._changed:
+            self._calling += 1
+            self._give_place(state)
+            if self._queue:
+                self._start_one()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calling -= 1
+                self._take_place(state)
+
     def close(self) -> None:
         """Let the threads work off the queue, and wait for them."""
         with self._changed:
@@ -155,12 +183,15 @@ class WorkerThreads:
     def _start_one(self) -> None:
         if self._closed or self._taken >= self._places:
             return
+        busy = len(self._threads) - self._parked
+        if busy >= THREADS_MAX + min(self._calling, CALLERS_MAX):
+            return
         if self._parked:
             self._parked -= 1
             self._permits += 1
             self._taken += 1
             self._changed.notify()
-        elif len(self._threads) < THREADS_MAX:
+        else:
             self._taken += 1
             state = _State()
             state.has_place = True
@@ -225,11 +256,22 @@ class WorkerThreads:
             self._crowded.wait()
             if self._closed:
                 return
-            time.sleep(LONG_S)
             with self._changed:
-                long_s = time.monotonic() - LONG_S
-                for state in list(self._states):
-                    if state.began_s is not None and state.began_s <= long_s and self._queue:
-                        self._give_place(state)
+                pause_s = self._give_long_places()
                 if not self._queue and not self._closed:
                     self._crowded.clear()
+                    continue
+            time.sleep(pause_s)
+
+    def _give_long_places(self) -> float:
+        """Returns: how long until the next of those that have a place may have become long."""
+        now_s = time.monotonic()
+        pause_s = LONG_S
+        for state in list(self._states):
+            if state.has_place and state.began_s is not None:
+                left_s = state.began_s + LONG_S - now_s
+                if left_s <= 0 and self._queue:
+                    self._give_place(state)
+                else:
+                    pause_s = min(pause_s, left_s)
+        return max(PAUSE_S_MIN, pause_s)

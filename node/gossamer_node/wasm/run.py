@@ -10,18 +10,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from gossamer_node.calls import Call, Told, Unanswered
 from gossamer_node.proto import Schema
 from gossamer_node.service.secrets import Disclosed, blacked_out
 from gossamer_node.service.spec import Grant, ServiceSpec
+from gossamer_node.wasm.asking.io_loop import IoLoop
+from gossamer_node.wasm.asking.kv import Kv
+from gossamer_node.wasm.asking.lines import Lines
 from gossamer_node.wasm.engine import HostEngine
-from gossamer_node.wasm.io_loop import IoLoop
-from gossamer_node.wasm.kv import Kv
-from gossamer_node.wasm.lines import Lines
 
 LOG_LINES_MAX = 100
 LOG_LINE_BYTES_MAX = 4_096
@@ -46,6 +47,18 @@ class JobContext(Protocol):
         loop it passes that loop's token to `trio.from_thread`.
         """
 
+    def call(self, spec: ServiceSpec, call: Call, told: Told) -> Callable[[], None]:
+        """Call another service. It returns at once; `told` is called once, from any thread.
+
+        Args:
+            spec: of the service that calls.
+
+        Returns: what ends the call when nobody wants its outcome any more; harmless after it.
+        """
+
+    def progress(self, thousandths: int, sentence: str) -> None:
+        """How far the job is, for people who look on. Only the last word counts."""
+
     def log(self, level: int, line: str) -> None:
         """Take a line that the worker logged. Levels: 0 debug, 1 info, 2 warning, 3 error."""
 
@@ -53,7 +66,7 @@ class JobContext(Protocol):
 class Detached:
     """The context of a job that no engine holds: one run by hand, or a module only looked at.
 
-    It has no lock that could be extended.
+    It has no lock that could be extended, and nobody whom it could call.
     """
 
     def __init__(self, log: Callable[[int, str], None] = lambda _level, _line: None) -> None:
@@ -61,6 +74,13 @@ class Detached:
 
     def extend_lock(self, lock_ms: int) -> bool:
         return False
+
+    def call(self, spec: ServiceSpec, call: Call, told: Told) -> Callable[[], None]:
+        told(Unanswered("unavailable", f"{call.service} cannot be called outside a running node."))
+        return lambda: None
+
+    def progress(self, thousandths: int, sentence: str) -> None:
+        pass
 
     def log(self, level: int, line: str) -> None:
         self._take_line(level, line)
@@ -102,6 +122,7 @@ class Surroundings:
         is_command: the WASI command form; standard streams then carry input and outcome.
         schema: what the service's `grpc` lets it call.
         blocked: held while a run waits in a host function: its thread's place is free meanwhile.
+        calling: held instead while it waits for another run of this host.
         kv: what services keep; there for those that may.
         lines: how much it may log.
         secrets: that the service was given, to keep them out of logs.
@@ -118,6 +139,7 @@ class Surroundings:
     kv: Kv | None = None
     secrets: Disclosed = field(default_factory=Disclosed)
     schema: Schema | None = None
+    calling: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Run:
@@ -166,8 +188,16 @@ class Run:
         if self.stopped is not None:
             raise Interrupted
 
-    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+    def wait(
+        self,
+        event: threading.Event,
+        timeout_s: float,
+        aside: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> bool:
         """Wait for an event that belongs to this wait alone.
+
+        Args:
+            aside: held meanwhile; by default, `blocked`.
 
         Returns: whether it was set in time. Raises: Interrupted.
         """
@@ -175,7 +205,7 @@ class Run:
         try:
             # Asked after `_waiting` is known: an interruption between the two sets the event.
             if self.stopped is None:
-                with self.around.blocked():
+                with (aside or self.around.blocked)():
                     event.wait(max(0.0, timeout_s))
                 if self.remaining_s() <= 0:
                     self.interrupt(Stop.TIME)

@@ -15,6 +15,8 @@ A dependency that comes and goes (a node that restarts again and again) would ma
 so, too: one that was lost again within `STABLE_MS` keeps a service waiting for longer each time, up
 to `PAUSE_MS_MAX`. The first return is at once.
 
+What a service may call without depending on it is looked for as well, and nobody waits for it.
+
 `look` and `Standing` are pure; `Depending` moves them by the events of a node.
 """
 
@@ -27,7 +29,7 @@ import trio
 
 from gossamer_node import logs
 from gossamer_node.registry.ranges import parse_range
-from gossamer_node.service.host import services_needed
+from gossamer_node.service.host import services_called, services_needed
 from gossamer_node.service.spec import Dependency
 from gossamer_node.work.claiming import now_ms
 from gossamer_node.work.executing import Executor
@@ -242,11 +244,13 @@ class Depending:
     def review(self) -> bool:
         """Looks anew, at once. Returns whether other services are at work than before."""
         now = now_ms()
-        needs = {one.name: services_needed(one) for one in self._executor.services()}
+        services = self._executor.services()
+        needs = {one.name: services_needed(one) for one in services}
         needs = {name: each for name, each in needs.items() if each}
         view = look(needs, self._offers.of)
         self._unusable = view.unusable
-        self._offers.want(view.wanted)
+        called = [each for one in services for each in services_called(one)]
+        self._offers.want([*view.wanted, *called])
         self._services = {
             name: self._services.get(name) or _Service(Standing(now)) for name in sorted(needs)
         }

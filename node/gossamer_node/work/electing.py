@@ -23,6 +23,7 @@ from gossamer_mesh.leases.demand import LEVEL_MAX
 from gossamer_mesh.leases.parts import PARTS_MAX
 from gossamer_mesh.leases.placement import rank, spread
 from gossamer_node.errors import InputError
+from gossamer_node.keyed.circle import FILTER_BYTES
 
 FINGERPRINT_CHARS = 8
 """Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
@@ -79,6 +80,7 @@ def tags(
     services: bytes = b"",
     *,
     offers: int | None = None,
+    keyed: bytes = b"",
 ) -> dict[str, Plain]:
     """What a member says of itself.
 
@@ -87,6 +89,7 @@ def tags(
         claims: what it says of each group that it claims for.
         services: stands for the services that it knows (`registry.store`).
         offers: changes with the services that it would run (`offers`); None: it runs none.
+        keyed: names the services with a key that it works on (`keyed.circle`).
     """
     said: dict[str, Plain] = {
         "engines": {name: one[:FINGERPRINT_CHARS] for name, one in engines.items()},
@@ -96,6 +99,8 @@ def tags(
         said["services"] = services[:DIGEST_BYTES]
     if offers is not None:
         said["offers"] = offers
+    if keyed:
+        said["keyed"] = keyed
     return said
 
 
@@ -112,6 +117,7 @@ def refuse_too_many(engines: Sequence[str]) -> None:
                 {group_of(name): largest for name in engines},
                 bytes(DIGEST_BYTES),
                 offers=STAMP_MAX,
+                keyed=bytes(FILTER_BYTES),
             )
         )
     except MisuseError:

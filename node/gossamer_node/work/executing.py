@@ -2,11 +2,12 @@
 
 A worker is whatever turns a job into an outcome: a WASM service on the host, or a plain callable.
 The table of workers answers two questions: what this node serves on an engine, and who runs a job.
-Each service has its own bound of jobs at once; what waits for it keeps its slot, so the node never
-takes more than it can hold. A service with a range of instances follows the mesh's demand in it.
+Each service has its own bound of jobs at once (`places`); what waits for it keeps its slot, so the
+node never takes more than it can hold. A service with a range of instances follows the mesh's
+demand in it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgpack
@@ -19,6 +20,8 @@ from gossamer_node.errors import InputError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
+from gossamer_node.work.context import LeaseContext
+from gossamer_node.work.places import Place, Places
 from gossamer_node.work.signals import Signal
 
 log = logs.get("executing")
@@ -69,11 +72,8 @@ class Served:
         self.worker = worker
         self.after = after
         self.running = 0
-        self.limiter = trio.CapacityLimiter(
-            spec.instances.min if spec.instances else spec.concurrency
-        )
-        terms = [_terms(spec, topic).to_plain() for topic in spec.topics]
-        self.terms_bytes = len(msgpack.packb(terms))
+        self.places = Places(spec.instances.min if spec.instances else spec.concurrency)
+        self.terms_bytes = terms_bytes(spec)
         self._idle = trio.Event()
 
     def begin(self) -> None:
@@ -100,11 +100,21 @@ class Executor:
     Args:
         workers: each service with its worker. No two serve one topic of one engine
             (`service.load.refuse_conflicts` has seen to it).
+        topics_max: how many topics all services together may have.
+
+    Attributes:
+        beside: a service that is not at work here, but may be called; by default, none.
 
     Raises: InputError for more topics, or variables of them, than a member can announce.
     """
 
-    def __init__(self, workers: Iterable[tuple[ServiceSpec, Worker]] = ()) -> None:
+    def __init__(
+        self,
+        workers: Iterable[tuple[ServiceSpec, Worker]] = (),
+        *,
+        topics_max: int = TOPICS_MAX,
+    ) -> None:
+        self.topics_max = topics_max
         self._served: dict[str, Served] = {}
         self._by_topic: dict[str, list[Served]] = {}
         self._draining: list[Served] = []
@@ -112,6 +122,7 @@ class Executor:
         self._worked_s: dict[str, float] = {}
         self._topics_count = self._terms_bytes = 0
         self._waiting: dict[str, str] = {}
+        self.beside: Callable[[str], Served | None] = lambda _name: None
         self.outcomes = {"completed": 0, "bpmn_error": 0, "failed": 0}
         for spec, worker in workers:
             self.put(spec, worker)
@@ -126,7 +137,8 @@ class Executor:
         # Jobs of one key never run at the same time, whatever the version.
         after = before if spec.dense is not None and spec.dense.key is not None else None
         served = Served(spec, worker, after)
-        self._refuse_too_much(served, before)
+        if (why := self.too_much(spec)) is not None:
+            raise why
         if before is not None:
             self.remove(spec.name)
         self._served[spec.name] = served
@@ -201,6 +213,11 @@ class Executor:
         """The services that work, without those that drain."""
         return [one.spec for one in self._served.values()]
 
+    def keyed(self) -> list[str]:
+        """Names of the services with a key, those that drain as well: their jobs have turns."""
+        specs = [one.spec for one in (*self._served.values(), *self._draining)]
+        return sorted({one.name for one in specs if one.dense is not None and one.dense.key})
+
     def draining(self) -> list[Served]:
         """The services that were taken out, until `drained`."""
         return list(self._draining)
@@ -262,7 +279,7 @@ class Executor:
                 sum(one.capacity for one in theirs),
             )
             if theirs and ranged.note(demand, capacity, now_ms):
-                served.limiter.total_tokens = ranged.count
+                served.places.set_total(ranged.count)
                 log.info("instances", service=served.spec.name, count=ranged.count)
                 moved = True
         return moved
@@ -277,20 +294,43 @@ class Executor:
         if served is None:
             outcome: Outcome = Failed(f"no service on this node works on {job.ref.topic}")
         else:
-            served.begin()
-            try:
-                if served.after is not None:
-                    await served.after.wait_idle()
-                    served.after = None
-                async with served.limiter:
-                    outcome = await served.worker.run(
-                        job, deadline_ms=served.spec.limits.time_ms_max, context=context
-                    )
-            finally:
-                served.end()
-            self._worked_s[served.spec.name] = trio.current_time()
+            place, time_ms = served.places.line_up(), served.spec.limits.time_ms_max
+            outcome = await self._work(served, place, job, context, time_ms)
         self.outcomes[kind_of(outcome)] += 1
         return outcome
+
+    def callee(self, name: str) -> Served | None:
+        """The service of a name that others may call here, whether engines hear of it or not."""
+        return self._served.get(name) or self.beside(name)
+
+    async def call(
+        self, served: Served, place: Place, job: Job, context: LeaseContext, remaining_ms: int
+    ) -> Outcome:
+        """Runs a job that another service asks for.
+
+        Args:
+            place: of the service; has lined up among its other jobs, and is left at the end.
+            remaining_ms: until nobody wants its outcome any more.
+        """
+        time_ms = min(remaining_ms, served.spec.limits.time_ms_max)
+        return await self._work(served, place, job, context, time_ms)
+
+    async def _work(
+        self, served: Served, place: Place, job: Job, context: JobContext, deadline_ms: int
+    ) -> Outcome:
+        served.begin()
+        try:
+            if served.after is not None:
+                await served.after.wait_idle()
+                served.after = None
+            await place.enter()
+            if isinstance(context, LeaseContext):
+                context.place = place
+            return await served.worker.run(job, deadline_ms=deadline_ms, context=context)
+        finally:
+            place.leave()
+            served.end()
+            self._worked_s[served.spec.name] = trio.current_time()
 
     def _find(self, engine: str, topic: str) -> Served | None:
         found: list[Served] = [*self._by_topic.get(topic, ()), *reversed(self._draining)]
@@ -299,19 +339,18 @@ class Executor:
                 return one
         return None
 
-    def _refuse_too_much(self, served: Served, before: Served | None) -> None:
-        """Raises: TooMuch for what a heartbeat could not say, when nobody looks any more."""
-        spec = served.spec
-        count = self._topics_count + len(spec.topics)
-        size_bytes = self._terms_bytes + served.terms_bytes
-        if before is not None:
-            count -= len(before.spec.topics)
-            size_bytes -= before.terms_bytes
-        if count > TOPICS_MAX:
-            raise TooMuch(
-                f"the services name {count} topics; a node takes at most {TOPICS_MAX}, so spread "
-                "them over several nodes."
-            )
+    def has_room(self) -> bool:
+        """Whether one more topic can be announced."""
+        return self._topics_count < self.topics_max
+
+    def too_much(self, spec: ServiceSpec, without: Iterable[str] = ()) -> TooMuch | None:
+        """What a heartbeat could not say if a service came, when nobody looks any more.
+
+        Args:
+            without: names of services that would go; the one of this name goes anyway.
+
+        Returns: what `put` would raise. Raises: InputError, when it is this service's own fault.
+        """
         for topic in spec.topics:
             variables = len(topic.variables or ())
             if variables > TOPICS_MAX:
@@ -319,11 +358,27 @@ class Executor:
                     f"the topic {topic.name} of {spec.name} names {variables} variables; at most "
                     f"{TOPICS_MAX} can be, so leave `variables` out and take them all."
                 )
+        going = [self._served[one] for one in {*without, spec.name} if one in self._served]
+        count = self._topics_count + len(spec.topics)
+        count -= sum(len(one.spec.topics) for one in going)
+        size_bytes = self._terms_bytes + terms_bytes(spec)
+        size_bytes -= sum(one.terms_bytes for one in going)
+        if count > self.topics_max:
+            return TooMuch(
+                f"the services name {count} topics; this node takes at most {self.topics_max} "
+                "(`topics_max`), so spread them over several nodes."
+            )
         if size_bytes > TERMS_BYTES_MAX:
-            raise TooMuch(
+            return TooMuch(
                 f"the services' topics and variables take {size_bytes:,} bytes to announce; a node "
                 f"has {TERMS_BYTES_MAX:,}, so spread them over several nodes."
             )
+        return None
+
+
+def terms_bytes(spec: ServiceSpec) -> int:
+    """What a service's topics take in a heartbeat."""
+    return len(msgpack.packb([_terms(spec, topic).to_plain() for topic in spec.topics]))
 
 
 def kind_of(outcome: Outcome) -> str:

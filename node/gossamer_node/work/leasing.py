@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import msgpack
 import trio
 
 from gossamer_mesh.drivers import Member, Mesh
 from gossamer_mesh.leases import messages as wire
+from gossamer_mesh.leases.calling import GROUP as CALLS
 from gossamer_mesh.leases.claimer import Claimer
 from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.demand import SAMPLE_MS
@@ -27,13 +27,22 @@ from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
+from gossamer_node.keyed.circle import filter_of
 from gossamer_node.work import electing, settling, showing
+from gossamer_node.work.calling import Calling
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.probing import Probing
 from gossamer_node.work.signals import Signals, signals_told
-from gossamer_node.work.wire import Uncarried, pack_job, pack_outcome, unpack_job
+from gossamer_node.work.wire import (
+    Uncarried,
+    pack_job,
+    pack_message,
+    pack_outcome,
+    unpack_job,
+    unpack_message,
+)
 
 log = logs.get("leasing")
 
@@ -51,6 +60,7 @@ class Leasing:
         slots: jobs that may be here at once.
         claims: whether this node may claim at all.
         config: bounds and intervals of leases.
+        reviewed: called with the members, whenever they or what they say may have changed.
 
     Raises: InputError for more engines than a member can announce.
     """
@@ -64,6 +74,7 @@ class Leasing:
         slots: int,
         claims: bool,
         config: LeaseConfig | None = None,
+        reviewed: Callable[[list[Member]], None] = lambda members: None,
     ) -> None:
         electing.refuse_too_many(list(engines))
         self._mesh = mesh
@@ -76,9 +87,11 @@ class Leasing:
         self._slots = slots
         self._services_digest = b""
         self._offers_stamp: int | None = None
+        self.reviewed = reviewed
         self._claimers: dict[str, Claimer] = {}
         self._loops: dict[str, ClaimLoop] = {}
         self._signals = Signals()
+        self.calling = Calling(mesh, executor, self._config)
         self._groups: set[str] = set()
         self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
@@ -90,6 +103,7 @@ class Leasing:
         self._elections: dict[str, electing.Election] = {}
         self._have_claimed: dict[str, set[str]] = {}
         self._runs: dict[wire.LeaseId, trio.CancelScope] = {}
+        self._contexts: dict[wire.LeaseId, LeaseContext] = {}
         self._local: deque[wire.Message] = deque()
         self._touched = trio.Event()
         self._stopping = False
@@ -119,6 +133,7 @@ class Leasing:
         async with trio.open_nursery() as nursery:
             first = list(self._loops.values())
             self._nursery = nursery
+            await nursery.start(self.calling.run)
             self._review()
             nursery.start_soon(self._run_timer)
             nursery.start_soon(self._run_members)
@@ -149,14 +164,17 @@ class Leasing:
         """
         self._stopping = True
         self._holder.drain()
+        self.calling.drain()
         for loop in self._loops.values():
             loop.stop()
         self._review()
         with trio.move_on_after(finish_ms / 1_000):
             await self._wait_until(lambda: not self._runs)
+            await self.calling.wait_idle()
         for lease, scope in list(self._runs.items()):
             scope.cancel()
             self._holder.hand_back(lease)
+        self.calling.hand_back()
         self._pump()
         for claimer in self._claimers.values():
             claimer.release_waiting(now_ms())
@@ -165,8 +183,10 @@ class Leasing:
             await self._wait_until(self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        return self._holder.statistics()["unacknowledged"] == 0 and not any(
-            one.leases() for one in self._claimers.values()
+        return (
+            self._holder.statistics()["unacknowledged"] == 0
+            and self.calling.is_quiet()
+            and not any(one.leases() for one in self._claimers.values())
         )
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
@@ -177,6 +197,10 @@ class Leasing:
         while True:
             touched = self._touched
             now = now_ms()
+            if now >= self._holder.get_timer():  # perhaps for a heartbeat
+                for lease, context in self._contexts.items():
+                    if (said := context.progress_told) is not None:
+                        self._holder.note_progress(lease, said.thousandths, said.sentence)
             self._holder.handle_timer(now)
             for claimer in self._claimers.values():
                 claimer.handle_timer(now)
@@ -190,14 +214,10 @@ class Leasing:
     async def _run_members(self) -> None:
         while True:
             event = await self._mesh.next_event()
-            log.info(
-                "member",
-                change=event.kind,
-                member=event.member.name,
-                id=event.member.id,
-            )
+            member = event.member
+            log.info("member", change=event.kind, member=member.name, id=member.id)
             if event.kind in ("died", "left"):
-                self._handle_member_lost(event.member)
+                self._handle_member_lost(member)
             self._review()
 
     def _handle_member_lost(self, member: Member) -> None:
@@ -214,7 +234,7 @@ class Leasing:
     async def _run_messages(self) -> None:
         while True:
             sender, data = await self._mesh.receive()
-            message = _unpack(data)
+            message = unpack_message(data)
             if message is None:
                 if sender not in self._unreadable:
                     # Once a member: one of another version would fill the log.
@@ -234,6 +254,7 @@ class Leasing:
         sessions = {one.id: one.session for one in members} | {self._mesh.node_id: self._session}
         alive = set(sessions)
         self._holder.set_members(alive)
+        self.calling.set_members(sessions)
         engines = {electing.engine_of(group) for group in elections} | {*self._engines}
         mine = [
             electing.group_to_serve(members, self._mesh.node_id, elections, name)
@@ -275,9 +296,11 @@ class Leasing:
             if electing.group_of(electing.engine_of(group)) in elections
         }
         self._announced = set(reachable)
-        claims, offers = self._own_claims(), self._offers_stamp
-        said = electing.tags(reachable, claims, self._services_digest, offers=offers)
+        digest, offers = self._services_digest, self._offers_stamp
+        keyed = filter_of(self._executor.keyed())
+        said = electing.tags(reachable, self._own_claims(), digest, offers=offers, keyed=keyed)
         self._mesh.set_tags(said)
+        self.reviewed(members)
         self._pump()
 
     def _elect(
@@ -394,7 +417,9 @@ class Leasing:
             if job is None:
                 outcome: Outcome = Failed("the claimer sent a job that this node cannot read")
             else:
-                outcome = await self._executor.run(job, LeaseContext(self.prolong, run.lease, job))
+                context = LeaseContext(partial(self.prolong, run.lease), job, self.calling)
+                self._contexts[run.lease] = context
+                outcome = await self._executor.run(job, context)
                 log.info(
                     "worked",
                     job=job.ref.key,
@@ -404,6 +429,7 @@ class Leasing:
                     outcome=kind_of(outcome),
                 )
         del self._runs[run.lease]
+        self._contexts.pop(run.lease, None)
         if scope.cancelled_caught:
             self._pump()  # `stop` waits for the last of them
         else:
@@ -484,7 +510,7 @@ class Leasing:
                         self._local.append(message)
                     else:
                         # A message that finds no room is lost like one on a broken stream.
-                        self._mesh.send_nowait(member_id, msgpack.packb(message.to_plain()))
+                        self._mesh.send_nowait(member_id, pack_message(message))
             while self._local:
                 self._receive(self._mesh.node_id, self._local.popleft())
             moved = self._start_work() or moved
@@ -523,11 +549,14 @@ class Leasing:
         return started
 
     def _receive(self, sender: str, message: "wire.Message") -> None:
+        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
+        group = message.group if isinstance(message, about_group) else message.lease.group
+        if group == CALLS:
+            self.calling.receive(sender, message)
+            return
         if isinstance(message, (wire.Grant, wire.Settled, wire.Revoke, wire.Inherit, wire.Yield)):
             self._holder.receive_message(sender, message, now_ms())
             return
-        about_group = (wire.Offer, wire.Heartbeat, Mirror, AboutMirror, HandOver, TakenOver)
-        group = message.group if isinstance(message, about_group) else message.lease.group
         if (
             group not in self._claimers
             and electing.engine_of(group) in self._engines
@@ -563,11 +592,6 @@ class Leasing:
             ),
             "holding": self._holder.statistics(),
             "outcomes": dict(self._executor.outcomes),
+            "calls": self.calling.status(),
+            "jobs": showing.jobs(members, [*self._contexts.items(), *self.calling.working()]),
         }
-
-
-def _unpack(data: bytes) -> "wire.Message | None":
-    try:
-        return wire.from_plain(msgpack.unpackb(data))
-    except (ValueError, msgpack.UnpackException):
-        return None

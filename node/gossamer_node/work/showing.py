@@ -1,11 +1,13 @@
 """What a node knows of the mesh's work, as plain values: for `gossamer status` and the metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gossamer_mesh.drivers import Member
 from gossamer_mesh.leases.claimer import Claimer
+from gossamer_mesh.leases.messages import LeaseId
 from gossamer_node.engines.port import Engine, EngineInfo
 from gossamer_node.work.claiming import ClaimLoop
+from gossamer_node.work.context import LeaseContext
 from gossamer_node.work.electing import Claim, Election, engine_of
 from gossamer_node.work.signals import Signals, signals_told
 
@@ -85,6 +87,7 @@ def groups(
                 "state": one.state,
                 "holder": names.get(one.holder, one.holder) if one.holder else None,
                 "regrants": one.regrants,
+                **progress(one.progress),
             }
             for group, claimer in sorted(claimers.items())
             for one in claimer.leases()
@@ -94,3 +97,39 @@ def groups(
             for group, one in sorted(claimers.items())
         },
     }
+
+
+def jobs(
+    members: Sequence[Member], working: Iterable[tuple[LeaseId, LeaseContext]]
+) -> list[dict[str, object]]:
+    """What runs on this node, for engines and for other services.
+
+    Args:
+        working: each lease with what its worker may ask.
+    """
+    names = {one.id: one.name for one in members}
+    return [
+        {
+            "job": lease.key,
+            "topic": one.job.ref.topic,
+            "engine": one.job.ref.engine,
+            "epoch": f"{lease.term}.{lease.counter}",
+            "granted_by": names.get(lease.claimer, lease.claimer),
+            "called_by": one.chain[-1].service if one.chain else None,
+            **progress(
+                None
+                if one.progress_told is None
+                else (one.progress_told.thousandths, one.progress_told.sentence)
+            ),
+        }
+        for lease, one in working
+    ]
+
+
+def progress(said: tuple[int, str] | None) -> dict[str, object]:
+    """How far a worker said that its job is; another node's word may hold anything."""
+    if said is None:
+        return {"done": None, "doing": None}
+    thousandths, sentence = said
+    shown = "".join(one if one.isprintable() else " " for one in sentence)
+    return {"done": thousandths / 1_000, "doing": shown}

@@ -1,8 +1,9 @@
-"""Jobs and outcomes as bytes, for the way between claimer and holder.
+"""Jobs, outcomes and what is said of leases as bytes, for the way between claimer and holder.
 
 msgpack of plain lists: the order is the dataclass's. A grant carries two parts: the *receipt*, with
 which any claimer can settle the job, and the *payload*, which only the worker needs and which the
-claimer forgets once an outcome has come. Reading is total: bytes of another form give None.
+claimer forgets once an outcome has come. Types of variables stand in the receipt alone: an outcome
+is settled by them. Reading is total: bytes of another form give None.
 Writing refuses what the mesh cannot carry, with a clause for the person who reads the incident.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 
 import msgpack
 
+from gossamer_mesh.leases import messages
 from gossamer_mesh.leases.messages import NAME_LENGTH_MAX
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.variables import Variables
@@ -23,6 +25,20 @@ RECEIPT_BYTES_MAX = 2**20
 
 class Uncarried(Exception):
     """The mesh cannot carry this; the message says why: "has 5,000,000 bytes, at most …"."""
+
+
+def pack_message(message: "messages.Message") -> bytes:
+    """What a claimer, holder or standby says, whole."""
+    data: bytes = msgpack.packb(message.to_plain())
+    return data
+
+
+def unpack_message(data: bytes) -> "messages.Message | None":
+    """The message that `pack_message` made; None for anything else."""
+    try:
+        return messages.from_plain(msgpack.unpackb(data))
+    except (ValueError, msgpack.UnpackException):
+        return None
 
 
 def pack_job(job: Job) -> tuple[bytes, bytes]:
@@ -50,7 +66,7 @@ def pack_job(job: Job) -> tuple[bytes, bytes]:
 
 def pack_receipt(ref: JobRef) -> bytes:
     """A job's receipt."""
-    return _pack([ref.engine, ref.key, ref.topic, ref.worker_id, ref.retries, dict(ref.types)])
+    return pack_plain([ref.engine, ref.key, ref.topic, ref.worker_id, ref.retries, dict(ref.types)])
 
 
 def unpack_receipt(data: bytes) -> JobRef | None:
@@ -64,17 +80,16 @@ def unpack_receipt(data: bytes) -> JobRef | None:
             int() | None as retries,
             dict() as types,
             *_,
-        ] if _are_types(types):
+        ] if are_types(types):
             return JobRef(engine, key, topic, worker_id, retries, types)
     return None
 
 
 def pack_payload(job: Job) -> bytes:
-    """What the worker needs of a job beyond its receipt."""
-    return _pack(
+    """What the worker needs of a job beyond its receipt, which has its variables' types."""
+    return pack_plain(
         [
             dict(job.variables.values),
-            dict(job.variables.types),
             job.process_id,
             job.process_instance_key,
             job.element_id,
@@ -92,7 +107,6 @@ def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
     match _unpack(payload):
         case [
             dict() as values,
-            dict() as types,
             str(process_id),
             str(instance),
             str(element),
@@ -101,10 +115,10 @@ def unpack_job(receipt: bytes, payload: bytes, lock_ms: int) -> Job | None:
             dict() as headers,
             int(priority),
             *_,
-        ] if ref is not None and _are_types(types):
+        ] if ref is not None:
             return Job(
                 ref=ref,
-                variables=Variables(values, types),
+                variables=Variables(values, ref.types),
                 lock_ms=lock_ms,
                 process_id=process_id,
                 process_instance_key=instance,
@@ -124,17 +138,17 @@ def pack_outcome(outcome: Outcome) -> bytes:
     """
     match outcome:
         case Completed(variables):
-            return _pack(["completed", *_variables(variables)])
+            return pack_plain(["completed", *_variables(variables)])
         case BpmnError(code, message, variables):
-            return _pack(["bpmn_error", *_variables(variables), code, message])
+            return pack_plain(["bpmn_error", *_variables(variables), code, message])
         case Failed(message, retries, backoff_ms, details):
-            return _pack(["failed", message, retries, backoff_ms, details])
+            return pack_plain(["failed", message, retries, backoff_ms, details])
 
 
 def unpack_outcome(data: bytes) -> Outcome | None:
     """The outcome that `pack_outcome` made; None for anything else."""
     match _unpack(data):
-        case ["completed", dict() as values, dict() as types, *_] if _are_types(types):
+        case ["completed", dict() as values, dict() as types, *_] if are_types(types):
             return Completed(Variables(values, types))
         case [
             "bpmn_error",
@@ -143,7 +157,7 @@ def unpack_outcome(data: bytes) -> Outcome | None:
             str(code),
             str(message),
             *_,
-        ] if _are_types(types):
+        ] if are_types(types):
             return BpmnError(code, message, Variables(values, types))
         case [
             "failed",
@@ -157,7 +171,7 @@ def unpack_outcome(data: bytes) -> Outcome | None:
     return None
 
 
-def _are_types(types: Mapping[object, object]) -> bool:
+def are_types(types: Mapping[object, object]) -> bool:
     """Whether these may be `Variables.types`. What cannot be a value, engines' adapters refuse."""
     return all(
         isinstance(tag, str) or (isinstance(tag, dict) and isinstance(tag.get("type"), str))
@@ -169,7 +183,8 @@ def _variables(variables: Variables) -> tuple[dict[str, object], dict[str, objec
     return dict(variables.values), dict(variables.types)
 
 
-def _pack(value: list[object]) -> bytes:
+def pack_plain(value: list[object]) -> bytes:
+    """The bytes of a list. Raises: Uncarried, when it holds what msgpack cannot."""
     try:
         packed: bytes = msgpack.packb(value, default=_plain)
     except (ValueError, TypeError, OverflowError) as error:

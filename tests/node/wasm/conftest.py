@@ -12,7 +12,7 @@ from gossamer_node.jobs import Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service.spec import Grant, Limits, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.operations import Code
+from gossamer_node.wasm.asking.operations import Code
 
 WAT = Path(__file__).parent / "wat"
 

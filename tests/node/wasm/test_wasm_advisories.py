@@ -8,7 +8,7 @@ import pytest
 
 from gossamer_node.errors import NodeError
 from gossamer_node.wasm import WasmHost
-from gossamer_node.wasm.advisories import ADVISORIES, WANTED, refuse_known_escapes
+from gossamer_node.wasm.loading.advisories import ADVISORIES, WANTED, refuse_known_escapes
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from wasmtime import Engine, Module, wat2wasm
 
-from gossamer_node.wasm import cache, compiling
-from gossamer_node.wasm.cache import ENTRIES_MAX, compile_module
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines, HostEngine
+from gossamer_node.wasm.loading import cache, compiling
+from gossamer_node.wasm.loading.cache import ENTRIES_MAX, compile_module
 
 WASM = bytes(wat2wasm('(module (func (export "f")))'))
 

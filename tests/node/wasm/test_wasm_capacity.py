@@ -19,8 +19,9 @@ from gossamer_node.jobs import Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.cache import compile_module
-from gossamer_node.wasm.capacity import (
+from gossamer_node.wasm.engine import STACK_BYTES_MIN, STACKS_MAX, Engines, Pool
+from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
+from gossamer_node.wasm.living.capacity import (
     ADDRESS_MARGIN_BYTES,
     LIVE_MAX,
     MAPS_MARGIN,
@@ -35,10 +36,9 @@ from gossamer_node.wasm.capacity import (
     refusal,
     room,
 )
-from gossamer_node.wasm.engine import STACK_BYTES_MIN, STACKS_MAX, Engines, Pool
-from gossamer_node.wasm.fastcall import TABLE_ELEMENTS_MAX, TABLES_MAX
-from gossamer_node.wasm.footprint import Footprint, footprint
-from gossamer_node.wasm.measuring import measure
+from gossamer_node.wasm.living.measuring import measure
+from gossamer_node.wasm.loading.cache import compile_module
+from gossamer_node.wasm.loading.footprint import Footprint, footprint
 
 from .conftest import WAT, assemble
 
@@ -358,11 +358,11 @@ def test_a_modules_footprint(text: str, found: Footprint) -> None:
 
 GREEDY = """
     import sys
-    from gossamer_node.wasm.capacity import cost_of
+    from gossamer_node.wasm.living.capacity import cost_of
     from gossamer_node.wasm.engine import Engines
     from gossamer_node.wasm.fastcall import Instance, Linked
-    from gossamer_node.wasm.footprint import footprint
-    from gossamer_node.wasm.measuring import measure
+    from gossamer_node.wasm.loading.footprint import footprint
+    from gossamer_node.wasm.living.measuring import measure
     from wasmtime import Linker, Module, wat2wasm
 
     COUNT = 200

@@ -17,12 +17,13 @@ import trio.testing
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
+from gossamer_node.keyed.key import Key
 from gossamer_node.service.spec import Dense, Grant, ServiceSpec
 from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.capacity import Gauge, Measured, memory_margin_bytes
+from gossamer_node.wasm.living.capacity import Gauge, Measured, memory_margin_bytes
+from gossamer_node.wasm.living.states import States
 from gossamer_node.wasm.run import Run
-from gossamer_node.wasm.states import Key, States
 
 from .conftest import COMPLETED, assemble
 
@@ -167,7 +168,7 @@ CRASH = """
     from gossamer_node.service.spec import Dense, Grant, ServiceSpec
     from gossamer_node.variables import Variables
     from gossamer_node.wasm import Detached, WasmHost
-    from gossamer_node.wasm.states import States
+    from gossamer_node.wasm.living.states import States
 
     here, when = Path(sys.argv[1]), sys.argv[2]
     step = States._apply if when == "amid" else States.keep

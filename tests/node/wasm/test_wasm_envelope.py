@@ -1,18 +1,21 @@
 """Bytes in, bytes out: the vectors of sdk-wasm/vectors, and any bytes at all."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gossamer_node.errors import InputError
-from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef
+from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.variables import Variables
 from gossamer_node.wasm.envelope import (
+    DEPTH_MAX,
+    VALUES_MAX,
     Encoding,
     EnvelopeError,
     decode_outcome,
@@ -68,6 +71,54 @@ def test_outcome_vectors(case: dict[str, Any]) -> None:
 @given(st.binary())
 def test_any_bytes_are_an_outcome(data: bytes) -> None:
     assert isinstance(decode_outcome(data), Completed | BpmnError | Failed)
+
+
+@given(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+)
+@example("9223372036854775807")
+@example("-9223372036854775809")
+@example("0.9E0309")
+@example("999999999999999999e+308")
+def test_numbers_complete_a_job_if_they_fit_64_bits_or_a_double(number: str) -> None:
+    """However they are spelt."""
+    value = json.loads(number)
+    fits = -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    outcome = decode_outcome(b'{"completed":{"variables":{"a":[[%s]]}}}' % number.encode())
+    assert isinstance(outcome, Completed) == fits
+    if isinstance(outcome, Completed):
+        assert repr(outcome.variables.values["a"]) == repr([[value]])
+
+
+@given(st.text('\\\\",[{}]a', min_size=1, max_size=60), st.integers(0, 1_000))
+def test_what_stands_in_texts_is_no_value(text: str, shift: int) -> None:
+    """However it is escaped, and wherever in it the host's look at an answer has a seam."""
+    values = ["x" * shift] + [text + ","] * (VALUES_MAX // 2)
+    assert isinstance(completed_with(values), Completed)
+
+
+def test_an_answer_has_no_more_values_than_the_abi_says() -> None:
+    # The list, what holds it, and what holds that are values, too.
+    assert isinstance(completed_with(["a,b"] * (VALUES_MAX - 3)), Completed)
+    failed = completed_with(["a,b"] * (VALUES_MAX + 1))
+    assert isinstance(failed, Failed)
+    assert "more than 50,000 values" in failed.message
+
+
+def completed_with(values: list[str]) -> Outcome:
+    return decode_outcome(json.dumps({"completed": {"variables": {"a": values}}}).encode())
+
+
+def test_lists_are_nested_no_deeper_than_the_abi_says() -> None:
+    def nested(levels: int) -> Outcome:
+        lists = b"[" * levels + b"]" * levels
+        return decode_outcome(b'{"completed":{"variables":{"a":%s}}}' % lists)
+
+    # The answer, what it names and its variables are three.
+    assert isinstance(nested(DEPTH_MAX - 3), Completed)
+    failed = nested(DEPTH_MAX - 2)
+    assert isinstance(failed, Failed)
+    assert "variable a is nested more than 64 levels deep" in failed.message
 
 
 @given(near_outcomes)

@@ -28,9 +28,9 @@ from gossamer_node.proto.messages import (
 from gossamer_node.proto.schema import compile_schema
 from gossamer_node.service.spec import Grant, Grpc, ServiceSpec
 from gossamer_node.wasm import Detached, WasmHost
+from gossamer_node.wasm.asking.operations import OPERATIONS, Code, OperationError, perform
+from gossamer_node.wasm.asking.operations.grpc_call import ANSWER_BYTES_MAX, REQUEST_BYTES_MAX
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
-from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
-from gossamer_node.wasm.operations.grpc_call import ANSWER_BYTES_MAX, REQUEST_BYTES_MAX
 from gossamer_node.wasm.run import Run, Surroundings
 
 Spec = Callable[..., ServiceSpec]

@@ -16,7 +16,7 @@ from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.variables import JsonValue, TypeTag, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.operations import Code, OperationError
+from gossamer_node.wasm.asking.operations import Code, OperationError
 from gossamer_node.wasm.run import Run
 
 Make = Callable[..., Job]

@@ -22,9 +22,9 @@ from gossamer_node.jobs import Failed, Outcome
 from gossamer_node.service.spec import Grant, KvQuota, ServiceSpec
 from gossamer_node.supervisor import open_node
 from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.asking.kv import Kv, QuotaError
+from gossamer_node.wasm.asking.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
-from gossamer_node.wasm.kv import Kv, QuotaError
-from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.run import Run, Surroundings
 
 Load = Callable[..., Worker]
@@ -207,7 +207,7 @@ KILLED = """
     import os, sys
     from pathlib import Path
     from gossamer_node.service.spec import KvQuota
-    from gossamer_node.wasm.kv import Kv
+    from gossamer_node.wasm.asking.kv import Kv
 
     kv = Kv(Path(sys.argv[1]))
     for number in range(20):

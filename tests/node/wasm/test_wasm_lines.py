@@ -7,7 +7,7 @@ import pytest
 
 from gossamer_node.jobs import Completed, Failed, Outcome
 from gossamer_node.wasm import Detached, WasmHost, Worker
-from gossamer_node.wasm.lines import BURST_LINES, LINES_PER_S, NOTICE_S, Lines
+from gossamer_node.wasm.asking.lines import BURST_LINES, LINES_PER_S, NOTICE_S, Lines
 
 Load = Callable[..., Worker]
 RunJob = Callable[..., Outcome]

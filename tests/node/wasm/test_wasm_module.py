@@ -10,7 +10,7 @@ from wasmtime import wat2wasm
 from gossamer_node.errors import ServiceError
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import WasmHost, Worker
-from gossamer_node.wasm.module import MODULE_BYTES_MAX, Form
+from gossamer_node.wasm.loading.module import MODULE_BYTES_MAX, Form
 
 Load = Callable[..., Worker]
 

@@ -18,8 +18,8 @@ from gossamer_node.jobs import Failed, Outcome
 from gossamer_node.service.secrets import SecretSource
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.asking.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
-from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
 from gossamer_node.wasm.run import Run, Surroundings
 
 Load = Callable[..., Worker]

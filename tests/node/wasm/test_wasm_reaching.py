@@ -24,7 +24,7 @@ from gossamer_node.schema.source import Invalid
 from gossamer_node.service.networks import may_lead, parse_network
 from gossamer_node.service.spec import Grant
 from gossamer_node.wasm import WasmHost
-from gossamer_node.wasm.operations import Code
+from gossamer_node.wasm.asking.operations import Code
 
 Ask = Callable[..., Any]
 

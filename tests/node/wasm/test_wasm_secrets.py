@@ -17,7 +17,7 @@ from gossamer_node.service.load import loads
 from gossamer_node.service.secrets import Disclosed, SecretSource, blacked_out
 from gossamer_node.service.spec import Grant
 from gossamer_node.wasm import Detached, Worker
-from gossamer_node.wasm.operations import Code
+from gossamer_node.wasm.asking.operations import Code
 from gossamer_node.wasm.run import LOG_LINE_BYTES_MAX
 
 Load = Callable[..., Worker]

@@ -18,9 +18,9 @@ from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
+from gossamer_node.wasm.asking.operations import OPERATIONS, Code, OperationError, perform
+from gossamer_node.wasm.asking.operations.http_read import STREAMS_MAX
 from gossamer_node.wasm.engine import STACK_BYTES_MIN, Engines
-from gossamer_node.wasm.operations import OPERATIONS, Code, OperationError, perform
-from gossamer_node.wasm.operations.http_read import STREAMS_MAX
 from gossamer_node.wasm.run import Run, Surroundings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ import pytest
 from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.variables import Variables
 from gossamer_node.wasm import Detached, Worker
-from gossamer_node.wasm.wasi import FUNCTIONS
+from gossamer_node.wasm.asking.wasi import FUNCTIONS
 
 Load = Callable[..., Worker]
 Run = Callable[..., Outcome]

@@ -162,6 +162,21 @@ typedef struct {
 /* grpc.call of "package.Service/Method"; `request` may be NULL. */
 job_rpc job_grpc(job_text method, const job_value *request);
 
+typedef struct {
+    int32_t code;               /* JOB_OK when there is an outcome, whichever */
+    job_text message;           /* a sentence, the outcome's or the host's, unless it completed */
+    bool completed;
+    job_text error;             /* the code of its BPMN error, or empty */
+    const job_value *variables; /* its outputs */
+    const job_value *outcome;   /* all of it: return it to end as the called service did */
+} job_called;
+
+/* service.call: another service's outcome, wherever in the mesh it runs; `variables` may be NULL. */
+job_called job_call_service(job_text service, const job_value *variables);
+
+/* job.progress: how far this job is, 0 to 1, and what it does now, for people who look on. */
+void job_progress(double done, job_text sentence);
+
 /* Memory of this job, zeroed, aligned to 8. */
 void *job_memory(uint32_t bytes);
 

@@ -1,0 +1,1 @@
+"""What a guest may ask of its host, by its imports and by name, and with what that is done."""

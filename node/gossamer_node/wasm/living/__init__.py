@@ -1,0 +1,1 @@
+"""Instances that live on: how many fit, who gets one, their keys and what they keep."""

@@ -1,0 +1,1 @@
+"""Bytes from anybody become code: what a module is, checked before it is compiled."""
