@@ -357,6 +357,7 @@ class Claimer(Inheriting):
         """Void the views of all these first, so that none gets the leases of another."""
         for member_id in member_ids:
             self._holders.pop(member_id, None)
+            self._searches.lose_holder(member_id)
             self._table.timers.set((_HOLDER, member_id), None)
         for member_id in member_ids:
             for one in self._table.of(member_id):

@@ -287,6 +287,8 @@ class Inheriting(EngineSide):
 
     def _move(self, one: "Lease", now_ms: int) -> None:
         """Another claimer answers for it by now, as its holder says."""
+        if one.holder is not None:
+            self._searches.spare(one.id, one.holder, now_ms)
         if one.may("move"):
             self._table.pass_on(one, "move", "", now_ms)
 
