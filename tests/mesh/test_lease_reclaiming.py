@@ -271,6 +271,7 @@ def test_what_a_holder_runs_for_a_claimer_that_it_sees_is_not_released(how: str)
     bench = kept(how)
     assert freed(answer(bench, "j1", "j2")) == []
     assert freed(answer(bench, "j1", "j2")) == ["j2"]
+    assert freed(answer(bench, "j1", rest_ms=CONFIG.silence_ms)) == []  # it speaks to others
     assert freed(answer(bench, "j1")) == []
     lease = LeaseId("e/a", "j1", DEAD, SESSION, 1, 5)
     bench.sequence = 100

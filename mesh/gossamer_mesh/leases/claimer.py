@@ -218,6 +218,7 @@ class Claimer(Inheriting):
             session: of its process, if it claimed for the group; None where it did not.
         """
         self._alive.discard(member_id)
+        self._searches.lose_holder(member_id)
         self._lose_all([member_id], now_ms)
         self._search(member_id, session, now_ms)
         self._take_over(self._standby.take(member_id, now_ms), now_ms)
@@ -357,7 +358,6 @@ class Claimer(Inheriting):
         """Void the views of all these first, so that none gets the leases of another."""
         for member_id in member_ids:
             self._holders.pop(member_id, None)
-            self._searches.lose_holder(member_id)
             self._table.timers.set((_HOLDER, member_id), None)
         for member_id in member_ids:
             for one in self._table.of(member_id):

@@ -130,7 +130,7 @@ class Searches:
             one.kept[lease_id.key] = holder
 
     def lose_holder(self, member_id: str) -> None:
-        """What it said counts no more."""
+        """What it said counts no more. (Silence proves nothing: it speaks to who claims.)"""
         for one in self._searches.values():
             one.kept = {key: holder for key, holder in one.kept.items() if holder != member_id}
 
@@ -157,6 +157,7 @@ class Searches:
         freed = {row[0] for row in free}
         one.seen = {key for key in keys if key not in known and key not in freed}
         one.known = set()
+        one.kept = {key: holder for key, holder in one.kept.items() if key in keys}
         self.take_no_answer(look, now_ms)
         return free
 
