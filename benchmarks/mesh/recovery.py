@@ -1,6 +1,7 @@
 """e. How soon work goes on when the node that holds it, or the one that claims it, is killed."""
 
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -194,7 +195,13 @@ def _watch(
             if one.kind == "started" and one.value not in old
         ]
         if now_s - killed_s > RESTART_S_MAX:
-            raise TimeoutError("the claimer's death was not got over")
+            starts = Counter(str(one.value) for one in nodes.said if one.kind == "started")
+            again = sum(1 for count in starts.values() if count > 1)
+            # What runs again after `finish` is never told to end.
+            raise TimeoutError(
+                f"the claimer's death was not got over: outcomes reported: {reported_s}, new job: "
+                f"{new}, lost with the claimer: {lost}, started again: {again}"
+            )
     found["claimer, outcomes of the survivors reported"].append(reported_s)
     found["claimer, new job running"].append(new[0])
 

@@ -1,9 +1,11 @@
 """What a dead claimer's polls locked is freed, and nothing else is."""
 
-from gossamer_mesh.leases.messages import Inherited, LeaseId
+import pytest
+
+from gossamer_mesh.leases.messages import Heartbeat, Inherited, Keep, LeaseId
 from gossamer_mesh.leases.mirroring import TAKEN, Mirror, Row
 from gossamer_mesh.leases.reclaiming import SEARCHES_MAX, Look
-from gossamer_mesh.leases.work import EngineWork, Release
+from gossamer_mesh.leases.work import EngineWork, Extend, Release
 from gossamer_mesh.testing.lease_bench import CONFIG, LOCK_MS, ClaimerBench
 
 DEAD, SESSION = "dead", 9
@@ -247,3 +249,41 @@ def test_a_short_first_lock_is_renewed_at_its_third_to_the_services_own() -> Non
     one = bench.lease()
     assert (one.lock_ms, one.lock_end_ms) == (LOCK_MS, end_ms)
     assert one.renew_at_ms == bench.now_ms + first_ms // 3
+
+
+def kept(how: str) -> ClaimerBench:
+    """An heir that asked for a lease, and was told that another answers for it."""
+    lease = LeaseId("e/a", "j1", DEAD, SESSION, 1, 5)
+    bench = heir(Row(lease, "t", b"receipt", "h1", TAKEN, 0, LOCK_MS, LOCK_MS, "regrant"))
+    bench.join("h1", 1)
+    bench.claimer.handle_extended(bench.work(Extend), True, bench.now_ms)
+    if how == "kept":
+        bench.tell("h1", Keep(lease, "it lives"))
+    else:
+        bench.tell("h1", Inherited(lease, "t", b"receipt"))
+        bench.tell("h1", Heartbeat("e/a", 5, 100, [], [], [lease]))
+    assert bench.claimer.leases() == []
+    return bench
+
+
+@pytest.mark.parametrize("how", ["kept", "moved"])
+def test_what_a_holder_runs_for_a_claimer_that_it_sees_is_not_released(how: str) -> None:
+    bench = kept(how)
+    assert freed(answer(bench, "j1", "j2")) == []
+    assert freed(answer(bench, "j1", "j2")) == ["j2"]
+    assert freed(answer(bench, "j1", rest_ms=CONFIG.silence_ms)) == []  # it speaks to others
+    assert freed(answer(bench, "j1")) == []
+    lease = LeaseId("e/a", "j1", DEAD, SESSION, 1, 5)
+    bench.sequence = 100
+    bench.heartbeat("h1", lease)  # it has heard of the death, and turns to us
+    bench.tell("h1", Inherited(lease, "t", b"receipt"))
+    assert [one.id for one in bench.claimer.leases() if one.id.key == "j1"] == [lease]
+
+
+@pytest.mark.parametrize("how", ["kept", "moved"])
+def test_what_a_holder_had_for_another_is_released_when_it_is_lost_too(how: str) -> None:
+    bench = kept(how)
+    for _ in range(3):
+        assert freed(answer(bench, "j1")) == []
+    bench.claimer.handle_member_lost("h1", bench.now_ms)
+    assert freed(answer(bench, "j1")) == ["j1"]

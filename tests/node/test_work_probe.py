@@ -17,11 +17,12 @@ from gossamer_node.engines.port import EngineInfo, Settlement, TopicRequest
 from gossamer_node.errors import EngineUnavailable
 from gossamer_node.jobs import Job, JobRef
 from gossamer_node.service.spec import Topic
+from gossamer_node.work import probing
 from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
-from gossamer_node.work.probing import Probing
+from gossamer_node.work.probing import LOOK_MS, QUIET_MS, Probing
 
-LOCK_MS = 1_000
+LOCK_MS, LONG_MS = 1_000, 3_600_000
 
 
 class AbsentEngine(SourceEngine):
@@ -90,6 +91,25 @@ async def test_a_renewal_without_an_answer_is_enough_to_doubt(tmp_path: Path) ->
         assert gate.runs == SLOTS
 
 
+async def test_a_claimer_that_calls_nobody_asks_whether_its_engine_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All slots are taken, by long jobs: no poll and no renewal that could fail."""
+    monkeypatch.setattr(probing, "QUIET_MS", 1_000)
+    engine, gate = AbsentEngine("x", is_there=True), Gate()
+    async with mesh_of([{"x": engine}], Topic("t", lock_ms=LONG_MS), gate, tmp_path) as (node,):
+        engine.add("t", SLOTS)
+        await until(lambda: gate.running == SLOTS and engine.probes >= 2)
+        engine.is_there = False
+        await until(lambda: not node.claims("x"))
+        assert engine.polls_failed == 0
+        engine.is_there = True
+        await until(lambda: node.claims("x"))
+        gate.open.set()
+        await until(lambda: sum(engine.completed.values()) == SLOTS)
+        assert gate.runs == SLOTS
+
+
 class SlowEngine(SourceEngine):
     """One that stands still at times: what it is asked then, it answers afterwards."""
 
@@ -97,9 +117,10 @@ class SlowEngine(SourceEngine):
         super().__init__("x")
         self.goes_on = trio.Event()
         self.goes_on.set()
-        self.probes_answered = 0
+        self.probes = self.probes_answered = 0
 
     async def probe(self) -> EngineInfo:
+        self.probes += 1
         await self.goes_on.wait()
         self.probes_answered += 1
         return await super().probe()
@@ -112,7 +133,8 @@ class Verdicts:
     """What a `Probing` says of an engine, and since when."""
 
     def __init__(self, engine: SlowEngine) -> None:
-        self.probing = Probing({"x": engine}, self._note)
+        self.depends = False
+        self.probing = Probing({"x": engine}, self._note, lambda name: self.depends)
         self.changes: list[tuple[bool, float]] = []
 
     def _note(self) -> None:
@@ -155,6 +177,37 @@ async def test_silence_is_noticed_long_before_the_calls_deadline(
         await trio.sleep(10)
         assert verdicts.changes[-1][0] is True
         assert verdicts.probing.is_sure("x")
+
+
+async def test_a_claimer_that_asks_nothing_notices_silence_all_the_same(
+    autojump_clock: object,
+) -> None:
+    async with watched() as (engine, verdicts, _):
+        asked = engine.probes
+        await trio.sleep(60)
+        assert engine.probes == asked  # it matters to nobody
+        verdicts.depends = True
+        begun_s = trio.current_time()
+        await trio.sleep(60)
+        (_, lost) = verdicts.changes
+        assert lost[0] is False
+        assert lost[1] - begun_s <= 5
+        engine.goes_on.set()
+        await trio.sleep(10)
+        assert verdicts.probing.is_sure("x")
+
+
+async def test_a_claimer_that_hears_nothing_asks_once_in_a_while(autojump_clock: object) -> None:
+    async with watched() as (engine, verdicts, _):
+        engine.goes_on.set()
+        verdicts.depends = True
+        asked = engine.probes
+        for _ in range(60):
+            await trio.sleep(1)
+            verdicts.probing.heard("x")
+        assert engine.probes == asked  # who hears something does not ask
+        await trio.sleep(60)
+        assert engine.probes == asked + 60 * 1_000 // (QUIET_MS + LOOK_MS)
 
 
 @pytest.mark.parametrize("pause_s", [3, 5, 6])

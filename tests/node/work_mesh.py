@@ -12,7 +12,7 @@ from gossamer_mesh.identity import Identity
 from gossamer_mesh.keyring import Keyring
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Completed, Job, Outcome
-from gossamer_node.service.spec import ServiceSpec, Topic
+from gossamer_node.service.spec import Limits, ServiceSpec, Topic
 from gossamer_node.wasm import JobContext
 from gossamer_node.work.electing import engines_of
 from gossamer_node.work.executing import Executor
@@ -20,6 +20,9 @@ from gossamer_node.work.leasing import Leasing
 
 SLOTS = 4
 """Of each node."""
+
+TIME_MS_MAX = 3_600_000
+"""Of a job: it waits for its test, however slow the machine is, and is not taken for stuck."""
 
 
 class Gate:
@@ -97,7 +100,14 @@ async def mesh_of(
     Args:
         reached: of each member, its engines by name.
     """
-    spec = ServiceSpec(name="s", version="1", path=path, topics=(topic,), concurrency=SLOTS)
+    spec = ServiceSpec(
+        name="s",
+        version="1",
+        path=path,
+        topics=(topic,),
+        limits=Limits(time_ms_max=TIME_MS_MAX),
+        concurrency=SLOTS,
+    )
     seeds: tuple[tuple[str, int], ...] = ()
     async with trio.open_nursery() as nursery:
 

@@ -195,6 +195,11 @@ def only_heirs_search(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Searches, "expect", lambda self, claimer, session, now_ms: None)
 
 
+def kept_not_spared(patch: pytest.MonkeyPatch) -> None:
+    """What a holder has for a claimer that it still sees is taken for nobody's."""
+    patch.setattr(Searches, "spare", lambda self, lease_id, holder, now_ms: None)
+
+
 # --- leases passed on
 
 

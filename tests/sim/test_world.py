@@ -20,7 +20,7 @@ from gossamer_mesh.testing.world import World, main
 from gossamer_mesh.testing.world_plans import PLANS, Plan, plan_of
 
 SECONDS = float(os.environ.get("GOSSAMER_SIM_SECONDS", "30"))
-PLAN_SEEDS = 10
+PLAN_SEEDS = 4
 """Fresh worlds of each plan."""
 TWIN_SEEDS = range(1, 7)
 """Worlds that run on both interpreters."""

@@ -31,6 +31,7 @@ CASES = (
     (defects.inherited_not_released, "lost-claimers"),
     (defects.silent_holders_believed, "lost-claimers"),
     (defects.releases_repeated, "lost-claimers"),
+    (defects.kept_not_spared, "lost-claimers"),
     (defects.locks_not_searched, "unread-polls"),
     (defects.only_heirs_search, "unread-polls"),
     (defects.signatures, "liars"),

@@ -218,6 +218,7 @@ class Claimer(Inheriting):
             session: of its process, if it claimed for the group; None where it did not.
         """
         self._alive.discard(member_id)
+        self._searches.lose_holder(member_id)
         self._lose_all([member_id], now_ms)
         self._search(member_id, session, now_ms)
         self._take_over(self._standby.take(member_id, now_ms), now_ms)

@@ -18,6 +18,7 @@ from gossamer_mesh.leases.mirroring import HandOver, Mirror, MirrorAsk, TakenOve
 from gossamer_mesh.leases.reclaiming import Look, Searches
 from gossamer_mesh.leases.standby import MirrorSender, Standby
 from gossamer_mesh.leases.table import LeaseTable
+from gossamer_mesh.leases.work import RECLAIMED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Inheriting(EngineSide):
             self._table.put(one)
             # It may have run there, for less time than the mirror pauses, and be what killed it.
             self._table.assign(one, look.claimer)
-            self._release(one, "the engine gave it to a claimer that was lost", now_ms)
+            self._release(one, RECLAIMED, now_ms)
 
     def handle_cannot_tell(self, look: Look) -> None:
         """Ends a `Look` at an engine that is not to be asked this."""
@@ -287,6 +288,8 @@ class Inheriting(EngineSide):
 
     def _move(self, one: "Lease", now_ms: int) -> None:
         """Another claimer answers for it by now, as its holder says."""
+        if one.holder is not None:
+            self._searches.spare(one.id, one.holder, now_ms)
         if one.may("move"):
             self._table.pass_on(one, "move", "", now_ms)
 

@@ -10,7 +10,9 @@ poll must have ended. Rules:
    picture of the dead, it waits for them for `accept_ms`.
 2. A claimer that lives settles what we do not know, so that it vanishes from one look to the next.
    A look in which anything vanished frees nothing: who is only parted keeps most of its jobs.
-3. While the member lives in the same process as before, or we cannot say, nothing is freed.
+3. While the member lives in the same process as before, or we cannot say, nothing is freed. Nor is
+   what a living holder says that another answers for (`Keep`, or named as moved): it has not heard
+   of the death yet, or knows better. It names the job to us, or is lost, before long.
 4. An engine that cannot tell is not asked again; there a short first lock bounds the wait.
 5. Which process of a member claimed, membership knows. So whoever claims next can search, also when
    claimer and heir are lost at once: each member `expect`s a search, and who is elected begins it.
@@ -22,6 +24,7 @@ Only what is under the dead one's own worker id is listed: what another has by n
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gossamer_mesh.leases.config import LeaseConfig
+    from gossamer_mesh.leases.lease_id import LeaseId
 
     Locked = tuple[str, str, bytes]
     """A job that the engine has locked: key, topic, receipt."""
@@ -45,7 +48,7 @@ class Look:
 
 
 class _Search:
-    __slots__ = ("due_ms", "end_ms", "free_from_ms", "known", "seen")
+    __slots__ = ("due_ms", "end_ms", "free_from_ms", "kept", "known", "seen")
 
     def __init__(self, now_ms: int, free_from_ms: int, end_ms: int) -> None:
         self.due_ms: int | None = now_ms
@@ -53,6 +56,7 @@ class _Search:
         self.end_ms = end_ms
         self.seen: set[str] = set()
         self.known: set[str] = set()
+        self.kept: dict[str, str] = {}  # by job, the holder that has it for another
 
 
 class Searches:
@@ -119,6 +123,17 @@ class Searches:
             if one.due_ms is not None or one.seen:
                 one.known.add(key)
 
+    def spare(self, lease_id: "LeaseId", holder: str, now_ms: int) -> None:
+        """A holder says that another answers for its lease: nothing to free while it lives."""
+        one = self._searches.get((lease_id.claimer, lease_id.session))
+        if one is not None and now_ms < one.end_ms:
+            one.kept[lease_id.key] = holder
+
+    def lose_holder(self, member_id: str) -> None:
+        """What it said counts no more. (Silence proves nothing: it speaks to who claims.)"""
+        for one in self._searches.values():
+            one.kept = {key: holder for key, holder in one.kept.items() if holder != member_id}
+
     def take_answer(
         self, look: Look, locked: "list[Locked]", known: "set[str]", may_free: bool, now_ms: int
     ) -> "list[Locked]":
@@ -137,10 +152,12 @@ class Searches:
         vanished = [key for key in one.seen if key not in keys and key not in one.known]
         free = []
         if may_free and not vanished and now_ms >= one.free_from_ms:
-            free = [row for row in locked if row[0] in one.seen and row[0] not in known]
+            nobodys = one.seen - known - set(one.kept)
+            free = [row for row in locked if row[0] in nobodys]
         freed = {row[0] for row in free}
         one.seen = {key for key in keys if key not in known and key not in freed}
         one.known = set()
+        one.kept = {key: holder for key, holder in one.kept.items() if key in keys}
         self.take_no_answer(look, now_ms)
         return free
 

@@ -69,3 +69,6 @@ class Release(EngineWork):
 NO_ROOM = "no node had room for it"
 NO_CLAIM = "this claimer claims no more"
 """Why a job that is not worked goes back to the engine, most of the time."""
+
+RECLAIMED = "the engine gave it to a claimer that was lost"
+"""Why one goes back that nobody knew of."""

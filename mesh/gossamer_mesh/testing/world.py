@@ -22,7 +22,8 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
    of them (`world_poison`).
 7. No lease id is granted twice, and no holder runs one twice.
 8. With the plan `lost-claimers`, where locks outlast the world: a claimer's heir knows all that it
-   had, and nothing that anybody knew of waits for the end of its lock.
+   had, nothing that anybody knew of waits for the end of its lock, and nobody takes a job that a
+   living member works on for one that nobody knows of.
 9. Nobody spins: no machine asks for its timer at once, again and again, and no world is endless.
 
 Everything is drawn from one generator and written in the Python that MicroPython runs, so that a
@@ -285,6 +286,17 @@ class World:
         ran = self._ran.get(report.lease)
         if ran is None or report.outcome is None or not report.outcome.endswith(ran):
             self.broken(f"{report.lease!r} was completed with {report.outcome!r}")
+
+    def check_reclaimed(self, lease: "LeaseId") -> None:
+        """Rule 8: a job goes back to the engine that a dead claimer's poll seems to have locked."""
+        if not self.plan.forgets_dead:
+            return
+        for node in self.up():
+            process = node.process
+            if process is not None and not process.is_stopping:
+                held = process.holder.leases()
+                if any((one.group, one.key) == (lease.group, lease.key) for one in held):
+                    self.broken(f"{lease!r} is released, and n{node.number} has the job")
 
     def check_told(self, lease: "LeaseId") -> None:
         """Rule 1: a holder is told that its outcome completed the job."""

@@ -7,7 +7,7 @@ is reported for another lease is seen.
 
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Run
 from gossamer_mesh.leases.lease_id import in_order
-from gossamer_mesh.leases.work import Extend, Report
+from gossamer_mesh.leases.work import RECLAIMED, Extend, Release, Report
 from gossamer_mesh.testing.lease_checks import name_of
 from gossamer_mesh.testing.lease_engine import COMPLETED, EXTENDED, FAILED
 from gossamer_mesh.testing.world_electing import engine_of
@@ -144,6 +144,9 @@ class Work:
                 self._world.count("adopted")
             if work.outcome is None:
                 self._world.count("given up")
+
+        if isinstance(work, Release) and work.reason == RECLAIMED:
+            self._world.check_reclaimed(work.lease)
 
         def answer(word: "str | None") -> None:
             if word is not None:

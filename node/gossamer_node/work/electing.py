@@ -15,6 +15,7 @@ Pure functions; a tag of another form counts as not said.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gossamer_mesh.drivers import Member, Plain
 from gossamer_mesh.drivers.tags import pack_tags
@@ -24,6 +25,8 @@ from gossamer_mesh.leases.parts import PARTS_MAX
 from gossamer_mesh.leases.placement import rank, spread
 from gossamer_node.errors import InputError
 from gossamer_node.keyed.circle import FILTER_BYTES
+
+T = TypeVar("T")
 
 FINGERPRINT_CHARS = 8
 """Of a fingerprint's hex digits, what tags have room for: enough to tell a few engines apart."""
@@ -67,6 +70,11 @@ def group_of(engine: str, part: int = 0) -> str:
 def engine_of(group: str) -> str:
     """The engine of a claim group."""
     return group.rpartition("/")[0]
+
+
+def of_engine(engine: str, by_group: Mapping[str, T]) -> list[T]:
+    """What there is for the groups of one engine."""
+    return [one for group, one in by_group.items() if engine_of(group) == engine]
 
 
 def is_group(group: str) -> bool:

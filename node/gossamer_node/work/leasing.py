@@ -96,7 +96,7 @@ class Leasing:
         self._served: set[str] = set()
         self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
         self._renewals = {name: trio.CapacityLimiter(settling.RENEWALS_MAX) for name in engines}
-        self._probing = Probing(engines, self._review)
+        self._probing = Probing(engines, self._review, self._depends_on)
         self._unreadable: set[str] = set()
         self._announced: set[str] = set()
         self._namesakes: dict[str, str] = {}
@@ -302,6 +302,11 @@ class Leasing:
         self._mesh.set_tags(said)
         self.reviewed(members)
         self._pump()
+
+    def _depends_on(self, name: str) -> bool:
+        """Whether this member claims from an engine, or still has leases of it."""
+        claimers = electing.of_engine(name, self._claimers)
+        return any(one.elected or one.leases() for one in claimers)
 
     def _elect(
         self, members: list[Member], reachable: Mapping[str, str]
@@ -579,11 +584,7 @@ class Leasing:
                     engine,
                     self._probing.info(name),
                     self._probing.answers(name),
-                    [
-                        one
-                        for group, one in self._loops.items()
-                        if electing.engine_of(group) == name
-                    ],
+                    electing.of_engine(name, self._loops),
                 )
                 for name, engine in sorted(self._engines.items())
             ],

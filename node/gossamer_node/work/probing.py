@@ -6,7 +6,10 @@ waits for a database. Only who asks again, something that costs an engine nothin
 1. There is doubt at the start, when this member begins to claim, when another means something else
    by the engine's name, when a call ended without an answer; and when one has had none for
    `DOUBT_MS`, a long poll for so long past its own end. A link that swallows everything ends no
-   call before its deadline (30 s, of a poll 20 s); until then nobody else would claim.
+   call before its deadline (30 s, of a poll 20 s); until then nobody else would claim. And there
+   is doubt when this member claims from the engine, or has leases of it, and has not heard of it
+   for `QUIET_MS`: while all slots are taken by long jobs it makes no call that could fail, under
+   a lock of an hour for 20 minutes, and would notice nothing until an outcome waits.
 2. Doubt is a question, not a verdict: the engine is probed, at most every `PROBE_MS_MIN`.
 3. A probe that is refused, or answered with nonsense, says that the engine is out of reach. One
    that takes longer than `PROBE_ANSWER_MS` says so at the second time in a row, and only if nothing
@@ -30,7 +33,7 @@ from contextlib import contextmanager
 import trio
 
 from gossamer_node import logs
-from gossamer_node.engines.port import Engine, EngineInfo
+from gossamer_node.engines.port import WAIT_MS_MAX, Engine, EngineInfo
 from gossamer_node.engines.rest import ANSWER_MS_MAX
 from gossamer_node.errors import EngineError
 
@@ -42,6 +45,11 @@ PROBE_MS_MIN, PROBE_MS_MAX = 250, 5_000
 DOUBT_MS = 2_000
 """A call that has had no answer for so long raises a doubt: a hundred times what a call takes on a
 quiet engine, and a probe is cheap. What is busy for longer costs one probe a call."""
+
+QUIET_MS = WAIT_MS_MAX + DOUBT_MS
+"""A claimer that has heard nothing for so long asks. Just when a poll that had been open all the
+while would raise a doubt: who polls has heard something by then, and asks nothing more for this
+rule. Where all slots are taken, it costs an engine one quick question in 12 s."""
 
 LOOK_MS = 500
 """Between two looks for such calls. One look for all costs less than a timer for each."""
@@ -70,11 +78,18 @@ class Probing:
         engines: by name.
         review: is called when an engine has come into reach or gone out of it, and whenever one
             has answered a probe.
+        depends_on: whether it matters now that an engine is in reach, although nothing is asked.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], review: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        review: Callable[[], None],
+        depends_on: Callable[[str], bool],
+    ) -> None:
         self._engines = engines
         self._review = review
+        self._depends_on = depends_on
         self._reach = {name: _Reach() for name in engines}
 
     async def run(self) -> None:
@@ -145,7 +160,8 @@ class Probing:
             late = [call for call, due_s in reach.due_s.items() if due_s <= now_s]
             for call in late:
                 del reach.due_s[call]  # once a call
-            if late:
+            is_quiet = reach.heard_s + QUIET_MS / 1_000 <= now_s
+            if late or (is_quiet and self._depends_on(name)):
                 self.doubt(name)
 
     # --- probes
