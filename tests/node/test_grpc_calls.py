@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from tests.certificates import self_signed
 from tests.node.grpc_answers import Asked, Told, serve_grpc
-from tests.node.grpc_peer import peer, self_signed
+from tests.node.grpc_peer import peer
 
 from gossamer_node.grpc import Channel, Code, RpcError, ServerStream, connection
 from gossamer_node.grpc import channel as channels

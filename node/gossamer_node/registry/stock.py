@@ -223,10 +223,10 @@ class Stock:
         if own is not None:
             return own
         row = self.registry.chosen(name)
-        spec = unpack_spec(row.spec) if row is not None else None
-        if row is not None and spec is None:
-            spec = self.unpacked(row, row.description)
-        return None if spec is None else Own(spec.version, services_needed(spec))
+        if row is None:
+            return None
+        spec = self._spec(row)
+        return Own(spec.version, services_needed(spec))
 
     def callee(self, name: str) -> Served | None:
         """A chosen version that is not at work, since no more are announced; for calls. It is
@@ -296,10 +296,7 @@ class Stock:
                 f"the service.yaml of {row.label} describes {spec.name}@{spec.version}; sign it "
                 "again."
             )
-        if row.name in self._configured:
-            raise ServiceError(
-                f"{row.name} is a service of this node's configuration, which counts."
-            )
+        self._refuse_configured(row)
         self.terms.grant(spec)
         self._refuse_rival(spec)
         return spec
@@ -446,14 +443,8 @@ class Stock:
         """Raises: InputError for a version that this node does not serve."""
         contents = self.registry.contents
         path, files = contents.module(row.module), contents.files(row.files) if row.files else None
-        spec = unpack_spec(row.spec)
-        if spec is None:
-            spec = self.unpacked(row, row.description)
-        spec = replace(spec, module=path, files=files)
-        if row.name in self._configured:
-            raise ServiceError(
-                f"{row.name} is a service of this node's configuration, which counts."
-            )
+        spec = replace(self._spec(row), module=path, files=files)
+        self._refuse_configured(row)
         if row.word is not None:
             # The signature held when it came. Who was trusted then may not be any more.
             operator = operator_in(row.word)
@@ -463,6 +454,17 @@ class Stock:
                     "mesh.operators, or remove the service."
                 )
         return self._loader.of(spec, self.terms.grant(spec), row.module, row.files)
+
+    def _spec(self, row: Row) -> ServiceSpec:
+        """A version's description, from the short form where that is here. Raises: InputError."""
+        spec = unpack_spec(row.spec)
+        return self.unpacked(row, row.description) if spec is None else spec
+
+    def _refuse_configured(self, row: Row) -> None:
+        if row.name in self._configured:
+            raise ServiceError(
+                f"{row.name} is a service of this node's configuration, which counts."
+            )
 
     def _refuse_rival(self, spec: ServiceSpec) -> None:
         rival = self._executor.rival(spec)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.node.grpc_peer import self_signed
+from tests.certificates import self_signed
 from tests.node.shades_peer import PROTO, shades
 
 from gossamer_node.jobs import Completed, Failed, Outcome
