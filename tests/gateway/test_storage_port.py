@@ -182,11 +182,10 @@ async def test_what_waits_at_the_end_is_refused(place: Place) -> None:
         except StorageFailed as error:
             answers.append(str(error))
 
-    async with trio.open_nursery() as nursery:
-        async with open_storage(place, FORM) as storage:
-            for _ in range(200):
-                nursery.start_soon(submit, storage)
-            await trio.testing.wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, open_storage(place, FORM) as storage:
+        for _ in range(200):
+            nursery.start_soon(submit, storage)
+        await trio.testing.wait_all_tasks_blocked()
     assert len(answers) == 200 and set(answers) <= {"done", "The gateway is stopping"}
     with pytest.raises(StorageFailed, match="stopping"):
         await storage.submit(count_up)
@@ -270,16 +269,23 @@ async def test_an_id_has_one_number_whoever_asks(shared: PostgresPlace) -> None:
         for id, number in found.items():
             given.setdefault(id, set()).add(number)
 
-    async with open_storage(shared, FORM) as one, open_storage(shared, FORM) as two:
-        async with trio.open_nursery() as nursery:
-            for position in range(60):
-                nursery.start_soon(ask, (one, two)[position % 2], position)
+    async with (
+        open_storage(shared, FORM) as one,
+        open_storage(shared, FORM) as two,
+        trio.open_nursery() as nursery,
+    ):
+        for position in range(60):
+            nursery.start_soon(ask, (one, two)[position % 2], position)
     assert len(given) == 60 and all(len(found) == 1 for found in given.values())
     assert len({number for found in given.values() for number in found}) == 60
 
 
 async def test_what_two_rely_on_is_not_changed_by_both(shared: PostgresPlace) -> None:
     """Write skew, which less than SERIALIZABLE lets through: one of two must stay, and both go."""
+
+    def both_here(rows: Rows, _: int) -> None:
+        rows.execute("DELETE FROM counter")
+        rows.execute("INSERT INTO counter VALUES ('a', 1), ('b', 1)")
 
     def leave(rows: Rows, _: int, *, name: str) -> bool:
         (here,) = rows.execute("SELECT count(*) FROM counter WHERE value = 1").fetchone()
@@ -295,13 +301,7 @@ async def test_what_two_rely_on_is_not_changed_by_both(shared: PostgresPlace) ->
             async def go(storage: Storage, name: str, left: list[bool] = left) -> None:
                 left.append(await storage.submit(partial(leave, name=name)))
 
-            for name in "ab":
-                await one.submit(
-                    lambda rows, _, name=name: rows.execute(
-                        "INSERT INTO counter VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET "
-                        "value = 1", (name,),
-                    )
-                )  # fmt: skip
+            await one.submit(both_here)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(go, one, "a")
                 nursery.start_soon(go, two, "b")

@@ -25,8 +25,9 @@ from gossamer_gateway.storage.places import PostgresPlace
 from gossamer_gateway.storage.port import Command
 from gossamer_gateway.storage.session import AWAY_S, Away, Session, reason
 
-CONNECTIONS = 4
-"""Of one gateway. More of them are more in each other's way than they gain."""
+CONNECTIONS = 2
+"""Of one gateway, so that a long command holds up half of the others. With more of them, they are
+more in each other's way than they gain (measured: four do half as many small commands as two)."""
 BATCH_MAX = 16
 """Commands in one transaction: the longer it is, the likelier another is in its way."""
 

@@ -62,6 +62,7 @@ _SETTINGS = (
     "SET idle_in_transaction_session_timeout = {reply_ms}; "  # a paused gateway holds no rows
     # A whole table that is read collides with every change of it, however small both are.
     "SET enable_seqscan = off; "
+    "SET jit = off; "  # or what must read a whole table after all is thought worth compiling
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
