@@ -5,9 +5,9 @@ that reads and writes rows and never waits; it runs in a transaction, takes effe
 all, and its caller hears of it once that is on disk. It may be run again from its beginning when
 two gateways got into each other's way, so it changes nothing but rows.
 
-Statements are of the SQL that both know, with `?` for values: INTEGER of 64 bits is BIGINT, upserts
-are `ON CONFLICT … DO UPDATE`, and `RETURNING` is allowed. `tests/gateway/test_storage_port.py` holds
-both to the same.
+Statements are of the SQL that both know, with `?` for values: whole numbers of 64 bits are BIGINT,
+upserts are `ON CONFLICT … DO UPDATE`, and `RETURNING` is allowed. One suite of tests holds both to
+the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
