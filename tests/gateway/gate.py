@@ -4,6 +4,7 @@ async with open_gate(EngineConfig(...), ...) as gate:
     await gate.http.post("/engine-rest/external-task/fetchAndLock", json=...)
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
