@@ -7,18 +7,12 @@ one ran after the other. To that end a command may be run again from its beginni
 gateways got into each other's way, and it may run in a thread of its own: so it changes nothing but
 rows, and looks at nothing that others change.
 
-<<<<<<< HEAD
-Statements are of the SQL that both know, with `?` for values: whole numbers of 64 bits are BIGINT,
-upserts are `ON CONFLICT … DO UPDATE`, and `RETURNING` is allowed. One suite of tests holds both to
-the same.
-=======
 Statements are of the SQL that both know, in SQLite's words, with `?` for values. INTEGER is of 64
 bits, `INTEGER PRIMARY KEY` counts by itself where none is given (there may be gaps), and TEXT, REAL
 and BLOB are the other types. Upserts are `ON CONFLICT … DO UPDATE`, `RETURNING` is allowed, and
 only a statement that answers rows is asked for rows. A statement that the database refuses, as one
 that breaks a constraint, fails its command with StorageFailed. Equal values of ORDER BY come in any
 order. `tests/gateway/test_storage_port.py` holds both to the same.
->>>>>>> store
 """
 
 from collections.abc import Callable, Iterator, Sequence
