@@ -69,10 +69,10 @@ async def place_of(desk: Desk, key: int, unknown: Refused) -> Place:
         return Place(desk.engines.eight)
 
     def look(rows: Rows, _now_ms: int) -> tuple[Named, Handed | None] | None:
-        found = named(rows, key)  # type: ignore[arg-type]
+        found = named(rows, key)
         if found is None:
             return None
-        return found, handed.find(rows, found.engine, found.id)  # type: ignore[arg-type]
+        return found, handed.find(rows, found.engine, found.id)
 
     known = await desk.storage.submit(look)
     if known is None:

@@ -88,7 +88,9 @@ def of_seven(answer: Answer, engine: Upstream, command: str, doing: str) -> Refu
         case 404:
             return rejected(command, NOT_FOUND, said)
         case 403:
-            return Refused(FORBIDDEN, f"{engine.peer} does not allow the gateway to {doing}: {said}")
+            return Refused(
+                FORBIDDEN, f"{engine.peer} does not allow the gateway to {doing}: {said}"
+            )
         case 429 | 502 | 503 | 504:
             return Refused(UNAVAILABLE, str(engine.error(answer, doing)))
         case _:
