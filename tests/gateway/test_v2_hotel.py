@@ -1,6 +1,7 @@
 """An untouched client of Camunda 8 works the hotel, whichever engine it lives in."""
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 import trio
@@ -73,7 +74,7 @@ async def test_an_untouched_client_works_the_hotel_of_every_engine(
     ends: dict[str, Ending] = {}
     statuses: dict[str, str] = {}
 
-    async def reserve(client: Client, engine: str, name: str, variables: dict[str, object]) -> None:
+    async def reserve(client: Client, engine: str, name: str, variables: Mapping[str, Any]) -> None:
         made = await client.create(
             f"{named}HotelReservationProcess", variables, engine=engine, wait_ms=60_000
         )
@@ -91,7 +92,7 @@ async def test_an_untouched_client_works_the_hotel_of_every_engine(
                         for made in make_reservations(RESERVATIONS, 7):
                             name = f"{engine} {made.reservation_id}"
                             ends[name] = made.ending
-                            told = {**made.variables.values, "reservation_id": name}
+                            told: dict[str, Any] = {**made.variables.values, "reservation_id": name}
                             reserving.start_soon(reserve, client, engine, name, told)
                 working.cancel_scope.cancel()
     assert statuses == {name: end.value for name, end in ends.items()}

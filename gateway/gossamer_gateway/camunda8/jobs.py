@@ -30,6 +30,9 @@ from gossamer_gateway.camunda8.refusals import (
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.storage.port import Rows
 
+RELEASE_MS = 1
+"""Camunda 7's shortest lock."""
+
 MESSAGE_CHARS_MAX = 666
 """What Camunda 7 keeps of an error's message; the details keep all."""
 
@@ -123,13 +126,7 @@ async def update(desk: Desk, place: Place, request: Request) -> None:
 
 async def _update_timeout(desk: Desk, place: Place, key: int, timeout_ms: int) -> None:
     row = place.handed
-    if timeout_ms <= 0:
-        raise rejected(
-            "UPDATE",
-            INVALID_ARGUMENT,
-            f"Expected to update the timeout of job with key '{key}' to more than 0, "
-            f"but it was '{timeout_ms}'",
-        )
+    timeout_ms = max(RELEASE_MS, timeout_ms)  # Camunda 8 takes 0 and less for an end at once
     inactive = rejected(
         "UPDATE",
         INVALID_ARGUMENT,
