@@ -40,6 +40,8 @@ DRAIN_MS_MAX = 5_000
 """What is read of the body of a refused request."""
 
 DIGITS_MAX = 20
+HEADERS_MAX = 200
+"""Of a request; browsers send some twenty. Hypercorn bounds their bytes alone, and to 64 KB."""
 
 log = logs.get("access")
 mistakes = logs.get("door")
@@ -124,6 +126,8 @@ class Door:
     async def _admit(self, scope: Scope, visit: _Visit) -> Page:
         """Lets a request in, or answers what a preflight asks. Raises: Denied."""
         gate, method, path = self._gate, visit.method, visit.path
+        if len(scope["headers"]) > HEADERS_MAX:
+            raise Denied(431, f"The request has more than {HEADERS_MAX} headers")
         if not path.startswith("/"):
             # An absolute form would be a path to some and a URL to others.
             raise Denied(400, "The path does not begin with /")
@@ -242,7 +246,8 @@ class Door:
         headers: Headers,
         content: bytes,
     ) -> None:
-        await body.drain(DRAINED_BYTES_MAX, DRAIN_MS_MAX)
+        if not body.is_late:
+            await body.drain(DRAINED_BYTES_MAX, DRAIN_MS_MAX)
         visit.status, visit.bytes = status, len(content)
         length = () if status == 204 else ((b"content-length", b"%d" % len(content)),)
         all_headers = [*headers, *length, *visit.headers]
@@ -293,10 +298,12 @@ class _Body:
     Attributes:
         scope: around the application; cancelled when the body is refused.
         denied: why.
+        is_late: it had its time.
     """
 
     def __init__(self, receive: Receive, bytes_max: int, ms_max: int) -> None:
         self.ends_at_once = False
+        self.is_late = False
         self.scope = trio.CancelScope()
         self.denied: Denied | None = None
         self._receive = receive
@@ -317,6 +324,7 @@ class _Body:
         if self._bytes > self._bytes_max:
             self.denied = _too_large(self._bytes_max)
         else:
+            self.is_late = True
             self.denied = Denied(408, "The request's body did not come in time")
         self.scope.cancel()
         return await trio.sleep_forever()
