@@ -9,6 +9,7 @@ also mends what was measured to hurt:
 - Hypercorn waits without end for a client that takes no bytes; here `SEND_MS_MAX` is all it has.
 - A request on HTTP/2 whose path is not ASCII raises out of the connection's task, and that would
   end the process with all other connections; here it ends its connection.
+- A connection that its client closed stays until `keep_alive_timeout` is over; here it ends.
 - It takes any number of connections; here `CONNECTIONS_MAX`, and closes more.
 """
 
@@ -79,6 +80,10 @@ class _Connection(TCPServer):
             return False
         self.state[CERTIFICATE] = stream.getpeercert(binary_form=True)
         return True
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
