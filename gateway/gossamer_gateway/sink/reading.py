@@ -61,7 +61,6 @@ class Process:
     resource: str
     deployment: int | None
     tenant: str
-    has_xml: bool
     at_ms: int
 
 
@@ -273,11 +272,11 @@ class View:
         )  # fmt: skip
         found = self.rows.execute(
             "SELECT key, process, version, version_tag, name, resource, deployment, tenant, "
-            "CASE WHEN xml IS NULL THEN 0 ELSE 1 END, at_ms FROM sink_process p "
+            "at_ms FROM sink_process p "
             f"WHERE engine = ? AND {which} ORDER BY process, version LIMIT ?",
             (self.engine, *values, PAGE_MAX),
         )
-        return [Process(*told, has_xml == 1, at_ms) for *told, has_xml, at_ms in found]
+        return [Process(*row) for row in found]
 
     def xml(self, definition: int) -> str | None:
         """A definition's BPMN; None where the sink has none."""

@@ -26,26 +26,26 @@ from gossamer_gateway.storage.port import Rows, Value
 
 SCHEMA = """
 CREATE TABLE sink_log (
-    engine TEXT NOT NULL, part INTEGER NOT NULL, log_position BIGINT NOT NULL,
-    newest_ms BIGINT NOT NULL, key_max BIGINT NOT NULL, since_ms BIGINT NOT NULL,
-    heard_ms BIGINT NOT NULL, records BIGINT NOT NULL, junk BIGINT NOT NULL,
+    engine TEXT NOT NULL, part INTEGER NOT NULL, log_position INTEGER NOT NULL,
+    newest_ms INTEGER NOT NULL, key_max INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+    heard_ms INTEGER NOT NULL, records INTEGER NOT NULL, junk INTEGER NOT NULL,
     PRIMARY KEY (engine, part)
 );
 CREATE TABLE sink_process (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, process TEXT NOT NULL, version INTEGER NOT NULL,
-    version_tag TEXT NOT NULL, name TEXT, resource TEXT NOT NULL, deployment BIGINT,
-    tenant TEXT NOT NULL, xml TEXT, at_ms BIGINT NOT NULL,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, process TEXT NOT NULL, version INTEGER NOT NULL,
+    version_tag TEXT NOT NULL, name TEXT, resource TEXT NOT NULL, deployment INTEGER,
+    tenant TEXT NOT NULL, xml TEXT, at_ms INTEGER NOT NULL,
     PRIMARY KEY (engine, key)
 );
 CREATE TABLE sink_tally (
-    engine TEXT NOT NULL, process TEXT NOT NULL, started BIGINT NOT NULL,
-    completed BIGINT NOT NULL, cancelled BIGINT NOT NULL,
+    engine TEXT NOT NULL, process TEXT NOT NULL, started INTEGER NOT NULL,
+    completed INTEGER NOT NULL, cancelled INTEGER NOT NULL,
     PRIMARY KEY (engine, process)
 );
 CREATE TABLE sink_instance (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, process TEXT NOT NULL, version INTEGER,
-    definition BIGINT, tenant TEXT NOT NULL, parent BIGINT, parent_element BIGINT,
-    root BIGINT NOT NULL, state TEXT NOT NULL, started_ms BIGINT, ended_ms BIGINT,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, process TEXT NOT NULL, version INTEGER,
+    definition INTEGER, tenant TEXT NOT NULL, parent INTEGER, parent_element INTEGER,
+    root INTEGER NOT NULL, state TEXT NOT NULL, started_ms INTEGER, ended_ms INTEGER,
     PRIMARY KEY (engine, key)
 );
 CREATE INDEX sink_instance_process ON sink_instance (engine, process, state, key);
@@ -53,38 +53,38 @@ CREATE INDEX sink_instance_state ON sink_instance (engine, state, key);
 CREATE INDEX sink_instance_parent ON sink_instance (engine, parent) WHERE parent IS NOT NULL;
 CREATE INDEX sink_instance_ended ON sink_instance (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE TABLE sink_element (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, instance BIGINT NOT NULL, process TEXT NOT NULL,
-    element TEXT NOT NULL, kind TEXT NOT NULL, scope BIGINT, since_ms BIGINT NOT NULL,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, instance INTEGER NOT NULL, process TEXT NOT NULL,
+    element TEXT NOT NULL, kind TEXT NOT NULL, scope INTEGER, since_ms INTEGER NOT NULL,
     PRIMARY KEY (engine, key)
 );
 CREATE INDEX sink_element_instance ON sink_element (engine, instance);
 CREATE INDEX sink_element_process ON sink_element (engine, process, element);
 CREATE TABLE sink_variable (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, instance BIGINT NOT NULL, scope BIGINT NOT NULL,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, instance INTEGER NOT NULL, scope INTEGER NOT NULL,
     name TEXT NOT NULL, value TEXT NOT NULL, characters INTEGER NOT NULL,
     PRIMARY KEY (engine, key)
 );
 CREATE INDEX sink_variable_instance ON sink_variable (engine, instance);
 CREATE TABLE sink_job (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, instance BIGINT NOT NULL, process TEXT NOT NULL,
-    element TEXT NOT NULL, element_key BIGINT NOT NULL, topic TEXT NOT NULL, worker TEXT NOT NULL,
-    retries BIGINT NOT NULL, deadline_ms BIGINT, error_code TEXT NOT NULL,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, instance INTEGER NOT NULL, process TEXT NOT NULL,
+    element TEXT NOT NULL, element_key INTEGER NOT NULL, topic TEXT NOT NULL, worker TEXT NOT NULL,
+    retries INTEGER NOT NULL, deadline_ms INTEGER, error_code TEXT NOT NULL,
     error_message TEXT NOT NULL, state TEXT,
     PRIMARY KEY (engine, key)
 );
 CREATE INDEX sink_job_topic ON sink_job (engine, topic, key);
 CREATE INDEX sink_job_instance ON sink_job (engine, instance);
 CREATE TABLE sink_incident (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, instance BIGINT NOT NULL, process TEXT NOT NULL,
-    definition BIGINT NOT NULL, element TEXT NOT NULL, element_key BIGINT, job BIGINT,
-    kind TEXT NOT NULL, message TEXT NOT NULL, since_ms BIGINT NOT NULL,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, instance INTEGER NOT NULL, process TEXT NOT NULL,
+    definition INTEGER NOT NULL, element TEXT NOT NULL, element_key INTEGER, job INTEGER,
+    kind TEXT NOT NULL, message TEXT NOT NULL, since_ms INTEGER NOT NULL,
     PRIMARY KEY (engine, key)
 );
 CREATE INDEX sink_incident_instance ON sink_incident (engine, instance);
 CREATE INDEX sink_incident_process ON sink_incident (engine, process);
 CREATE TABLE sink_subscription (
-    engine TEXT NOT NULL, key BIGINT NOT NULL, message TEXT NOT NULL, correlation TEXT,
-    instance BIGINT, process TEXT NOT NULL, element TEXT NOT NULL,
+    engine TEXT NOT NULL, key INTEGER NOT NULL, message TEXT NOT NULL, correlation TEXT,
+    instance INTEGER, process TEXT NOT NULL, element TEXT NOT NULL,
     PRIMARY KEY (engine, key)
 );
 CREATE INDEX sink_subscription_message ON sink_subscription (engine, message, correlation)
@@ -147,6 +147,16 @@ def take(rows: Rows, engine: str, bulk: Bulk, now_ms: int) -> Taken:
     for name in TABLES:
         _write(rows, engine, name, getattr(changes, name))
     _write_instances(rows, engine, changes)
+    if changes.tallies:
+        _count(rows, engine, changes)
+    heard = sorted(bulk.ends)
+    if heard:
+        _mark(rows, engine, bulk, changes, heard, now_ms)
+    anew = tuple(sorted(changes.forgotten))
+    return Taken(changes.applied, changes.repeated, bulk.junk, anew)
+
+
+def _count(rows: Rows, engine: str, changes: Changes) -> None:
     rows.executemany(
         "INSERT INTO sink_tally VALUES (?, ?, ?, ?, ?) ON CONFLICT (engine, process) DO UPDATE SET "
         "started = sink_tally.started + excluded.started, "
@@ -157,7 +167,11 @@ def take(rows: Rows, engine: str, bulk: Bulk, now_ms: int) -> Taken:
             for process, tally in sorted(changes.tallies.items())
         ],
     )
-    heard = sorted(bulk.ends)
+
+
+def _mark(
+    rows: Rows, engine: str, bulk: Bulk, changes: Changes, heard: Sequence[int], now_ms: int
+) -> None:
     rows.executemany(
         "INSERT INTO sink_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (engine, part) "
         "DO UPDATE SET log_position = excluded.log_position, newest_ms = excluded.newest_ms, "
@@ -168,8 +182,6 @@ def take(rows: Rows, engine: str, bulk: Bulk, now_ms: int) -> Taken:
             for part in heard
         ],
     )
-    anew = tuple(sorted(changes.forgotten))
-    return Taken(changes.applied, changes.repeated, bulk.junk, anew)
 
 
 def _counted(bulk: Bulk, changes: Changes, first: bool) -> tuple[int, int]:
