@@ -42,9 +42,10 @@ EXPORTER: Mapping[str, str] = {
     "className": "io.camunda.zeebe.exporter.ElasticsearchExporter",
     "args.bulk.delay": "1",
     "args.index.jobBatch": "true",
-    "args.index.processInstanceMigration": "false",
 }
 """What is set of the exporter, below `zeebe.broker.exporters.gossamer`."""
+
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass
@@ -120,14 +121,17 @@ async def sinking(
 
 @asynccontextmanager
 async def zeebe_exporting(
-    sink: Sink, progress: Progress = silent, exporter: Mapping[str, str] = EXPORTER, **more: str
+    sink: Sink,
+    progress: Progress = silent,
+    exporter: Mapping[str, str] = EXPORTER,
+    properties: Mapping[str, str] = NOTHING,
 ) -> AsyncIterator[RunningZeebe]:
     """Runs a Zeebe that exports to a sink."""
     settings = {**exporter, "args.url": sink.url}
-    properties = {
+    exporting = {
         f"zeebe.broker.exporters.gossamer.{name}": value for name, value in settings.items()
     }
-    async with start_zeebe(progress=progress, properties={**properties, **more}) as zeebe:
+    async with start_zeebe(progress=progress, properties={**exporting, **properties}) as zeebe:
         yield zeebe
 
 
