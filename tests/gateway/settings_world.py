@@ -57,9 +57,14 @@ class FileStorage:
 
 
 class Gateway:
-    """One that runs, until its block ends."""
+    """One that runs, until its block ends.
 
-    def __init__(self, mesh: Mesh, book: Book, spreading: Spreading) -> None:
+    Attributes:
+        hidden: ids of members that it does not see, from the next `admission_changed` on.
+    """
+
+    def __init__(self, mesh: Mesh, book: Book, spreading: Spreading, hidden: set[str]) -> None:
+        self.hidden = hidden
         self.mesh = mesh
         self.book = book
         self.spreading = spreading
@@ -81,10 +86,15 @@ async def gateway(
     peers: Collection[str],
     seeds: Sequence[Address] = (),
     storage: FileStorage | None = None,
-    port: int = 0,
 ) -> AsyncIterator[Gateway]:
+    hidden: set[str] = set()
     config = MeshConfig(
-        identity=identity, keyring=RING, mesh_name=MESH, seeds=tuple(seeds), tuning=QUICK, port=port
+        identity=identity,
+        keyring=RING,
+        mesh_name=MESH,
+        seeds=tuple(seeds),
+        tuning=QUICK,
+        admits=lambda id: id not in hidden,
     )
     book = Book(storage or FileStorage(), identity, MESH, ALL_FORMS)
     await book.refresh()
@@ -92,5 +102,5 @@ async def gateway(
         spreading = Spreading(mesh, book, peers, lambda digest: mesh.set_tags({TAG: digest}))
         async with trio.open_nursery() as nursery:
             await nursery.start(spreading.run)
-            yield Gateway(mesh, book, spreading)
+            yield Gateway(mesh, book, spreading, hidden)
             nursery.cancel_scope.cancel()

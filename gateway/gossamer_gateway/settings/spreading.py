@@ -60,7 +60,7 @@ READ_S = 60.0
 """Gateways whose settings are read at the same time, and for how long."""
 
 REST_S = 10.0
-"""Until a gateway is read again that could not be read to the end."""
+"""Until a gateway is read again that could not be read to the end and has said nothing new."""
 
 ANSWERS_MAX = 16
 """Questions that are answered at the same time; further ones get nothing, and come again."""
@@ -101,7 +101,7 @@ class Spreading:
         self._differed: dict[str, tuple[int, bytes]] = {}
         self._read: dict[str, tuple[int, bytes]] = {}
         self._reading: set[str] = set()
-        self._rested_s: dict[str, float] = {}
+        self._rests: dict[str, tuple[tuple[int, bytes], float]] = {}
         self._answering = 0
         self._logged: set[str] = set()
         self.counts: Counter[str] = Counter()
@@ -181,11 +181,15 @@ class Spreading:
             for id, one in differ.items()
             if self._differed.get(id) == seen[id] != self._read.get(id)
             and id not in self._reading
-            and self._rested_s.get(id, 0.0) <= now_s
+            and self._rests_until(id, seen[id]) <= now_s
         ]
         self._differed = seen
-        self._read = {id: read for id, read in self._read.items() if id in self._peers}
         return found[: max(0, READ_FROM_MAX - len(self._reading))]
+
+    def _rests_until(self, member_id: str, seen: tuple[int, bytes]) -> float:
+        """When a gateway may be read again with this digest; 0.0 for at once."""
+        failed, until_s = self._rests.get(member_id, (seen, 0.0))
+        return until_s if failed == seen else 0.0
 
     async def _read_from(self, member: Member) -> None:
         is_read = False
@@ -196,10 +200,11 @@ class Spreading:
             self._say("rows", f"settings of another gateway cannot be kept now: {error}")
         finally:
             self._reading.remove(member.id)
+        seen = (member.session, digest_of(member) or b"")
         if is_read:
-            self._read[member.id] = (member.session, digest_of(member) or b"")
+            self._read[member.id] = seen
         else:
-            self._rested_s[member.id] = trio.current_time() + REST_S
+            self._rests[member.id] = seen, trio.current_time() + REST_S
 
     async def _read_pages(self, member: Member) -> bool:
         """Whether all that a gateway has was read. Raises: GatewayError of the disk."""
