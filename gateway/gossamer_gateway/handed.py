@@ -14,11 +14,11 @@ All functions read and write within the caller's transaction.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gossamer_gateway.errors import NotLockedByWorker, UnknownTask
+from gossamer_gateway.storage.port import Rows
 from gossamer_node.variables import TypeTag
 
 SCHEMA = """
@@ -26,7 +26,7 @@ CREATE TABLE handed (
     engine TEXT NOT NULL, job TEXT NOT NULL, worker TEXT NOT NULL, until_ms INTEGER NOT NULL,
     upstream TEXT NOT NULL, types TEXT NOT NULL,
     PRIMARY KEY (engine, job)
-) WITHOUT ROWID;
+);
 CREATE INDEX handed_until ON handed (until_ms)
 """
 
@@ -57,10 +57,12 @@ class Handed:
     types: Mapping[str, TypeTag] = field(default_factory=dict)
 
 
-def hand_out(database: sqlite3.Connection, jobs: Iterable[Handed]) -> None:
+def hand_out(rows: Rows, jobs: Iterable[Handed]) -> None:
     """Jobs that were just taken; who had one before has it no more."""
-    database.executemany(
-        "INSERT OR REPLACE INTO handed VALUES (?, ?, ?, ?, ?, ?)",
+    rows.executemany(
+        "INSERT INTO handed VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (engine, job) DO UPDATE SET "
+        "worker = excluded.worker, until_ms = excluded.until_ms, upstream = excluded.upstream, "
+        "types = excluded.types",
         [
             (one.engine, one.job, one.worker, one.until_ms, one.upstream, json.dumps(one.types))
             for one in jobs
@@ -68,9 +70,9 @@ def hand_out(database: sqlite3.Connection, jobs: Iterable[Handed]) -> None:
     )
 
 
-def find(database: sqlite3.Connection, engine: str, job: str) -> Handed | None:
+def find(rows: Rows, engine: str, job: str) -> Handed | None:
     """Who has a job, or had it last; None for one that nobody took here, or that was settled."""
-    row = database.execute(
+    row = rows.execute(
         "SELECT worker, until_ms, upstream, types FROM handed WHERE engine = ? AND job = ?",
         (engine, job),
     ).fetchone()
@@ -80,9 +82,7 @@ def find(database: sqlite3.Connection, engine: str, job: str) -> Handed | None:
     return Handed(engine, job, worker, until_ms, upstream, json.loads(types))
 
 
-def held(
-    database: sqlite3.Connection, engine: str, job: str, worker: str, *, told: str, now_ms: int
-) -> Handed:
+def held(rows: Rows, engine: str, job: str, worker: str, *, told: str, now_ms: int) -> Handed:
     """The job, if this worker holds it now.
 
     Args:
@@ -90,7 +90,7 @@ def held(
 
     Raises: UnknownTask; NotLockedByWorker.
     """
-    found = find(database, engine, job)
+    found = find(rows, engine, job)
     if found is None:
         raise UnknownTask(told)
     if found.worker != worker:
@@ -106,22 +106,22 @@ def held(
     return found
 
 
-def prolong(database: sqlite3.Connection, one: Handed, until_ms: int) -> None:
+def prolong(rows: Rows, one: Handed, until_ms: int) -> None:
     """Its lock ends later, or sooner."""
-    database.execute(
+    rows.execute(
         "UPDATE handed SET until_ms = ? WHERE engine = ? AND job = ?",
         (until_ms, one.engine, one.job),
     )
 
 
-def settled(database: sqlite3.Connection, engine: str, job: str) -> None:
+def settled(rows: Rows, engine: str, job: str) -> None:
     """The engine took an outcome, or has no such job any more."""
-    database.execute("DELETE FROM handed WHERE engine = ? AND job = ?", (engine, job))
+    rows.execute("DELETE FROM handed WHERE engine = ? AND job = ?", (engine, job))
 
 
-def sweep(database: sqlite3.Connection, now_ms: int) -> int:
+def sweep(rows: Rows, now_ms: int) -> int:
     """Forgets locks that ran out long ago; returns how many, `SWEPT_MAX` at most."""
-    return database.execute(
+    return rows.execute(
         "DELETE FROM handed WHERE (engine, job) IN "
         "(SELECT engine, job FROM handed WHERE until_ms < ? ORDER BY until_ms LIMIT ?)",
         (now_ms - KEPT_MS, SWEPT_MAX),

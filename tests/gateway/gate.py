@@ -4,7 +4,6 @@ async with open_gate(EngineConfig(...), ...) as gate:
     await gate.http.post("/engine-rest/external-task/fetchAndLock", json=...)
 """
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,22 +12,17 @@ from pathlib import Path
 import httpx
 import trio
 
-from gossamer_gateway import handed, zeebe
+from gossamer_gateway import tables, zeebe
 from gossamer_gateway.app import create_app
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.grpc import GrpcServer
-from gossamer_gateway.names import numbers
 from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing.unrouted import Unrouted
 from gossamer_gateway.serving import listen, serve_http, url_of
-from gossamer_gateway.storage.committer import Committer
-from gossamer_gateway.storage.file import File, Form
-from gossamer_gateway.storage.port import Command, T
+from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.whereabouts import Asking
 from gossamer_node.engines.config import EngineConfig
-
-SCHEMA = ";".join((numbers.SCHEMA, handed.SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -47,25 +41,6 @@ class Gate:
     http: httpx.AsyncClient
 
 
-class Memory:
-    """Rows in memory. See `storage.port.Storage`."""
-
-    def __init__(self, path: Path | None = None) -> None:
-        form = Form("The gateway's file", "storage", 0x676F7377, 1, SCHEMA)
-        self._file = File(path, form)
-        self.committer = Committer(self._file, now_ms, lambda: None)
-
-    async def submit(self, command: Command[T]) -> T:
-        return await self.committer.submit(lambda now_ms: command(self._file.connection, now_ms))
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @asynccontextmanager
 async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIterator[Gate]:
     """Serves until the block is left, then stops in order."""
@@ -73,11 +48,9 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
     async with AsyncExitStack() as stack:
         for one in engines.all:
             stack.push_async_callback(one.aclose)
-        storage = Memory(path)
-        stack.callback(storage.close)
+        storage = await stack.enter_async_context(open_storage(SqlitePlace(path), tables.FORM))
         background = await stack.enter_async_context(trio.open_nursery())
         stack.callback(background.cancel_scope.cancel)
-        background.start_soon(storage.committer.run)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
         desk = Desk(

@@ -1,6 +1,7 @@
 """Names that cross from one dialect into the other, and back."""
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -9,6 +10,7 @@ import pytest
 from gossamer_gateway.errors import InputError
 from gossamer_gateway.names import forms, numbers
 from gossamer_gateway.names.numbers import NUMBER_END, Named
+from gossamer_gateway.storage import Rows, Storage
 from gossamer_gateway.storage.file import File, Form
 
 FORM = Form("The gateway's file", "--data", 1, 1, numbers.SCHEMA)
@@ -55,34 +57,37 @@ def test_engines_whose_tags_are_one_are_refused() -> None:
         forms.tags([other, "old", name])
 
 
-def test_numbers_are_given_once_and_stay(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.sqlite"
-    file = File(path, FORM)
-    file.begin()
-    first = numbers.numbers_of(file.connection, "old", ["a", "b", "a"])
-    second = numbers.numbers_of(file.connection, "other", ["a"])
-    file.commit()
+async def test_numbers_are_given_once_and_stay(storage: Storage) -> None:
+    def two_engines(rows: Rows, _: int) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        first = numbers.numbers_of(rows, "old", ["a", "b", "a"])
+        return first, numbers.numbers_of(rows, "other", ["a"])
+
+    first, second = await storage.submit(two_engines)
     assert len({*first.values(), *second.values()}) == 3
     assert all(0 < one < ZEEBE_FIRST for one in first.values())
-    file.begin()
-    lost = numbers.numbers_of(file.connection, "old", ["c"])["c"]
-    file.rollback()
-    file.close()
-    file = File(path, FORM)
-    assert numbers.named(file.connection, first["b"]) == Named("old", "b")
-    assert numbers.named(file.connection, second["a"]) == Named("other", "a")
-    assert numbers.named(file.connection, lost) is None
-    file.begin()
-    assert numbers.numbers_of(file.connection, "old", ["b", "a"]) == first
-    file.commit()
-    file.close()
+    lost: list[int] = []
+
+    def taken_back(rows: Rows, _: int) -> None:
+        lost.append(numbers.numbers_of(rows, "old", ["c"])["c"])
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await storage.submit(taken_back)
+
+    async def named(number: int) -> Named | None:
+        return await storage.submit(lambda rows, _: numbers.named(rows, number))
+
+    assert await named(first["b"]) == Named("old", "b")
+    assert await named(second["a"]) == Named("other", "a")
+    assert [await named(one) for one in lost if one] == [None] * len(lost)
+    again = await storage.submit(lambda rows, _: numbers.numbers_of(rows, "old", ["b", "a", "d"]))
+    assert {id: again[id] for id in "ab"} == first
+    assert again["d"] not in {*first.values(), *second.values()}
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, NUMBER_END, ZEEBE_FIRST + 5, 2**63, 2**200])
-def test_numbers_that_were_never_given(number: int) -> None:
-    file = File(None, FORM)
-    assert numbers.named(file.connection, number) is None
-    file.close()
+async def test_numbers_that_were_never_given(storage: Storage, number: int) -> None:
+    assert await storage.submit(lambda rows, _: numbers.named(rows, number)) is None
 
 
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from gossamer_gateway.embedded.server import new_id, now_ms
 from gossamer_gateway.embedded.store import Store
 from gossamer_gateway.embedded.values import Wires
 from gossamer_gateway.errors import Overloaded, StorageFailed, UnknownTask
-from gossamer_gateway.storage import committer as committer_module
 from gossamer_gateway.storage.committer import Committer
+from gossamer_gateway.storage.pending import PENDING_MAX
 
 LOCK_MS = 50
 TOPIC = [TopicFetch("t", LOCK_MS)]
@@ -224,7 +224,7 @@ async def test_waiting_commands_are_bounded(tmp_path: Path) -> None:
     store = Store(None)
     committer = Committer(store, lambda: 0, lambda: None)
     async with trio.open_nursery() as submitting:
-        for _ in range(committer_module.PENDING_MAX):
+        for _ in range(PENDING_MAX):
             submitting.start_soon(committer.submit, lambda _now: None)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(Overloaded):

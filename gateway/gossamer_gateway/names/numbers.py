@@ -1,23 +1,23 @@
 """Numbers for what has none: how Camunda 8's dialect names what lives in Camunda 7.
 
-They count from 1, each once, for all engines together. Zeebe's own keys have 51 bits that count,
-below the number of a partition, and there is no partition 0: so what is below 2⁵¹ is one of these,
-and the rest is the engine's own. All are safe in languages whose only numbers are doubles. An id
-never loses its number, so the table only grows; ids of jobs are most of it.
+They count from 1, with gaps, each once for all engines together. Zeebe's own keys have 51 bits that
+count, below the number of a partition, and there is no partition 0: so what is below 2⁵¹ is one of
+these, and the rest is the engine's own. All are safe in languages whose only numbers are doubles.
+An id never loses its number, so the table only grows; ids of jobs are most of it.
 """
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gossamer_gateway.errors import StorageFailed
+from gossamer_gateway.storage.port import Rows
 
 NUMBER_END = 2**51
 """Numbers are below it (Zeebe: `Protocol.KEY_BITS`)."""
 
 SCHEMA = """
 CREATE TABLE number (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, engine TEXT NOT NULL, id TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, engine TEXT NOT NULL, id TEXT NOT NULL,
     UNIQUE (engine, id)
 )
 """
@@ -31,7 +31,7 @@ class Named:
     id: str
 
 
-def numbers_of(database: sqlite3.Connection, engine: str, ids: Iterable[str]) -> Mapping[str, int]:
+def numbers_of(rows: Rows, engine: str, ids: Iterable[str]) -> Mapping[str, int]:
     """The numbers of an engine's ids; new ones are given, within the caller's transaction.
 
     Raises: StorageFailed when there are no more.
@@ -42,10 +42,8 @@ def numbers_of(database: sqlite3.Connection, engine: str, ids: Iterable[str]) ->
             continue
         asked = (engine, id)
         row = (
-            database.execute(
-                "SELECT number FROM number WHERE engine = ? AND id = ?", asked
-            ).fetchone()
-            or database.execute(
+            rows.execute("SELECT number FROM number WHERE engine = ? AND id = ?", asked).fetchone()
+            or rows.execute(
                 "INSERT INTO number (engine, id) VALUES (?, ?) RETURNING number", asked
             ).fetchone()
         )
@@ -55,9 +53,9 @@ def numbers_of(database: sqlite3.Connection, engine: str, ids: Iterable[str]) ->
     return found
 
 
-def named(database: sqlite3.Connection, number: int) -> Named | None:
+def named(rows: Rows, number: int) -> Named | None:
     """What a number stands for; None for one that was never given."""
     if not 0 < number < NUMBER_END:
         return None
-    row = database.execute("SELECT engine, id FROM number WHERE number = ?", (number,)).fetchone()
+    row = rows.execute("SELECT engine, id FROM number WHERE number = ?", (number,)).fetchone()
     return Named(*row) if row else None

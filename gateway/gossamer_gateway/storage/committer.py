@@ -3,37 +3,36 @@
 One task owns the file. It runs the commands that have gathered, each whole or not at all, and
 commits them together while the loop goes on reading the next requests: with synchronous FULL a
 commit costs a disk flush, and one flush serves all that came in during the last one. A command
-that raises is taken back alone. When the disk refuses, everything of that transaction is taken
-back and nothing of it is acknowledged.
+that raises is taken back alone, also when SQLite refused one of its statements. When the disk
+refuses, everything of that transaction is taken back and nothing of it is acknowledged.
 """
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar, cast
+from typing import TypeVar, cast
 
 import trio
 
-from gossamer_gateway.errors import Overloaded, StorageFailed
+from gossamer_gateway.errors import StorageFailed
 from gossamer_gateway.storage.file import File
+from gossamer_gateway.storage.pending import Entry, Pending
 
-PENDING_MAX = 1_000
-"""Commands that may wait for their transaction; a thousand are a second of work."""
 BATCH_MAX = 64
 """Commands in one transaction: enough to share a flush, few enough to bound the wait for it."""
+
+_STATEMENT_WRONG = (
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_TOOBIG,
+)
+"""Result codes that blame the statement, not the file."""
 
 T = TypeVar("T")
 
 Command = Callable[[int], T]
 """Takes the time in milliseconds, reads and writes the file, returns what to answer."""
-
-
-@dataclass(slots=True, eq=False)
-class _Entry(Generic[T]):
-    command: Command[T]
-    settled: trio.Event = field(default_factory=trio.Event)
-    result: T | None = None
-    error: Exception | None = None
 
 
 class Committer:
@@ -48,7 +47,7 @@ class Committer:
         self._file = file
         self._clock = clock
         self._committed = committed
-        self._submit, self._arrivals = trio.open_memory_channel["_Entry[object]"](PENDING_MAX)
+        self._pending: Pending[Command[object]] = Pending("the disk")
 
     async def submit(self, command: Command[T]) -> T:
         """Runs a command and returns its result once it is committed.
@@ -57,26 +56,19 @@ class Committer:
 
         Raises: what the command raised; StorageFailed; Overloaded.
         """
-        entry = _Entry(command)
-        try:
-            self._submit.send_nowait(cast("_Entry[object]", entry))
-        except trio.WouldBlock:
-            raise Overloaded(
-                f"{PENDING_MAX} requests wait for the disk; try again in a moment"
-            ) from None
-        await entry.settled.wait()
-        if entry.error is not None:
-            raise entry.error
-        return cast("T", entry.result)
+        return cast("T", await self._pending.submit(command))
 
     async def run(self) -> None:
-        """Serves until cancelled. What was begun is finished first."""
-        while True:
-            batch = [await self._arrivals.receive()]
-            with trio.CancelScope(shield=True):
-                await self._serve(batch)
+        """Serves until cancelled. What was begun is finished first; what still waits is refused."""
+        try:
+            while True:
+                batch = [await self._pending.receive()]
+                with trio.CancelScope(shield=True):
+                    await self._serve(batch)
+        finally:
+            self._pending.close()
 
-    async def _serve(self, batch: list[_Entry[object]]) -> None:
+    async def _serve(self, batch: list[Entry[Command[object]]]) -> None:
         changes = self._file.connection.total_changes
         try:
             self._file.begin()
@@ -84,7 +76,7 @@ class Committer:
                 self._attempt(entry)
                 if len(batch) < BATCH_MAX:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                    self._gather(batch)
+                    self._pending.gather(batch, BATCH_MAX)
             if self._file.connection.total_changes == changes:
                 self._file.commit()  # nothing to flush
             else:
@@ -98,18 +90,14 @@ class Committer:
         for entry in batch:
             entry.settled.set()
 
-    def _gather(self, batch: list[_Entry[object]]) -> None:
-        while len(batch) < BATCH_MAX:
-            try:
-                batch.append(self._arrivals.receive_nowait())
-            except trio.WouldBlock:
-                return
-
-    def _attempt(self, entry: _Entry[object]) -> None:
+    def _attempt(self, entry: Entry[Command[object]]) -> None:
         try:
             with self._file.all_or_nothing():
                 entry.result = entry.command(self._clock())
-        except sqlite3.Error:
-            raise
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            if code & 0xFF not in _STATEMENT_WRONG:
+                raise
+            entry.error = StorageFailed(f"SQLite refused a statement: {error}")
         except Exception as error:  # a refusal, or a mistake of ours: its neighbours don't care
             entry.error = error

@@ -2,19 +2,29 @@
 
 One gateway keeps them in a SQLite file, several share a PostgreSQL. A *command* is a plain function
 that reads and writes rows and never waits; it runs in a transaction, takes effect whole or not at
-all, and its caller hears of it once that is on disk. It may be run again from its beginning when
-two gateways got into each other's way, so it changes nothing but rows.
+all, and its caller hears of it once that is on disk. All commands of all gateways take effect as if
+one ran after the other. To that end a command may be run again from its beginning, when two
+gateways got into each other's way, and it may run in a thread of its own: so it changes nothing but
+rows, and looks at nothing that others change.
 
-Statements are of the SQL that both know, with `?` for values: whole numbers of 64 bits are BIGINT,
-upserts are `ON CONFLICT … DO UPDATE`, and `RETURNING` is allowed. One suite of tests holds both to
-the same.
+Statements are of the SQL that both know, in SQLite's words, with `?` for values. INTEGER is of 64
+bits, `INTEGER PRIMARY KEY` counts by itself where none is given (there may be gaps), and TEXT, REAL
+and BLOB are the other types. Upserts are `ON CONFLICT … DO UPDATE`, `RETURNING` is allowed, and
+only a statement that answers rows is asked for rows. A statement that the database refuses, as one
+that breaks a constraint, fails its command with StorageFailed. Equal values of ORDER BY come in any
+order. `tests/gateway/test_storage_port.py` holds both to the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from gossamer_gateway.errors import BadRequest
+
 Value = str | int | float | bytes | None
 """What a column holds. Truth is 0 or 1."""
+
+INTEGER_END = 2**63
+"""Whole numbers are below it, and not below its negative."""
 
 T = TypeVar("T")
 
@@ -37,13 +47,19 @@ class Cursor(Protocol):
 
 
 class Rows(Protocol):
-    """The tables, within one transaction. `sqlite3.Connection` is one."""
+    """The tables, within one transaction."""
 
     def execute(self, statement: str, values: Sequence[Value] = (), /) -> Cursor:
-        """Runs a statement."""
+        """Runs a statement.
+
+        Raises: BadRequest for a value that no column holds.
+        """
 
     def executemany(self, statement: str, values: Sequence[Sequence[Value]], /) -> Cursor:
-        """Runs a statement for each of these."""
+        """Runs a statement for each of these. It answers no rows, only their count.
+
+        Raises: BadRequest for a value that no column holds.
+        """
 
 
 Command = Callable[[Rows, int], T]
@@ -58,5 +74,51 @@ class Storage(Protocol):
 
         A caller that is cancelled leaves the command under way: it takes effect unanswered.
 
-        Raises: what the command raised, and nothing was changed then; StorageFailed; Overloaded.
+        Raises: what the command raised, and nothing was changed then; StorageFailed when the
+            database is away, or refused a statement; Overloaded.
         """
+
+
+def plain(values: Sequence[Value]) -> list[Value]:
+    """Values as both databases take them, and refuse them.
+
+    PostgreSQL holds no character 0 in a text, and neither holds half a surrogate or a number above
+    64 bits. All of them come from clients, as an id in a path, so they are the client's mistake. A
+    driver may also see more in a subclass than its value: psycopg stores an enum's name.
+
+    Raises: BadRequest.
+    """
+    return [_PLAIN.get(type(value), _of_subclass)(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    text = str.__str__(value)
+    try:
+        if "\0" not in text and (text.isascii() or text.encode()):
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise BadRequest(f"The text {text[:100]!r} has a character that can't be kept")
+
+
+def _whole(value: Any) -> int:
+    if -INTEGER_END <= value < INTEGER_END:
+        return int(value)
+    raise BadRequest("A number is above 64 bits")
+
+
+_PLAIN: dict[type, Callable[[Any], Value]] = {
+    type(None): lambda _: None,
+    str: _text,
+    int: _whole,
+    bool: int,
+    float: float,
+    bytes: bytes,
+}
+
+
+def _of_subclass(value: Any) -> Value:
+    for kind, convert in _PLAIN.items():
+        if isinstance(value, kind):
+            return convert(value)
+    raise TypeError(f"{type(value).__name__} is nothing that a column holds")

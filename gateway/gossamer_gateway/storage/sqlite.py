@@ -1,0 +1,66 @@
+"""The port on a SQLite file of one gateway: a `File`, and the `Committer` that owns it.
+
+Commands run one after the other, so they are serial by themselves and none runs twice.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from sqlite3 import Connection, Cursor
+from typing import TypeVar
+
+import trio
+
+from gossamer_gateway.storage.committer import Committer
+from gossamer_gateway.storage.file import File, Form
+from gossamer_gateway.storage.places import SqlitePlace
+from gossamer_gateway.storage.port import Command, Value, plain
+
+T = TypeVar("T")
+
+
+class SqliteRows:
+    """The tables of a file. Tests that need no storage around them take it by itself."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Sequence[Value] = (), /) -> Cursor:
+        return self._connection.execute(statement, plain(values))
+
+    def executemany(self, statement: str, values: Sequence[Sequence[Value]], /) -> Cursor:
+        return self._connection.executemany(statement, [plain(one) for one in values])
+
+
+class SqliteStorage:
+    """`Storage` in a file."""
+
+    def __init__(self, file: File, clock: Callable[[], int]) -> None:
+        self._rows = SqliteRows(file.connection)
+        self._committer = Committer(file, clock, lambda: None)
+        self.run = self._committer.run
+
+    async def submit(self, command: Command[T]) -> T:
+        return await self._committer.submit(lambda now_ms: command(self._rows, now_ms))
+
+
+def clock_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def open_sqlite(place: SqlitePlace, form: Form) -> AsyncIterator[SqliteStorage]:
+    """Opens the file, and closes it when what was begun is on disk.
+
+    Raises: InputError, as `File` does.
+    """
+    file = File(place.path, form)
+    try:
+        storage = SqliteStorage(file, clock_ms)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(storage.run)
+            yield storage
+            nursery.cancel_scope.cancel()
+    finally:
+        file.close()

@@ -1,0 +1,25 @@
+"""All tables of the gateway: every module that keeps rows has its `SCHEMA`, and stands here.
+
+A module that comes or changes raises `VERSION`, as soon as there is a release to differ from.
+"""
+
+from gossamer_gateway import handed
+from gossamer_gateway.names import numbers
+from gossamer_gateway.storage.file import Form
+
+VERSION = 1
+"""Of the tables together; rows of another version are refused rather than guessed at."""
+
+APPLICATION_ID = 0x676F7367
+"""SQLite's mark of whose file it is: "gosg". An embedded engine's file has another."""
+
+MODULES = (numbers, handed)
+"""Whose tables there are. The order is of no matter."""
+
+FORM = Form(
+    "The gateway's file",
+    "storage.file",
+    APPLICATION_ID,
+    VERSION,
+    ";\n".join(module.SCHEMA.strip() for module in MODULES),
+)
