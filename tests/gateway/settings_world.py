@@ -1,20 +1,17 @@
 """Gateways with settings, as far as tests of them need: rows in memory, and real members."""
 
-import sqlite3
-import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 from tests.mesh.mesh_fixture import QUICK, RING
 
+from gossamer_gateway import tables
 from gossamer_gateway.overrides.overrides import FORMS as OVERRIDE_FORMS
 from gossamer_gateway.routing.router import FORMS, Router
-from gossamer_gateway.settings import keeping
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
-from gossamer_gateway.storage.port import Command, T
+from gossamer_gateway.storage import SqlitePlace, Storage, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.drivers.config import Address
@@ -31,29 +28,6 @@ ENGINES = Upstreams(
 """Never asked anything."""
 
 ALL_FORMS = {**FORMS, **OVERRIDE_FORMS}
-
-
-class FileStorage:
-    """Rows in a SQLite file or in memory; each command is a transaction."""
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.connection = sqlite3.connect(
-            ":memory:" if path is None else path, isolation_level=None, timeout=10
-        )
-        (tables,) = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            self.connection.executescript(keeping.SCHEMA)
-
-    async def submit(self, command: Command[T]) -> T:
-        await trio.lowlevel.checkpoint()
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            found = command(self.connection, time.time_ns() // 1_000_000)
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
-        return found
 
 
 class Gateway:
@@ -85,7 +59,7 @@ async def gateway(
     identity: Identity,
     peers: Collection[str],
     seeds: Sequence[Address] = (),
-    storage: FileStorage | None = None,
+    storage: Storage | None = None,
 ) -> AsyncIterator[Gateway]:
     hidden: set[str] = set()
     config = MeshConfig(
@@ -96,11 +70,15 @@ async def gateway(
         tuning=QUICK,
         admits=lambda id: id not in hidden,
     )
-    book = Book(storage or FileStorage(), identity, MESH, ALL_FORMS)
-    await book.refresh()
-    async with open_mesh(config) as mesh:
+    async with AsyncExitStack() as stack:
+        if storage is None:
+            memory = open_storage(SqlitePlace(None), tables.FORM)
+            storage = await stack.enter_async_context(memory)
+        book = Book(storage, identity, MESH, ALL_FORMS)
+        await book.refresh()
+        mesh = await stack.enter_async_context(open_mesh(config))
         spreading = Spreading(mesh, book, peers, lambda digest: mesh.set_tags({TAG: digest}))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(spreading.run)
-            yield Gateway(mesh, book, spreading, hidden)
-            nursery.cancel_scope.cancel()
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        await nursery.start(spreading.run)
+        yield Gateway(mesh, book, spreading, hidden)
+        nursery.cancel_scope.cancel()

@@ -1,10 +1,9 @@
 """The book of settings over rows: what counts is kept, logged, and there after a restart."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.settings_world import ALL_FORMS, ENGINES, MESH, FileStorage
+from tests.gateway.settings_world import ALL_FORMS, ENGINES, MESH
 
 from gossamer_gateway.errors import BadRequest, UnknownSetting
 from gossamer_gateway.routing.messages import Facts, MessageRule, where
@@ -13,13 +12,14 @@ from gossamer_gateway.routing.routes import WHOLE
 from gossamer_gateway.settings import signed
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.table import Setting
+from gossamer_gateway.storage import Storage
 from gossamer_mesh.identity import Identity
 from gossamer_node.errors import EngineUnavailable
 
 ONE, OTHER = Identity.generate(), Identity.generate()
 
 
-def book_of(storage: FileStorage, identity: Identity = ONE) -> Book:
+def book_of(storage: Storage, identity: Identity = ONE) -> Book:
     return Book(storage, identity, MESH, ALL_FORMS)
 
 
@@ -32,14 +32,13 @@ def said(
 ALL_C7 = {"shares": {"c7": WHOLE}, "sticky": "business-key"}
 
 
-async def test_changes_are_kept_and_logged(tmp_path: Path) -> None:
-    storage = FileStorage(tmp_path / "rows.sqlite")
+async def test_changes_are_kept_and_logged(storage: Storage) -> None:
     router = Router(book_of(storage), ENGINES)
     await router.set("hotel", {"c8": 2_500}, "ada")
     await router.set("hotel", {"c8": 0}, "bob", "header:X-Tenant")
     await router.set("car", {"c8": WHOLE}, "ada", "")
     await router.remove("car", "ada")
-    again = book_of(FileStorage(tmp_path / "rows.sqlite"))
+    again = book_of(storage)
     await again.refresh()
     after = Router(again, ENGINES)
     assert after.routes() == router.routes()
@@ -62,8 +61,7 @@ async def test_changes_are_kept_and_logged(tmp_path: Path) -> None:
     assert await after.audit_rules() == []
 
 
-async def test_the_later_of_two_counts_in_the_rows_too() -> None:
-    storage = FileStorage()
+async def test_the_later_of_two_counts_in_the_rows_too(storage: Storage) -> None:
     book = book_of(storage)
     heard: list[Setting] = []
     book.listen(heard.extend)
@@ -79,9 +77,8 @@ async def test_the_later_of_two_counts_in_the_rows_too() -> None:
     assert last.version.clock > clock + 1
 
 
-async def test_gateways_that_share_rows_read_each_other(tmp_path: Path) -> None:
-    path = tmp_path / "rows.sqlite"
-    books = [book_of(FileStorage(path), one) for one in (ONE, OTHER)]
+async def test_gateways_that_share_rows_read_each_other(storage: Storage) -> None:
+    books = [book_of(storage, one) for one in (ONE, OTHER)]
     made = [await books[turn % 2].change("route", "hotel", ALL_C7, "ada") for turn in range(6)]
     # Each wins over the one before, though neither has read the other's.
     assert made == sorted(made, key=lambda one: one.version)
@@ -97,8 +94,8 @@ async def test_gateways_that_share_rows_read_each_other(tmp_path: Path) -> None:
     assert heard == []
 
 
-async def test_what_another_gateway_sent_is_judged_as_a_person_s_is() -> None:
-    book = book_of(FileStorage())
+async def test_what_another_gateway_sent_is_judged_as_a_person_s_is(storage: Storage) -> None:
+    book = book_of(storage)
     assert not await book.learn([said({"shares": {"c7": 1}}, 1)])
     assert book.refused == 1 and book.table.all() == []
     # Of an engine that is not here, for others may have it; and of a kind that is not known here.
@@ -119,9 +116,9 @@ async def test_what_another_gateway_sent_is_judged_as_a_person_s_is() -> None:
     ],
 )
 async def test_a_wrong_route_changes_nothing(
-    shares: dict[str, int], sticker: str, sentence: str
+    storage: Storage, shares: dict[str, int], sticker: str, sentence: str
 ) -> None:
-    router = Router(book_of(FileStorage()), ENGINES)
+    router = Router(book_of(storage), ENGINES)
     with pytest.raises(BadRequest) as caught:
         await router.set("hotel", shares, "ada", sticker)
     assert str(caught.value).startswith(sentence)
@@ -130,8 +127,8 @@ async def test_a_wrong_route_changes_nothing(
     assert router.routes() == [] and await router.audit() == []
 
 
-async def test_where_starts_go() -> None:
-    router = Router(book_of(FileStorage()), ENGINES)
+async def test_where_starts_go(storage: Storage) -> None:
+    router = Router(book_of(storage), ENGINES)
 
     def engine(
         process: str = "hotel", key: str | None = None, dialect: Any = "camunda7", **headers: str
@@ -163,8 +160,8 @@ async def test_where_starts_go() -> None:
     assert routed is not None and routed.name == "c8"
 
 
-async def test_rules_for_messages_are_set_and_removed() -> None:
-    router = Router(book_of(FileStorage()), ENGINES)
+async def test_rules_for_messages_are_set_and_removed(storage: Storage) -> None:
+    router = Router(book_of(storage), ENGINES)
     assert router.rule_of("paid") == MessageRule("paid", "instance")
     rule = MessageRule("paid", "start", "hotel")
     await router.set_rule(rule, "ada")

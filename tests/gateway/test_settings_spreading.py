@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import trio
-from tests.gateway.settings_world import ALL_FORMS, MESH, FileStorage, Gateway, gateway
+from tests.gateway.settings_world import ALL_FORMS, MESH, Gateway, gateway
 from tests.mesh.mesh_fixture import config_of
 from tests.patience import until
 
+from gossamer_gateway import tables
 from gossamer_gateway.routing.routes import WHOLE
 from gossamer_gateway.settings import signed
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import PAGE_BYTES, TAG, TIMEOUT_S, digest_of
 from gossamer_gateway.settings.table import Setting
+from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_mesh.drivers import Mesh, open_mesh
 from gossamer_mesh.drivers.calls import Handler
 from gossamer_mesh.drivers.links import SETTINGS
@@ -80,8 +82,8 @@ async def test_a_change_is_effective_everywhere_at_once_and_back_as_fast() -> No
 async def test_a_gateway_that_was_away_catches_up_and_so_do_the_others() -> None:
     first, second = Identity.generate(), Identity.generate()
     ids = [first.node_id, second.node_id]
-    rows = FileStorage()
-    async with gateway(first, ids) as one:
+    memory = open_storage(SqlitePlace(None), tables.FORM)
+    async with memory as rows, gateway(first, ids) as one:
         async with gateway(second, ids, [one.mesh.address], rows) as other:
             await until(lambda: len(known(one)) == len(known(other)) == 2)
             await one.router.set("hotel", {"c8": 1_000}, "ada")
@@ -127,10 +129,11 @@ async def test_a_gateway_hands_on_what_another_signed() -> None:
     async with gateway(first, ids) as one:
         async with gateway(gone, ids, [one.mesh.address]) as other:
             await until(lambda: len(known(other)) == 2)
-            for number in range(400):  # some pages
-                await other.book.change("route", f"p{number}", ALL_C8, "x" * 250)
+            page = {"match": {"path": "/v2/*"}, "respond": {"body": "x" * 20_000}}
+            for number in range(20):  # some pages of them
+                await other.book.change("override", f"rule-{number}", page, "ada")
             await until(lambda: one.book.table.digest() == other.book.table.digest())
-        assert sum(len(each.word) for each in one.book.table.all()) > PAGE_BYTES
+        assert sum(len(each.word) for each in one.book.table.all()) > 2 * PAGE_BYTES
         async with gateway(late, ids, [one.mesh.address]) as new:
             await until(lambda: one.book.table.digest() == new.book.table.digest())
             assert {each.version.gateway for each in new.book.table.all()} == {gone.node_id}
@@ -159,12 +162,14 @@ async def one_and_its_peer(
 ) -> AsyncIterator[tuple[Gateway, Mesh, Identity]]:
     """A gateway, and a bare member that it takes for another."""
     first, second = Identity.generate(), Identity.generate()
-    async with gateway(first, [second.node_id]) as one:
-        async with open_mesh(config_of(one.mesh.address, identity=second)) as peer:
-            peer.set_tags({TAG: bytes(8)} if tags is None else tags)
-            await until(lambda: peer.node_id in [each.id for each in one.mesh.members()])
-            await until(lambda: one.mesh.node_id in [each.id for each in peer.members()])
-            yield one, peer, second
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(gateway(first, [second.node_id]))
+        config = config_of(one.mesh.address, identity=second)
+        peer = await stack.enter_async_context(open_mesh(config))
+        peer.set_tags({TAG: bytes(8)} if tags is None else tags)
+        await until(lambda: peer.node_id in [each.id for each in one.mesh.members()])
+        await until(lambda: one.mesh.node_id in [each.id for each in peer.members()])
+        yield one, peer, second
 
 
 async def ask(peer: Mesh, one: Gateway, question: object) -> Any:
@@ -245,8 +250,8 @@ async def test_junk_that_a_peer_answers_is_counted_and_dropped() -> None:
 
     async with one_and_its_peer() as (one, peer, identity):
         peer.handle(SETTINGS, Handler(answer, 10_000, TIMEOUT_S, 2**20))
-        for number, said in enumerate(ANSWERS, start=1):
-            before = asked
+        for number, each in enumerate(ANSWERS, start=1):
+            said, before = each, asked
             peer.set_tags({TAG: number.to_bytes(8)})
             await until(lambda before=before: asked > before)  # type: ignore[misc]
         assert one.router.routes() == []
