@@ -127,11 +127,16 @@ class Forwarder:
             async for chunk in response.aiter_raw():
                 received += chunk
                 if len(received) > BODY_BYTES_MAX:
-                    raise UpstreamFailed(
-                        502, f"{_shown(action)} answers more than {BODY_BYTES_MAX} bytes."
-                    )
+                    # To leave the loop here would leave httpx's generators, one in another,
+                    # unfinished; a closed response makes them all end by themselves.
+                    await response.aclose()
+        except (httpx.StreamError, httpx.HTTPError, trio.ClosedResourceError):
+            if len(received) <= BODY_BYTES_MAX:
+                raise
         finally:
             await response.aclose()
+        if len(received) > BODY_BYTES_MAX:
+            raise UpstreamFailed(502, f"{_shown(action)} answers more than {BODY_BYTES_MAX} bytes.")
         answered = [(name.lower(), text) for name, text in response.headers.multi_items()]
         dropped = _NOT_ANSWERED | _of_connection(answered)
         kept = [(name, text) for name, text in answered if name not in dropped]

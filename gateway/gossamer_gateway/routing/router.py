@@ -103,6 +103,10 @@ class Router:
 
     # --- what people do
 
+    def engine_names(self) -> list[str]:
+        """Of the engines that a route may name here, in the configuration's order."""
+        return [one.name for one in self._engines.all]
+
     def routes(self) -> list[Route]:
         """All routes, by process."""
         return [self._routes[name] for name in sorted(self._routes)]
@@ -121,7 +125,7 @@ class Router:
 
         Raises: BadRequest; StorageFailed; Overloaded.
         """
-        names = [one.name for one in self._engines.all]
+        names = self.engine_names()
         whole = routes.complete(shares, names)
         wrong = routes.check(whole, names) or routes.check_sticker(sticker)
         if wrong:
