@@ -105,6 +105,7 @@ async def client_program(
     """
     folder = Path(tempfile.mkdtemp(prefix=f"gossamer-client-{client.name}-"))
     errors = folder / "stderr"
+    program = Program()
     try:
         command, environment = await _prepared(client, folder, progress)
         arguments = [*filter(None, [client.mode]), address, prefix]
@@ -119,7 +120,6 @@ async def client_program(
                 | environment,
             )
         try:
-            program = Program()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hear, process, program, prefix)
                 with patience():
@@ -132,6 +132,8 @@ async def client_program(
         if errors.exists():
             said = errors.read_text(encoding="utf-8", errors="replace")
             error.add_note(f"{client.name} said:\n{said[-_STDERR_CHARACTERS_MAX:]}")
+        taken = [(job.topic, job.variables.get("reservation_id")) for job in program.jobs]
+        error.add_note(f"{client.name} took: {taken}")
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -24,23 +24,27 @@ public final class HotelWorkers {
   private static String prefix;
 
   public static void main(String[] arguments) throws Exception {
-    var builder = ZeebeClient.newClientBuilder().usePlaintext().defaultJobWorkerName("java8");
-    if (arguments[0].equals("rest")) {
-      builder.restAddress(URI.create(arguments[1])).preferRestOverGrpc(true);
-    } else {
-      builder.grpcAddress(URI.create("http://" + arguments[1])).preferRestOverGrpc(false);
-    }
     prefix = arguments[2];
-    ZeebeClient client = builder.build();
-    work(client, "validate-input", HotelWorkers::validateInput);
-    work(client, "search-client", HotelWorkers::searchClient, "email");
-    work(client, "create-client", HotelWorkers::createClient, "reservation_id", "email");
-    work(client, "check-room-availability", HotelWorkers::checkRoomAvailability);
-    work(client, "block-room", HotelWorkers::blockRoom);
-    work(client, "create-booking", HotelWorkers::createBooking);
+    // Over REST a client has five connections, and each worker's long poll holds one: six workers
+    // of one client would leave none to complete a job with.
+    ZeebeClient first = connect(arguments[0], arguments[1]);
+    ZeebeClient second = connect(arguments[0], arguments[1]);
+    work(first, "validate-input", HotelWorkers::validateInput);
+    work(first, "search-client", HotelWorkers::searchClient, "email");
+    work(first, "create-client", HotelWorkers::createClient, "reservation_id", "email");
+    work(second, "check-room-availability", HotelWorkers::checkRoomAvailability);
+    work(second, "block-room", HotelWorkers::blockRoom);
+    work(second, "create-booking", HotelWorkers::createBooking);
     say(Map.of("ready", true));
     while (System.in.read() >= 0) {}
     System.exit(0);
+  }
+
+  private static ZeebeClient connect(String mode, String address) {
+    var builder = ZeebeClient.newClientBuilder().usePlaintext().defaultJobWorkerName("java8");
+    return mode.equals("rest")
+        ? builder.restAddress(URI.create(address)).preferRestOverGrpc(true).build()
+        : builder.grpcAddress(URI.create("http://" + address)).preferRestOverGrpc(false).build();
   }
 
   private static void work(

@@ -28,7 +28,7 @@ function work(type, taskHandler, fetchVariable) {
       return taskHandler(job);
     },
   });
-  return new Promise((resolve) => worker.once("ready", resolve));
+  return new Promise((resolve) => worker.on("ready", resolve));
 }
 
 const errorCode = "TASK_ERROR";

@@ -21,8 +21,8 @@ FETCHED = {"search-client": ["email"], "create-client": ["reservation_id", "emai
 """Variables by topic; the others get all."""
 
 
-def handler(rule: Rule) -> Callable[[Job], Awaitable[dict[str, Any]]]:
-    async def handle(job: Job) -> dict[str, Any]:
+def handler(rule: Rule) -> Callable[..., Awaitable[dict[str, Any]]]:
+    async def handle(job: Job, **inputs: Any) -> dict[str, Any]:
         line = {
             "topic": job.type,
             "job": job.key,
@@ -30,7 +30,7 @@ def handler(rule: Rule) -> Callable[[Job], Awaitable[dict[str, Any]]]:
             "variables": dict(job.variables),
         }
         print(json.dumps(line), flush=True)
-        return rule(job.variables)
+        return rule(inputs)
 
     return handle
 
