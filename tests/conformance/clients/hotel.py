@@ -7,19 +7,21 @@ and the address say how a reservation ends.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import trio
-from tests.conformance.clients.programs import Dialect, JobSeen
+from tests.conformance.clients.programs import Client, Dialect, JobSeen
 from tests.patience import seen
 
 from gossamer_hotel import PROCESS_ID, TOPICS, bpmn_files
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine, ProcessInstance
-from gossamer_node.variables import Variables
+from gossamer_node.variables import JsonValue, Variables
 
 END_MS_MAX = 60_000
 
@@ -55,14 +57,14 @@ class Reservation:
     """
 
     name: str
-    asked: dict[str, Any]
+    asked: dict[str, JsonValue]
     ending: str
     end_event: str
     message: str | None
     topics: tuple[str, ...]
 
 
-_USUAL = {
+_USUAL: dict[str, JsonValue] = {
     "first_name": "Søren",
     "last_name": "Núñez",
     "email": "new@example.com",
@@ -99,7 +101,34 @@ RESERVATIONS = (
 """With a room, for a new client and for a known one; without a room, found out before and after
 it was chosen; and one that is refused at once."""
 
-LAST_TOPIC = "create-booking"
+_WRITTEN: dict[str, Any] = {
+    "nights": 3,
+    "price": 120.5,
+    "discount": None,
+    "room": {"floor": 3, "beds": ["queen", "sofa"], "view": None},
+    "roomAvailable": True,
+    "room_blocked": True,
+    "room_id": "301",
+    "blocked_until": datetime(2030, 1, 1, tzinfo=UTC),
+    "guests": 2,
+    "last_name": "Núñez",
+}
+"""Variables of `room` that handlers, or whoever started it, wrote before the last one ran."""
+
+_TYPES = {
+    "nights": "integer",
+    "price": "double",
+    "rate_code": "long",
+    "discount": "null",
+    "room": "json",
+    "roomAvailable": "boolean",
+    "blocked_until": "date",
+    "last_name": "string",
+}
+"""Their types at a Camunda 7, in the words of clients that know types."""
+
+_ASKED = {"search-client": 1, "create-client": 2}
+"""How many variables of these topics the clients ask for; of the others, all."""
 
 _JOBS = Counter(topic for one in RESERVATIONS for topic in one.topics)
 """By topic, of all reservations."""
@@ -112,13 +141,10 @@ class Reception:
         self._engine = engine
         self._prefix = prefix
         self._process_id = prefix + PROCESS_ID
-        self.instances: dict[str, Reservation] = {}
-        """By key, where the engine tells keys of instances at their start."""
 
     async def deploy(self) -> None:
         """Deploys the hotel's processes under this run's names."""
-        dialect = "camunda7" if self._engine.kind == "camunda7" else "camunda8"
-        files = bpmn_files(dialect)
+        files = bpmn_files("camunda7" if self._engine.kind == "camunda7" else "camunda8")
         await self._engine.deploy({n: self._renamed(text) for n, text in files.items()})
 
     def _renamed(self, text: bytes) -> bytes:
@@ -132,9 +158,10 @@ class Reception:
         Raises:
             trio.TooSlowError: It hasn't ended.
         """
-        asked = Variables({"reservation_id": self.id_of(one), **_USUAL, **one.asked})
+        number = f"{one.name}-{self._prefix}"
+        asked = Variables({"reservation_id": number, **_USUAL, **one.asked})
         if self._engine.kind == "camunda7":
-            left = await self._reserve7(one, asked)
+            left = await self._reserve7(one, number, asked)
         else:
             ended = await self._engine.start_and_wait(
                 self._process_id, variables=asked, wait_ms=END_MS_MAX
@@ -145,10 +172,8 @@ class Reception:
         assert (values["status"], values.get("error_message")) == (one.ending, one.message)
         return values
 
-    async def _reserve7(self, one: Reservation, asked: Variables) -> Variables:
-        key = await self._engine.start(
-            self._process_id, variables=asked, business_key=self.id_of(one)
-        )
+    async def _reserve7(self, one: Reservation, number: str, asked: Variables) -> Variables:
+        key = await self._engine.start(self._process_id, variables=asked, business_key=number)
 
         async def ended() -> ProcessInstance | None:
             instances = await self._engine.list_instances(self._process_id)
@@ -158,49 +183,67 @@ class Reception:
         assert (instance.state, instance.end_element_ids) == ("completed", (one.end_event,))
         return await self._engine.read_variables(key)
 
-    def id_of(self, one: Reservation) -> str:
-        """The reservation's id."""
-        return f"{one.name}-{self._prefix}"
-
-
-async def run_hotel(place: Place, prefix: str) -> dict[str, dict[str, Any]]:
-    """Starts all `RESERVATIONS` and sees each to its right end.
-
-    Returns:
-        Their variables at the end, by name.
-    """
-    engine = open_engine(place.engine)
-    try:
-        reception = Reception(engine, prefix)
+    async def reserve_all(self) -> dict[str, dict[str, Any]]:
+        """Starts all `RESERVATIONS` and sees each to its end; their variables then, by name."""
         ended: dict[str, dict[str, Any]] = {}
 
         async def reserve(one: Reservation) -> None:
-            ended[one.name] = await reception.reserve(one)
+            ended[one.name] = await self.reserve(one)
 
         async with trio.open_nursery() as nursery:
             for one in RESERVATIONS:
                 nursery.start_soon(reserve, one)
         return ended
-    finally:
-        await engine.aclose()
 
 
-async def deploy_hotel(place: Place, prefix: str) -> None:
-    """Deploys the processes at the engine."""
+@asynccontextmanager
+async def reception_at(place: Place, prefix: str) -> AsyncIterator[Reception]:
+    """Where reservations are made, with the processes deployed."""
     engine = open_engine(place.engine)
     try:
-        await Reception(engine, prefix).deploy()
+        await engine.probe()  # from here on it is asked over gRPC, where it has that
+        reception = Reception(engine, prefix)
+        await reception.deploy()
+        yield reception
     finally:
         await engine.aclose()
 
 
-def check_jobs(jobs: Sequence[JobSeen]) -> JobSeen:
-    """Each job of each reservation was taken once; returns the last one of `room`."""
+def check_jobs(client: Client, place: Place, jobs: Sequence[JobSeen]) -> None:
+    """Each job of each reservation was taken once, in the client's own terms, and its last
+    handler saw what the ones before it had written."""
     assert Counter(job.topic for job in jobs) == _JOBS
     assert len({job.job for job in jobs}) == len(jobs)
+    if client.dialect != "7":  # ids are keys there, of 64 bits with a sign
+        assert all(0 < int(number) < 2**63 for job in jobs for number in (job.job, job.instance))
+    if client.asks:
+        for job in jobs:
+            assert len(job.variables) == _ASKED.get(job.topic, len(job.variables)), job
     (last,) = (
         job
         for job in jobs
-        if job.topic == LAST_TOPIC and job.variables["reservation_id"].startswith("room-")
+        if job.topic == TOPICS[-1] and job.variables["reservation_id"].startswith("room-")
     )
-    return last
+    seen_last = last.variables | {"blocked_until": instant(last.variables["blocked_until"])}
+    written = _WRITTEN | {"rate_code": client.rate_code}
+    assert {name: seen_last[name] for name in written} == written
+    assert {type(seen_last[name]) for name in ("nights", "rate_code")} == {int}
+    if place.engine.kind == "camunda7" and last.types:
+        assert {name: last.types[name] for name in _TYPES} == _TYPES
+
+
+def check_ended(client: Client, ended: Mapping[str, Mapping[str, Any]]) -> None:
+    """What the handlers wrote is what the engine has."""
+    room = ended["room"]
+    written = _WRITTEN | {"rate_code": client.rate_code, "total": 361.5}
+    values = {name: room[name] for name in written}
+    values |= {"blocked_until": instant(room["blocked_until"]), "rate_code": int(room["rate_code"])}
+    assert values == written
+    assert room["booking_id"] == f"B-{room['reservation_id']}"
+    assert room["client_id"] == f"C-{room['reservation_id']}"
+    assert ended["known"]["client_id"] == "C-regular"
+
+
+def instant(text: str) -> datetime:
+    """The instant that a text in one of ISO 8601's forms says."""
+    return datetime.fromisoformat(text)

@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -33,6 +33,8 @@ _JVM = (
     "--sun-misc-unsafe-memory-access=allow",
 )
 
+_JAVA_TITLES = {"java7": "Camunda 7's Java client 7.24.0", "java8": "Camunda 8's Java client 8.6.0"}
+
 _MAIN = "HotelWorkers"
 
 
@@ -45,18 +47,23 @@ async def java_command(kind: str, progress: Progress) -> list[str]:
     """
     java = str(processes.java())
     lock = read_lock(HERE / kind / "client.lock")
-    home = await provide(Kit(f"client-{kind}", f"the Java client of {kind}", lock), progress)
+    home = await provide(Kit(f"client-{kind}", _JAVA_TITLES[kind], lock), progress)
     # In Maven's order, and not `*`, whose order is the file system's.
     jars = [str(home / artifact.coordinate.file_name) for artifact in lock.artifacts]
     source = HERE / kind / f"{_MAIN}.java"
     classpath = ":".join(jars)
 
     async def compile_into(partial: Path) -> None:
-        compiler = [*(java, *_JVM, "-cp", classpath), "org.eclipse.jdt.internal.compiler.batch.Main"]
+        compiler = [
+            *(java, *_JVM, "-cp", classpath),
+            "org.eclipse.jdt.internal.compiler.batch.Main",
+        ]
         await _run([*compiler, "-17", "-warn:none", "-d", str(partial), str(source)])
 
     key = _digest(source.read_bytes(), lock.digest.encode(), java.encode())
-    classes = await _make_once(f"client-{kind}-classes-{key}", "the program", compile_into, progress)
+    classes = await _make_once(
+        f"client-{kind}-classes-{key}", "the program", compile_into, progress
+    )
     return [java, *_JVM, "-classpath", f"{classes}:{classpath}", _MAIN]
 
 
@@ -71,7 +78,8 @@ async def node_modules(progress: Progress) -> Path:
     async def install_into(partial: Path) -> None:
         for file in files:
             shutil.copy(file, partial)
-        _program("npm", "npm")
+        if shutil.which("npm") is None:
+            raise LocalEngineMissing("the command npm is missing; install it with Node.js.")
         flags = ("--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund")
         await _run(["npm", "ci", *flags], cwd=partial)
 
@@ -80,8 +88,8 @@ async def node_modules(progress: Progress) -> Path:
     return await _make_once(name, "npm's clients", install_into, progress) / "node_modules"
 
 
-async def python_environment(progress: Progress) -> Mapping[str, str]:
-    """What PyPI's packages ask of the environment of a `python -S`.
+async def python_packages(progress: Progress) -> Path:
+    """The folder with PyPI's packages, for a `python -S`.
 
     Raises:
         LocalEngineMissing: They can't be had on this machine.
@@ -95,8 +103,7 @@ async def python_environment(progress: Progress) -> Mapping[str, str]:
 
     made_for = f"{sys.implementation.cache_tag}-{platform.machine()}"
     name = f"client-python-{_digest(lock.read_bytes())}-{made_for}"
-    packages = await _make_once(name, "PyPI's clients", install_into, progress)
-    return {"PYTHONPATH": str(packages), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return await _make_once(name, "PyPI's clients", install_into, progress)
 
 
 async def _make_once(
@@ -136,11 +143,6 @@ async def _run(command: Sequence[str], cwd: Path | None = None) -> None:
     if done.returncode:
         said = done.stdout.decode(errors="replace")[-2_000:]
         raise LocalEngineMissing(f"{Path(command[0]).name} {command[1]} failed: {said}")
-
-
-def _program(command: str, package: str) -> None:
-    if shutil.which(command) is None:
-        raise LocalEngineMissing(f"the command {command} is missing; install {package}.")
 
 
 def _digest(*parts: bytes) -> str:

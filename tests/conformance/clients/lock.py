@@ -1,10 +1,9 @@
-"""Makes the locks anew after versions were changed, by hand: `python -m tests.conformance.clients.lock`.
+"""Makes the locks anew after versions were changed, by hand.
 
-It wants npm for `package-lock.json` and uv for `requirements.txt`, which it takes from the PATH.
-No lock says where a file is had from.
+`python -m tests.conformance.clients.lock` wants npm for `package-lock.json` and uv for
+`requirements.txt`, which it takes from the PATH. No lock says where a file is had from.
 """
 
-import subprocess
 import sys
 
 import trio
@@ -23,10 +22,10 @@ async def main() -> None:
         _, _, artifacts = text.partition("\n")
         await trio.Path(HERE / kind / "client.lock").write_text(HEAD + artifacts, encoding="utf-8")
     npm = "npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved"
-    subprocess.run(npm.split(), cwd=HERE / "js", check=True)
+    await trio.run_process(npm.split(), cwd=HERE / "js")
     uv = "uv pip compile requirements.in -o requirements.txt --universal --python-version 3.11"
     quiet = "--generate-hashes --no-header --no-annotate --no-emit-index-url --quiet"
-    subprocess.run([*uv.split(), *quiet.split()], cwd=HERE / "python", check=True)
+    await trio.run_process([*uv.split(), *quiet.split()], cwd=HERE / "python")
 
 
 if __name__ == "__main__":

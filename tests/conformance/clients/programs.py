@@ -21,7 +21,7 @@ import trio
 from tests.conformance.clients import install
 from tests.patience import patience
 
-from gossamer_node.local_engines.progress import Progress
+from gossamer_node.local_engines.progress import Progress, silent
 
 Dialect = Literal["7", "8-rest", "8-grpc"]
 """What a client speaks. Its address is, in this order: the base URL with `/engine-rest`; the base
@@ -34,19 +34,34 @@ _LINE_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True)
 class Client:
-    """A client: its name for people, its dialect, and how its program is started."""
+    """A client.
+
+    Attributes:
+        name: for people.
+        dialect: what it speaks.
+        kind: whose program it is, and the folder of that.
+        program: the file, where the folder has several.
+        mode: an argument, where the program has several ways.
+        asks: whether it asks for some topics' variables by name, or for all.
+    """
 
     name: str
     dialect: Dialect
     kind: Literal["java7", "java8", "js", "python"]
     program: str = ""
     mode: str = ""
+    asks: bool = True
+
+    @property
+    def rate_code(self) -> int:
+        """The largest whole number that it writes; JavaScript has no larger one for certain."""
+        return 2**53 + (-1 if self.kind == "js" else 1)
 
 
 CLIENTS = (
     Client("java7", "7", "java7"),
     Client("js7", "7", "js", "external_task.mjs"),
-    Client("python7", "7", "python", "external_task_worker.py"),
+    Client("python7", "7", "python", "external_task_worker.py", asks=False),
     Client("java8-grpc", "8-grpc", "java8", mode="grpc"),
     Client("java8-rest", "8-rest", "java8", mode="rest"),
     Client("pyzeebe-poll", "8-grpc", "python", "zeebe_worker.py", "poll"),
@@ -87,16 +102,13 @@ class Program:
 
 
 @asynccontextmanager
-async def client_program(
-    client: Client, address: str, prefix: str, progress: Progress
-) -> AsyncIterator[Program]:
+async def client_program(client: Client, address: str, prefix: str) -> AsyncIterator[Program]:
     """Runs it for the length of a block, from when it is ready.
 
     Args:
         client: one of `CLIENTS`.
         address: where its dialect is spoken.
         prefix: how the topics begin that are the program's own.
-        progress: told of installations.
 
     Raises:
         LocalEngineMissing: It can't be had on this machine.
@@ -107,7 +119,7 @@ async def client_program(
     errors = folder / "stderr"
     program = Program()
     try:
-        command, environment = await _prepared(client, folder, progress)
+        command, environment = await _prepared(client, folder)
         arguments = [*filter(None, [client.mode]), address, prefix]
         with errors.open("wb") as stderr:
             process = await trio.lowlevel.open_process(
@@ -139,19 +151,39 @@ async def client_program(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _prepared(
-    client: Client, folder: Path, progress: Progress
-) -> tuple[list[str], dict[str, str]]:
+async def provide_client(client: Client, progress: Progress) -> None:
+    """Installs what its program needs, where that isn't there yet.
+
+    Raises:
+        LocalEngineMissing: It can't be had on this machine.
+        LocalEngineError: It was refused by its lock.
+    """
+    match client.kind:
+        case "js":
+            await install.node_modules(progress)
+        case "python":
+            await install.python_packages(progress)
+        case "java7" | "java8":
+            await install.java_command(client.kind, progress)
+
+
+async def _prepared(client: Client, folder: Path) -> tuple[list[str], dict[str, str]]:
     """The command and what it wants in its environment."""
-    if client.kind == "js":
-        # A module finds packages beside itself, and nowhere else.
-        (folder / "node_modules").symlink_to(await install.node_modules(progress))
-        return ["node", str(shutil.copy(install.HERE / "js" / client.program, folder))], {}
-    if client.kind == "python":
-        environment = dict(await install.python_environment(progress))
-        program = install.HERE / "python" / client.program
-        return [sys.executable, "-S", str(program)], environment
-    return await install.java_command(client.kind, progress), {}
+    match client.kind:
+        case "js":
+            # A module finds packages beside itself, and nowhere else.
+            (folder / "node_modules").symlink_to(await install.node_modules(silent))
+            return ["node", str(shutil.copy(install.HERE / "js" / client.program, folder))], {}
+        case "python":
+            program = install.HERE / "python" / client.program
+            packages = await install.python_packages(silent)
+            # Without this environment's packages: pyzeebe wants an older protobuf than the node.
+            return [sys.executable, "-S", str(program)], {
+                "PYTHONPATH": f"{packages}:{install.HERE.parents[2]}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+        case "java7" | "java8":
+            return await install.java_command(client.kind, silent), {}
 
 
 async def _hear(process: trio.Process, program: Program, prefix: str) -> None:

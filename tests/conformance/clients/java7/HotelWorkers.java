@@ -11,6 +11,7 @@ import org.camunda.bpm.client.task.ExternalTaskService;
 import org.camunda.bpm.client.variable.ClientValues;
 import org.camunda.bpm.engine.variable.VariableMap;
 import org.camunda.bpm.engine.variable.Variables;
+import org.camunda.bpm.engine.variable.type.ValueType;
 
 /**
  * The hotel's six topics, worked by Camunda 7's Java external-task client with typed values.
@@ -157,7 +158,7 @@ public final class HotelWorkers {
     Map<String, Object> types = new LinkedHashMap<>();
     for (String name : task.getAllVariables().keySet()) {
       var typed = task.getVariableTyped(name);
-      values.put(name, typed.getValue());
+      values.put(name, plain(typed.getValue(), typed.getType()));
       types.put(name, typed.getType() == null ? null : typed.getType().getName());
     }
     Map<String, Object> line = new LinkedHashMap<>();
@@ -167,6 +168,16 @@ public final class HotelWorkers {
     line.put("variables", values);
     line.put("types", types);
     say(line);
+  }
+
+  private static Object plain(Object value, ValueType type) {
+    try {
+      return ClientValues.JSON.equals(type)
+          ? JSON.readTree((String) value)
+          : value instanceof Date date ? date.toInstant().toString() : value;
+    } catch (Exception error) {
+      throw new IllegalStateException(error);
+    }
   }
 
   private static void say(Object line) {

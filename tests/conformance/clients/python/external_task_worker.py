@@ -10,7 +10,7 @@ import threading
 
 from camunda.external_task.external_task import ExternalTask, TaskResult
 from camunda.external_task.external_task_worker import ExternalTaskWorker
-from hotel_rules import RULES, TaskError
+from tests.conformance.clients.python.hotel_rules import RULES, TaskError
 
 base_url, prefix = sys.argv[1:]
 

@@ -10,10 +10,11 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from hotel_rules import RULES, Rule, TaskError
 from pyzeebe import Job, JobController, ZeebeWorker, create_insecure_channel
+from tests.conformance.clients.python.hotel_rules import RULES, Rule, TaskError
 
 mode, address, prefix = sys.argv[1:]
 
@@ -50,7 +51,8 @@ async def main() -> None:
     for topic, rule in RULES.items():
         fetched = FETCHED.get(topic)
         worker.task(prefix + topic, variables_to_fetch=fetched, timeout_ms=20_000)(handler(rule))
-    asyncio.get_running_loop().call_soon(print, json.dumps({"ready": True}))
+    ready = partial(print, json.dumps({"ready": True}), flush=True)
+    asyncio.get_running_loop().call_soon(ready)
     await worker.work()
 
 
@@ -60,6 +62,5 @@ def end_with_input() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     threading.Thread(target=end_with_input, daemon=True).start()
     asyncio.run(main())
