@@ -1,6 +1,7 @@
 """An issuer's keys over a real connection: turned over, kept while it is down, never hammered."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 import pytest
@@ -78,7 +79,7 @@ async def test_many_that_wait_are_one_fetch(world: World) -> None:
     world.keys.show(ONE.public())
     async with trio.open_nursery() as nursery:
         for number in range(50):
-            nursery.start_soon(lambda number=number: world.name(ONE, sub=str(number)))
+            nursery.start_soon(partial(world.name, ONE, sub=str(number)))
     assert world.keys.asked == 1
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gateway.door_world import NOW_MS
 
-from gossamer_gateway.door.config import DoorConfig, Subjects
+from gossamer_gateway.door.certificates import Subjects
+from gossamer_gateway.door.config import DoorConfig
 from gossamer_gateway.door.forms import Denied
 from gossamer_gateway.door.gate import Gate
 from gossamer_gateway.door.principals import ANYBODY, EVERYBODY, Grant, Principal, Role

@@ -6,7 +6,6 @@ section says nothing of where the gateway listens, so `exposed` is for whoever r
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from gossamer_gateway.door import cors, key_sets, tokens
 from gossamer_gateway.door.certificates import Subjects
