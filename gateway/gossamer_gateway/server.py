@@ -25,8 +25,8 @@ from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing.unrouted import Unrouted
 from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.storage import open_storage
+from gossamer_gateway.upstreams.asking import Asking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
-from gossamer_gateway.whereabouts import Asking
 from gossamer_node import logs
 from gossamer_node.address import Address
 from gossamer_node.supervisor import Node, open_node
@@ -75,7 +75,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             polling,
             storage,
             Unrouted(engines),
-            Asking(engines.sevens),
+            Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
         )
         url, grpc_address = url_of(http), str(Address(*grpc.getsockname()[:2]))

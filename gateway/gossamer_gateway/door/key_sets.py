@@ -115,7 +115,11 @@ class KeySet:
                 async for part in answer.aiter_raw():
                     data += part
                     if len(data) > ANSWER_BYTES_MAX:
-                        raise ValueError(f"it is longer than {ANSWER_BYTES_MAX} bytes")
+                        # Not left before its end: httpx nests generators here, and under trio
+                        # nobody would close them. Without its connection it ends by itself.
+                        await answer.extensions["network_stream"].aclose()
+        if len(data) > ANSWER_BYTES_MAX:
+            raise ValueError(f"it is longer than {ANSWER_BYTES_MAX} bytes")
         return bytes(data)
 
 

@@ -280,18 +280,15 @@ def _tree() -> _Node:
 
 
 _ROOT = _tree()
-_ENGINE = "/engine-rest/engine/"
 
 
 def need_of(method: str, path: str) -> Need:
     """What an HTTP request needs."""
-    if path.startswith(_ENGINE):
-        _, slash, rest = path[len(_ENGINE) :].partition("/")
-        if slash:
-            path = f"/engine-rest/{rest}"
     segments = path[1:].split("/") if path.startswith("/") else ["."]
     if path != "/" and any(one in ("", ".", "..") for one in segments):
         return UNKNOWN
+    if len(segments) > 3 and segments[:2] == ["engine-rest", "engine"]:
+        del segments[1:3]
     if method == "HEAD":
         method = "GET"
     found = _find(_ROOT, segments, 0, method)

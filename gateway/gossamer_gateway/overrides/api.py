@@ -16,7 +16,7 @@ rules send requests anywhere: let it be administrators alone.
 import json
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Blueprint
 
 from gossamer_gateway.errors import BadRequest, UnknownSetting
 from gossamer_gateway.overrides.deciding import Request
@@ -64,9 +64,9 @@ class _Resources:
         body = await http.read_object()
         return _shown(await self._overrides.set(name, body, self._who()))
 
-    async def delete(self, name: str) -> Response:
+    async def delete(self, name: str) -> tuple[str, int]:
         await self._overrides.remove(name, self._who())
-        return Response(status=204)
+        return "", 204
 
     async def history(self, name: str | None = None) -> dict[str, Any]:
         return http.changes(await self._overrides.audit(name, **http.page()), dict)

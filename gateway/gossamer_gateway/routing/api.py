@@ -15,7 +15,7 @@ most; of two engines one may be left out. Who may ask is the door's matter.
 from collections.abc import Mapping
 from typing import Any
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, request
 
 from gossamer_gateway.errors import BadRequest, UnknownSetting
 from gossamer_gateway.routing import messages
@@ -75,9 +75,9 @@ class _Resources:
         sticky = body.get("sticky", BUSINESS_KEY)
         return _shown(await self._router.set(process, shares, self._who(), sticky or ""))
 
-    async def delete(self, process: str) -> Response:
+    async def delete(self, process: str) -> tuple[str, int]:
         await self._router.remove(process, self._who())
-        return Response(status=204)
+        return "", 204
 
     async def history(self, process: str | None = None) -> dict[str, Any]:
         return http.changes(await self._router.audit(process, **http.page()), _shown_value)
@@ -100,9 +100,9 @@ class _Resources:
         await self._router.set_rule(rule, self._who())
         return _shown_rule(rule)
 
-    async def delete_rule(self, name: str) -> Response:
+    async def delete_rule(self, name: str) -> tuple[str, int]:
         await self._router.remove_rule(name, self._who())
-        return Response(status=204)
+        return "", 204
 
     async def rule_history(self) -> dict[str, Any]:
         name = request.args.get("name")
