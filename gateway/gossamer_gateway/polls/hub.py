@@ -14,7 +14,8 @@ replicas of a worker cost an engine as much as one. Rules:
    all its clients. Shapes beyond that take turns with polls that are answered at once.
 4. Nobody is told that there is nothing before each engine has said so since it asked; one that
    waits with a poll of that shape, or failed a moment ago, has. An engine that says nothing at all
-   holds nobody up past its time, or `HEARING_MS` for one that asked for less.
+   holds nobody up for more than `HEARING_MS` past its time: a poll that waited for as long as its
+   waiter says so a moment after it.
 5. A poll that failed is not repeated for `FAILED_MS`. A waiter whose time has come hears of
    failures only if no engine could say that it has nothing.
 6. Waiters and pockets are bounded; one more waiter is refused, and the rest is left at the engine.
@@ -43,7 +44,7 @@ POCKET_MS = 2_000
 FAILED_MS = 1_000
 
 HEARING_MS = 2_000
-"""How long an engine may take to say that it has nothing: a busy one takes some tenths."""
+"""How late an engine may say that it has nothing: a busy one takes some tenths."""
 
 JOBS_MAX = 1_000
 """That one poll asks for, whatever its waiters want."""
@@ -151,7 +152,7 @@ class Hub(Generic[J]):
             for name, one in here.lanes.items()
             if not (one.running and one.waits) and (one.running or one.next_ms <= now_ms)
         }
-        patience_ms = max(until_ms, now_ms + HEARING_MS)
+        patience_ms = until_ms + HEARING_MS
         waiter = _Waiter(self._last_id, wanted, until_ms, unheard, patience_ms)
         self._waiters[waiter.id] = shape
         here.waiters.append(waiter)
