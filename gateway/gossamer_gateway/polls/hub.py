@@ -210,7 +210,12 @@ class Hub(Generic[J]):
             times += [one.over_ms() for one in here.waiters]
             times += [until_ms for until_ms, _, _ in here.pocket]
             if here.waiters:
-                times += [one.next_ms for one in here.lanes.values() if not one.running]
+                late_ms = max(one.until_ms for one in here.waiters)
+                times += [
+                    one.next_ms
+                    for one in here.lanes.values()
+                    if not one.running and one.next_ms < late_ms
+                ]
         return min(times, default=None)
 
     # --- inside
@@ -229,8 +234,8 @@ class Hub(Generic[J]):
         here = self._shapes[shape]
         yield from self._serve(here)
         yield from self._put_back(here, now_ms)
-        yield from self._ask(shape, here, now_ms)
         yield from self._time_out(here, now_ms)
+        yield from self._ask(shape, here, now_ms)
         if not here.waiters and not here.pocket and not any(x.running for x in here.lanes.values()):
             del self._shapes[shape]
 
@@ -272,6 +277,8 @@ class Hub(Generic[J]):
         for engine, lane in here.lanes.items():
             if lane.running or lane.next_ms > now_ms:
                 continue
+            if not any(one.until_ms > now_ms or engine in one.unheard for one in here.waiters):
+                continue  # they wait for another engine's word alone
             left_ms = max(one.until_ms for one in here.waiters) - now_ms
             name, _ = engine_of(engine)
             lane.waits = self._polls.get(name, 0) < POLLS_MAX and left_ms > 0
