@@ -7,7 +7,7 @@ that the member is a gateway). Who sees another digest than its own, twice in a 
 gateway's settings, page by page, and takes what counts over its own; so does the other one.
 Settings are signed by who made them (`signed`), so any gateway may hand on any other's.
 
-Who may take part is the configuration's matter: `gateway.peers` names the node ids of the other
+Who may take part is the configuration's matter: `peers` names the node ids of the other
 gateways. From anybody else nothing is taken, and nobody else is told anything, although it has the
 mesh key and says that it is a gateway. Each names all others; where A names B, and B does not name
 A, B says in its log what to write. Without peers nothing goes over the mesh; gateways that share a
@@ -17,7 +17,7 @@ Junk from a member is counted and dropped; nothing here raises but for cancellat
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -80,8 +80,6 @@ class Spreading:
     Args:
         mesh: the running member.
         peers: node ids of the other gateways, as the configuration names them.
-        announce: takes the digest that the tags shall have under `TAG`; called at once, and
-            whenever it is another.
     """
 
     def __init__(
@@ -89,13 +87,11 @@ class Spreading:
         mesh: Mesh,
         book: Book,
         peers: Collection[str],
-        announce: Callable[[bytes], None],
     ) -> None:
         self._mesh = mesh
         self._book = book
         self._peers = frozenset(peers) - {mesh.node_id}
         self._trusted = self._peers | {mesh.node_id}
-        self._announce = announce
         self._nursery: trio.Nursery | None = None
         self._untold: dict[str, dict[Key, Setting]] = {}
         self._differed: dict[str, tuple[int, bytes]] = {}
@@ -109,7 +105,7 @@ class Spreading:
             SETTINGS, Handler(self._answer, MESSAGE_BYTES_MAX, TIMEOUT_S, MESSAGE_BYTES_MAX)
         )
         book.listen(self._heard)
-        announce(book.table.digest())
+        self._announce()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tells and learns until cancelled."""
@@ -133,11 +129,14 @@ class Spreading:
                 self._say("rows", f"settings cannot be read from the rows now: {error}")
             await trio.sleep(REFRESH_S)
 
+    def _announce(self) -> None:
+        self._mesh.set_tags({TAG: self._book.table.digest()}, part="settings")
+
     # --- telling
 
     def _heard(self, settings: Sequence[Setting]) -> None:
         """Something counts since now: what was made here goes to all gateways."""
-        self._announce(self._book.table.digest())
+        self._announce()
         own = [one for one in settings if one.version.gateway == self._mesh.node_id]
         if not own or self._nursery is None:
             return
@@ -283,7 +282,7 @@ class Spreading:
             self._say(
                 f"stranger {sender}",
                 f"{sender} speaks of settings and is no gateway of this configuration; if it "
-                "shall be one, name it in gateway.peers",
+                "shall be one, name it in peers",
             )
             return pack(None)
         if self._answering >= ANSWERS_MAX:
