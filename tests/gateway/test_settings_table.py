@@ -164,7 +164,7 @@ def test_any_changed_bit_is_refused() -> None:
 
 def test_strangers_other_meshes_and_other_uses_of_a_key_are_refused() -> None:
     word = setting(value={"a": 1}).word
-    with pytest.raises(WordRefused, match=f"made by {A.node_id}.*gateway.peers"):
+    with pytest.raises(WordRefused, match=f"made by {A.node_id}.*name it in peers"):
         signed.read(word, MESH, [B.node_id])
     with pytest.raises(WordRefused, match="for the mesh 'tests', this one is 'other'"):
         signed.read(word, "other", [A.node_id])

@@ -77,7 +77,7 @@ def read(word: bytes, mesh_name: str, trusted: Container[str]) -> Setting:
     if setting.version.gateway not in trusted:
         raise WordRefused(
             f"it was made by {setting.version.gateway}, which is no gateway of this "
-            "configuration; if it shall be one, name it in gateway.peers"
+            "configuration; if it shall be one, name it in peers"
         )
     if name != mesh_name:
         raise WordRefused(f"it is for the mesh {name!r}, this one is {mesh_name!r}")

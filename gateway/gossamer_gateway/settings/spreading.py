@@ -7,7 +7,7 @@ that the member is a gateway). Who sees another digest than its own, twice in a 
 gateway's settings, page by page, and takes what counts over its own; so does the other one.
 Settings are signed by who made them (`signed`), so any gateway may hand on any other's.
 
-Who may take part is the configuration's matter: `gateway.peers` names the node ids of the other
+Who may take part is the configuration's matter: `peers` names the node ids of the other
 gateways. From anybody else nothing is taken, and nobody else is told anything, although it has the
 mesh key and says that it is a gateway. Each names all others; where A names B, and B does not name
 A, B says in its log what to write. Without peers nothing goes over the mesh; gateways that share a
@@ -109,7 +109,7 @@ class Spreading:
             SETTINGS, Handler(self._answer, MESSAGE_BYTES_MAX, TIMEOUT_S, MESSAGE_BYTES_MAX)
         )
         book.listen(self._heard)
-        announce(book.table.digest())
+        self._announce(self._book.table.digest())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tells and learns until cancelled."""
@@ -283,7 +283,7 @@ class Spreading:
             self._say(
                 f"stranger {sender}",
                 f"{sender} speaks of settings and is no gateway of this configuration; if it "
-                "shall be one, name it in gateway.peers",
+                "shall be one, name it in peers",
             )
             return pack(None)
         if self._answering >= ANSWERS_MAX:
