@@ -19,7 +19,7 @@ MODULES = (numbers, handed, instances, definitions)
 
 FORM = Form(
     "The gateway's file",
-    "storage.file",
+    "data_dir",
     APPLICATION_ID,
     VERSION,
     ";\n".join(module.SCHEMA.strip() for module in MODULES),
