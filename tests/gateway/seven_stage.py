@@ -28,23 +28,28 @@ HEAD = (
 def one_task(name: str, kind: str, catches: str = "CODE") -> bytes:
     """A process with one task of the topic `name`, and an end of its own for an error."""
     if kind == "camunda7":
-        task = f'<serviceTask id="work" camunda:type="external" camunda:topic="{name}"/>'
+        attributes, inside = f'camunda:type="external" camunda:topic="{name}"', ""
         process = f'<process id="{name}" isExecutable="true" camunda:historyTimeToLive="1">'
     else:
-        task = (
-            '<serviceTask id="work"><extensionElements>'
-            f'<zeebe:taskDefinition type="{name}"/><zeebe:taskHeaders>'
+        attributes = ""
+        inside = (
+            f'<extensionElements><zeebe:taskDefinition type="{name}"/><zeebe:taskHeaders>'
             '<zeebe:header key="colour" value="blue"/></zeebe:taskHeaders>'
-            "</extensionElements></serviceTask>"
+            "</extensionElements>"
         )
         process = f'<process id="{name}" isExecutable="true">'
     return (
         f'{HEAD}<error id="e" errorCode="{catches}"/>{process}'
-        f'<startEvent id="begin"/><sequenceFlow id="a" sourceRef="begin" targetRef="work"/>{task}'
-        '<boundaryEvent id="caught" attachedToRef="work"><errorEventDefinition errorRef="e"/>'
-        '</boundaryEvent><sequenceFlow id="c" sourceRef="caught" targetRef="refused"/>'
-        '<endEvent id="refused"/><sequenceFlow id="b" sourceRef="work" targetRef="done"/>'
-        '<endEvent id="done"/></process></definitions>'
+        '<startEvent id="begin"><outgoing>a</outgoing></startEvent>'
+        f'<serviceTask id="work" {attributes}>{inside}'
+        "<incoming>a</incoming><outgoing>b</outgoing></serviceTask>"
+        '<endEvent id="done"><incoming>b</incoming></endEvent>'
+        '<boundaryEvent id="caught" attachedToRef="work"><outgoing>c</outgoing>'
+        '<errorEventDefinition errorRef="e"/></boundaryEvent>'
+        '<endEvent id="refused"><incoming>c</incoming></endEvent>'
+        '<sequenceFlow id="a" sourceRef="begin" targetRef="work"/>'
+        '<sequenceFlow id="b" sourceRef="work" targetRef="done"/>'
+        '<sequenceFlow id="c" sourceRef="caught" targetRef="refused"/></process></definitions>'
     ).encode()
 
 

@@ -8,6 +8,8 @@ import trio
 from tests.gateway.seven_stage import NEW, OLD, Stage, both, open_stage
 from tests.patience import patience, seen
 
+from gossamer_gateway.engine_rest import ids
+
 pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
 
 
@@ -234,18 +236,25 @@ async def test_what_camunda_8_cannot_do_is_refused_with_a_sentence(stage: Stage)
     assert none.status_code == 501
 
 
-@pytest.mark.parametrize(
-    "id",
-    ["nope", "676f7373-0000-8000-8000-000000000001", "%00", "a%2Fb", "..%2F..%2Fversion", "'"],
-)
-async def test_an_id_of_nothing_is_unknown(stage: Stage, id: str) -> None:
-    for method, path, body in (
-        ("GET", f"/external-task/{id}", None),
-        ("POST", f"/external-task/{id}/complete", {"workerId": "w"}),
-        ("GET", f"/process-instance/{id}", None),
-        ("DELETE", f"/process-instance/{id}", None),
-        ("GET", f"/process-definition/{id}", None),
-        ("GET", f"/deployment/{id}", None),
-    ):
-        answer = await stage.http.request(method, path, json=body)
-        assert answer.status_code in (400, 404), (method, path, answer.text)
+async def test_an_id_of_nothing_is_unknown(camunda7_url: str, zeebe_url: str) -> None:
+    async with open_stage(*both(camunda7_url, zeebe_url)) as stage:
+        for id in (
+            "nope", "676f7373-0000-8000-8000-000000000001", name_of(stage, 2**51 + 1),
+            name_of(stage, 1), "%00", "a%2Fb", "..%2F..%2Fversion", "'",
+        ):  # fmt: skip
+            for method, path, body in (
+                ("GET", f"/external-task/{id}", None),
+                ("POST", f"/external-task/{id}/complete", {"workerId": "w"}),
+                ("GET", f"/process-instance/{id}", None),
+                ("DELETE", f"/process-instance/{id}", None),
+                ("GET", f"/process-definition/{id}", None),
+                ("GET", f"/deployment/{id}", None),
+            ):
+                answer = await stage.http.request(method, path, json=body)
+                assert answer.status_code in (400, 404), (method, path, answer.text)
+
+
+def name_of(stage: Stage, number: int) -> str:
+    eight = stage.gate.desk.engines.eight
+    assert eight is not None
+    return ids.name_of(eight, number)

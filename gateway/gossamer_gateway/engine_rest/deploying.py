@@ -164,7 +164,9 @@ def definition_row(
 def _read(data: bytes) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
     """The fields of a deployment, and its files by name. Raises: BadRequest."""
     kind = request.content_type or ""
-    parser = FormDataParser(silent=False, max_form_parts=FILES_MAX + 20)
+    parser = FormDataParser(
+        stream_factory=lambda **_: io.BytesIO(), silent=False, max_form_parts=FILES_MAX + 20
+    )
     try:
         _, form, uploads = parser.parse(
             io.BytesIO(data), request.mimetype, len(data), dict(request.mimetype_params)
