@@ -98,6 +98,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         yield Gateway(url, grpc_address, desk, node)
         stopping.set()
         await grpc_server.stop()
+        await polling.drain()  # what streams gave back
 
 
 def run_gateway(config: GatewayConfig, ready: Callable[[Gateway], None]) -> None:

@@ -20,6 +20,7 @@ up by the client in between. Rules:
 Formats: grpc/grpc, doc/PROTOCOL-HTTP2.md.
 """
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -82,6 +83,8 @@ class Call:
         timeout_ms: what the client waits; None without a bound. At least 1.
         request: its one message.
         is_gone: the client gave it up, or its connection broke; nothing that is sent arrives.
+        sent: messages that were given to `Wire.send`.
+        left: how many of them, from the first, are on their way to the client whole.
     """
 
     __slots__ = (
@@ -93,9 +96,11 @@ class Call:
         "_waiting_bytes",
         "id",
         "is_gone",
+        "left",
         "metadata",
         "path",
         "request",
+        "sent",
         "timeout_ms",
     )
 
@@ -106,7 +111,10 @@ class Call:
         self.timeout_ms = _timeout_ms(headers.get(b"grpc-timeout"))
         self.request: bytes | None = None
         self.is_gone = False
-        self._deframer = Deframer(REQUEST_BYTES_MAX)
+        self.sent = 0
+        self.left = 0
+        is_zipped = headers.get(b"grpc-encoding") == b"gzip"
+        self._deframer = Deframer(REQUEST_BYTES_MAX, _unzip if is_zipped else None)
         self._incoming_bytes = 0
         self._answered = False
         self._waiting: deque[memoryview] = deque()
@@ -168,6 +176,7 @@ class Wire:
     def send(self, call: Call, message: bytes) -> None:
         """Answers with a message. Raises: RpcError for one that is too long."""
         data = memoryview(frame(message))
+        call.sent += 1
         if call.is_gone:
             return
         if not call._answered:
@@ -250,8 +259,9 @@ class Wire:
             # The specification's answer to what is no gRPC.
             self._h2.send_headers(call.id, [(b":status", b"415")], end_stream=True)
             self._close(call)
-        elif headers.get(b"grpc-encoding", b"identity") != b"identity":
-            self.end(call, RpcError(Code.UNIMPLEMENTED, "requests are taken uncompressed alone"))
+        elif headers.get(b"grpc-encoding", b"identity") not in (b"identity", b"gzip"):
+            said = "requests are taken uncompressed, or compressed by gzip"
+            self.end(call, RpcError(Code.UNIMPLEMENTED, said))
 
     def _handle_data(self, event: h2.events.DataReceived) -> None:
         # Requests are bounded below, so all room is given back at once.
@@ -299,6 +309,7 @@ class Wire:
                 self._waiting_bytes -= size
                 if size == len(part):
                     call._waiting.popleft()
+                    call.left += 1
                 else:
                     call._waiting[0] = part[size:]
             if call._status is not None:
@@ -339,6 +350,21 @@ def _status(error: RpcError | None) -> Metadata:
         one_line(error.said).encode(), safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
     ).encode()
     return [(b"grpc-status", b"%d" % error.code), (b"grpc-message", said)]
+
+
+def _unzip(data: bytes) -> bytes:
+    """A message that gzip compressed. Raises: RpcError; one that swells is not read to its end."""
+    reader = zlib.decompressobj(wbits=31)
+    try:
+        message = reader.decompress(data, REQUEST_BYTES_MAX)
+    except zlib.error:
+        raise RpcError(Code.INTERNAL, "the request is compressed by something else") from None
+    if not reader.eof:
+        raise RpcError(
+            Code.RESOURCE_EXHAUSTED,
+            f"a message of more than {REQUEST_BYTES_MAX:,} bytes, or a part of one",
+        )
+    return message
 
 
 def _timeout_ms(told: bytes | None) -> int | None:

@@ -1,10 +1,12 @@
 """Messages on a stream of bytes: gRPC's five-byte prefix, and its deadline header.
 
 A message is a flag (compressed or not), its length in four bytes, and itself. DATA frames cut this
-anywhere. No compression is ever asked for, so a set flag is the server's mistake. Length is judged
-before a byte of the message is kept: a server that announces too much costs nothing.
+anywhere. As a client we ask for no compression, so a set flag is the server's mistake; a server may
+have a way to inflate what its clients say they compress. Length is judged before a byte of the
+message is kept: a peer that announces too much costs nothing.
 """
 
+from collections.abc import Callable
 from struct import Struct
 
 from gossamer_node.grpc.status import Code, RpcError
@@ -30,10 +32,19 @@ def frame(message: bytes) -> bytes:
 class Deframer:
     """Cuts the bytes of one stream into messages."""
 
-    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
-        """Args: bytes_max: of one message."""
+    def __init__(
+        self,
+        bytes_max: int = MESSAGE_BYTES_MAX,
+        inflate: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """
+        Args:
+            bytes_max: of one message, as it comes.
+            inflate: undoes the compression of one; raises RpcError. None takes none.
+        """
         self._buffer = bytearray()
         self._bytes_max = bytes_max
+        self._inflate = inflate
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes.
@@ -46,8 +57,8 @@ class Deframer:
         at = 0
         while len(self._buffer) - at >= PREFIX.size:
             compressed, length = PREFIX.unpack_from(self._buffer, at)
-            if compressed:
-                raise RpcError(Code.INTERNAL, "the server compressed a message without being asked")
+            if compressed and self._inflate is None:
+                raise RpcError(Code.INTERNAL, "a message is compressed that should not be")
             if length > self._bytes_max:
                 raise RpcError(
                     Code.RESOURCE_EXHAUSTED,
@@ -56,7 +67,8 @@ class Deframer:
             end = at + PREFIX.size + length
             if len(self._buffer) < end:
                 break
-            messages.append(bytes(self._buffer[at + PREFIX.size : end]))
+            message = bytes(self._buffer[at + PREFIX.size : end])
+            messages.append(self._inflate(message) if compressed and self._inflate else message)
             at = end
         del self._buffer[:at]
         return messages
