@@ -116,7 +116,7 @@ async def drain(client: Client, type: str, count: int) -> list[WireJob]:
     jobs: list[WireJob] = []
     with patience():
         while len(jobs) < count:
-            jobs += await client.activate(type, most=1_000, wait_ms=500)
+            jobs += await client.activate(type, most=1_000, wait_ms=10_000)
     return jobs
 
 
