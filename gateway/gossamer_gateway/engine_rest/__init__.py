@@ -13,6 +13,11 @@ from werkzeug.exceptions import HTTPException
 
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.engine_rest import answers
+from gossamer_gateway.engine_rest.definitions import Definitions
+from gossamer_gateway.engine_rest.deploying import Deploying
+from gossamer_gateway.engine_rest.instances import Instances
+from gossamer_gateway.engine_rest.lists import Lists
+from gossamer_gateway.engine_rest.messages import Messages
 from gossamer_gateway.engine_rest.passing import Passing
 from gossamer_gateway.engine_rest.starting import Starting
 from gossamer_gateway.engine_rest.tasks import Tasks
@@ -27,8 +32,11 @@ ENGINE_NAME = "default"
 def create_blueprint(desk: Desk) -> Blueprint:
     """Everything under `/engine-rest`."""
     blueprint = Blueprint("engine_rest", __name__)
-    passing = Passing(desk)
-    for resource in (Tasks(desk), Starting(desk), passing):
+    resources = (
+        Tasks(desk), Starting(desk), Deploying(desk), Instances(desk), Messages(desk),
+        Definitions(desk), Lists(desk), Passing(desk),
+    )  # fmt: skip
+    for resource in resources:
         for method, path, handler in resource.table():
             for root in ("", f"/engine/{ENGINE_NAME}"):
                 rule = f"{root}{path}"
