@@ -132,6 +132,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         yield Gateway(url, grpc_address, desk, node)
         stopping.set()
         await grpc_server.stop()
+        await polling.drain()  # what streams gave back
 
 
 async def _open_book(

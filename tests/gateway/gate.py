@@ -84,3 +84,4 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
             yield Gate(url, f"127.0.0.1:{port}", desk, http)
         stopping.set()
         await server.stop()
+        await polling.drain()  # what streams gave back
