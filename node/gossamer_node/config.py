@@ -156,9 +156,7 @@ def _engine(
     cert_file: Path | None = None,
     key_file: Path | None = None,
 ) -> EngineConfig:
-    return EngineConfig(
-        name or kind, kind, url, tenant, auth, ca_file, grpc, cert_file, key_file
-    )
+    return EngineConfig(name or kind, kind, url, tenant, auth, ca_file, grpc, cert_file, key_file)
 
 
 ENGINE = Record(
