@@ -1,14 +1,19 @@
 """The door's settings: read, refused with a sentence, and their bounds."""
 
+import re
+from argparse import ArgumentParser
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
+from gossamer_gateway.door import key_command
 from gossamer_gateway.door.certificates import Subjects
 from gossamer_gateway.door.config import DOOR, ApiKeys, DoorConfig, exposed
 from gossamer_gateway.door.cors import CorsRule
-from gossamer_gateway.door.limits import Limit
+from gossamer_gateway.door.key_desk import read_grant
+from gossamer_gateway.door.limits import Limit, Limits
 from gossamer_gateway.door.principals import Grant, Role
 from gossamer_gateway.door.tokens import Issuer
 from gossamer_node.address import Address
@@ -175,3 +180,40 @@ def test_it_has_a_page_and_a_schema() -> None:
         assert words in text
     assert DOOR.json_schema()["additionalProperties"] is False
     assert DOOR.plain(DoorConfig(()))["authentication"] == "none"  # type: ignore[index,call-overload]
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "gateway-door.md"
+
+
+def shown() -> list[str]:
+    """What the guide tells people to write under `door`."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```$", GUIDE.read_text("utf-8"), re.M | re.S)
+    return [dedent(dedent(block).partition("door:\n")[2]) for block in blocks]
+
+
+@pytest.mark.parametrize("text", shown())
+def test_what_the_guide_shows_is_read(text: str) -> None:
+    assert read(text) != DoorConfig()
+
+
+def test_the_guide_tells_what_clients_see() -> None:
+    text = GUIDE.read_text("utf-8")
+    limit = next(one for block in shown() for one in read(block).limits if one.name == "all")
+    told = Limits([limit]).take([(limit, "a")], 0)
+    assert f"RateLimit-Policy: {told.policy}\n" in text and f"RateLimit: {told.left}\n" in text
+    for role in Role:
+        assert f"| `{role}` |" in text
+
+
+def keys_commands() -> list[str]:
+    found = re.findall(r"^ *gossamer gateway key (.*) --config", GUIDE.read_text("utf-8"), re.M)
+    assert len(found) == 4
+    return found
+
+
+@pytest.mark.parametrize("command", keys_commands())
+def test_a_command_of_the_guide_is_one(command: str) -> None:
+    parser = ArgumentParser()
+    key_command.configure(parser)
+    for role in parser.parse_args(command.split()).__dict__.get("roles", ()):
+        read_grant(role)

@@ -84,6 +84,7 @@ HTTP = (
         """
         GET /version read none
         GET /engine read none
+        GET /telemetry/data read none
         GET,POST /deployment read all
         GET,POST /deployment/count read all
         POST /deployment/create deploy asked
@@ -216,9 +217,18 @@ HTTP = (
         GET /routes read none
         GET /routes/{} read none
         PUT,DELETE /routes/{} admin all
-        GET /routes/{}/audit read none
+        GET /routes/{}/history read none
+        GET /route-history read none
+        GET /messages read none
+        GET /messages/** read none
+        PUT,DELETE /messages/** admin all
+        GET /message-history read none
         GET /overrides read none
-        GET /audit admin all
+        GET /overrides/{} read none
+        GET /overrides/{}/history read none
+        GET /override-history read none
+        PUT,DELETE /overrides/{} admin all
+        POST /overrides/test admin all
         GET /keys admin all
         POST /keys admin all
         DELETE /keys/{} admin all
