@@ -56,6 +56,7 @@ class Sink:
         away: while it is set, the storage refuses what comes.
         refused: how many bulks it refused.
         asked: method and path of each request.
+        authorized: what requests had in their Authorization.
         bodies: of the requests, where they are recorded.
     """
 
@@ -65,6 +66,7 @@ class Sink:
     refused: int = 0
     taken: list[Taken] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    authorized: set[bytes | None] = field(default_factory=set)
     bodies: list[bytes] | None = None
 
     async def submit(self, command: Command[T], /) -> T:
@@ -93,6 +95,7 @@ async def sinking(
             await app(scope, receive, send)
             return
         sink.asked.append(f"{scope['method']} {scope['path']}")
+        sink.authorized.add(dict(scope["headers"]).get(b"authorization"))
         pieces: list[bytes] = []
 
         async def heard() -> Any:

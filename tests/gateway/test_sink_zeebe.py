@@ -1,5 +1,6 @@
 """The sink beside a real Zeebe: its exporter, its restarts, and what is seen."""
 
+import base64
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -135,7 +136,13 @@ async def test_a_broker_that_starts_again_repeats_and_nothing_is_counted_twice(
         "zeebe.broker.cluster.clusterName": secrets.token_hex(16),
         "zeebe.broker.network.commandApi.port": str(port),
     }
-    exporter = {**EXPORTER, "args.index.createTemplate": "false", "args.index.prefix": ENGINE}
+    exporter = {
+        **EXPORTER,
+        "args.index.createTemplate": "false",
+        "args.index.prefix": ENGINE,
+        "args.authentication.username": "zeebe",
+        "args.authentication.password": "secret",
+    }
 
     async def order() -> Counts | None:
         def read(rows: Rows, now_ms: int) -> Counts | None:
@@ -161,6 +168,7 @@ async def test_a_broker_that_starts_again_repeats_and_nothing_is_counted_twice(
                 await driver.start(order=str(number))
             await started(10)
         assert set(sink.asked) == {"POST /_bulk", f"PUT /{ENGINE}*/_settings"}  # no templates
+        assert sink.authorized == {b"Basic " + base64.b64encode(b"zeebe:secret")}
         async with (
             zeebe_exporting(sink, exporter=exporter, properties=same) as zeebe,
             driving(zeebe) as driver,
