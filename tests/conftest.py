@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
+from tests.postgres_fixture import postgres
 from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
 
 from gossamer_node.errors import LocalEngineMissing
@@ -30,7 +31,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
-__all__ = ["embedded_engine", "embedded_url"]
+__all__ = ["embedded_engine", "embedded_url", "postgres"]
 
 # Hypothesis without its stopwatch: a busy host is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,6 +4,7 @@ A module that comes or changes raises `VERSION`, as soon as there is a release t
 """
 
 from gossamer_gateway import handed
+from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.names import numbers
 from gossamer_gateway.sink import store as sink
 from gossamer_gateway.storage.file import Form
@@ -14,7 +15,7 @@ VERSION = 1
 APPLICATION_ID = 0x676F7367
 """SQLite's mark of whose file it is: "gosg". An embedded engine's file has another."""
 
-MODULES = (numbers, handed, sink)
+MODULES = (numbers, handed, instances, definitions, sink)
 """Whose tables there are. The order is of no matter."""
 
 FORM = Form(

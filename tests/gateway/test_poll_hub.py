@@ -38,6 +38,16 @@ def test_a_waiter_is_served_by_whoever_answers_first() -> None:
     assert todo == [Give(two, ("late",))]
 
 
+def test_an_engine_that_says_nothing_holds_nobody_up_for_long() -> None:
+    hub: Hub[str] = Hub()
+    one, _ = come(hub, for_ms=0)
+    assert hub.answered("c7", SHAPE, [], hubs.HEARING_MS - 5) == []
+    assert hub.tick(hubs.HEARING_MS - 1) == []
+    assert hub.tick(hubs.HEARING_MS) == [Give(one, ())]
+    two, _ = come(hub, hubs.HEARING_MS + 1, for_ms=0, engines=["mute"], shape="another")
+    assert hub.tick(2 * hubs.HEARING_MS + 1) == [Refuse(two, (("mute", hubs.SILENT),))]
+
+
 def test_what_nobody_asks_for_goes_back() -> None:
     hub: Hub[str] = Hub()
     one, _ = come(hub)
@@ -72,7 +82,7 @@ def test_a_client_that_does_not_wait_hears_what_all_engines_say_now() -> None:
     hub: Hub[str] = Hub()
     one, todo = come(hub, for_ms=0)
     assert todo == [Ask("c7", SHAPE, 1, 0), Ask("c8", SHAPE, 1, 0)]
-    assert hub.next_ms() is None and hub.answered("c7", SHAPE, [], 5) == []
+    assert hub.next_ms() == hubs.HEARING_MS and hub.answered("c7", SHAPE, [], 5) == []
     assert hub.answered("c8", SHAPE, [], 9) == [Give(one, ())]
     # Beside one that waits: its polls wait because there is nothing.
     _, todo = come(hub, 10)

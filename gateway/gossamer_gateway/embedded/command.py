@@ -25,6 +25,7 @@ import trio
 
 from gossamer_gateway.embedded import server
 from gossamer_gateway.errors import InputError
+from gossamer_gateway.serving import listen, url_of
 
 PORT_DEFAULT = 8070
 """Next to 8080, where a Camunda 7 usually is."""
@@ -69,8 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.host} can be reached from other machines, so the engine needs "
             "--password-file; or listen on 127.0.0.1."
         )
-    with server.listen(arguments.host, arguments.port) as listener:
-        url = server.url_of(listener)
+    options = "--port or --host"
+    with listen(arguments.host, arguments.port, who="The engine", options=options) as listener:
+        url = f"{url_of(listener)}/engine-rest"
         ready = partial(_announce, url, arguments.data, arguments.url_file)
         trio.run(server.run, arguments.data, listener, credentials, ready)
     return 0

@@ -13,10 +13,14 @@ replicas of a worker cost an engine as much as one. Rules:
 3. An engine holds at most `POLLS_MAX` polls of ours that wait. Camunda 7 answers 500 past 200 for
    all its clients. Shapes beyond that take turns with polls that are answered at once.
 4. Nobody is told that there is nothing before each engine has said so since it asked; one that
-   waits with a poll of that shape, or failed a moment ago, has.
+   waits with a poll of that shape, or failed a moment ago, has. An engine that says nothing at all
+   holds nobody up past its time, or `HEARING_MS` for one that asked for less.
 5. A poll that failed is not repeated for `FAILED_MS`. A waiter whose time has come hears of
    failures only if no engine could say that it has nothing.
 6. Waiters and pockets are bounded; one more waiter is refused, and the rest is left at the engine.
+
+An engine that can't be asked for all of a shape at once is named once for each part of it, as
+`lane` spells it: a poll for each, and their bound is the engine's.
 """
 
 from collections import deque
@@ -41,10 +45,26 @@ POCKET_MS = 2_000
 
 FAILED_MS = 1_000
 
+HEARING_MS = 2_000
+"""How long an engine may take to say that it has nothing: a busy one takes some tenths."""
+
 JOBS_MAX = 1_000
 """That one poll asks for, whatever its waiters want."""
 
+SILENT = "it has not answered yet"
+
 J = TypeVar("J")
+
+
+def lane(engine: str, part: str = "") -> str:
+    """An engine's name where a part of a shape is asked for by itself."""
+    return f"{engine}\0{part}" if part else engine
+
+
+def engine_of(lane: str) -> tuple[str, str]:
+    """The engine and the part of `lane`."""
+    engine, _, part = lane.partition("\0")
+    return engine, part
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,12 @@ class _Waiter:
     until_ms: int
     unheard: set[str]
     """Engines that have not answered since it asked."""
+    patience_ms: int
+    """Until when it waits for those."""
+
+    def over_ms(self) -> int:
+        """When its time is up, as things are."""
+        return self.patience_ms if self.unheard else self.until_ms
 
 
 @dataclass(slots=True)
@@ -98,7 +124,6 @@ class _Lane:
     waits: bool = False
     next_ms: int = 0
     failure: str | None = None
-    has_said: bool = False
 
 
 @dataclass(slots=True)
@@ -123,7 +148,7 @@ class Hub(Generic[J]):
         """A client asks.
 
         Args:
-            engines: where its jobs may be; for one shape always the same.
+            engines: where its jobs may be, as names or `lane`s; for one shape always the same.
             wanted: at most so many jobs, at least 1.
             until_ms: when it wants an answer at the latest.
 
@@ -140,7 +165,8 @@ class Hub(Generic[J]):
             for name, one in here.lanes.items()
             if not (one.running and one.waits) and (one.running or one.next_ms <= now_ms)
         }
-        waiter = _Waiter(self._last_id, wanted, until_ms, unheard)
+        patience_ms = max(until_ms, now_ms + HEARING_MS)
+        waiter = _Waiter(self._last_id, wanted, until_ms, unheard, patience_ms)
         self._waiters[waiter.id] = shape
         here.waiters.append(waiter)
         return waiter.id, list(self._advance(shape, now_ms))
@@ -160,7 +186,7 @@ class Hub(Generic[J]):
         """A poll ended well, perhaps without a job."""
         here = self._shapes[shape]
         lane = self._end(engine, here)
-        lane.failure, lane.has_said = None, True
+        lane.failure = None
         lane.next_ms = now_ms if lane.waits or jobs else now_ms + TURN_MS
         here.pocket.extend((now_ms + POCKET_MS, engine, job) for job in jobs)
         return list(self._advance(shape, now_ms))
@@ -168,7 +194,7 @@ class Hub(Generic[J]):
     def failed(self, engine: str, shape: Hashable, reason: str, now_ms: int) -> list[object]:
         """A poll ended without an answer."""
         lane = self._end(engine, self._shapes[shape])
-        lane.failure, lane.has_said = reason, False
+        lane.failure = reason
         lane.next_ms = now_ms + FAILED_MS
         return list(self._advance(shape, now_ms))
 
@@ -180,7 +206,7 @@ class Hub(Generic[J]):
         """When `tick` has something to do; None for never."""
         times: list[int] = []
         for here in self._shapes.values():
-            times += [one.until_ms for one in here.waiters if not one.unheard]
+            times += [one.over_ms() for one in here.waiters]
             times += [until_ms for until_ms, _, _ in here.pocket]
             if here.waiters:
                 times += [one.next_ms for one in here.lanes.values() if not one.running]
@@ -193,7 +219,7 @@ class Hub(Generic[J]):
         assert lane.running, f"no poll of this shape runs at {engine}"
         lane.running = False
         if lane.waits:
-            self._polls[engine] -= 1
+            self._polls[engine_of(engine)[0]] -= 1
         for waiter in here.waiters:
             waiter.unheard.discard(engine)
         return lane
@@ -224,13 +250,17 @@ class Hub(Generic[J]):
             yield PutBack(engine, tuple(jobs))
 
     def _time_out(self, here: _Shape[J], now_ms: int) -> Iterator[object]:
-        over = [one for one in here.waiters if one.until_ms <= now_ms and not one.unheard]
+        over = [one for one in here.waiters if one.over_ms() <= now_ms]
         for waiter in over:
             here.waiters.remove(waiter)
             del self._waiters[waiter.id]
-            failures = [(name, one.failure) for name, one in here.lanes.items() if one.failure]
-            if failures and not any(one.has_said for one in here.lanes.values()):
-                yield Refuse(waiter.id, tuple((name, str(why)) for name, why in failures))
+            failures = [
+                (name, one.failure or SILENT)
+                for name, one in here.lanes.items()
+                if one.failure or name in waiter.unheard
+            ]
+            if len(failures) == len(here.lanes):
+                yield Refuse(waiter.id, tuple(failures))
             else:
                 yield Give(waiter.id, ())
 
@@ -242,8 +272,9 @@ class Hub(Generic[J]):
             if lane.running or lane.next_ms > now_ms:
                 continue
             left_ms = max(one.until_ms for one in here.waiters) - now_ms
-            lane.waits = self._polls.get(engine, 0) < POLLS_MAX and left_ms > 0
+            name, _ = engine_of(engine)
+            lane.waits = self._polls.get(name, 0) < POLLS_MAX and left_ms > 0
             lane.running = True
             if lane.waits:
-                self._polls[engine] = self._polls.get(engine, 0) + 1
+                self._polls[name] = self._polls.get(name, 0) + 1
             yield Ask(engine, shape, wanted, min(WAIT_MS, left_ms) if lane.waits else 0)

@@ -24,11 +24,15 @@ SENTENCE_CHARS_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer: its status, its bytes, and the Retry-After that came with it, if any."""
+    """A whole answer: its status, its bytes, and the Retry-After that came with it, if any.
+
+    `content_type` is what its sender calls the bytes, empty where it doesn't say.
+    """
 
     status: int
     body: bytes
     retry_after_ms: int | None
+    content_type: str = ""
 
     def json(self) -> Any:
         """The body as JSON, whole numbers exact. Raises ValueError for anything else."""
@@ -108,7 +112,8 @@ async def exchange(
         raise EngineUnavailable(f"{peer} cannot be reached: {_reason(error)}") from error
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
         raise EngineUnavailable(f"{peer} broke off the exchange: {_reason(error)}") from error
-    return Answer(response.status_code, body, _retry_after_ms(response))
+    content_type = response.headers.get("content-type", "")
+    return Answer(response.status_code, body, _retry_after_ms(response), content_type)
 
 
 async def _read(response: httpx.Response, peer: str) -> bytes:

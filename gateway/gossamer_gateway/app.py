@@ -1,0 +1,19 @@
+"""The HTTP application: the dialects side by side, each under its own path."""
+
+from quart_trio import QuartTrio
+
+from gossamer_gateway import engine_rest, v2
+from gossamer_gateway.desk import Desk
+
+BODY_BYTES_MAX = 16 * 2**20
+"""Larger bodies are answered 413: four times what Zeebe takes in one message."""
+
+
+def create_app(desk: Desk) -> QuartTrio:
+    """All that the gateway serves over HTTP."""
+    app = QuartTrio(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.register_blueprint(engine_rest.create_blueprint(desk), url_prefix="/engine-rest")
+    app.register_blueprint(v2.create_blueprint(desk), url_prefix="/v2")
+    return app

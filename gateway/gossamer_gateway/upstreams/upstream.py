@@ -1,0 +1,158 @@
+"""One engine behind the gateway: asked in its own dialect, with the gateway's credentials.
+
+Whatever an engine answers is an answer, with any status; it is for the dialects to read. Only an
+engine that gives none (refused, too slow, cut off) is `EngineUnavailable`. That is never taken for
+"it knows nothing of this", and nothing is asked of another engine because of it.
+
+A call that a client gave up is not taken back: a settlement is shielded until it is answered, and
+polls run in tasks of their own (`polls.driver`).
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import trio
+
+from gossamer_gateway.names.forms import tag_of
+from gossamer_gateway.upstreams.http1 import Http1
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.engines.exchange import Answer
+from gossamer_node.engines.rest import ANSWER_MS_MAX, RestClient, trust
+from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable
+from gossamer_node.grpc import Channel
+
+JSON: Final = {"content-type": "application/json", "accept": "application/json"}
+
+
+class Upstream:
+    """Safe to use from several tasks at once. Opens nothing before the first call.
+
+    Attributes:
+        name, kind: as configured; `kind` is the dialect, `camunda7` or `camunda8`.
+        tag: its mark in the ids of `names.forms`.
+        tenant: the only one whose jobs are worked here; None for the engine's default.
+        channel: Camunda 8's gRPC, None where only REST is configured.
+        failed_ms: since when it does not answer, in milliseconds since 1970; None while it does.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Raises: InputError, the CA file can't be used."""
+        self.name: Final = config.name
+        self.kind: Final = config.kind
+        self.tag: Final = tag_of(config.name)
+        self.tenant: Final = config.tenant
+        self.failed_ms: int | None = None
+        self.rest: Final = RestClient(config)
+        self.peer: Final = self.rest.peer
+        self._http = Http1(config.url, peer=self.peer, tls=trust(config))
+        self.channel: Channel | None = None
+        if config.grpc is not None:
+            tls = None
+            if config.url.startswith("https:"):
+                tls = trust(config)
+                tls.set_alpn_protocols(["h2"])
+            host, port = config.grpc_address()
+            self.channel = Channel(host, port, tls=tls, peer=f"Engine {config.name!r} (gRPC)")
+
+    async def forward(
+        self,
+        method: str,
+        target: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] = JSON,
+        within_ms: int = ANSWER_MS_MAX,
+    ) -> Answer:
+        """Asks with bytes that a client sent, or that we made.
+
+        Shielded, but for what only reads: a client that goes away has asked all the same, and half
+        a request is none.
+
+        Args:
+            target: what follows the engine's URL, with its query: `/external-task/ID/complete`
+                for Camunda 7, `/v2/jobs/1/completion` for Camunda 8.
+
+        Raises: EngineUnavailable; EngineRefused, no token is to be had, or HTTP can't carry it.
+        """
+        with trio.CancelScope(shield=method != "GET"):
+            try:
+                answer = await self._signed_in(method, target, content, headers, within_ms)
+            except EngineUnavailable:
+                self.told_of(False)
+                raise
+            except ValueError as error:
+                raise EngineRefused(f"{self.peer} can't be asked for that: {error}.") from None
+        self.told_of(True)
+        return answer
+
+    async def _signed_in(
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        within_ms: int,
+    ) -> Answer:
+        renewed = False
+        while True:
+            header = await self.rest.authorization()
+            said = list(headers.items())
+            if header is not None:
+                said.append(("authorization", header))
+            answer = await self._http.exchange(method, target, said, content, within_ms=within_ms)
+            if answer.status != 401 or renewed or not self.rest.give_up(header):
+                return answer
+            renewed = True
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        within_ms: int = ANSWER_MS_MAX,
+    ) -> Answer:
+        """Asks with JSON. See `forward`."""
+        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        return await self.forward(method, target, content=content, within_ms=within_ms)
+
+    def error(self, answer: Answer, doing: str) -> EngineError:
+        """The exception for an answer that says no; see `RestClient.error`."""
+        return self.rest.error(answer, doing)
+
+    def told_of(self, answers: bool) -> None:
+        """Its last call had an answer, or none."""
+        if answers:
+            self.failed_ms = None
+        elif self.failed_ms is None:
+            self.failed_ms = time.time_ns() // 1_000_000
+
+    async def aclose(self) -> None:
+        """Closes the connections; no call may be open."""
+        if self.channel is not None:
+            await self.channel.aclose()
+        await self._http.aclose()
+        await self.rest.aclose()
+
+
+class Upstreams:
+    """All engines of a gateway, in the order of the configuration."""
+
+    def __init__(self, engines: Iterable[Upstream]) -> None:
+        self.all: Final = tuple(engines)
+        self.sevens: Final = tuple(one for one in self.all if one.kind == "camunda7")
+        eights = [one for one in self.all if one.kind == "camunda8"]
+        assert len(eights) <= 1, "the configuration has at most one"
+        self.eight: Final = eights[0] if eights else None
+        self._by_name = {one.name: one for one in self.all}
+        self._by_tag = {one.tag: one for one in self.all}
+
+    def named(self, name: str) -> Upstream | None:
+        """The engine of a name."""
+        return self._by_name.get(name)
+
+    def tagged(self, tag: int) -> Upstream | None:
+        """The engine of a tag."""
+        return self._by_tag.get(tag)
