@@ -55,6 +55,7 @@ class Sink:
     Attributes:
         away: while it is set, the storage refuses what comes.
         refused: how many bulks it refused.
+        answered: how many requests had their answer.
         asked: method and path of each request.
         authorized: what requests had in their Authorization.
         bodies: of the requests, where they are recorded.
@@ -64,6 +65,7 @@ class Sink:
     storage: Storage
     away: bool = False
     refused: int = 0
+    answered: int = 0
     taken: list[Taken] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     authorized: set[bytes | None] = field(default_factory=set)
@@ -104,6 +106,7 @@ async def sinking(
             return event
 
         await app(scope, heard, send)
+        sink.answered += 1
         if sink.bodies is not None and scope["path"] == "/_bulk":
             sink.bodies.append(b"".join(pieces))
 
