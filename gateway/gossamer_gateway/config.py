@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gossamer_gateway.door.config import DOOR, DoorConfig, exposed
+from gossamer_gateway.door.tls import TLS, TlsConfig
 from gossamer_gateway.errors import InputError as GatewayInputError
 from gossamer_gateway.names import forms
 from gossamer_gateway.storage import Place, PostgresPlace, SqlitePlace
@@ -57,6 +58,7 @@ class GatewayConfig:
     engines: tuple[EngineConfig, ...] = ()
     storage: StorageConfig = field(default_factory=StorageConfig)
     door: DoorConfig = field(default_factory=DoorConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
     peers: tuple[str, ...] = ()
     listen: Address = LISTEN
     advertise: Address | None = None
@@ -170,6 +172,7 @@ GATEWAY: Record[GatewayConfig] = Record(
         _OF_A_NODE["engines"],
         Field("storage", STORAGE, "storage", "Where it keeps its rows."),
         Field("door", DOOR, "door", "Who is let in, how much, and from which web pages."),
+        Field("tls", TLS, "tls", "The certificate under which it serves."),
         Field(
             "peers",
             ListOf(NODE_ID, "node ids", 100),

@@ -23,8 +23,10 @@ from gossamer_gateway.app import create_app
 from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.door.asgi import PRINCIPAL, Door
+from gossamer_gateway.door.key_desk import CONVERSATION
 from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Principal
+from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
 from gossamer_gateway.grpc import GrpcServer
 from gossamer_gateway.overrides import api as overriding
 from gossamer_gateway.overrides.asking import Asking
@@ -40,6 +42,7 @@ from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.sink import bulk as sink
+from gossamer_gateway.sink.sweeping import keep_swept
 from gossamer_gateway.storage import Storage, open_storage
 from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
@@ -75,6 +78,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
     Raises: InputError for whatever a person must mend; nothing runs then.
     """
     place = config.storage.place(config.data_dir)
+    http_tls, grpc_tls = (server_tls(config.tls, one) for one in (HTTP_PROTOCOLS, GRPC_PROTOCOLS))
     make_folder(config.data_dir)
     async with AsyncExitStack() as stack:
         http = stack.enter_context(_listen(config.http, "http"))
@@ -84,7 +88,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             stack.push_async_callback(one.aclose)
         storage = await stack.enter_async_context(open_storage(place, tables.FORM))
         door = await stack.enter_async_context(open_door(config.door, storage))
-        talks = {"api-key": door.keys.converse}
+        talks = {CONVERSATION: door.keys.converse}
         node = await stack.enter_async_context(open_node(config.node(), talks))
         background = await stack.enter_async_context(trio.open_nursery())
         stack.callback(background.cancel_scope.cancel)
@@ -112,19 +116,25 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             root=[sink.create_blueprint(storage.submit, [one.name for one in config.engines])],
         )
         install(app, overrides)
-        url, grpc_address = url_of(http), str(Address(*grpc.getsockname()[:2]))
+        url, grpc_address = (
+            url_of(http, tls=http_tls is not None),
+            str(Address(*grpc.getsockname()[:2])),
+        )
         grpc_server = GrpcServer(door.guarded(zeebe.methods(desk)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
-        await background.start(grpc_server.serve, listener)
+        await background.start(grpc_server.serve, listener, grpc_tls)
+        background.start_soon(partial(keep_swept, storage.submit))
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
 
         async def serve(*, task_status: trio.TaskStatus[None]) -> None:
             await serve_http(
-                Door(app, door.gate),
+                app,
                 http,
                 stop=stopping.wait,
                 wind_up=polling.drain,
+                tls=http_tls,
+                around=lambda app: Door(app, door.gate),
                 task_status=task_status,
             )
 

@@ -224,7 +224,7 @@ async def test_the_control_socket_is_told(storage: MemoryStorage) -> None:
 
 def command(storage: MemoryStorage, text: str) -> int:
     parser = argparse.ArgumentParser()
-    key_command.configure(parser)
+    key_command.configure(parser, lambda action: None)
     arguments = parser.parse_args(text.split())
     return key_command.run(
         arguments,
@@ -267,6 +267,6 @@ def test_a_mistake_is_a_sentence(storage: MemoryStorage, text: str) -> None:
 
 def test_what_the_gateway_refuses_is_said(storage: MemoryStorage) -> None:
     parser = argparse.ArgumentParser()
-    key_command.configure(parser)
+    key_command.configure(parser, lambda action: None)
     with pytest.raises(InputError, match="not today"):
         key_command.run(parser.parse_args(["list"]), lambda order: {"refused": "not today"})

@@ -214,6 +214,6 @@ def keys_commands() -> list[str]:
 @pytest.mark.parametrize("command", keys_commands())
 def test_a_command_of_the_guide_is_one(command: str) -> None:
     parser = ArgumentParser()
-    key_command.configure(parser)
+    key_command.configure(parser, lambda action: None)
     for role in parser.parse_args(command.split()).__dict__.get("roles", ()):
         read_grant(role)
