@@ -193,8 +193,7 @@ class _Query:
     @classmethod
     async def read(cls) -> "_Query":
         query = cls(request.args.to_dict(), await body() if request.method == "POST" else None)
-        rule = str(request.url_rule)
-        query.path = next(path for path in (*RESOURCES, "/external-task") if path in rule)
+        query.path = max((path for path in RESOURCES if path in request.path), key=len)
         return query
 
     def sorted(self, rows: list[Row]) -> list[Row]:
