@@ -72,6 +72,7 @@ async def serve_http(
     """
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
+    config.backlog = BACKLOG  # it listens anew, and its own 100 resets the 101st of a crowd
     config.loglevel = "WARNING"
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX

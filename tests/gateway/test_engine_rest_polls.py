@@ -1,7 +1,9 @@
-"""Long polls of Camunda 7's clients: who goes away, who is many, and an engine that is not there."""
+"""Long polls of Camunda 7's clients: who goes away, who is many; junk, and an engine that is not
+there."""
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import httpx
@@ -10,6 +12,8 @@ import trio
 from tests.gateway.compatibility import endpoints_of
 from tests.gateway.seven_stage import NEW, OLD, SMALL, Stage, new, old, open_stage, small
 from tests.patience import patience, until
+
+from gossamer_gateway.engine_rest.ids import name_of
 
 CLIENTS = 300
 """Camunda 7 itself answers 500 past 200."""
@@ -37,10 +41,10 @@ async def test_a_client_that_goes_leaves_no_job_locked(
         assert (await stage.settle(task, "complete", "stays")).status_code == 204
 
 
-async def leave(stage: Stage, worker: str, there: object) -> None:
+async def leave(stage: Stage, worker: str, there: Callable[[], bool]) -> None:
     """Asks for a task as that worker, and closes the connection while it waits."""
     parts = urlsplit(stage.gate.url)
-    assert parts.hostname and parts.port and callable(there)
+    assert parts.hostname and parts.port
     body = json.dumps(stage.wish(worker, 1, 60_000)).encode()
     stream = await trio.open_tcp_stream(parts.hostname, parts.port)
     head = (
@@ -48,7 +52,7 @@ async def leave(stage: Stage, worker: str, there: object) -> None:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     await stream.send_all(head.encode() + body)
-    await until(lambda: there())
+    await until(there)
     await stream.aclose()
 
 
@@ -80,7 +84,7 @@ async def test_many_wait_at_once(camunda7_url: str, zeebe_url: str) -> None:
             assert {answer.status_code for answer in answers} == {200}
             tasks = [task for answer in answers for task in answer.json()]
             # What came too late for all of them went back.
-            tasks += [task for _ in range(JOBS - len(tasks)) for task in await stage.fetch("last")]
+            tasks += [task for _ in range(JOBS - len(tasks)) for task in await stage.fetch("x")]
         assert max(Counter(task["id"] for task in tasks).values()) == 1
         assert len(tasks) == JOBS
 
@@ -102,12 +106,10 @@ async def test_junk_is_refused_and_a_silent_engine_is_unavailable() -> None:
     async with open_stage(old(f"{nowhere}/engine-rest"), new(nowhere)) as stage:
         eight = stage.gate.desk.engines.eight
         assert eight is not None
-        ours = "676f7373-" + f"{eight.tag:04x}" + "-8008-8000-000000000001"
+        ours = name_of(eight, 2**51 + 1)
         seen: Counter[int] = Counter()
         for endpoint in endpoints_of("engine_rest"):
-            if endpoint == "anything else":
-                endpoint = "POST /some/thing"
-            method, path = endpoint.split()
+            method, path = endpoint.replace("anything else", "POST /some/thing").split()
             for id in (ours, f"p:1:{ours}", "nope"):
                 for data in JUNK if id == ours else JUNK[:1]:
                     answer = await stage.http.request(

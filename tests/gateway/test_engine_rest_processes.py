@@ -21,6 +21,7 @@ from tests.gateway.seven_stage import (
 )
 
 from gossamer_gateway.desk import ENGINE_HEADER
+from gossamer_gateway.engine_rest.lists import GET_ONLY
 
 pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
 
@@ -240,7 +241,7 @@ LISTED = (
 @proves(
     "engine_rest",
     *(f"{method} {path}{count}" for path in LISTED for method in ("GET", "POST")
-      for count in ("", "/count") if (path, method) != ("/deployment", "POST")),
+      for count in ("", "/count") if method == "GET" or path not in GET_ONLY),
     camunda7=WORKS,
     camunda8=differs("what went through a gateway or was seen at a job; a state is as last seen; "
                      "a filter that those do not answer leaves Camunda 8 out"),
@@ -257,14 +258,15 @@ async def test_lists_hold_what_lives_anywhere(pair: Stage) -> None:
          [id for made in deployed for id in made["deployedProcessDefinitions"]]),
     ):  # fmt: skip
         for method in ("GET", "POST"):
+            if method == "POST" and path in GET_ONLY:
+                continue
             asked: dict[str, Any] = (
                 {"params": {name: pair.name}} if method == "GET" else {"json": {name: pair.name}}
             )
             rows = (await pair.http.request(method, path, **asked)).json()
             assert sorted(row["id"] for row in rows) == sorted(ids), (path, method)
-            if (path, method) != ("/process-definition", "POST"):
-                count = await pair.http.request(method, f"{path}/count", **asked)
-                assert count.json() == {"count": len(ids)}, (path, method)
+            count = await pair.http.request(method, f"{path}/count", **asked)
+            assert count.json() == {"count": len(ids)}, (path, method)
     for made in deployed:
         listed = await pair.get("/deployment", params={"id": made["id"]})
         assert [row["id"] for row in listed.json()] == [made["id"]]
