@@ -39,6 +39,9 @@ ANSWER_MS_MAX = 20_000
 
 READ_BYTES = 65_536
 
+ANY = "*"
+"""In a table of methods: the handler of all paths that have none of their own."""
+
 log = logging.getLogger("gossamer.grpc")
 
 
@@ -65,6 +68,16 @@ class Asked:
         """Answers with a message, as soon as the client has room. Raises: RpcError if too long."""
         await self._connection.send(self._call, message)
 
+    @property
+    def left(self) -> int:
+        """How many messages, from the first, have left for the client whole. It may never have
+        got the last of them; those behind it certainly not."""
+        return self._call.left
+
+    async def wait_left(self) -> None:
+        """Returns when all that was sent has left. A call that is given up is cancelled here."""
+        await self._connection.wait_left(self._call)
+
 
 Handler = Callable[[Asked], Awaitable[None]]
 """Answers a call by `Asked.send`, as often as the method says, and returns. Raises: RpcError."""
@@ -74,7 +87,7 @@ class GrpcServer:
     """Serves methods by their paths.
 
     Args:
-        methods: `/package.Service/Method` and what answers it.
+        methods: `/package.Service/Method` and what answers it, `ANY` for all others.
     """
 
     def __init__(self, methods: Mapping[str, Handler]) -> None:
@@ -161,6 +174,11 @@ class _Connection:
         self._wire.send(call, message)
         await self._flush()
 
+    async def wait_left(self, call: Call) -> None:
+        await trio.lowlevel.checkpoint()
+        while call.left < call.sent:
+            await self._room.wait()
+
     async def wind_up(self) -> None:
         self._ending = True
         self._wire.wind_up()
@@ -227,7 +245,7 @@ class _Connection:
 
     async def _status(self, call: Call) -> RpcError | None:
         """Handles a call; None when all went well."""
-        handler = self._methods.get(call.path)
+        handler = self._methods.get(call.path) or self._methods.get(ANY)
         if handler is None:
             return RpcError(Code.UNIMPLEMENTED, f"{call.path} is not served here")
         timeout_s = float("inf") if call.timeout_ms is None else call.timeout_ms / 1_000

@@ -43,6 +43,9 @@ as many polls open on one connection."""
 REQUEST_BYTES_MAX = 4 * 2**20
 """Of one request: as Zeebe takes by default."""
 
+ENCODINGS = (b"identity", b"gzip")
+"""Of requests; some clients compress each. Answers are never compressed."""
+
 INCOMING_BYTES_MAX = 16 * 2**20
 """Of requests on a connection that are not whole yet."""
 
@@ -82,6 +85,8 @@ class Call:
         timeout_ms: what the client waits; None without a bound. At least 1.
         request: its one message.
         is_gone: the client gave it up, or its connection broke; nothing that is sent arrives.
+        sent: messages that were given to `Wire.send`.
+        left: how many of them, from the first, are on their way to the client whole.
     """
 
     __slots__ = (
@@ -93,9 +98,11 @@ class Call:
         "_waiting_bytes",
         "id",
         "is_gone",
+        "left",
         "metadata",
         "path",
         "request",
+        "sent",
         "timeout_ms",
     )
 
@@ -106,7 +113,10 @@ class Call:
         self.timeout_ms = _timeout_ms(headers.get(b"grpc-timeout"))
         self.request: bytes | None = None
         self.is_gone = False
-        self._deframer = Deframer(REQUEST_BYTES_MAX)
+        self.sent = 0
+        self.left = 0
+        is_gzip = headers.get(b"grpc-encoding") == b"gzip"
+        self._deframer = Deframer(REQUEST_BYTES_MAX, gzip=is_gzip)
         self._incoming_bytes = 0
         self._answered = False
         self._waiting: deque[memoryview] = deque()
@@ -168,6 +178,7 @@ class Wire:
     def send(self, call: Call, message: bytes) -> None:
         """Answers with a message. Raises: RpcError for one that is too long."""
         data = memoryview(frame(message))
+        call.sent += 1
         if call.is_gone:
             return
         if not call._answered:
@@ -250,8 +261,8 @@ class Wire:
             # The specification's answer to what is no gRPC.
             self._h2.send_headers(call.id, [(b":status", b"415")], end_stream=True)
             self._close(call)
-        elif headers.get(b"grpc-encoding", b"identity") != b"identity":
-            self.end(call, RpcError(Code.UNIMPLEMENTED, "requests are taken uncompressed alone"))
+        elif headers.get(b"grpc-encoding", b"identity") not in ENCODINGS:
+            self.end(call, RpcError(Code.UNIMPLEMENTED, "requests are taken plain or with gzip"))
 
     def _handle_data(self, event: h2.events.DataReceived) -> None:
         # Requests are bounded below, so all room is given back at once.
@@ -299,6 +310,7 @@ class Wire:
                 self._waiting_bytes -= size
                 if size == len(part):
                     call._waiting.popleft()
+                    call.left += 1
                 else:
                     call._waiting[0] = part[size:]
             if call._status is not None:

@@ -2,7 +2,7 @@
 
 A row comes when the gateway starts an instance, when it first sees one of its jobs, or when an
 engine tells of it, in any order; what comes later adds what the row lacks. States are as last seen:
-`_ENDED` ones are final, since what is told late is told of earlier times. Ended instances are swept
+an end is final, since what is told late is told of earlier times. Ended instances are swept
 after a while. Others stay until somebody learns that they ended: an engine that tells nothing by
 itself is asked for those that were `unseen_since` long.
 
@@ -39,8 +39,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-_ENDED = (State.COMPLETED, State.CANCELLED)
-_LIVING = (State.ACTIVE, State.INCIDENT)
+_LIVING = "state IN ('active', 'incident')"
+_ENDED = "state IN ('completed', 'cancelled')"
+"""Said as the indexes say it: their conditions are compared by the letter."""
 
 
 class Source(StrEnum):
@@ -65,7 +66,9 @@ CREATE INDEX instance_business_key ON instance (business_key, engine)
     WHERE business_key IS NOT NULL;
 CREATE INDEX instance_process ON instance (process, started_ms, id, engine);
 CREATE INDEX instance_count ON instance (process, engine, state);
-CREATE INDEX instance_seen ON instance (state, seen_ms)
+CREATE INDEX instance_living ON instance (engine, seen_ms)
+    WHERE state IN ('active', 'incident');
+CREATE INDEX instance_ended ON instance (seen_ms) WHERE state IN ('completed', 'cancelled')
 """
 
 _COLUMNS = "engine, id, process, business_key, started_ms, source, state, seen_ms"
@@ -111,7 +114,7 @@ def saw(rows: Rows, seen: Iterable[Instance]) -> None:
     """
     told = f"excluded.source <> '{Source.JOB}'"
     guess = f"instance.source = '{Source.JOB}' AND {told}"
-    living = f"instance.state IN (?, ?) AND {told} AND excluded.seen_ms >= instance.seen_ms"
+    living = f"instance.{_LIVING} AND {told} AND excluded.seen_ms >= instance.seen_ms"
     rows.executemany(
         f"INSERT INTO instance ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
         "ON CONFLICT (id, engine) DO UPDATE SET "
@@ -120,7 +123,7 @@ def saw(rows: Rows, seen: Iterable[Instance]) -> None:
         f"source = CASE WHEN {guess} THEN excluded.source ELSE instance.source END, "
         f"state = CASE WHEN {living} THEN excluded.state ELSE instance.state END, "
         f"seen_ms = CASE WHEN {living} THEN excluded.seen_ms ELSE instance.seen_ms END",
-        [(*astuple(one), *_LIVING, *_LIVING) for one in seen],
+        [astuple(one) for one in seen],
     )
 
 
@@ -140,9 +143,9 @@ def state_changed(rows: Rows, engine: str, id: str, state: State, now_ms: int) -
     """
     return bool(
         rows.execute(
-            "UPDATE instance SET state = ?, seen_ms = ? "
-            "WHERE id = ? AND engine = ? AND state IN (?, ?)",
-            (state, now_ms, id, engine, *_LIVING),
+            "UPDATE instance SET state = ?, seen_ms = ? "  # noqa: S608
+            f"WHERE id = ? AND engine = ? AND {_LIVING}",
+            (state, now_ms, id, engine),
         ).rowcount
     )
 
@@ -197,7 +200,7 @@ def by_business_key(
         ("business_key = ?", (business_key,)),
         ("engine = ?", (engine,)) if engine is not None else None,
         ("process = ?", (process,)) if process is not None else None,
-        ("state IN (?, ?)", _LIVING) if living else None,
+        (_LIVING, ()) if living else None,
     )
 
 
@@ -231,7 +234,8 @@ def by_process(
 def counts(rows: Rows, process: str | None = None) -> list[Count]:
     """How many instances there are, by process, engine and state; of one process, or of all.
 
-    What has none of a kind isn't listed. It counts an index: a million takes a tenth of a second.
+    What has none of a kind isn't listed. An index is counted: 4 ms for the 20,000 of one process,
+    a quarter of a second for a million, in which a file does nothing else; so ask seldom.
     """
     where, values = ("", ()) if process is None else ("WHERE process = ?", (process,))
     return [
@@ -249,9 +253,9 @@ def unseen_since(rows: Rows, engine: str, before_ms: int, limit: int) -> list[In
     return [
         _instance(row)
         for row in rows.execute(
-            f"SELECT {_COLUMNS} FROM instance WHERE state IN (?, ?) "  # noqa: S608
-            "AND seen_ms < ? AND engine = ? ORDER BY seen_ms, id LIMIT ?",
-            (*_LIVING, before_ms, engine, _page(limit)),
+            f"SELECT {_COLUMNS} FROM instance WHERE {_LIVING} "  # noqa: S608
+            "AND engine = ? AND seen_ms < ? ORDER BY seen_ms LIMIT ?",
+            (engine, before_ms, _page(limit)),
         )
     ]
 
@@ -259,9 +263,9 @@ def unseen_since(rows: Rows, engine: str, before_ms: int, limit: int) -> list[In
 def sweep(rows: Rows, now_ms: int) -> int:
     """Forgets instances that ended long ago; returns how many, `SWEPT_MAX` at most."""
     return rows.execute(
-        "DELETE FROM instance WHERE (id, engine) IN (SELECT id, engine FROM instance "
-        "WHERE state IN (?, ?) AND seen_ms < ? ORDER BY seen_ms LIMIT ?)",
-        (*_ENDED, now_ms - KEPT_MS, SWEPT_MAX),
+        "DELETE FROM instance WHERE (id, engine) IN (SELECT id, engine FROM instance "  # noqa: S608
+        f"WHERE {_ENDED} AND seen_ms < ? ORDER BY seen_ms LIMIT ?)",
+        (now_ms - KEPT_MS, SWEPT_MAX),
     ).rowcount
 
 
@@ -286,4 +290,7 @@ def _page(limit: int) -> int:
 
 
 def _instance(row: Any) -> Instance:
-    return Instance(*row[:5], Source(row[5]), State(row[6]), row[7])
+    engine, id, process, business_key, started_ms, source, state, seen_ms = row
+    return Instance(
+        engine, id, process, business_key, started_ms, Source(source), State(state), seen_ms
+    )
