@@ -6,6 +6,7 @@ the running instance is gone, and its variables come out of the history; without
 cannot be told, which is said.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,6 +28,9 @@ from gossamer_gateway.camunda8.refusals import (
     rejected,
 )
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.index import instances as index
+from gossamer_gateway.names.numbers import numbers_of
+from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 
 RESULT_MS_DEFAULT = 15_000
@@ -35,6 +39,10 @@ RESULT_MS_DEFAULT = 15_000
 LOOK_MS_MIN = 20
 LOOK_MS_MAX = 1_000
 """Between two looks whether an instance has ended: each a quarter longer than the last."""
+
+
+_GONE = "processDefinition is null"
+"""How Camunda 7 ends its sentence (500) on a definition that was deleted."""
 
 
 def _no_definition(what: str) -> Refused:
@@ -74,15 +82,21 @@ async def create(desk: Desk, place: Place, request: Request) -> Json:
             {"type": "startBeforeActivity", "activityId": one.needed("elementId")} for one in begin
         ]
     target, unknown = await _definition(place, request)
-    answer = await seven.ask(
-        engine, "POST", f"{target}/start", body, command="CREATE",
-        doing=f"start {place.process or 'the process'}", unknown=unknown,
-    )  # fmt: skip
+    answer = await seven.attempt(engine, "POST", f"{target}/start", body)
+    if answer.status == 404 or (answer.status == 500 and _GONE in answer.sentence()):
+        raise unknown
+    if answer.status >= 300:
+        raise of_seven(answer, engine, "CREATE", f"start {place.process or 'the process'}")
     started = seven.read(engine, answer, "start an instance", _started)
     instance, definition = started["id"], started["definitionId"]
     desk.whereabouts.seen("process-instance", instance, engine)
-    numbers = await seven.numbers(desk, engine, (instance, definition))
     process, version = _process_of(definition)
+
+    def keep(rows: Rows, now_ms: int) -> Mapping[str, int]:
+        index.started(rows, engine.name, instance, place.process or process, None, now_ms)
+        return numbers_of(rows, engine.name, (instance, definition))
+
+    numbers = await desk.storage.submit(keep)
     told: Json = {
         "processDefinitionKey": numbers[definition],
         "processDefinitionId": place.process or process,
@@ -102,6 +116,14 @@ async def create(desk: Desk, place: Place, request: Request) -> Json:
             wait_ms if wait_ms > 0 else RESULT_MS_DEFAULT,
         )
     return told
+
+
+async def started_in_eight(desk: Desk, engine: Upstream, key: int, process: str) -> None:
+    """An instance that a Camunda 8 started itself, kept in the index."""
+    if key > 0 and process:
+        await desk.storage.submit(
+            lambda rows, now_ms: index.started(rows, engine.name, str(key), process, None, now_ms)
+        )
 
 
 def _started(answer: Any) -> Json:
