@@ -11,11 +11,14 @@ from uuid import uuid4
 
 import httpx
 from tests.gateway.gate import Gate, open_gate
+from tests.patience import seen
 
 from gossamer_gateway.desk import ENGINE_HEADER
 from gossamer_node.engines.config import EngineConfig
 
-OLD, NEW = "old", "new"
+OLD, SMALL, NEW = "old", "small", "new"
+
+SHORT_MS = 200
 
 HEAD = (
     '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" '
@@ -66,12 +69,16 @@ class Stage:
     name: str
 
     async def deploy(self, kind: str = "", **more: str) -> list[httpx.Response]:
-        """Deploys the process in both, or in the one of a kind, by what its file says."""
+        """Deploys the process in all engines, or in those of a kind."""
         answers = []
-        for one in [kind] if kind else ["camunda7", "camunda8"]:
-            files = {"model": (f"{self.name}.bpmn", one_task(self.name, one))}
-            answers.append(await self.post("/deployment/create", files=files, data=more))
-            assert answers[-1].status_code == 200, answers[-1].text
+        for one in self.gate.desk.engines.all:
+            if kind in ("", one.kind):
+                files = {"model": (f"{self.name}.bpmn", one_task(self.name, one.kind))}
+                headers = {ENGINE_HEADER: one.name}
+                answers.append(
+                    await self.post("/deployment/create", files=files, data=more, headers=headers)
+                )
+                assert answers[-1].status_code == 200, answers[-1].text
         return answers
 
     async def start(
@@ -85,13 +92,15 @@ class Stage:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def fetch(
-        self, worker: str = "w", tasks: int = 1, wait_ms: int = 20_000, **more: Any
-    ) -> Any:
-        """Tasks of this test's topic; `more` goes to the topic."""
-        answer = await self.post(
-            "/external-task/fetchAndLock", json=self.wish(worker, tasks, wait_ms, **more)
-        )
+    async def fetch(self, worker: str = "w", tasks: int = 1, **more: Any) -> Any:
+        """The next tasks of this test's topic; `more` goes to the topic. It asks in short polls:
+        a gateway that stops waits for the polls that it has at engines."""
+        return await seen(lambda: self.look(worker, tasks, SHORT_MS, **more))
+
+    async def look(self, worker: str = "w", tasks: int = 1, wait_ms: int = 0, **more: Any) -> Any:
+        """What one fetch brings, perhaps nothing."""
+        wish = self.wish(worker, tasks, wait_ms, **more)
+        answer = await self.post("/external-task/fetchAndLock", json=wish)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "application/json"
         return answer.json()
@@ -106,7 +115,7 @@ class Stage:
         }
 
     async def settle(
-        self, task: Mapping[str, Any], verb: str, worker: str = "w", **more: Any
+        self, task: Mapping[str, Any], verb: str, worker: str = "w", /, **more: Any
     ) -> httpx.Response:
         return await self.post(
             f"/external-task/{task['id']}/{verb}", json={"workerId": worker, **more}
@@ -129,5 +138,13 @@ async def open_stage(*engines: EngineConfig) -> AsyncIterator[Stage]:
         yield Stage(gate, http, f"t{uuid4().hex}")
 
 
-def both(camunda7_url: str, zeebe_url: str) -> tuple[EngineConfig, EngineConfig]:
-    return EngineConfig(OLD, "camunda7", camunda7_url), EngineConfig(NEW, "camunda8", zeebe_url)
+def old(url: str) -> EngineConfig:
+    return EngineConfig(OLD, "camunda7", url)
+
+
+def small(url: str) -> EngineConfig:
+    return EngineConfig(SMALL, "camunda7", url)
+
+
+def new(url: str) -> EngineConfig:
+    return EngineConfig(NEW, "camunda8", url)

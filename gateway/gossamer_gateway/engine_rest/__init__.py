@@ -8,6 +8,9 @@ with a sentence. An engine that does not answer is unavailable; nothing falls th
 Each module has the handlers of some resources in a `table` of method, path and handler.
 """
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 from quart import Blueprint
 from werkzeug.exceptions import HTTPException
 
@@ -29,14 +32,25 @@ ENGINE_NAME = "default"
 """As in `/engine/default/…`, which is the same as without."""
 
 
+class Resource(Protocol):
+    """The handlers of some paths."""
+
+    def table(self) -> list[tuple[str, str, Any]]:
+        """Method, path and handler of each."""
+
+
+def resources(desk: Desk) -> Sequence[Resource]:
+    """All of the dialect; the last has what is left."""
+    return (
+        Tasks(desk), Starting(desk), Deploying(desk), Definitions(desk), Instances(desk),
+        Messages(desk), Lists(desk), Passing(desk),
+    )  # fmt: skip
+
+
 def create_blueprint(desk: Desk) -> Blueprint:
     """Everything under `/engine-rest`."""
     blueprint = Blueprint("engine_rest", __name__)
-    resources = (
-        Tasks(desk), Starting(desk), Deploying(desk), Instances(desk), Messages(desk),
-        Definitions(desk), Lists(desk), Passing(desk),
-    )  # fmt: skip
-    for resource in resources:
+    for resource in resources(desk):
         for method, path, handler in resource.table():
             for root in ("", f"/engine/{ENGINE_NAME}"):
                 rule = f"{root}{path}"
