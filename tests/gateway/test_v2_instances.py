@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.gateway.compatibility import WORKS, differs, proves, refused
 from tests.gateway.eight_clients import GrpcClient, Refusal, RestClient, WireJob, open_client
 from tests.gateway.eight_engines import PATHS, prefix
 from tests.gateway.gate import Gate, open_gate
@@ -51,7 +52,7 @@ def configs(
     return {
         "old": EngineConfig("old", "camunda7", camunda7_url),
         "new": EngineConfig("new", "camunda8", zeebe_url, grpc=zeebe_grpc_address),
-        "own": EngineConfig("own", "camunda7", embedded_url),
+        "small": EngineConfig("small", "camunda7", embedded_url),
     }
 
 
@@ -125,6 +126,8 @@ WIRES = pytest.mark.parametrize("wire", ["rest", "grpc"])
 
 @WIRES
 @pytest.mark.parametrize("kind", ["camunda7", "camunda8"])
+@proves("v2", "POST /deployments", camunda7=WORKS, camunda8=WORKS)
+@proves("zeebe", "DeployResource", camunda7=WORKS, camunda8=WORKS)
 async def test_a_model_goes_where_it_was_drawn_for(stage: Stage, wire: str, kind: str) -> None:
     named = prefix()
     text = (PATHS / f"path.{kind}.bpmn").read_text().replace("conf-", named)
@@ -138,8 +141,10 @@ async def test_a_model_goes_where_it_was_drawn_for(stage: Stage, wire: str, kind
     assert again[1] == [(process, 1, definition)], "nothing had changed"
 
 
+@proves("v2", "POST /deployments", embedded=differs("every deployment makes new versions"))
+@proves("zeebe", "DeployResource", embedded=differs("every deployment makes new versions"))
 async def test_the_engine_may_be_named_and_what_fits_nowhere_is_refused(stage: Stage) -> None:
-    _, definition = await stage.path("camunda7", "own")
+    _, definition = await stage.path("camunda7", "small")
     assert definition < NUMBER_END
     mixed = f"<a {CAMUNDA} {ZEEBE}><camunda:x/><zeebe:y/></a>"
     for wire in ("rest", "grpc"):
@@ -147,13 +152,37 @@ async def test_the_engine_may_be_named_and_what_fits_nowhere_is_refused(stage: S
             ({"a.bpmn": mixed}, 400, "deploy each kind by itself"),
             ({"a.bpmn": "no BPMN at all"}, 400, ""),
         ]:
-            with pytest.raises(Refusal) as refused:
+            with pytest.raises(Refusal) as refusal:
                 await stage.deploy(wire, files)
-            assert refused.value.status == status and said in refused.value.said
+            assert refusal.value.status == status and said in refusal.value.said
         with pytest.raises(Refusal, match="There is no engine nowhere here"):
             await stage.deploy(wire, {"a.bpmn": mixed}, "nowhere")
 
 
+@proves(
+    "v2",
+    "POST /messages/publication",
+    camunda7=differs(
+        "correlated by business key, now or not at all, to one execution; no message ids"
+    ),
+    camunda8=WORKS,
+)
+@proves(
+    "zeebe",
+    "PublishMessage",
+    camunda7=differs(
+        "correlated by business key, now or not at all, to one execution; no message ids"
+    ),
+    camunda8=WORKS,
+)
+@proves(
+    "v2",
+    "POST /messages/correlation",
+    camunda7=differs("correlated by business key"),
+    camunda8=WORKS,
+)
+@proves("v2", "POST /signals/broadcast", camunda7=WORKS, camunda8=WORKS)
+@proves("zeebe", "BroadcastSignal", camunda7=WORKS, camunda8=WORKS)
 async def test_messages_and_signals_reach_who_waits(stage: Stage) -> None:
     named = prefix()
     await stage.deploy("rest", {f"{named}.bpmn": WAITS.replace("NAME", named)})
@@ -197,9 +226,9 @@ async def test_camunda_7_keeps_no_message_and_says_so(configs: Configs) -> None:
         body = {"name": "nobody-waits", "correlationKey": "x"}
         told = await client.send("POST", "/messages/publication", {**body, "timeToLive": 0})
         assert told["messageKey"] > 0
-        with pytest.raises(Refusal, match="publish it again later") as refused:
+        with pytest.raises(Refusal, match="publish it again later") as refusal:
             await client.send("POST", "/messages/publication", {**body, "timeToLive": 1_000})
-        assert refused.value.status == 404
+        assert refusal.value.status == 404
         with pytest.raises(Refusal, match="Expected to find subscription"):
             await client.send("POST", "/messages/correlation", body)
         told = await client.send("POST", "/signals/broadcast", {"signalName": "nobody"})
@@ -207,7 +236,21 @@ async def test_camunda_7_keeps_no_message_and_says_so(configs: Configs) -> None:
 
 
 @WIRES
-@pytest.mark.parametrize("engine", ["old", "new", "own"])
+@pytest.mark.parametrize("engine", ["old", "new", "small"])
+@proves(
+    "v2",
+    "PUT /element-instances/{key}/variables",
+    camunda7=differs("without local always the whole instance's"),
+    embedded=differs("the whole instance alone"),
+    camunda8=WORKS,
+)
+@proves(
+    "zeebe",
+    "SetVariables",
+    camunda7=differs("without local always the whole instance's"),
+    embedded=differs("the whole instance alone"),
+    camunda8=WORKS,
+)
 async def test_variables_of_an_instance_are_set(stage: Stage, wire: str, engine: str) -> None:
     process, definition = await stage.path("camunda8" if engine == "new" else "camunda7", engine)
     made = await stage.rest.create("", {"a": 1}, definition=definition)
@@ -226,6 +269,8 @@ async def test_variables_of_an_instance_are_set(stage: Stage, wire: str, engine:
 
 @WIRES
 @pytest.mark.parametrize("engine", ["old", "new"])
+@proves("v2", "POST /process-instances/{key}/modification", camunda7=WORKS, camunda8=WORKS)
+@proves("zeebe", "ModifyProcessInstance", camunda7=WORKS, camunda8=WORKS)
 async def test_an_instance_is_modified(stage: Stage, wire: str, engine: str) -> None:
     process, definition = await stage.path("camunda8" if engine == "new" else "camunda7", engine)
     made = await stage.rest.create("", definition=definition)
@@ -244,12 +289,14 @@ async def test_an_instance_is_modified(stage: Stage, wire: str, engine: str) -> 
         asked.terminateInstructions.add(elementInstanceKey=job.element_instance)
         await stage.grpc.call("ModifyProcessInstance", asked, zeebe.ModifyProcessInstanceResponse)
     assert (await stage.job(process, "after")).instance == made.instance
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as refusal:
         await stage.rest.complete(job.key)
-    assert refused.value.status == 404
+    assert refusal.value.status == 404
 
 
 @WIRES
+@proves("v2", "POST /process-instances/{key}/migration", camunda7=WORKS)
+@proves("zeebe", "MigrateProcessInstance", camunda7=WORKS)
 async def test_an_instance_is_migrated_within_its_engine(stage: Stage, wire: str) -> None:
     process, definition = await stage.path("camunda7", "old")
     _, goal = await stage.path("camunda7", "old")
@@ -283,6 +330,16 @@ async def test_an_instance_is_migrated_within_its_engine(stage: Stage, wire: str
 
 
 @WIRES
+@proves(
+    "v2",
+    "POST /incidents/{key}/resolution",
+    camunda7=differs("gives one retry; one that is resolved already is no error"),
+)
+@proves(
+    "zeebe",
+    "ResolveIncident",
+    camunda7=differs("gives one retry; one that is resolved already is no error"),
+)
 async def test_an_incident_is_found_and_resolved(stage: Stage, wire: str) -> None:
     process, definition = await stage.path("camunda7", "old")
     made = await stage.rest.create("", definition=definition)
@@ -304,6 +361,15 @@ async def test_an_incident_is_found_and_resolved(stage: Stage, wire: str) -> Non
     assert not await stage.search("incidents", "old", processInstanceKey=made.instance)
 
 
+@proves(
+    "v2",
+    "POST /process-instances/search",
+    "POST /variables/search",
+    "POST /incidents/search",
+    "POST /jobs/search",
+    camunda7=differs("one engine at a time, few filters, no sorting"),
+    camunda8=refused("8.6 has no search without a database of its own"),
+)
 async def test_what_camunda_7_has_is_searched_and_a_part_is_never_the_whole(stage: Stage) -> None:
     process, definition = await stage.path("camunda7", "old")
     made = await stage.rest.create("", {"a": [1], "b": "x"}, definition=definition)
@@ -313,9 +379,9 @@ async def test_what_camunda_7_has_is_searched_and_a_part_is_never_the_whole(stag
     rows = await stage.search("variables", "old", processInstanceKey=made.instance)
     assert {one["name"]: json.loads(one["value"]) for one in rows} == {"a": [1], "b": "x"}
     for what in ("process-instances", "variables", "incidents", "jobs"):
-        with pytest.raises(Refusal, match="several engines") as refused:
+        with pytest.raises(Refusal, match="several engines") as refusal:
             await stage.rest.send("POST", f"/{what}/search", {})
-        assert refused.value.status == 501
+        assert refusal.value.status == 501
         with pytest.raises(Refusal, match="cannot filter by colour"):
             await stage.search(what, "old", colour="red")
         answer = await stage.gate.http.post(
@@ -324,6 +390,20 @@ async def test_what_camunda_7_has_is_searched_and_a_part_is_never_the_whole(stag
         assert answer.status_code in (404, 405), "8.6 has no search without a database"
 
 
+@proves(
+    "v2",
+    "GET /topology",
+    camunda7=differs("without a Camunda 8 the gateway stands for a broker"),
+    embedded=differs("as Camunda 7"),
+    camunda8=WORKS,
+)
+@proves(
+    "zeebe",
+    "Topology",
+    camunda7=differs("without a Camunda 8 the gateway stands for a broker"),
+    embedded=differs("as Camunda 7"),
+    camunda8=WORKS,
+)
 async def test_clients_find_a_cluster(stage: Stage, configs: Configs) -> None:
     real = await stage.rest.send("GET", "/topology")
     assert real["gatewayVersion"] == "8.6.0" and real["brokers"][0]["host"] == "127.0.0.1"
@@ -341,21 +421,29 @@ async def test_clients_find_a_cluster(stage: Stage, configs: Configs) -> None:
             assert (told.clusterSize, told.partitionsCount, len(told.brokers)) == (1, 1, 1)
 
 
+@proves(
+    "v2",
+    "POST /user-tasks/{key}/completion",
+    camunda7=refused("user tasks are not reached by this API"),
+)
+@proves("v2", "anything else", camunda7=refused("it is Camunda 8's alone"), camunda8=WORKS)
+@proves("zeebe", "anything else", camunda7=refused("it is Camunda 8's alone"), camunda8=WORKS)
+@proves("zeebe", "DeleteResource", camunda7=WORKS)
 async def test_what_has_no_meaning_here_is_camunda_8_s(stage: Stage, configs: Configs) -> None:
     assert (await stage.gate.http.get("/v2/license")).json()["licenseType"] == "unknown"
     process, definition = await stage.path("camunda7", "old")
     made = await stage.rest.create("", definition=definition)
-    with pytest.raises(Refusal, match="whose user tasks are not reached") as refused:
+    with pytest.raises(Refusal, match="whose user tasks are not reached") as refusal:
         await stage.rest.send("POST", f"/user-tasks/{made.instance}/completion", {})
-    assert refused.value.status == 501
+    assert refusal.value.status == 501
     with pytest.raises(Refusal, match="no decision found for id"):
         await stage.grpc.call(
             "EvaluateDecision", zeebe.EvaluateDecisionRequest(decisionId="x"),
             zeebe.EvaluateDecisionResponse,
         )  # fmt: skip
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as refusal:
         await stage.grpc.call("NoSuchMethod", zeebe.TopologyRequest(), zeebe.TopologyResponse)
-    assert refused.value.status == 501
+    assert refusal.value.status == 501
     async with open_gate(configs["old"]) as gate:
         with pytest.raises(Refusal, match="Camunda 8's alone"):
             await RestClient(gate.http).send("POST", "/decision-definitions/evaluation", {})
@@ -365,9 +453,9 @@ async def test_what_has_no_meaning_here_is_camunda_8_s(stage: Stage, configs: Co
     await stage.rest.cancel(job.instance)
     asked = zeebe.DeleteResourceRequest(resourceKey=definition)
     await stage.grpc.call("DeleteResource", asked, zeebe.DeleteResourceResponse)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as refusal:
         await stage.rest.create("", definition=definition)
-    assert refused.value.status == 404
+    assert refusal.value.status == 404
 
 
 async def test_an_engine_that_is_away_is_unavailable_and_nobody_else_is_asked(
@@ -378,12 +466,12 @@ async def test_an_engine_that_is_away_is_unavailable_and_nobody_else_is_asked(
         rest = RestClient(gate.http)
         assert isinstance(client, GrpcClient)
         for one in (rest, client):
-            with pytest.raises(Refusal) as refused:
+            with pytest.raises(Refusal) as refusal:
                 await one.create("anything")
-            assert refused.value.status == 503
-            with pytest.raises(Refusal) as refused:
+            assert refusal.value.status == 503
+            with pytest.raises(Refusal) as refusal:
                 await one.complete(NUMBER_END + 5)
-            assert refused.value.status == 503
+            assert refusal.value.status == 503
             assert await one.activate("nothing-of-this", wait_ms=300) == []  # Camunda 7 says so
 
 
@@ -431,7 +519,7 @@ KEYS = st.sampled_from(["0", "1", "-1", "7", "x", "99999999999999999999", "%00",
 
 
 async def test_no_junk_over_rest_is_the_gateway_s_mistake(configs: Configs) -> None:
-    async with open_gate(configs["own"]) as gate:
+    async with open_gate(configs["small"]) as gate:
 
         async def send(method: str, path: str, content: bytes) -> None:
             kind = {"content-type": "application/json"}
@@ -469,7 +557,7 @@ async def test_no_junk_over_grpc_is_the_gateway_s_mistake(configs: Configs) -> N
         examples.append((name, data))
 
     collect()
-    async with open_gate(configs["own"]) as gate:
+    async with open_gate(configs["small"]) as gate:
         host, _, port = gate.grpc.rpartition(":")
         channel = Channel(host, int(port), tls=None, peer="the gateway")
         for name, data in examples:

@@ -6,6 +6,7 @@ the running instance is gone, and its variables come out of the history; without
 cannot be told, which is said.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -28,10 +29,13 @@ from gossamer_gateway.camunda8.refusals import (
     rejected,
 )
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.errors import GatewayError
 from gossamer_gateway.index import instances as index
 from gossamer_gateway.names.numbers import numbers_of
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
+
+log = logging.getLogger("gossamer.gateway")
 
 RESULT_MS_DEFAULT = 15_000
 """How long an awaited instance may take (Zeebe: the gateway's `requestTimeout`)."""
@@ -119,11 +123,16 @@ async def create(desk: Desk, place: Place, request: Request) -> Json:
 
 
 async def started_in_eight(desk: Desk, engine: Upstream, key: int, process: str) -> None:
-    """An instance that a Camunda 8 started itself, kept in the index."""
-    if key > 0 and process:
+    """An instance that a Camunda 8 started itself, kept in the index if that can be: it runs, and
+    its client hears so."""
+    if key <= 0 or not process:
+        return
+    try:
         await desk.storage.submit(
             lambda rows, now_ms: index.started(rows, engine.name, str(key), process, None, now_ms)
         )
+    except GatewayError as error:
+        log.warning("the index misses instance %s of %s: %s", key, engine.name, error)
 
 
 def _started(answer: Any) -> Json:

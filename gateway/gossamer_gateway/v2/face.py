@@ -47,7 +47,7 @@ Handler = Callable[..., Awaitable[Response]]
 def create_blueprint(desk: Desk) -> Blueprint:
     """Everything under `/v2`."""
     routes = Blueprint("v2", __name__)
-    face = _Face(desk)
+    face = Face(desk)
     for method, rule, handler in face.table():
         routes.add_url_rule(rule, f"{method} {rule}", partial(_guarded, handler), methods=[method])
     other = partial(_guarded, face.other)
@@ -76,7 +76,7 @@ async def _http_error(failed: Exception) -> Response:
     return answers.problem(refused)
 
 
-class _Face:
+class Face:
     """The handlers."""
 
     def __init__(self, desk: Desk) -> None:
