@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from gossamer_mesh.leases.messages import TOPICS_MAX
 from gossamer_node.address import ADDRESS, LISTEN, Address
@@ -50,6 +50,8 @@ from gossamer_node.schema import (
 from gossamer_node.schema.source import Place, Scalar, Source
 from gossamer_node.service.grants import GRANTS, Grants
 from gossamer_node.service.load import NAME
+
+T = TypeVar("T")
 
 ENVIRONMENT_PREFIX = "GOSSAMER_"
 
@@ -414,12 +416,13 @@ def settings(record: Record[Any] = NODE, above: str = "") -> Iterator[Setting]:
             yield Setting(above + row.key, row)
 
 
-def add_flags(parser: argparse.ArgumentParser, *paths: str) -> None:
+def add_flags(parser: argparse.ArgumentParser, *paths: str, record: Record[Any] = NODE) -> None:
     """Adds `--config` and the flags of these settings; of all that have one, if none is named."""
+    whose = record.title.lower()
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, help="the node's configuration file (YAML)"
+        "--config", metavar="FILE", type=Path, help=f"the {whose}'s configuration file (YAML)"
     )
-    for setting in settings():
+    for setting in settings(record):
         row = setting.row
         if row.flag and (not paths or setting.path in paths):
             several = isinstance(row.kind, ListOf)
@@ -438,7 +441,19 @@ def add_flags(parser: argparse.ArgumentParser, *paths: str) -> None:
 def load(
     arguments: argparse.Namespace | None = None, environ: Mapping[str, str] | None = None
 ) -> NodeConfig:
-    """The node's configuration, from the flags of `add_flags`, the environment and the file.
+    """The node's configuration. See `load_record`."""
+    return load_record(NODE, arguments, environ)
+
+
+def load_record(
+    record: Record[T],
+    arguments: argparse.Namespace | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> T:
+    """A process's configuration, from the flags of `add_flags`, the environment and the file.
+
+    Args:
+        record: with `name`, `data_dir` and `cache_dir` among its fields.
 
     Raises: Invalid, with every problem; InputError when the file can't be read.
     """
@@ -448,8 +463,8 @@ def load(
     path: Path | None = flags.get("config") or (Path(named) if named else None)
     tree = source.Mapping(Place(Source("the configuration", Path(), environ)), ())
     if path is not None:
-        tree = source.overlay(tree, _read_file(path, environ))
-    for setting in settings():
+        tree = source.overlay(tree, _read_file(path, environ, record))
+    for setting in settings(record):
         text = environ.get(setting.variable)
         if text is not None:
             tree = source.overlay(tree, _layer(setting, [text], setting.variable, environ))
@@ -457,7 +472,7 @@ def load(
         if given is not None:
             texts = given if isinstance(given, list) else [str(given)]
             tree = source.overlay(tree, _layer(setting, texts, setting.row.flag, environ))
-    return NODE.read(source.overlay(_defaults(tree, environ), tree), "")
+    return record.read(source.overlay(_defaults(tree, environ), tree), "")
 
 
 def load_grants(path: Path) -> Mapping[str, Grants]:
@@ -466,15 +481,15 @@ def load_grants(path: Path) -> Mapping[str, Grants]:
     Raises: Invalid, InputError, as `load`.
     """
     row = next(row for row in NODE.fields if row.key == "grants")
-    written = _read_file(path, os.environ).get(row.key)
+    written = _read_file(path, os.environ, NODE).get(row.key)
     grants: Mapping[str, Grants] = {} if written is None else row.kind.read(written, row.key)
     return grants
 
 
-def _read_file(path: Path, environ: Mapping[str, str]) -> source.Mapping:
+def _read_file(path: Path, environ: Mapping[str, str], record: Record[Any]) -> source.Mapping:
     tree = source.read_file(path, environ=environ)
     if not isinstance(tree, source.Mapping):
-        raise source.invalid(tree.place, f"this is no mapping; write {NODE.words()}")
+        raise source.invalid(tree.place, f"this is no mapping; write {record.words()}")
     return tree
 
 

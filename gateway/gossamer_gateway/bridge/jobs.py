@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossamer_gateway.bridge.variables import to_7, to_8
-from gossamer_gateway.embedded.dialect import stamp
+from gossamer_gateway.wording7 import stamp
 from gossamer_node.engines.exchange import text, whole
 from gossamer_node.variables import TypeTag
 

@@ -23,28 +23,19 @@ from gossamer_gateway.embedded.engine import Engine
 from gossamer_gateway.embedded.model import Instance
 from gossamer_gateway.embedded.polls import Polls
 from gossamer_gateway.embedded.queries import Listing
-from gossamer_gateway.embedded.requests import (
-    DETAILS_CHARS_MAX,
-    Fields,
-    parse_fetch,
-    parse_object,
-    parse_query,
-)
+from gossamer_gateway.embedded.requests import parse_fetch, parse_query
 from gossamer_gateway.embedded.store import Store
 from gossamer_gateway.embedded.values import binary, read_variable, read_variables
 from gossamer_gateway.errors import (
     BadRequest,
     GatewayError,
-    NotLockedByWorker,
-    Overloaded,
     ProcessRefused,
-    StepFailed,
-    StorageFailed,
-    UnknownDefinition,
     UnknownInstance,
     UnknownTask,
 )
+from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
 from gossamer_gateway.storage.committer import Committer
+from gossamer_gateway.wording7 import HTTP_ERRORS, STATUSES, error
 
 log = logging.getLogger(__name__)
 
@@ -53,25 +44,6 @@ BODY_BYTES_MAX = 4 * 2**20
 FILES_MAX = 100
 """Files of one deployment."""
 ENGINE_NAME = "default"
-
-STATUSES: Mapping[type[GatewayError], tuple[int, str]] = {
-    UnknownTask: (404, "RestException"),
-    UnknownInstance: (404, "InvalidRequestException"),
-    UnknownDefinition: (404, "RestException"),
-    NotLockedByWorker: (400, "RestException"),
-    BadRequest: (400, "InvalidRequestException"),
-    StepFailed: (500, "ProcessEngineException"),
-    Overloaded: (503, "ServiceUnavailableException"),
-    StorageFailed: (503, "ServiceUnavailableException"),
-}
-"""Status and Camunda's exception for each kind of error."""
-
-HTTP_ERRORS = {
-    404: "NotFoundException",
-    405: "NotAllowedException",
-    413: "RequestEntityTooLargeException",
-    415: "NotSupportedException",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +88,13 @@ async def _admit(credentials: str | None) -> tuple[dialect.Json, int, dict[str, 
     # A page in a browser on this machine could reach a loopback port: by its Origin, or, where a
     # foreign name was made to point here, by that name. Browsers are the gateway's affair.
     if "Origin" in request.headers or (credentials is None and not _is_local(request.host)):
-        return dialect.error("ForbiddenException", "Browsers are not served here"), 403, {}
+        return error("ForbiddenException", "Browsers are not served here"), 403, {}
     if credentials is not None:
         wanted = base64.b64encode(credentials.encode())
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "basic" or not hmac.compare_digest(given.strip().encode(), wanted):
             asked = {"WWW-Authenticate": 'Basic realm="gossamer"'}
-            return dialect.error("NotAuthorizedException", "User and password, please"), 401, asked
+            return error("NotAuthorizedException", "User and password, please"), 401, asked
     return None
 
 
@@ -141,19 +113,19 @@ async def _refused(refused: Exception) -> tuple[dialect.Json, int, dict[str, str
         return dialect.parse_error(refused), 400, {}
     status, kind = STATUSES[type(refused)]  # type: ignore[index]
     later = {"Retry-After": "1"} if status == 503 else {}
-    return dialect.error(kind, str(refused), 0), status, later
+    return error(kind, str(refused), 0), status, later
 
 
 async def _http_error(failed: Exception) -> tuple[dialect.Json, int]:
     assert isinstance(failed, HTTPException)
     status = failed.code or 500
     kind = HTTP_ERRORS.get(status, "RestException")
-    return dialect.error(kind, f"HTTP {status} {failed.name}"), status
+    return error(kind, f"HTTP {status} {failed.name}"), status
 
 
 async def _broken(mistake: Exception) -> tuple[dialect.Json, int]:
     log.error("A request failed by a mistake of the engine.", exc_info=mistake)
-    return dialect.error("InternalError", "The engine made a mistake; its log says which"), 500
+    return error("InternalError", "The engine made a mistake; its log says which"), 500
 
 
 async def _body() -> Fields:

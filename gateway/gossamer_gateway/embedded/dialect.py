@@ -6,27 +6,13 @@ that Camunda 7 gives them when nobody uses them, because clients read them.
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from gossamer_gateway.embedded.engine import LockedTask
 from gossamer_gateway.embedded.model import Definition, Deployment, Instance, InstanceState
 from gossamer_gateway.embedded.values import BINARY, Wire, Wires, answered
 from gossamer_gateway.errors import ProcessRefused
-
-Json = dict[str, Any]
-
-
-def stamp(time_ms: int | None) -> str | None:
-    """`2026-11-21T09:23:53.322+0000`."""
-    if time_ms is None:
-        return None
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}+0000"
-
-
-def error(kind: str, message: str, code: int | None = None) -> Json:
-    return {"type": kind, "message": message, "code": code}
+from gossamer_gateway.wording7 import Json, error, stamp
 
 
 def parse_error(refused: ProcessRefused) -> Json:

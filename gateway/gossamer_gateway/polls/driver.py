@@ -9,12 +9,14 @@ they bring goes back to its engine.
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import trio
 
 from gossamer_gateway.errors import GatewayError, Overloaded
-from gossamer_gateway.polls.hub import Ask, Give, Hub, PutBack, Refuse
+from gossamer_gateway.polls.hub import Ask, Give, Hub, PutBack, Refuse, engine_of, lane
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.errors import EngineError
 
@@ -33,6 +35,18 @@ class Shape(Hashable, Protocol):
 
     async def put_back(self, engine: Upstream, jobs: Sequence[Any]) -> None:
         """Gives jobs back unworked. Raises: EngineError; then their locks end by themselves."""
+
+
+class Parted(Hashable, Protocol):
+    """A shape of which some engines can be asked for parts alone, as for one topic at a time."""
+
+    async def poll_part(
+        self, engine: Upstream, part: str, *, jobs_max: int, wait_ms: int
+    ) -> Sequence[Any]:
+        """As `Shape.poll`, for a part."""
+
+
+NO_PARTS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class NoEngineAnswered(Exception):
@@ -86,7 +100,13 @@ class Polling:
                 self._do(self._hub.tick(_now_ms()))
 
     async def fetch(
-        self, shape: Shape, engines: Sequence[Upstream], *, wanted: int, wait_ms: int
+        self,
+        shape: Shape,
+        engines: Sequence[Upstream],
+        *,
+        wanted: int,
+        wait_ms: int,
+        parts: Mapping[str, Sequence[str]] = NO_PARTS,
     ) -> list[tuple[Upstream, Any]]:
         """Jobs of a shape, with whose they are, from whichever engine has some first.
 
@@ -94,6 +114,7 @@ class Polling:
             engines: where they may be, for one shape always the same.
             wanted: at most so many, at least 1.
             wait_ms: 0 looks once.
+            parts: by engine's name, what a `Parted` shape is asked for there, each by itself.
 
         Returns: none when the time is up.
         Raises: NoEngineAnswered; Overloaded, too many clients wait.
@@ -101,7 +122,7 @@ class Polling:
         if self._stopping or not engines:
             return []
         now_ms = _now_ms()
-        names = [one.name for one in engines]
+        names = [lane(one.name, part) for one in engines for part in parts.get(one.name, ("",))]
         number, actions = self._hub.wait(
             shape, names, wanted=wanted, until_ms=now_ms + wait_ms, now_ms=now_ms
         )
@@ -156,7 +177,8 @@ class Polling:
                     self._waiting[number].jobs = jobs
                     self._waiting[number].answered.set()
                 case Refuse(number, reasons):
-                    self._waiting[number].reasons = dict(reasons)
+                    told = {engine_of(name)[0]: reason for name, reason in reasons}
+                    self._waiting[number].reasons = told
                     self._waiting[number].answered.set()
                 case PutBack(_, jobs):
                     self._hand_back(jobs)
@@ -177,9 +199,15 @@ class Polling:
 
     async def _poll(self, ask: Ask) -> None:
         shape = cast("Shape", ask.shape)
-        engine = self._engines[ask.engine]
+        name, part = engine_of(ask.engine)
+        engine = self._engines[name]
+        poll = (
+            partial(cast("Parted", shape).poll_part, engine, part)
+            if part
+            else partial(shape.poll, engine)
+        )
         try:
-            jobs = await shape.poll(engine, jobs_max=ask.jobs_max, wait_ms=ask.wait_ms)
+            jobs = await poll(jobs_max=ask.jobs_max, wait_ms=ask.wait_ms)
         except (EngineError, GatewayError) as error:
             actions = self._hub.failed(ask.engine, shape, str(error), _now_ms())
         except Exception:
@@ -187,7 +215,7 @@ class Polling:
             sentence = "the gateway made a mistake; its log says which"
             actions = self._hub.failed(ask.engine, shape, sentence, _now_ms())
         else:
-            taken = [_Taken(shape, ask.engine, job) for job in jobs]
+            taken = [_Taken(shape, name, job) for job in jobs]
             actions = self._hub.answered(ask.engine, shape, taken, _now_ms())
         self._do(actions)
 

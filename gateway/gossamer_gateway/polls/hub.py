@@ -18,6 +18,9 @@ replicas of a worker cost an engine as much as one. Rules:
 5. A poll that failed is not repeated for `FAILED_MS`. A waiter whose time has come hears of
    failures only if no engine could say that it has nothing.
 6. Waiters and pockets are bounded; one more waiter is refused, and the rest is left at the engine.
+
+An engine that can't be asked for all of a shape at once is named once for each part of it, as
+`lane` spells it: a poll for each, and their bound is the engine's.
 """
 
 from collections import deque
@@ -51,6 +54,17 @@ JOBS_MAX = 1_000
 SILENT = "it has not answered yet"
 
 J = TypeVar("J")
+
+
+def lane(engine: str, part: str = "") -> str:
+    """An engine's name where a part of a shape is asked for by itself."""
+    return f"{engine}\0{part}" if part else engine
+
+
+def engine_of(lane: str) -> tuple[str, str]:
+    """The engine and the part of `lane`."""
+    engine, _, part = lane.partition("\0")
+    return engine, part
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,7 @@ class Hub(Generic[J]):
         """A client asks.
 
         Args:
-            engines: where its jobs may be; for one shape always the same.
+            engines: where its jobs may be, as names or `lane`s; for one shape always the same.
             wanted: at most so many jobs, at least 1.
             until_ms: when it wants an answer at the latest.
 
@@ -213,7 +227,7 @@ class Hub(Generic[J]):
         assert lane.running, f"no poll of this shape runs at {engine}"
         lane.running = False
         if lane.waits:
-            self._polls[engine] -= 1
+            self._polls[engine_of(engine)[0]] -= 1
         for waiter in here.waiters:
             waiter.unheard.discard(engine)
         return lane
@@ -266,8 +280,9 @@ class Hub(Generic[J]):
             if lane.running or lane.next_ms > now_ms:
                 continue
             left_ms = max(one.until_ms for one in here.waiters) - now_ms
-            lane.waits = self._polls.get(engine, 0) < POLLS_MAX and left_ms > 0
+            name, _ = engine_of(engine)
+            lane.waits = self._polls.get(name, 0) < POLLS_MAX and left_ms > 0
             lane.running = True
             if lane.waits:
-                self._polls[engine] = self._polls.get(engine, 0) + 1
+                self._polls[name] = self._polls.get(name, 0) + 1
             yield Ask(engine, shape, wanted, min(WAIT_MS, left_ms) if lane.waits else 0)

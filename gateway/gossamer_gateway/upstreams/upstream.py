@@ -16,10 +16,11 @@ from typing import Any, Final
 import trio
 
 from gossamer_gateway.names.forms import tag_of
+from gossamer_gateway.upstreams.http1 import Http1
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.exchange import Answer
 from gossamer_node.engines.rest import ANSWER_MS_MAX, RestClient, trust
-from gossamer_node.errors import EngineError, EngineUnavailable
+from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable
 from gossamer_node.grpc import Channel
 
 JSON: Final = {"content-type": "application/json", "accept": "application/json"}
@@ -45,6 +46,7 @@ class Upstream:
         self.failed_ms: int | None = None
         self.rest: Final = RestClient(config)
         self.peer: Final = self.rest.peer
+        self._http = Http1(config.url, peer=self.peer, tls=trust(config))
         self.channel: Channel | None = None
         if config.grpc is not None:
             tls = None
@@ -71,18 +73,37 @@ class Upstream:
             target: what follows the engine's URL, with its query: `/external-task/ID/complete`
                 for Camunda 7, `/v2/jobs/1/completion` for Camunda 8.
 
-        Raises: EngineUnavailable; EngineRefused, no token is to be had.
+        Raises: EngineUnavailable; EngineRefused, no token is to be had, or HTTP can't carry it.
         """
         with trio.CancelScope(shield=True):
             try:
-                answer = await self.rest.forward(
-                    method, target, content=content, headers=headers, within_ms=within_ms
-                )
+                answer = await self._signed_in(method, target, content, headers, within_ms)
             except EngineUnavailable:
                 self.told_of(False)
                 raise
+            except ValueError as error:
+                raise EngineRefused(f"{self.peer} can't be asked for that: {error}.") from None
         self.told_of(True)
         return answer
+
+    async def _signed_in(
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        within_ms: int,
+    ) -> Answer:
+        renewed = False
+        while True:
+            header = await self.rest.authorization()
+            said = list(headers.items())
+            if header is not None:
+                said.append(("authorization", header))
+            answer = await self._http.exchange(method, target, said, content, within_ms=within_ms)
+            if answer.status != 401 or renewed or not self.rest.give_up(header):
+                return answer
+            renewed = True
 
     async def ask(
         self,
@@ -111,6 +132,7 @@ class Upstream:
         """Closes the connections; no call may be open."""
         if self.channel is not None:
             await self.channel.aclose()
+        await self._http.aclose()
         await self.rest.aclose()
 
 

@@ -7,9 +7,8 @@ any status comes back as it is; `error` turns one that an adapter can't use into
 
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -80,11 +79,16 @@ class RestClient:
             EngineUnavailable: no usable answer.
             EngineRefused: `body` can't be written as JSON, or no token is to be had.
         """
+        if self._client.is_closed:
+            raise EngineUnavailable(f"{self.peer} was closed; open it again to ask it.")
         content = None if body is None else self._encode(body)
-        headers = {} if content is None else {"content-type": "application/json"}
-
-        def request() -> httpx.Request:
-            return self._client.build_request(
+        renewed = False
+        while True:
+            header = await self._authorizer.header(self._client)
+            headers = {} if content is None else {"content-type": "application/json"}
+            if header is not None:
+                headers["authorization"] = header
+            request = self._client.build_request(
                 method,
                 path,
                 content=content,
@@ -93,48 +97,6 @@ class RestClient:
                 params=query,
                 headers=headers,
             )
-
-        return await self._send(request, within_ms)
-
-    async def forward(
-        self,
-        method: str,
-        target: str,
-        *,
-        content: bytes | None = None,
-        headers: Mapping[str, str] = MappingProxyType({}),
-        within_ms: int = ANSWER_MS_MAX,
-    ) -> Answer:
-        """One call whose bytes somebody else made; credentials are ours, as for `send`.
-
-        Args:
-            target: path and query as they are to be sent, encoded.
-            headers: without Authorization; whose a header's meaning is belongs to the caller.
-
-        Raises:
-            EngineUnavailable: no usable answer.
-            EngineRefused: no token is to be had, or `target` is no part of a URL.
-        """
-
-        def request() -> httpx.Request:
-            try:
-                return self._client.build_request(
-                    method, target, content=content, headers=dict(headers)
-                )
-            except (httpx.InvalidURL, UnicodeError) as error:
-                raise EngineRefused(f"{self.peer} can't be asked for that: {error}.") from None
-
-        return await self._send(request, within_ms)
-
-    async def _send(self, build: Callable[[], httpx.Request], within_ms: int) -> Answer:
-        if self._client.is_closed:
-            raise EngineUnavailable(f"{self.peer} was closed; open it again to ask it.")
-        renewed = False
-        while True:
-            header = await self._authorizer.header(self._client)
-            request = build()
-            if header is not None:
-                request.headers["authorization"] = header
             answer = await exchange(self._client, request, within_ms=within_ms, peer=self.peer)
             if answer.status != 401 or renewed or not self._authorizer.give_up(header):
                 return answer

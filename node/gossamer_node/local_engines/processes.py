@@ -79,6 +79,11 @@ class EngineProcess:
         self._process = process
         self.log_path = log_path
 
+    @property
+    def guard_pid(self) -> int:
+        """Of the process whose child the JVM is."""
+        return self._process.pid
+
     async def wait_ended(self) -> str:
         """Waits until the JVM ends without having been asked to; returns a sentence about it."""
         status = await self._process.wait()

@@ -1,0 +1,166 @@
+"""A gateway's configuration: a node's settings that a gateway has as well, and its own.
+
+One table, `GATEWAY`, read as `gossamer_node.config` reads a node's: flags win over variables, those
+over the file.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gossamer_gateway.errors import InputError as GatewayInputError
+from gossamer_gateway.names import forms
+from gossamer_gateway.storage import Place, PostgresPlace, SqlitePlace
+from gossamer_node.address import ADDRESS, Address
+from gossamer_node.config import NODE, LogConfig, NodeConfig
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.mesh_config import MeshConfig
+from gossamer_node.metrics_config import MetricsConfig
+from gossamer_node.schema import Field, Record, Secret, Text
+
+HTTP = Address("127.0.0.1", 8090)
+GRPC = Address("127.0.0.1", 8091)
+"""Next to the ports that engines have, so that one on the same machine keeps its own."""
+
+LISTEN = Address("127.0.0.1", 0)
+"""Nobody joins through a gateway, so any port will do."""
+
+FILE_NAME = "gateway.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where the gateway keeps its rows. `postgres` None: in a file of its own."""
+
+    postgres: str | None = None
+    schema: str = "gossamer"
+
+    def place(self, data_dir: Path) -> Place:
+        """Raises: InputError for a schema that is no name."""
+        if self.postgres is None:
+            return SqlitePlace(data_dir / FILE_NAME)
+        return PostgresPlace(self.postgres, self.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """A gateway's settings, complete and checked. `GATEWAY` says what each one means."""
+
+    name: str
+    data_dir: Path
+    cache_dir: Path
+    http: Address = HTTP
+    grpc: Address = GRPC
+    engines: tuple[EngineConfig, ...] = ()
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    listen: Address = LISTEN
+    advertise: Address | None = None
+    join: tuple[Address, ...] = ()
+    discovery: bool = False
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+
+    def node(self) -> NodeConfig:
+        """The member of the mesh that a gateway is: one that claims no work and does none."""
+        return NodeConfig(
+            name=self.name,
+            data_dir=self.data_dir,
+            cache_dir=self.cache_dir,
+            listen=self.listen,
+            advertise=self.advertise,
+            join=self.join,
+            discovery=self.discovery,
+            mesh=self.mesh,
+            slots=1,
+            claim=False,
+            log=self.log,
+            metrics=self.metrics,
+        )
+
+
+def _check(config: GatewayConfig) -> Iterator[tuple[str, str]]:
+    """Settings that are right alone and wrong together."""
+    kinds = Counter(one.kind for one in config.engines)
+    if kinds["camunda8"] > 1:
+        yield (
+            "engines",
+            "two of them are Camunda 8, and their keys, plain numbers, could not be told apart; "
+            "run a gateway for each",
+        )
+    try:
+        forms.tags(one.name for one in config.engines)
+    except GatewayInputError as error:
+        yield "engines", str(error).rstrip(".")
+    yield from NODE.check(config.node())
+
+
+_OF_A_NODE = {row.key: row for row in NODE.fields}
+
+STORAGE = Record(
+    "Storage",
+    "Where the gateway keeps what must outlive it: names of things across engines, who holds which "
+    "job, routes, keys of the door.",
+    StorageConfig,
+    (
+        Field(
+            "postgres",
+            Secret(),
+            "postgres",
+            "A PostgreSQL, as libpq reads it: `postgresql://user@host/database`. Gateways that "
+            "share one know each other's jobs.",
+            "A file in `data_dir` is all that one gateway needs.",
+            default_words="a file, `gateway.sqlite` in `data_dir`",
+        ),
+        Field(
+            "schema",
+            Text("a name of PostgreSQL's", 63),
+            "schema",
+            "The tables are in it; two meshes may share a database by two of them.",
+        ),
+    ),
+)
+
+GATEWAY: Record[GatewayConfig] = Record(
+    "Gateway",
+    "One file configures a gateway: `gossamer gateway --config gateway.yaml`. Every field may be "
+    "left out. It is read as a node's is, and has many of its fields.",
+    GatewayConfig,
+    (
+        _OF_A_NODE["name"],
+        Field(
+            "http",
+            ADDRESS,
+            "http",
+            "Where it serves HTTP: `/engine-rest` for clients of Camunda 7, `/v2` for those of "
+            "Camunda 8, `/v1` for its own, and the operations page at `/`.",
+            "Loopback, so that a first try opens nothing to the network.",
+            flag="--http",
+        ),
+        Field(
+            "grpc",
+            ADDRESS,
+            "grpc",
+            "Where it serves gRPC to clients of Camunda 8.",
+            flag="--grpc",
+        ),
+        _OF_A_NODE["engines"],
+        Field("storage", STORAGE, "storage", "Where it keeps its rows."),
+        *(
+            _OF_A_NODE[key]
+            for key in (
+                "listen",
+                "advertise",
+                "join",
+                "discovery",
+                "mesh",
+                "data_dir",
+                "cache_dir",
+                "log",
+                "metrics",
+            )
+        ),
+    ),
+    check=_check,
+)

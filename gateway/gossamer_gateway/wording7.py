@@ -1,0 +1,55 @@
+"""How Camunda 7 words an error and a time, whoever answers in its dialect.
+
+The statuses are Camunda 7's but for three, where it answers 500, which on a completion means a
+failed next step: 503 where nobody can serve now (too many polls or requests, a disk that refuses),
+400 for a wrong field, 404 for what is not deployed or not running.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from gossamer_gateway.errors import (
+    BadRequest,
+    GatewayError,
+    NotLockedByWorker,
+    Overloaded,
+    StepFailed,
+    StorageFailed,
+    UnknownDefinition,
+    UnknownInstance,
+    UnknownTask,
+)
+
+Json = dict[str, Any]
+
+STATUSES: Mapping[type[GatewayError], tuple[int, str]] = {
+    UnknownTask: (404, "RestException"),
+    UnknownInstance: (404, "InvalidRequestException"),
+    UnknownDefinition: (404, "RestException"),
+    NotLockedByWorker: (400, "RestException"),
+    BadRequest: (400, "InvalidRequestException"),
+    StepFailed: (500, "ProcessEngineException"),
+    Overloaded: (503, "ServiceUnavailableException"),
+    StorageFailed: (503, "ServiceUnavailableException"),
+}
+"""Status and Camunda's exception for each kind of error."""
+
+HTTP_ERRORS = {
+    404: "NotFoundException",
+    405: "NotAllowedException",
+    413: "RequestEntityTooLargeException",
+    415: "NotSupportedException",
+}
+
+
+def stamp(time_ms: int | None) -> str | None:
+    """`2026-11-21T09:23:53.322+0000`."""
+    if time_ms is None:
+        return None
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}+0000"
+
+
+def error(kind: str, message: str, code: int | None = None) -> Json:
+    return {"type": kind, "message": message, "code": code}
