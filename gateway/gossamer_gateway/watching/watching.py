@@ -95,7 +95,7 @@ class Subscription:
 
 
 class Watching:
-    """One gateway's. The only one who takes the mesh's events (`Mesh.next_event`).
+    """One gateway's.
 
     Args:
         mesh: the running member.
@@ -103,6 +103,7 @@ class Watching:
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
+        self._member_events = mesh.follow()
         self._started_s = time.monotonic()
         self.picture = Picture()
         self.counts: Counter[str] = Counter()
@@ -180,7 +181,7 @@ class Watching:
 
     async def _follow(self) -> None:
         while True:
-            event = await self._mesh.next_event()
+            event = await self._member_events.next()
             self.picture.member(event.kind, event.member, now_ms())
             if event.kind in ("joined", "died", "left"):
                 for table in (self._asked_s, self._pauses_s, self._services_s):
