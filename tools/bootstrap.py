@@ -23,10 +23,13 @@ EXTRAS = {"demo": "embedded", "engines": "engines", "check": "dev", "test": "dev
 ALSO_SERVED_BY = {"demo": ("dev",), "engines": ("dev",)}
 """Larger sets that serve a target as well as its own."""
 
-DEBIAN_PACKAGES = {"mvn": "maven", "npm": "npm", "node": "nodejs"}
+DEBIAN_PACKAGES = {"mvn": "maven", "npm": "npm", "node": "nodejs", "chromium": "chromium"}
 """Command → Debian package, for the targets of `COMMANDS`."""
 
-COMMANDS: dict[str, tuple[str, ...]] = {"engines": ("mvn",), "test": ("mvn", "node", "npm")}
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "engines": ("mvn",),
+    "test": ("mvn", "node", "npm", "chromium"),
+}
 
 
 def main() -> int:

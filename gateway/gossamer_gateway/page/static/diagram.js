@@ -6,6 +6,28 @@ import { h, plural, say } from "./dom.js";
 
 const EVERY_MS = 2500;
 
+const MODEL = "http://www.omg.org/spec/BPMN/20100524/MODEL";
+const DRAWING = "http://www.omg.org/spec/BPMN/20100524/DI";
+
+/** The model with a drawing: its own, or one that is made for it. */
+async function laidOut(xml, layout) {
+  const model = new DOMParser().parseFromString(xml, "application/xml");
+  if (model.getElementsByTagNameNS(DRAWING, "BPMNShape").length) return xml;
+  const byId = new Map([...model.querySelectorAll("[id]")].map((one) => [one.id, one]));
+  for (const flow of model.getElementsByTagNameNS(MODEL, "sequenceFlow")) {
+    // The layout follows these, which a model may leave out.
+    for (const [end, name] of [["sourceRef", "outgoing"], ["targetRef", "incoming"]]) {
+      const node = byId.get(flow.getAttribute(end));
+      if (!node || [...node.children].some((one) => one.localName === name && one.textContent.trim() === flow.id)) continue;
+      const word = model.createElementNS(MODEL, name);
+      word.textContent = flow.id;
+      const before = [...node.children].find((one) => !["documentation", "extensionElements", "incoming"].includes(one.localName));
+      node.insertBefore(word, before ?? null);
+    }
+  }
+  return layout(new XMLSerializer().serializeToString(model));
+}
+
 class Diagram extends HTMLElement {
   connectedCallback() {
     this.title_ = h("h2", { id: "diagram-title" });
@@ -43,8 +65,7 @@ class Diagram extends HTMLElement {
   async #draw(xml) {
     this.viewer?.destroy();
     this.viewer = new this.modules.Viewer({ container: this.canvas });
-    const has = new DOMParser().parseFromString(xml, "application/xml").getElementsByTagNameNS("http://www.omg.org/spec/BPMN/20100524/DI", "BPMNShape").length;
-    await this.viewer.importXML(has ? xml : await this.modules.layoutProcess(xml));
+    await this.viewer.importXML(await laidOut(xml, this.modules.layoutProcess));
     this.viewer.get("canvas").zoom("fit-viewport", "auto");
   }
 

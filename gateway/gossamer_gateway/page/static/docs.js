@@ -23,8 +23,17 @@ function words(schema) {
   return { string: "text", integer: "whole number", number: "number", boolean: "yes or no", null: "unknown", object: "object" }[schema.type] ?? "anything";
 }
 
+/** `code` and *stress* of Markdown; no more of it is used. */
+function marked(text) {
+  return text.split(/(`[^`]+`|\*[^*]+\*)/).map((part) => {
+    if (part.length > 2 && part.startsWith("`")) return h("code", {}, part.slice(1, -1));
+    if (part.length > 2 && part.startsWith("*")) return h("em", {}, part.slice(1, -1));
+    return part;
+  });
+}
+
 function paragraphs(text) {
-  return (text ?? "").split(/\n\s*\n/).filter(Boolean).map((one) => h("p", {}, one.replace(/\s+/g, " ")));
+  return (text ?? "").split(/\n\s*\n/).filter(Boolean).map((one) => h("p", {}, ...marked(one.replace(/\s+/g, " "))));
 }
 
 function endpoint(path, method, operation) {

@@ -67,7 +67,7 @@ class Route {
 
   update(route) {
     this.route = route;
-    say(this.note, route ? `set ${route.who ? `by ${route.who} ` : ""}${when(route.at)}` : "no route: as without one");
+    say(this.note, route ? `set ${route.who ? `by ${route.who} ` : ""}${when(route.at)}` : "no route yet");
     set(this.element, "data-made", route ? "yes" : null);
     if (!this.touched) this.reset();
   }
