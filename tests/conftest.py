@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
+from tests.postgres_fixture import postgres
 from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
 
 from gossamer_node.errors import LocalEngineMissing
@@ -30,7 +31,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
-__all__ = ["embedded_engine", "embedded_url"]
+__all__ = ["embedded_engine", "embedded_url", "postgres"]
 
 # Hypothesis without its stopwatch: a busy host is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -84,11 +85,9 @@ class EngineThread(Generic[Running]):
             self._running.set_exception(error)
 
 
-def engine_for_session(
-    request: pytest.FixtureRequest,
-    start: Callable[[Progress], AbstractAsyncContextManager[Running]],
-) -> Iterator[Running]:
-    plugins = request.config.pluginmanager
+def downloads_shown(config: pytest.Config) -> Progress:
+    """Writes to the terminal how far downloads are; of the rest nothing."""
+    plugins = config.pluginmanager
 
     def write_line(line: str) -> None:
         with plugins.getplugin("capturemanager").global_and_fixture_disabled():
@@ -100,7 +99,14 @@ def engine_for_session(
         if fraction is not None:
             report(text, fraction)
 
-    engine = EngineThread(start(downloads))
+    return downloads
+
+
+def engine_for_session(
+    request: pytest.FixtureRequest,
+    start: Callable[[Progress], AbstractAsyncContextManager[Running]],
+) -> Iterator[Running]:
+    engine = EngineThread(start(downloads_shown(request.config)))
     try:
         try:
             running = engine.start()

@@ -23,13 +23,25 @@ EXTRAS = {"demo": "embedded", "engines": "engines", "check": "dev", "test": "dev
 ALSO_SERVED_BY = {"demo": ("dev",), "engines": ("dev",)}
 """Larger sets that serve a target as well as its own."""
 
-DEBIAN_PACKAGES = {"mvn": "maven", "npm": "npm", "node": "nodejs", "chromium": "chromium"}
+DEBIAN_PACKAGES = {
+    "mvn": "maven",
+    "npm": "npm",
+    "node": "nodejs",
+    "postgres": "postgresql",
+    "chromium": "chromium",
+}
 """Command → Debian package, for the targets of `COMMANDS`."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "engines": ("mvn",),
-    "test": ("mvn", "node", "npm", "chromium"),
+    "test": ("mvn", "node", "npm", "postgres", "chromium"),
 }
+
+BESIDE_THE_PATH = {"postgres": "usr/lib/postgresql/*/bin/postgres"}
+"""Where Debian has a command that is on nobody's path."""
+
+NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/gossamer.conf")
+"""Says to the package that no server of its own is to run here. Tests start theirs."""
 
 
 def main() -> int:
@@ -91,9 +103,7 @@ def environment(target: str) -> int:
 def debian(target: str) -> int:
     """Installs the Debian packages whose command is missing, as root or through sudo."""
     missing = sorted(
-        DEBIAN_PACKAGES[command]
-        for command in COMMANDS.get(target, ())
-        if shutil.which(command) is None
+        DEBIAN_PACKAGES[command] for command in COMMANDS.get(target, ()) if not there(command)
     )
     if not missing:
         return 0
@@ -106,6 +116,14 @@ def debian(target: str) -> int:
             return fail(f"missing: {', '.join(missing)}; as root, run: {by_hand}")
         sudo = ["sudo"]
     say(f"installing Debian packages: {' '.join(missing)}")
+    if "postgresql" in missing:
+        subprocess.run([*sudo, "mkdir", "-p", str(NO_CLUSTER.parent)], check=False)
+        subprocess.run(
+            [*sudo, "tee", str(NO_CLUSTER)],
+            input=b"create_main_cluster = false\n",
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
     environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for step in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *missing]):
         done = subprocess.run(
@@ -114,6 +132,12 @@ def debian(target: str) -> int:
         if done.returncode:
             return fail(f"apt-get {step[0]} failed; run it by hand: {by_hand}")
     return 0
+
+
+def there(command: str) -> bool:
+    """Whether a command can be had without installing anything."""
+    beside = BESIDE_THE_PATH.get(command)
+    return shutil.which(command) is not None or bool(beside and any(Path("/").glob(beside)))
 
 
 def say(text: str) -> None:

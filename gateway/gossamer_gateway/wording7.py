@@ -23,6 +23,13 @@ from gossamer_gateway.errors import (
 
 Json = dict[str, Any]
 
+# Its sentences for a task that is another worker's.
+COMPLETE = "External Task {} cannot be completed by"
+BPMN_ERROR = "Bpmn error of External Task {} cannot be reported by"
+FAILURE = "Failure of External Task {} cannot be reported by"
+EXTEND = "The lock of the External Task {} cannot be extended by"
+LOCK = "External Task {} cannot be locked by"
+
 STATUSES: Mapping[type[GatewayError], tuple[int, str]] = {
     UnknownTask: (404, "RestException"),
     UnknownInstance: (404, "InvalidRequestException"),

@@ -1,7 +1,7 @@
 """What the tests of the page look at: a mesh of node processes, two engines, and a gateway."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class World:
     Attributes:
         claimer: of the engine `old`.
         topic: of the one task of `PROCESS`, whose jobs run until `server` answers.
+        stop_new: ends the engine `new`.
     """
 
     gateway: Gateway
@@ -61,8 +62,11 @@ async def open_world(folder: Path, module: bytes, server: Server) -> AsyncIterat
         home.mkdir()
     async with (
         open_engine_process("embedded", None, homes[0], silent) as first,
-        open_engine_process("embedded", None, homes[1], silent) as second,
+        AsyncExitStack() as second_ends,
     ):
+        second = await second_ends.enter_async_context(
+            open_engine_process("embedded", None, homes[1], silent)
+        )
         configs = (replace(first, name="old"), replace(second, name="new"))
         engines = [open_engine(one) for one in configs]
         try:
@@ -74,7 +78,10 @@ async def open_world(folder: Path, module: bytes, server: Server) -> AsyncIterat
                 claimer = await agreed(nodes, "old")
                 seed = nodes[0].status["node"]["address"]
                 async with open_gateway(key_of(folder), *configs, seeds=[seed]) as gateway:
-                    yield World(gateway, nodes, claimer, server, configs, *engines, topic)
+                    yield World(
+                        gateway, nodes, claimer, server, configs, *engines, topic,
+                        second_ends.aclose,
+                    )  # fmt: skip
                 server.answer()
         finally:
             for one in engines:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.postgres_fixture import Postgres
 
 from gossamer_gateway import tables
 from gossamer_gateway.storage import Place, SqlitePlace, Storage, open_storage
@@ -10,10 +11,13 @@ from gossamer_gateway.storage import Place, SqlitePlace, Storage, open_storage
 __all__ = ["place", "storage"]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where a storage may be opened once."""
-    return SqlitePlace(None)
+    """Where a storage may be opened: an SQLite in memory once, a PostgreSQL several times."""
+    if request.param == "sqlite":
+        return SqlitePlace(None)
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.place()
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ async def test_a_mesh_at_work(tmp_path: Path, telling: bytes, server: Server) ->
         await a_node_dies(world, page)
         await tokens_are_seen(page)
         await an_incident_is_retried(world, page)
+        await a_route_is_set(world, page)
         await an_engine_falls_silent(world, page)
         assert page.complaints == []
         await the_api_explains_itself(world, browser)
@@ -164,6 +165,27 @@ async def an_incident_is_retried(world: World, page: Page) -> None:
         await page.until("!document.querySelector('gs-incidents button')")
         assert (await engine.get("/incident")).json() == []
     assert "tries task-0 again" in await page.text()
+
+
+async def a_route_is_set(world: World, page: Page) -> None:
+    """By the keyboard: a quarter goes to `new`."""
+    share = f"document.getElementById('share-{PROCESS}-new')"
+    await page.until(share)
+    await page.eval(f"{share}.focus()")
+    for _ in range(25):
+        await page.press("ArrowRight")
+    assert await page.eval(f"document.getElementById('share-{PROCESS}-old').value") == "75"
+    await page.eval("document.querySelector('#routes').scrollIntoView()")
+    await settle(page)
+    await picture(page, "route")
+    await page.press("Tab")
+    await page.press("Tab")
+    assert await page.eval("document.activeElement.innerText") == "Set"
+    await page.press("Enter")
+    await page.until("document.querySelector('gs-routes [data-made]')")
+    (route,) = (await world.gateway.http.get("/v1/routes")).json()["routes"]
+    assert (route["process"], route["shares"]) == (PROCESS, {"new": 25.0, "old": 75.0})
+    assert "set by operator" in await page.text()
 
 
 async def an_engine_falls_silent(world: World, page: Page) -> None:

@@ -10,9 +10,13 @@ import httpx
 import trio
 from quart_trio import QuartTrio
 
-from gossamer_gateway import page, v1
+from gossamer_gateway import page, tables, v1
 from gossamer_gateway.polls.driver import Polling
+from gossamer_gateway.routing.api import create_blueprint as create_routes
+from gossamer_gateway.routing.router import FORMS, Router
 from gossamer_gateway.serving import listen, serve_http, url_of
+from gossamer_gateway.settings.book import Book
+from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.v1.looking import Looking
 from gossamer_gateway.v1.seven import Seven
@@ -89,6 +93,10 @@ async def open_gateway(
         app = QuartTrio(__name__)
         app.register_blueprint(v1.create_blueprint(sources), url_prefix="/v1")
         app.register_blueprint(page.create_blueprint())
+        storage = await stack.enter_async_context(open_storage(SqlitePlace(None), tables.FORM))
+        book = Book(storage, config.identity, config.mesh_name, FORMS)
+        router = Router(book, engines)
+        app.register_blueprint(create_routes(router, lambda: "operator"), url_prefix="/v1")
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
         listener = listen("127.0.0.1", port, who="The gateway", options="listen")

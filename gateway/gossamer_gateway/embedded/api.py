@@ -35,7 +35,7 @@ from gossamer_gateway.errors import (
 )
 from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
 from gossamer_gateway.storage.committer import Committer
-from gossamer_gateway.wording7 import HTTP_ERRORS, STATUSES, error
+from gossamer_gateway.wording7 import HTTP_ERRORS, STATUSES, Json, error
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def create_app(desk: Desk) -> QuartTrio:
     return app
 
 
-async def _admit(credentials: str | None) -> tuple[dialect.Json, int, dict[str, str]] | None:
+async def _admit(credentials: str | None) -> tuple[Json, int, dict[str, str]] | None:
     """Refuses what has no business here, before it is read."""
     # A page in a browser on this machine could reach a loopback port: by its Origin, or, where a
     # foreign name was made to point here, by that name. Browsers are the gateway's affair.
@@ -108,7 +108,7 @@ def _is_local(host: str) -> bool:
         return False
 
 
-async def _refused(refused: Exception) -> tuple[dialect.Json, int, dict[str, str]]:
+async def _refused(refused: Exception) -> tuple[Json, int, dict[str, str]]:
     if isinstance(refused, ProcessRefused):
         return dialect.parse_error(refused), 400, {}
     status, kind = STATUSES[type(refused)]  # type: ignore[index]
@@ -116,14 +116,14 @@ async def _refused(refused: Exception) -> tuple[dialect.Json, int, dict[str, str
     return error(kind, str(refused), 0), status, later
 
 
-async def _http_error(failed: Exception) -> tuple[dialect.Json, int]:
+async def _http_error(failed: Exception) -> tuple[Json, int]:
     assert isinstance(failed, HTTPException)
     status = failed.code or 500
     kind = HTTP_ERRORS.get(status, "RestException")
     return error(kind, f"HTTP {status} {failed.name}"), status
 
 
-async def _broken(mistake: Exception) -> tuple[dialect.Json, int]:
+async def _broken(mistake: Exception) -> tuple[Json, int]:
     log.error("A request failed by a mistake of the engine.", exc_info=mistake)
     return error("InternalError", "The engine made a mistake; its log says which"), 500
 
@@ -158,7 +158,7 @@ class _Resources:
 
     def table(self) -> list[tuple[str, str, View]]:
         """Method, rule and view of every resource."""
-        lists: list[tuple[str, Listing, Callable[[Mapping[str, Any]], dialect.Json]]] = [
+        lists: list[tuple[str, Listing, Callable[[Mapping[str, Any]], Json]]] = [
             ("/process-definition", queries.DEFINITIONS, dialect.definition_row),
             ("/process-instance", queries.INSTANCES, dialect.instance_row),
             ("/external-task", queries.TASKS, dialect.task_row),
@@ -212,13 +212,13 @@ class _Resources:
 
     # --- the engine itself ---
 
-    async def _version(self) -> dialect.Json:
+    async def _version(self) -> Json:
         return {"version": self._desk.version, "product": "gossamer"}
 
-    async def _engines(self) -> list[dialect.Json]:
+    async def _engines(self) -> list[Json]:
         return [{"name": ENGINE_NAME}]
 
-    async def _telemetry(self) -> dialect.Json:
+    async def _telemetry(self) -> Json:
         return {
             "installation": self._desk.engine_id,
             "product": {"name": "Gossamer", "version": self._desk.version, "edition": "embedded"},
@@ -231,13 +231,13 @@ class _Resources:
         return parse_query(request.args.to_dict(), body)
 
     async def _list(
-        self, listing: Listing, write: Callable[[Mapping[str, Any]], dialect.Json]
-    ) -> list[dialect.Json]:
+        self, listing: Listing, write: Callable[[Mapping[str, Any]], Json]
+    ) -> list[Json]:
         query = await self._query()
         rows = await self._submit(lambda now: queries.find(self._desk.store, listing, query, now))
         return [write(row) for row in rows]
 
-    async def _count(self, listing: Listing) -> dialect.Json:
+    async def _count(self, listing: Listing) -> Json:
         query = await self._query()
         rows = await self._submit(lambda now: queries.count(self._desk.store, listing, query, now))
         return {"count": rows}
@@ -249,7 +249,7 @@ class _Resources:
 
     # --- definitions ---
 
-    async def _deploy(self) -> dialect.Json:
+    async def _deploy(self) -> Json:
         if request.mimetype != "multipart/form-data":
             raise UnsupportedMediaType
         form, uploads = await request.form, await request.files
@@ -269,13 +269,14 @@ class _Resources:
         )
         return dialect.deployment(made, _url())
 
-    async def _definition(self, definition_id: str = "", key: str = "") -> dialect.Json:
+    async def _definition(self, definition_id: str = "", key: str = "") -> Json:
         definitions = self._engine.definitions
         found = await self._submit(
             lambda _now: definitions.newest(key) if key else definitions.get(definition_id)
         )
         return dialect.definition(found)
 
+<<<<<<< HEAD
     async def _definition_xml(self, definition_id: str = "", key: str = "") -> dialect.Json:
         definitions = self._engine.definitions
 
@@ -287,6 +288,9 @@ class _Resources:
         return await self._submit(read)
 
     async def _start(self, definition_id: str = "", key: str = "") -> dialect.Json:
+=======
+    async def _start(self, definition_id: str = "", key: str = "") -> Json:
+>>>>>>> routes
         body = await _body()
         if body.get("startInstructions"):
             raise BadRequest(
@@ -296,7 +300,7 @@ class _Resources:
         business_key = body.maybe_text("businessKey")
         definitions = self._engine.definitions
 
-        def start(now_ms: int) -> dialect.Json:
+        def start(now_ms: int) -> Json:
             definition = definitions.newest(key) if key else definitions.get(definition_id)
             instance = self._engine.start(
                 definition, business_key=business_key, variables=variables, now_ms=now_ms
@@ -311,7 +315,7 @@ class _Resources:
 
     # --- instances ---
 
-    async def _instance(self, instance_id: str) -> dialect.Json:
+    async def _instance(self, instance_id: str) -> Json:
         row = await self._find_one(queries.INSTANCES, "processInstanceIds", instance_id)
         if row is None:
             raise UnknownInstance(f"Process instance with id {instance_id} does not exist")
@@ -321,15 +325,15 @@ class _Resources:
         await self._submit(lambda now: self._engine.delete_instance(instance_id, now_ms=now))
         return NOTHING
 
-    async def _variables(self, instance_id: str) -> dialect.Json:
+    async def _variables(self, instance_id: str) -> Json:
         instance = await self._submit(lambda _now: self._engine.running_instance(instance_id))
         return dialect.variables(instance.variables, deserialize=_wants_objects_open())
 
-    async def _variable(self, instance_id: str, name: str) -> dialect.Json:
+    async def _variable(self, instance_id: str, name: str) -> Json:
         variables = await self._variables(instance_id)
         if name not in variables:
             raise UnknownInstance(f"process instance variable with name {name} does not exist")
-        found: dialect.Json = variables[name]
+        found: Json = variables[name]
         return found
 
     async def _variable_bytes(self, instance_id: str, name: str) -> Response:
@@ -355,7 +359,7 @@ class _Resources:
 
     # --- external tasks ---
 
-    async def _fetch(self) -> list[dialect.Json]:
+    async def _fetch(self) -> list[Json]:
         fetch = parse_fetch(await _body())
         if not fetch.topics or fetch.tasks_max == 0:
             return []
@@ -376,7 +380,7 @@ class _Resources:
             answers.append(answer)
         return answers
 
-    async def _task(self, task_id: str) -> dialect.Json:
+    async def _task(self, task_id: str) -> Json:
         row = await self._find_one(queries.TASKS, "externalTaskId", task_id)
         if row is None:
             raise UnknownTask(task_id)
@@ -455,7 +459,7 @@ class _Resources:
 
     # --- history ---
 
-    async def _historic_instance(self, instance_id: str) -> dialect.Json:
+    async def _historic_instance(self, instance_id: str) -> Json:
         row = await self._find_one(queries.HISTORIC_INSTANCES, "processInstanceId", instance_id)
         if row is None:
             raise UnknownInstance(f"Historic process instance with id {instance_id} does not exist")
@@ -477,6 +481,6 @@ def _bytes_of(instance: Instance | None, name: str) -> Response:
     return Response(data, mimetype="application/octet-stream")
 
 
-def _historic_variable(row: Mapping[str, Any]) -> dialect.Json:
+def _historic_variable(row: Mapping[str, Any]) -> Json:
     wire = parse_object(row["wire"].encode()).without()
     return dialect.historic_variable(row, wire, deserialize=_wants_objects_open())

@@ -27,6 +27,7 @@ from gossamer_gateway.errors import (
     UnknownInstance,
     UnknownTask,
 )
+from gossamer_gateway.wording7 import COMPLETE, EXTEND, FAILURE, LOCK
 
 LOCK_MS_MAX = 10 * 365 * 24 * 3_600_000
 """Ten years: no lock is meant to be longer, and no date is written past the year 9999."""
@@ -34,13 +35,6 @@ FETCH_BYTES_MAX = 16 * 2**20
 """Variables handed out by one fetch; tasks beyond it wait for the next. One task always goes."""
 MESSAGE_CHARS_MAX = 666
 """Camunda 7 cuts an error message to its column's 4000 bytes, 666 characters."""
-
-COMPLETE = "External Task {} cannot be completed by"
-BPMN_ERROR = "Bpmn error of External Task {} cannot be reported by"
-FAILURE = "Failure of External Task {} cannot be reported by"
-EXTEND = "The lock of the External Task {} cannot be extended by"
-LOCK = "External Task {} cannot be locked by"
-# Camunda 7's sentences for a task that is another worker's.
 
 
 @dataclass(frozen=True, slots=True)

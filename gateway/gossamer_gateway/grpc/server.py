@@ -39,6 +39,9 @@ ANSWER_MS_MAX = 20_000
 
 READ_BYTES = 65_536
 
+ANY = "*"
+"""In a table of methods: the handler of all paths that have none of their own."""
+
 log = logging.getLogger("gossamer.grpc")
 
 
@@ -74,7 +77,7 @@ class GrpcServer:
     """Serves methods by their paths.
 
     Args:
-        methods: `/package.Service/Method` and what answers it.
+        methods: `/package.Service/Method` and what answers it, `ANY` for all others.
     """
 
     def __init__(self, methods: Mapping[str, Handler]) -> None:
@@ -227,7 +230,7 @@ class _Connection:
 
     async def _status(self, call: Call) -> RpcError | None:
         """Handles a call; None when all went well."""
-        handler = self._methods.get(call.path)
+        handler = self._methods.get(call.path) or self._methods.get(ANY)
         if handler is None:
             return RpcError(Code.UNIMPLEMENTED, f"{call.path} is not served here")
         timeout_s = float("inf") if call.timeout_ms is None else call.timeout_ms / 1_000

@@ -43,6 +43,9 @@ as many polls open on one connection."""
 REQUEST_BYTES_MAX = 4 * 2**20
 """Of one request: as Zeebe takes by default."""
 
+ENCODINGS = (b"identity", b"gzip")
+"""Of requests; some clients compress each. Answers are never compressed."""
+
 INCOMING_BYTES_MAX = 16 * 2**20
 """Of requests on a connection that are not whole yet."""
 
@@ -106,7 +109,8 @@ class Call:
         self.timeout_ms = _timeout_ms(headers.get(b"grpc-timeout"))
         self.request: bytes | None = None
         self.is_gone = False
-        self._deframer = Deframer(REQUEST_BYTES_MAX)
+        is_gzip = headers.get(b"grpc-encoding") == b"gzip"
+        self._deframer = Deframer(REQUEST_BYTES_MAX, gzip=is_gzip)
         self._incoming_bytes = 0
         self._answered = False
         self._waiting: deque[memoryview] = deque()
@@ -250,8 +254,8 @@ class Wire:
             # The specification's answer to what is no gRPC.
             self._h2.send_headers(call.id, [(b":status", b"415")], end_stream=True)
             self._close(call)
-        elif headers.get(b"grpc-encoding", b"identity") != b"identity":
-            self.end(call, RpcError(Code.UNIMPLEMENTED, "requests are taken uncompressed alone"))
+        elif headers.get(b"grpc-encoding", b"identity") not in ENCODINGS:
+            self.end(call, RpcError(Code.UNIMPLEMENTED, "requests are taken plain or with gzip"))
 
     def _handle_data(self, event: h2.events.DataReceived) -> None:
         # Requests are bounded below, so all room is given back at once.

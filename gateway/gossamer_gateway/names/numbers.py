@@ -15,6 +15,9 @@ from gossamer_gateway.storage.port import Rows
 NUMBER_END = 2**51
 """Numbers are below it (Zeebe: `Protocol.KEY_BITS`)."""
 
+_TOGETHER_MAX = 100
+"""Ids in one statement."""
+
 SCHEMA = """
 CREATE TABLE number (
     number INTEGER PRIMARY KEY, engine TEXT NOT NULL, id TEXT NOT NULL,
@@ -36,20 +39,24 @@ def numbers_of(rows: Rows, engine: str, ids: Iterable[str]) -> Mapping[str, int]
 
     Raises: StorageFailed when there are no more.
     """
+    asked = sorted(set(ids))  # so that two who ask for the same go the same way
     found: dict[str, int] = {}
-    for id in ids:
-        if id in found:
-            continue
-        asked = (engine, id)
-        row = (
-            rows.execute("SELECT number FROM number WHERE engine = ? AND id = ?", asked).fetchone()
-            or rows.execute(
-                "INSERT INTO number (engine, id) VALUES (?, ?) RETURNING number", asked
-            ).fetchone()
-        )
-        found[id] = row[0]
-        if found[id] >= NUMBER_END:
-            raise StorageFailed("All numbers for other engines' ids are given away")
+    for first in range(0, len(asked), _TOGETHER_MAX):
+        some = asked[first : first + _TOGETHER_MAX]
+        marks = ", ".join("?" * len(some))
+        found |= rows.execute(
+            f"SELECT id, number FROM number WHERE engine = ? AND id IN ({marks})",  # noqa: S608
+            (engine, *some),
+        ).fetchall()
+        new = [id for id in some if id not in found]
+        if new:
+            marks = ", ".join(["(?, ?)"] * len(new))
+            found |= rows.execute(
+                f"INSERT INTO number (engine, id) VALUES {marks} RETURNING id, number",  # noqa: S608
+                [value for id in new for value in (engine, id)],
+            ).fetchall()
+    if max(found.values(), default=0) >= NUMBER_END:
+        raise StorageFailed("All numbers for other engines' ids are given away")
     return found
 
 

@@ -31,8 +31,16 @@ def open_storage(place: Place, form: Form) -> AbstractAsyncContextManager[Storag
     Nothing may be submitted after its end. What was begun by then is finished, what still waits
     is refused.
 
-    Raises: InputError on entering, when the place can't be used, or holds rows of another form.
+    Raises: InputError when the place can't be used, or holds rows of another form.
     """
+    # Imported here: psycopg is an extra, and who has a file needs none of it.
     if isinstance(place, PostgresPlace):
-        raise InputError("rows can't be kept in PostgreSQL yet; name a file with storage.file.")
+        try:
+            from gossamer_gateway.storage.postgres import open_postgres  # noqa: PLC0415
+        except ImportError as error:
+            raise InputError(
+                f"PostgreSQL needs a library that is not here ({error}); install it with: "
+                "pip install 'gossamer[postgres]'."
+            ) from None
+        return open_postgres(place, form)
     return open_sqlite(place, form)

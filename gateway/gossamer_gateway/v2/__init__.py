@@ -1,10 +1,9 @@
-"""Camunda 8's REST, whatever engine holds the process."""
+"""Camunda 8's REST, whatever engine holds the process.
 
-from quart import Blueprint
+`face` answers HTTP; what a request means is `camunda8`'s. What has no handler here goes to the
+Camunda 8 as it came.
+"""
 
-from gossamer_gateway.desk import Desk
+from gossamer_gateway.v2.face import create_blueprint
 
-
-def create_blueprint(desk: Desk) -> Blueprint:
-    """Everything under `/v2`."""
-    return Blueprint("v2", __name__)
+__all__ = ["create_blueprint"]

@@ -1,11 +1,9 @@
-"""Camunda 8's gRPC, whatever engine holds the process."""
+"""Camunda 8's gRPC, whatever engine holds the process.
 
-from collections.abc import Mapping
+`face` answers calls, `forms` is REST v2's JSON as the messages of `gateway.proto`, and the other
+way round; what a request means is `camunda8`'s.
+"""
 
-from gossamer_gateway.desk import Desk
-from gossamer_gateway.grpc.server import Handler
+from gossamer_gateway.zeebe.face import methods
 
-
-def methods(desk: Desk) -> Mapping[str, Handler]:
-    """The gateway service's methods, by their paths."""
-    return {}
+__all__ = ["methods"]

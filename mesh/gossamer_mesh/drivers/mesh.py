@@ -104,6 +104,7 @@ class Mesh:
         certificates = Certificates(config.keyring, config.mesh_name, config.identity)
         self._streams = Streams(certificates, self._address_of, config.admits)
         self.handle(FRAME, Handler(self._take_frame, STREAM_FRAME_BYTES_MAX, FRAME_READ_TIMEOUT_S))
+        self._said: dict[str, Mapping[str, Plain]] = {"": config.tags}
         self._met: OrderedDict[Address, None] = OrderedDict()
         self._strangers = Strangers(
             self._seal,
@@ -146,16 +147,22 @@ class Mesh:
         """Members that are alive or suspected, this node included, sorted by id."""
         return [self._member_of(member) for member in self._swim.present()]
 
-    def set_tags(self, tags: Mapping[str, Plain]) -> None:
+    def set_tags(self, tags: Mapping[str, Plain], part: str = "") -> None:
         """Replaces what this node says of itself; it spreads by gossip, in a second or so.
 
         The same tags again cost nothing.
+
+        Args:
+            part: of the node, which replaces only what it said itself; its names are its own.
 
         Raises:
             MisuseError: more than 512 bytes when packed, or a value that is not plain.
                 The tags are as before.
         """
-        self._swim.set_tags(pack_tags(tags), _now_ms())
+        said = {**self._said, part: tags}
+        together = {name: value for each in said.values() for name, value in each.items()}
+        self._swim.set_tags(pack_tags(together), _now_ms())
+        self._said = said
         self._pump()
 
     async def next_event(self) -> MemberEvent:

@@ -1,10 +1,12 @@
 """Messages on a stream of bytes: gRPC's five-byte prefix, and its deadline header.
 
 A message is a flag (compressed or not), its length in four bytes, and itself. DATA frames cut this
-anywhere. No compression is ever asked for, so a set flag is the server's mistake. Length is judged
-before a byte of the message is kept: a server that announces too much costs nothing.
+anywhere. Length is judged before a byte of the message is kept: a peer that announces too much
+costs nothing, and a message that was compressed is inflated up to the same length, no further.
+As a client we ask for no compression, so there a set flag is the server's mistake.
 """
 
+import zlib
 from struct import Struct
 
 from gossamer_node.grpc.status import Code, RpcError
@@ -30,24 +32,29 @@ def frame(message: bytes) -> bytes:
 class Deframer:
     """Cuts the bytes of one stream into messages."""
 
-    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
-        """Args: bytes_max: of one message."""
+    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX, *, gzip: bool = False) -> None:
+        """
+        Args:
+            bytes_max: of one message, inflated.
+            gzip: the peer said that messages with the flag set are compressed so.
+        """
         self._buffer = bytearray()
         self._bytes_max = bytes_max
+        self._gzip = gzip
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes.
 
         Raises:
-            RpcError: a message is compressed or too long; the stream can't be read on.
+            RpcError: a message is too long, or can't be inflated; the stream can't be read on.
         """
         self._buffer += data
         messages: list[bytes] = []
         at = 0
         while len(self._buffer) - at >= PREFIX.size:
             compressed, length = PREFIX.unpack_from(self._buffer, at)
-            if compressed:
-                raise RpcError(Code.INTERNAL, "the server compressed a message without being asked")
+            if compressed and not self._gzip:
+                raise RpcError(Code.INTERNAL, "a message is compressed, and nobody said how")
             if length > self._bytes_max:
                 raise RpcError(
                     Code.RESOURCE_EXHAUSTED,
@@ -56,10 +63,26 @@ class Deframer:
             end = at + PREFIX.size + length
             if len(self._buffer) < end:
                 break
-            messages.append(bytes(self._buffer[at + PREFIX.size : end]))
+            message = bytes(self._buffer[at + PREFIX.size : end])
+            messages.append(self._inflated(message) if compressed else message)
             at = end
         del self._buffer[:at]
         return messages
+
+    def _inflated(self, message: bytes) -> bytes:
+        inflating = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            inflated = inflating.decompress(message, self._bytes_max)
+        except zlib.error:
+            raise RpcError(Code.INTERNAL, "a message that says it is gzip is none") from None
+        if inflating.unconsumed_tail:
+            raise RpcError(
+                Code.RESOURCE_EXHAUSTED,
+                f"a message inflates to more than the {self._bytes_max:,} bytes that are taken",
+            )
+        if not inflating.eof:
+            raise RpcError(Code.INTERNAL, "a compressed message was cut off")
+        return inflated
 
     def is_whole(self) -> bool:
         """Whether no message is cut off in the middle."""

@@ -1,0 +1,134 @@
+"""New instances: where the routes say, or where the definition lives.
+
+A start by key goes to the engine that the desk names for the process; by id, to the engine that
+has the definition. On Camunda 8 an instance begins at its start, or before named elements; other
+start instructions are Camunda 7's alone and refused. Its business key is kept here, for Camunda 8
+has none.
+"""
+
+from typing import Any
+
+from quart import request
+
+from gossamer_gateway.bridge.jobs import DEFAULT_TENANT
+from gossamer_gateway.bridge.variables import to_7
+from gossamer_gateway.desk import Desk
+from gossamer_gateway.engine_rest import eight as eights
+from gossamer_gateway.engine_rest.answers import CannotBe, own_url, passed
+from gossamer_gateway.engine_rest.ids import definition_name, definition_of_eight, name_of
+from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.errors import UnknownDefinition
+from gossamer_gateway.fields import Fields
+from gossamer_gateway.upstreams.upstream import Upstream
+from gossamer_gateway.wording7 import Json
+
+
+class Starting:
+    """The handlers of starts."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def table(self) -> list[tuple[str, str, Any]]:
+        key = "/process-definition/key/<key>"
+        return [
+            ("POST", f"{key}/start", self.by_key),
+            ("POST", f"{key}/tenant-id/<tenant>/start", self.by_key),
+            ("POST", "/process-definition/<id>/start", self.by_id),
+        ]
+
+    async def by_key(self, key: str, tenant: str | None = None) -> Any:
+        fields = await body()
+        engine = self._desk.starting.engine_for(
+            key,
+            business_key=fields.maybe_text("businessKey"),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            dialect="camunda7",
+        )
+        if engine.kind == "camunda7":
+            return passed(await forward(engine))
+        said: Json = {"processDefinitionId": key}
+        if tenant is not None:
+            said["tenantId"] = tenant
+        elif engine.tenant is not None:
+            said["tenantId"] = engine.tenant
+        started = await self._start(engine, said, fields)
+        if started is None:
+            told = "no tenant-id" if tenant is None else f"tenant-id: {tenant}"
+            raise UnknownDefinition(f"No matching process definition with key: {key} and {told}")
+        return started
+
+    async def by_id(self, id: str) -> Any:
+        number = definition_of_eight(self._desk.engines, id)
+        if number is None:
+            engine = await self._desk.whereabouts.seven_of("process-definition", id)
+            if engine is None:
+                raise _unknown(id)
+            return passed(await forward(engine))
+        eight = self._desk.engines.eight
+        started = None
+        if number >= 0 and eight is not None:
+            said: Json = {"processDefinitionKey": str(number)}
+            if eight.tenant is not None:
+                said["tenantId"] = eight.tenant
+            started = await self._start(eight, said, await body())
+        if started is None:
+            raise _unknown(id)
+        return started
+
+    async def _start(self, eight: Upstream, said: Json, fields: Fields) -> Json | None:
+        """Starts an instance in Camunda 8; None if it knows no such definition."""
+        business_key = fields.maybe_text("businessKey")
+        plain = eights.variables(fields)
+        said["variables"] = plain
+        instructions = _instructions(fields)
+        if instructions:
+            said["startInstructions"] = instructions
+        answer = await eights.ask(eight, "POST", "/v2/process-instances", said, "start a process")
+        if answer is None:
+            return None
+        told = answer.json_object()
+        try:
+            process, version = (
+                str(told["processDefinitionId"]),
+                int(told["processDefinitionVersion"]),
+            )
+            number, definition = int(told["processInstanceKey"]), int(told["processDefinitionKey"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise eight.rest.nonsense("start a process") from error
+        id, tenant = name_of(eight, number), told.get("tenantId")
+        href = f"{own_url()}/process-instance/{id}"
+        started: Json = {
+            "links": [{"method": "GET", "href": href, "rel": "self"}],
+            "id": id,
+            "definitionId": definition_name(eight, process, version, definition),
+            "businessKey": business_key,
+            "caseInstanceId": None,
+            "ended": False,
+            "suspended": False,
+            "tenantId": None if tenant in (None, "", DEFAULT_TENANT) else str(tenant),
+            "definitionKey": process,
+        }
+        if fields.flag("withVariablesInReturn"):
+            started["variables"] = to_7(plain)
+        return started
+
+
+def _unknown(id: str) -> UnknownDefinition:
+    return UnknownDefinition(
+        f"Cannot instantiate process definition {id}: no deployed process definition found with "
+        f"id '{id}': processDefinition is null"
+    )
+
+
+def _instructions(fields: Fields) -> list[Json]:
+    """Raises: BadRequest; CannotBe for what Camunda 8 has no word for."""
+    found = []
+    for one in fields.objects("startInstructions"):
+        if one.maybe_text("type") != "startBeforeActivity" or one.get("variables"):
+            raise CannotBe(
+                "Camunda 8 begins an instance before elements alone (startBeforeActivity, without "
+                "variables of its own)."
+            )
+        found.append({"elementId": one.text("activityId")})
+    return found

@@ -1,0 +1,70 @@
+"""Calls over an engine's gRPC, in bytes, with the gateway's credentials.
+
+As over REST, an engine's status is an answer; only one that gives none counts as failed.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from gossamer_gateway.upstreams.upstream import Upstream
+from gossamer_node.engines.rest import ANSWER_MS_MAX
+from gossamer_node.grpc import Channel, Code, RpcError
+from gossamer_node.grpc.channel import ServerStream
+
+Metadata = list[tuple[bytes, bytes]]
+
+
+async def call(
+    engine: Upstream,
+    path: str,
+    request: bytes,
+    *,
+    timeout_ms: int = ANSWER_MS_MAX,
+    waits: bool = False,
+) -> list[bytes]:
+    """One call and all that it answers; a second one with fresh credentials if they are refused.
+
+    Shielded: a client that goes away has asked all the same.
+
+    Raises: RpcError; EngineError, no token is to be had.
+    """
+    renewed = False
+    while True:
+        header = await engine.rest.authorization()
+        try:
+            with trio.CancelScope(shield=True):
+                answers = await _channel(engine).call(
+                    path, request, timeout_ms=timeout_ms, metadata=_metadata(header), waits=waits
+                )
+        except RpcError as error:
+            engine.told_of(error.by_server)
+            refused = error.code is Code.UNAUTHENTICATED
+            if not refused or renewed or not engine.rest.give_up(header):
+                raise
+            renewed = True
+        else:
+            engine.told_of(True)
+            return answers
+
+
+@asynccontextmanager
+async def stream(
+    engine: Upstream, path: str, request: bytes, *, server_ends_ms: int
+) -> AsyncIterator[ServerStream]:
+    """A call whose messages are taken one by one. See `Channel.stream`."""
+    header = await engine.rest.authorization()
+    async with _channel(engine).stream(
+        path, request, server_ends_ms=server_ends_ms, metadata=_metadata(header)
+    ) as pushed:
+        yield pushed
+
+
+def _channel(engine: Upstream) -> Channel:
+    assert engine.channel is not None, f"{engine.name} has no gRPC"
+    return engine.channel
+
+
+def _metadata(header: str | None) -> Metadata:
+    return [] if header is None else [(b"authorization", header.encode())]

@@ -1,0 +1,167 @@
+"""The gateway service: reads a message, finds its operation and its engine, sends the answer.
+
+A call that goes to the Camunda 8 goes there in the client's own bytes when that has gRPC, fields
+that nobody here knows included, and through the form of REST where it has not. A method that stands
+in no table here goes to the Camunda 8, too.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from gossamer_gateway.camunda8 import activation
+from gossamer_gateway.camunda8.refusals import EXPECTED, of_error
+from gossamer_gateway.desk import Desk
+from gossamer_gateway.grpc.server import ANY, Asked, Handler
+from gossamer_gateway.upstreams.rpc import call
+from gossamer_gateway.upstreams.upstream import Upstream
+from gossamer_gateway.zeebe import forms
+from gossamer_gateway.zeebe.forms import FORMS, Form
+from gossamer_node.engines.rest import ANSWER_MS_MAX
+from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
+from gossamer_node.errors import EngineUnavailable
+from gossamer_node.grpc import Code, RpcError
+
+log = logging.getLogger("gossamer.gateway")
+
+SERVICE = "/gateway_protocol.Gateway/"
+
+MESSAGE_JOBS_MAX = 64
+"""Jobs in one message of an activation: Zeebe cuts its answers, too."""
+
+MESSAGE_BYTES = 2**20
+"""A message of an activation is closed once it is as large as this."""
+
+
+def methods(desk: Desk) -> Mapping[str, Handler]:
+    """The gateway service's methods, by their paths."""
+    face = _Face(desk)
+    table: dict[str, Callable[[Asked], Awaitable[None]]] = {
+        SERVICE + name: partial(face.operate, form) for name, form in FORMS.items()
+    }
+    table[SERVICE + "ActivateJobs"] = face.activate
+    table[ANY] = face.other
+    return {path: partial(_guarded, handler) for path, handler in table.items()}
+
+
+async def _guarded(handler: Handler, asked: Asked) -> None:
+    try:
+        await handler(asked)
+    except EXPECTED as error:
+        refused = of_error(error)
+        raise RpcError(refused.code, str(refused)) from error
+
+
+class _Face:
+    """The handlers."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def operate(self, form: Form, asked: Asked) -> None:
+        """A method with one answer."""
+        message = forms.read(form.request, asked.request)
+        request = forms.request_of(form, message, _headers(asked))
+        place = await form.operation.place(self._desk, request)
+        if not place.is_eight:
+            told = await form.operation.seven(self._desk, place, request)
+        elif place.engine.channel is not None:
+            fields = request.body
+            wait_ms = fields.number("requestTimeout") if fields.flag("awaitCompletion") else 0
+            await _pass_on(place.engine, asked, wait_ms)
+            return
+        else:
+            told = await _by_rest(place.engine, form, message)
+        await asked.send(form.answer(told or {}).SerializeToString())
+
+    async def activate(self, asked: Asked) -> None:
+        """Jobs, in as many messages as they need."""
+        message = forms.read(zeebe.ActivateJobsRequest, asked.request)
+        if not message.type.strip() or message.timeout <= 0 or message.maxJobsToActivate <= 0:
+            return  # 8.6 finds no jobs then
+        wanted = activation.read_wanted_message(self._desk, message)
+        jobs_max = min(activation.JOBS_MAX, message.maxJobsToActivate)
+        jobs = await activation.activate(wanted, jobs_max, message.requestTimeout)
+        part = zeebe.ActivateJobsResponse()
+        for job in jobs:
+            part.jobs.append(message_of(job.told))
+            if len(part.jobs) >= MESSAGE_JOBS_MAX or part.ByteSize() >= MESSAGE_BYTES:
+                await asked.send(part.SerializeToString())
+                part = zeebe.ActivateJobsResponse()
+        if part.jobs:
+            await asked.send(part.SerializeToString())
+
+    async def other(self, asked: Asked) -> None:
+        """What nobody here knows."""
+        eight = self._desk.engines.eight
+        if eight is None or eight.channel is None:
+            raise RpcError(Code.UNIMPLEMENTED, f"{asked.path} is not served here")
+        await _pass_on(eight, asked)
+
+
+def message_of(told: object) -> zeebe.ActivatedJob:
+    """A job as it came over gRPC, or made of REST's form."""
+    if isinstance(told, zeebe.ActivatedJob):
+        return told
+    assert isinstance(told, dict)
+    return forms.job(told)
+
+
+async def _pass_on(engine: Upstream, asked: Asked, wait_ms: int = 0) -> None:
+    timeout_ms = ANSWER_MS_MAX + max(0, wait_ms)
+    if asked.timeout_ms is not None:
+        timeout_ms = min(timeout_ms, asked.timeout_ms)
+    for answer in await call(
+        engine, asked.path, asked.request, timeout_ms=timeout_ms, waits=wait_ms != 0
+    ):
+        await asked.send(answer)
+
+
+async def _by_rest(engine: Upstream, form: Form, message: object) -> dict[str, object]:
+    """Asks a Camunda 8 that has only REST."""
+    key, body = form.ask(message)
+    operation = form.operation
+    wait_ms = max(0, int(body.get("requestTimeout") or 0))
+    answer = await engine.ask(
+        operation.method,
+        "/v2" + operation.path.replace("{key}", str(key)),
+        body,
+        within_ms=ANSWER_MS_MAX + wait_ms,
+    )
+    if answer.status >= 300:
+        title = str(answer.json_object().get("title"))
+        raise RpcError(_code(answer.status, title), answer.sentence())
+    if not answer.body:
+        return {}
+    told = answer.json_object()
+    if not told:
+        raise EngineUnavailable(f"{engine.peer} gave an answer that makes no sense")
+    return told
+
+
+_CODES: Mapping[int, Code] = {
+    400: Code.INVALID_ARGUMENT,
+    401: Code.INTERNAL,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    409: Code.FAILED_PRECONDITION,
+    429: Code.RESOURCE_EXHAUSTED,
+    501: Code.UNIMPLEMENTED,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
+}
+
+
+def _code(status: int, title: str) -> Code:
+    if status == 503 and "RESOURCE_EXHAUSTED" in title:
+        return Code.RESOURCE_EXHAUSTED
+    if status == 409 and "ALREADY_EXISTS" in title:
+        return Code.ALREADY_EXISTS
+    return _CODES.get(status, Code.INTERNAL)
+
+
+def _headers(asked: Asked) -> dict[str, str]:
+    return {
+        name.decode("ascii", "replace"): value.decode("utf-8", "replace")
+        for name, value in asked.metadata.items()
+    }
