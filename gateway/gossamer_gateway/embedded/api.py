@@ -276,21 +276,17 @@ class _Resources:
         )
         return dialect.definition(found)
 
-<<<<<<< HEAD
-    async def _definition_xml(self, definition_id: str = "", key: str = "") -> dialect.Json:
+    async def _definition_xml(self, definition_id: str = "", key: str = "") -> Json:
         definitions = self._engine.definitions
 
-        def read(_now: int) -> dialect.Json:
+        def read(_now: int) -> Json:
             found = definitions.newest(key) if key else definitions.get(definition_id)
             data = self._desk.store.resource_data(found.deployment_id, found.resource)
             return {"id": found.id, "bpmn20Xml": data.decode("utf-8", "replace")}
 
         return await self._submit(read)
 
-    async def _start(self, definition_id: str = "", key: str = "") -> dialect.Json:
-=======
     async def _start(self, definition_id: str = "", key: str = "") -> Json:
->>>>>>> routes
         body = await _body()
         if body.get("startInstructions"):
             raise BadRequest(
