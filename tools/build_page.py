@@ -1,4 +1,4 @@
-"""Bundles what the operations page takes of npm into files that are committed and served as they are.
+"""Bundles what the operations page takes of npm into files that are committed and served so.
 
 The page's own files need no building. bpmn-js does, and a node of npm is not what a person who
 installs Gossamer should need, least of all on a Raspberry Pi: so the bundle is committed, some

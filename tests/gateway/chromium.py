@@ -25,7 +25,6 @@ import trio
 from tests.patience import seen
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
-
 COMMAND = "chromium"
 
 PATIENCE_S = 60.0

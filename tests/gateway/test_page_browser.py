@@ -139,7 +139,7 @@ async def tokens_are_seen(page: Page) -> None:
     await settle(page)
     await picture(page, "diagram")
     await page.press("Escape")
-    await page.until("!document.querySelector('dialog.diagram').open")
+    await page.until("document.querySelector('dialog.diagram')?.open === false")
     assert await page.eval("document.activeElement.getAttribute('aria-label')") == (
         f"Diagram of {PROCESS} on old"
     )
@@ -226,14 +226,14 @@ async def test_a_person_signs_in(tmp_path: Path) -> None:
     async with open_gateway(Keyring((bytes(32),))) as gateway, open_browser(tmp_path) as browser:
         close_the_door(gateway)
         page = await browser.open(f"{gateway.url}/")
-        await page.until("document.querySelector('gs-sign-in dialog').open")
+        await page.until("document.querySelector('gs-sign-in dialog')?.open")
         await page.write("gsk_wrong")
         await page.press("Enter")
-        await page.until("document.querySelector('.wrong').textContent")
+        await page.until("document.querySelector('.wrong')?.textContent")
         await picture(page, "sign-in")
         await page.write(KEY)
         await page.press("Enter")
-        await page.until("!document.querySelector('gs-sign-in dialog').open")
+        await page.until("document.querySelector('gs-sign-in dialog')?.open === false")
         await page.until("document.querySelector('gs-status[data-state=live]')")
         assert await page.eval("document.cookie") == ""
         assert await page.eval("localStorage.length") == 0
