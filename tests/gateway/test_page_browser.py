@@ -100,7 +100,7 @@ async def everything_fits(page: Page) -> None:
 
 
 async def a_node_dies(world: World, page: Page) -> None:
-    await page.eval("scrollTo(0, 0)")
+    await page.eval("scrollTo({top: 0, behavior: 'instant'})")
     held = "[...document.querySelectorAll('gs-leases tbody td:nth-child(4)')].map(x => x.innerText)"
     holders: list[str] = await page.eval(held)
     victim = next(one for one in world.nodes if one is not world.claimer and one.name in holders)
@@ -157,7 +157,9 @@ async def an_incident_is_retried(world: World, page: Page) -> None:
         await engine.post(f"/external-task/{task['id']}/failure", json=failure)
         await page.until("document.querySelector('gs-incidents button')")
         assert "no room in the inn" in await page.text()
-        await page.eval("document.querySelector('#incidents').scrollIntoView()")
+        await page.eval(
+            "document.querySelector('#incidents').scrollIntoView({behavior: 'instant'})"
+        )
         await settle(page)
         await picture(page, "incident")
         await page.eval("document.querySelector('gs-incidents button').focus()")
@@ -175,7 +177,7 @@ async def a_route_is_set(world: World, page: Page) -> None:
     for _ in range(25):
         await page.press("ArrowRight")
     assert await page.eval(f"document.getElementById('share-{PROCESS}-old').value") == "75"
-    await page.eval("document.querySelector('#routes').scrollIntoView()")
+    await page.eval("document.querySelector('#routes').scrollIntoView({behavior: 'instant'})")
     await settle(page)
     await picture(page, "route")
     await page.press("Tab")

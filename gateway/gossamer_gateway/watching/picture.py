@@ -232,9 +232,9 @@ class Picture:
             if known is None and len(self._leases) >= LEASES_MAX:
                 self.dropped += 1
                 continue
+            self._orphaned.pop(lease_id, None)
             if known is not None and known.claimer != id:
                 self._of_claimer.get(known.claimer, set()).discard(lease_id)
-                self._orphaned.pop(lease_id, None)
             lease = _lease(id, lease_id, said, known, now_ms)
             self._leases[lease_id] = lease
             now.add(lease_id)

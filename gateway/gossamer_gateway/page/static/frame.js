@@ -107,7 +107,7 @@ class Feed extends Part {
         return h(
           "li", {},
           h("span", { class: `what ${what}` }, what),
-          h("span", { class: "about" }, who, about ? h("small", {}, ` ${about}`) : null),
+          h("span", { class: "about" }, who, about ? h("small", {}, about) : null),
           h("time"),
         );
       },

@@ -19,7 +19,7 @@ class Nodes extends Part {
 
   draw() {
     const nodes = [...store.nodes.values()].sort(
-      (one, other) => ORDER[one.state] - ORDER[other.state] || one.name.localeCompare(other.name, "en", { numeric: true }),
+      (one, other) => ORDER[one.state] - ORDER[other.state] || (one.role === "gateway") - (other.role === "gateway") || one.name.localeCompare(other.name, "en", { numeric: true }),
     );
     keyed(this.list, nodes.slice(0, CARDS_MAX), (one) => one.id, card, update);
     this.more.hidden = nodes.length <= CARDS_MAX;

@@ -33,7 +33,8 @@ class Web extends Part {
     this.many.hidden = few;
     if (!few) return;
     const width = Math.max(300, Math.min(900, this.clientWidth - 2));
-    const height = Math.max(330, Math.min(470, width * 0.62));
+    const height = Math.max(400, Math.min(470, width * 0.62));
+    this.engineWidth = width < 520 ? 78 : 112;
     set(this.svg, "viewBox", `0 0 ${width} ${height}`);
     set(this.svg, "aria-label", `The mesh: ${nodes.length} nodes, ${store.leases.size} leases`);
     const engines = this.#enginesToDraw();
@@ -104,14 +105,16 @@ class Web extends Part {
   #drawEngines(engines) {
     keyed(
       this.engines, engines, (one) => one,
-      (one) => s("g", { class: "engine" }, s("rect", { x: -56, y: -20, width: 112, height: 40, rx: 12 }), s("text", { y: -1 }, one.length > 14 ? `${one.slice(0, 13)}…` : one), s("text", { y: 12, class: "small" })),
+      (one) => s("g", { class: "engine" }, s("rect", { y: -20, height: 40, rx: 12 }), s("text", { y: -1 }, one.length > 12 ? `${one.slice(0, 11)}…` : one), s("text", { y: 12, class: "small" })),
       (group, one) => {
         const [x, y] = this.places.get(`engine ${one}`);
         group.style.transform = `translate(${x}px, ${y}px)`;
         group.firstChild.style.stroke = hue(one);
+        set(group.firstChild, "x", -this.engineWidth / 2);
+        set(group.firstChild, "width", this.engineWidth);
         const known = store.engines.get(one);
         set(group, "data-answers", known?.answers ?? null);
-        say(group.lastChild, !known ? "not of this gateway" : known.answers === false ? "does not answer" : (known.version ?? known.kind));
+        say(group.lastChild, !known ? "elsewhere" : known.answers === false ? "no answer" : (known.version ?? known.kind));
       },
     );
   }
@@ -172,7 +175,7 @@ class Web extends Part {
 
   #orbit(place, at) {
     const [x, y] = this.places.get(place);
-    if (place.startsWith("engine ")) return [x - 50 + (at % 11) * 10, y + 30 + 11 * Math.floor(at / 11)];
+    if (place.startsWith("engine ")) return [x - this.engineWidth / 2 + 6 + (at % 8) * 10, y + 30 + 11 * Math.floor(at / 8)];
     const ring = Math.floor(at / 18);
     const angle = ((at % 18) / 18) * 2 * Math.PI - Math.PI / 2;
     const radius = 36 + ring * 11;
