@@ -79,9 +79,16 @@ async def open_world(folder: Path, module: bytes, server: Server) -> AsyncIterat
                 seed = nodes[0].status["node"]["address"]
                 async with open_gateway(key_of(folder), *configs, seeds=[seed]) as gateway:
                     yield World(
-                        gateway, nodes, claimer, server, configs, *engines, topic,
-                        second_ends.aclose,
-                    )  # fmt: skip
+                        gateway=gateway,
+                        nodes=nodes,
+                        claimer=claimer,
+                        server=server,
+                        configs=configs,
+                        old=engines[0],
+                        new=engines[1],
+                        topic=topic,
+                        stop_new=second_ends.aclose,
+                    )
                 server.answer()
         finally:
             for one in engines:

@@ -42,7 +42,8 @@ def register(routes: Blueprint, watching: Watching, snapshot: Snapshot) -> None:
     """
 
     async def follow() -> Any:
-        if "text/event-stream" not in request.headers.get("Accept", "text/event-stream"):
+        wanted = request.accept_mimetypes
+        if wanted and wanted.best_match(["text/event-stream"]) is None:
             return problem(406, "Not acceptable", "Events are a WebSocket or text/event-stream")
         if watching.is_full():
             return problem(503, "Overloaded", "Too many follow the events of this gateway already")
