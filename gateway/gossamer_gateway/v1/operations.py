@@ -17,7 +17,7 @@ from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.v1.shapes import Problem
 
 LIMIT_DEFAULT = 200
-LIMIT_MAX = 1_000
+LIMIT_MAX = 500
 
 TEXT_CHARACTERS_MAX = 256
 """Of a parameter."""
