@@ -18,9 +18,7 @@ from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
-from gossamer_gateway.v1.looking import Looking
-from gossamer_gateway.v1.seven import Seven
-from gossamer_gateway.v1.work import EngineWork, NotAsked, Work
+from gossamer_gateway.v1.opening import begin
 from gossamer_gateway.watching.watching import Watching
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -79,21 +77,11 @@ async def open_gateway(
             await mesh.join(config.seeds)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
-        watching = Watching(mesh)
-        await background.start(watching.run)
-        looking = Looking(engines, polling, watching)
-        background.start_soon(looking.run)
-        asked: dict[str, EngineWork] = {
-            one.name: Seven(one)
-            if one.kind == "camunda7"
-            else NotAsked(one.name, "its exporter tells nothing to this gateway")
-            for one in engines.all
-        }
-        sources = v1.Sources(name, mesh.node_id, engines, polling, watching, looking, Work(asked))
+        storage = await stack.enter_async_context(open_storage(SqlitePlace(None), tables.FORM))
+        sources = await begin(background, name, mesh, engines, polling, storage)
         app = QuartTrio(__name__)
         app.register_blueprint(v1.create_blueprint(sources), url_prefix="/v1")
         app.register_blueprint(page.create_blueprint())
-        storage = await stack.enter_async_context(open_storage(SqlitePlace(None), tables.FORM))
         book = Book(storage, config.identity, config.mesh_name, FORMS)
         router = Router(book, engines)
         app.register_blueprint(create_routes(router, lambda: "operator"), url_prefix="/v1")
@@ -104,5 +92,5 @@ async def open_gateway(
         serve = partial(serve_http, stop=stopping.wait, wind_up=polling.drain)
         await serving.start(serve, app, listener)
         async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-            yield Gateway(url, mesh, watching, http, app)
+            yield Gateway(url, mesh, sources.watching, http, app)
         stopping.set()

@@ -59,30 +59,6 @@ class UnknownHere(GatewayError):
     """An engine that cannot be asked this."""
 
 
-class NotAsked:
-    """Of an engine that cannot be asked: everything is unknown."""
-
-    def __init__(self, engine: str, why: str) -> None:
-        self._sentence = f"{engine} cannot be asked: {why}"
-
-    async def progress(self) -> Sequence[tuple[str, str | None, ProcessOnEngine]]:
-        raise UnknownHere(self._sentence)
-
-    async def instances(
-        self, process: str | None, state: str | None, limit: int
-    ) -> Sequence[Instance]:
-        raise UnknownHere(self._sentence)
-
-    async def incidents(self, limit: int) -> Sequence[Incident]:
-        raise UnknownHere(self._sentence)
-
-    async def retry(self, incident: str) -> None:
-        raise UnknownHere(self._sentence)
-
-    async def diagram(self, process: str) -> Diagram:
-        raise UnknownHere(self._sentence)
-
-
 class Work:
     """That of all engines.
 
