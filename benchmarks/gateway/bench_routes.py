@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -23,7 +24,7 @@ from gossamer_gateway import tables
 from gossamer_gateway.routing import router, routes
 from gossamer_gateway.routing.router import Router
 from gossamer_gateway.settings.book import Book
-from gossamer_gateway.settings.spreading import Spreading, digest_of
+from gossamer_gateway.settings.spreading import TAG, Spreading, digest_of
 from gossamer_gateway.storage import SqlitePlace, Storage, open_storage
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
@@ -64,7 +65,7 @@ async def main(changes: int) -> None:
                 config = MeshConfig(identity=identity, keyring=RING, seeds=seeds)
                 mesh = await stack.enter_async_context(open_mesh(config))
                 book = Book(storage, identity, config.mesh_name, router.FORMS)
-                spreading = Spreading(mesh, book, ids)
+                spreading = Spreading(mesh, book, ids, partial(_say, mesh))
                 nursery = await stack.enter_async_context(trio.open_nursery())
                 stack.callback(nursery.cancel_scope.cancel)
                 await nursery.start(spreading.run)
@@ -95,6 +96,10 @@ async def main(changes: int) -> None:
     ):
         print(f"{name:40} {_row(found)}")
     print(f"ratio of the medians: {_median(effective) / _median(commits):.1f}")
+
+
+def _say(mesh: Mesh, digest: bytes) -> None:
+    mesh.set_tags({TAG: digest})
 
 
 def _knows_all(mesh: Mesh) -> bool:

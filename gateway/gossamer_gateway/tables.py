@@ -22,7 +22,7 @@ MODULES = (numbers, handed, instances, definitions, settings, sink, api_keys)
 
 FORM = Form(
     "The gateway's file",
-    "storage.file",
+    "data_dir",
     APPLICATION_ID,
     VERSION,
     ";\n".join(module.SCHEMA.strip() for module in MODULES),

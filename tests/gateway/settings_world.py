@@ -10,7 +10,7 @@ from gossamer_gateway import tables
 from gossamer_gateway.overrides.overrides import FORMS as OVERRIDE_FORMS
 from gossamer_gateway.routing.router import FORMS, Router
 from gossamer_gateway.settings.book import Book
-from gossamer_gateway.settings.spreading import Spreading
+from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.storage import SqlitePlace, Storage, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
@@ -77,7 +77,7 @@ async def gateway(
         book = Book(storage, identity, MESH, ALL_FORMS)
         await book.refresh()
         mesh = await stack.enter_async_context(open_mesh(config))
-        spreading = Spreading(mesh, book, peers)
+        spreading = Spreading(mesh, book, peers, lambda digest: mesh.set_tags({TAG: digest}))
         nursery = await stack.enter_async_context(trio.open_nursery())
         await nursery.start(spreading.run)
         yield Gateway(mesh, book, spreading, hidden)

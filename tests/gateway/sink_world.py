@@ -55,7 +55,9 @@ class Sink:
     Attributes:
         away: while it is set, the storage refuses what comes.
         refused: how many bulks it refused.
+        answered: how many requests had their answer.
         asked: method and path of each request.
+        authorized: what requests had in their Authorization.
         bodies: of the requests, where they are recorded.
     """
 
@@ -63,8 +65,10 @@ class Sink:
     storage: Storage
     away: bool = False
     refused: int = 0
+    answered: int = 0
     taken: list[Taken] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    authorized: set[bytes | None] = field(default_factory=set)
     bodies: list[bytes] | None = None
 
     async def submit(self, command: Command[T], /) -> T:
@@ -93,6 +97,7 @@ async def sinking(
             await app(scope, receive, send)
             return
         sink.asked.append(f"{scope['method']} {scope['path']}")
+        sink.authorized.add(dict(scope["headers"]).get(b"authorization"))
         pieces: list[bytes] = []
 
         async def heard() -> Any:
@@ -101,6 +106,7 @@ async def sinking(
             return event
 
         await app(scope, heard, send)
+        sink.answered += 1
         if sink.bodies is not None and scope["path"] == "/_bulk":
             sink.bodies.append(b"".join(pieces))
 

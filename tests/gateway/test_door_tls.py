@@ -36,6 +36,9 @@ from gossamer_gateway.door import serving
 from gossamer_gateway.door.certificates import Subjects
 from gossamer_gateway.door.config import DoorConfig
 from gossamer_gateway.door.principals import Grant, Role
+from gossamer_gateway.door.tls import HTTP_PROTOCOLS, TLS, TlsConfig, server_tls
+from gossamer_gateway.errors import InputError
+from gossamer_node.schema.source import Invalid, Source, parse
 
 VERSION = "/engine-rest/version"
 GRANTS = {
@@ -53,10 +56,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 async def door(authority: Authority) -> AsyncIterator[Served]:
     certificate, key = authority.issue("server", LOCAL)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.file)
-    context.load_cert_chain(certificate, key)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    context.verify_mode = ssl.CERT_OPTIONAL
+    context = server_tls(TlsConfig(certificate, key, authority.file), HTTP_PROTOCOLS)
     storage = MemoryStorage(Clock())
     new_key(storage, "reader", Grant(Role.READ))
     config = DoorConfig((*WITH_KEYS, Subjects(GRANTS)), waiting_max=1)
@@ -140,6 +140,25 @@ async def test_who_does_not_shake_hands_is_left_alone(door: Served, authority: A
                     pass
     async with door.client(verify=client_of(authority, None)) as client:
         assert (await client.get("/v1/health")).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["cert_file: a", "key_file: a", "client_ca: a"])
+def test_half_a_tls_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="write"):
+        TLS.read(parse(text.encode(), Source("gateway.yaml")), "tls")
+
+
+def test_tls_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("server", LOCAL)
+    assert server_tls(TlsConfig(), HTTP_PROTOCOLS) is None
+    for config in (
+        TlsConfig(certificate, tmp_path / "missing"),
+        TlsConfig(key, certificate),
+        TlsConfig(certificate, key, tmp_path / "missing"),
+        TlsConfig(certificate, key, key),
+    ):
+        with pytest.raises(InputError, match="can't use its files"):
+            server_tls(config, HTTP_PROTOCOLS)
 
 
 # --- WebSockets

@@ -187,6 +187,13 @@ async def test_a_wrong_answer_is_502(answer: bytes, said: str) -> None:
         assert caught.value.status == 502 and said in str(caught.value)
 
 
+async def test_an_answer_without_end_is_cut_at_its_bound() -> None:
+    async with upstream(HUGE, trio.sleep_forever) as (_, url, forwarder):
+        with pytest.raises(UpstreamFailed, match="answers more than") as caught:
+            await forward(forwarder, url)
+        assert caught.value.status == 502
+
+
 async def test_who_is_not_there_is_502() -> None:
     async with open_forwarder(VIA) as forwarder:
         with pytest.raises(UpstreamFailed, match="gave no whole answer") as caught:

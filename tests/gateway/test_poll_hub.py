@@ -48,6 +48,14 @@ def test_an_engine_that_says_nothing_holds_nobody_up_for_long() -> None:
     assert hub.tick(2 * hubs.HEARING_MS + 1) == [Refuse(two, (("mute", hubs.SILENT),))]
 
 
+def test_a_poll_that_waits_as_long_as_its_waiter_is_still_heard() -> None:
+    hub: Hub[str] = Hub()
+    one, todo = come(hub, for_ms=500, engines=["c7"])
+    assert todo == [Ask("c7", SHAPE, 1, 500)]
+    assert hub.tick(500) == []
+    assert hub.answered("c7", SHAPE, [], 530) == [Give(one, ())]
+
+
 def test_what_nobody_asks_for_goes_back() -> None:
     hub: Hub[str] = Hub()
     one, _ = come(hub)

@@ -94,6 +94,18 @@ async def test_gateways_that_share_rows_read_each_other(storage: Storage) -> Non
     assert heard == []
 
 
+async def test_an_old_word_does_not_undo_what_others_wrote_to_shared_rows(storage: Storage) -> None:
+    books = [book_of(storage, one) for one in (ONE, OTHER)]
+    made = await books[0].change("route", "hotel", ALL_C7, "ada")
+    # It has not read the rows yet, and hears by the mesh what was said before.
+    await books[1].learn([said(None, made.version.clock - 1)])
+    await books[1].refresh()
+    again = book_of(storage)
+    await again.refresh()
+    assert books[1].table.all() == again.table.all() == [made]
+    assert [one.who for one in await again.history("route")] == ["ada"]
+
+
 async def test_what_another_gateway_sent_is_judged_as_a_person_s_is(storage: Storage) -> None:
     book = book_of(storage)
     assert not await book.learn([said({"shares": {"c7": 1}}, 1)])

@@ -70,6 +70,29 @@ async def test_a_bulk_that_is_too_large_says_what_to_set(
     assert sink.taken == []
 
 
+async def test_a_bulk_that_trickles_in_is_given_up(
+    sink: Sink, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "READ_S_MAX", 0.01)
+    ended = trio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield LINES[:1_000]
+        await ended.wait()
+
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            with pytest.raises(httpx.HTTPError):  # it is answered before it has sent all
+                answer = await client.post("/_bulk", content=pieces(), headers=NDJSON)
+                answer.raise_for_status()
+            assert sink.taken == []
+
+        nursery.start_soon(send)
+        await until(lambda: sink.answered > 0)
+        ended.set()
+
+
 async def test_a_bulk_of_nobody_is_refused_with_the_names_there_are(storage: Storage) -> None:
     async with sinking(storage, "new", "other") as sink, httpx.AsyncClient() as client:
         answer = await client.post(f"{sink.url}/_bulk", content=LINES, headers=NDJSON)

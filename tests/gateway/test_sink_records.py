@@ -3,17 +3,21 @@
 import json
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
 from tests.gateway.sink_world import ENGINE, recorded
 
+from gossamer_gateway.errors import StorageFailed
 from gossamer_gateway.sink import records, store
 from gossamer_gateway.sink.reading import Filter, View, look
 from gossamer_gateway.sink.records import Bulk, process_name
 from gossamer_gateway.sink.store import Taken, sweep, take
+from gossamer_gateway.sink.sweeping import EVERY_S, keep_swept
 from gossamer_gateway.storage import Storage
-from gossamer_gateway.storage.port import Rows
+from gossamer_gateway.storage.port import Command, Rows
 
 ORDERS, LINES = recorded()
 LATER_MS = 10**15
@@ -389,3 +393,26 @@ def test_names_are_found_in_models() -> None:
     bomb = '<!DOCTYPE d [<!ENTITY e "' + "x" * 10_000 + '">]>' + xml
     assert process_name(bomb, "a") is None
     assert process_name('<process id="a"/>', "a") is None
+
+
+async def test_sweeping_goes_on_when_the_storage_was_away(
+    storage: Storage, autojump_clock: trio.testing.MockClock
+) -> None:
+    await taken(storage, LINES)
+    failures = 2
+
+    async def submit(command: Command[Any], /) -> Any:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise StorageFailed("it is away")
+        return await storage.submit(command)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(keep_swept, submit, kept_ms=0))
+        began_s = trio.current_time()
+        while any(row[-1] is not None for row in (await dump(storage))["instance"]):  # noqa: ASYNC110 - nobody is told
+            await trio.sleep(EVERY_S / 4)
+        nursery.cancel_scope.cancel()
+    assert failures == 0
+    assert trio.current_time() - began_s >= 2 * EVERY_S

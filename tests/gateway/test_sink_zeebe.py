@@ -1,5 +1,6 @@
 """The sink beside a real Zeebe: its exporter, its restarts, and what is seen."""
 
+import base64
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,8 +18,9 @@ from tests.gateway.sink_world import (
 )
 from tests.patience import seen
 
+from gossamer_gateway import tables
 from gossamer_gateway.sink.reading import Counts, Filter, View, look
-from gossamer_gateway.storage import Storage
+from gossamer_gateway.storage import SqlitePlace, Storage, open_storage
 from gossamer_gateway.storage.port import Rows
 from gossamer_node.local_engines import processes
 
@@ -127,7 +129,7 @@ async def test_what_was_refused_while_the_disk_was_away_comes_again(
 
 
 async def test_a_broker_that_starts_again_repeats_and_nothing_is_counted_twice(
-    storage: Storage, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     (port,) = processes.free_ports(1)
     same = {
@@ -135,23 +137,32 @@ async def test_a_broker_that_starts_again_repeats_and_nothing_is_counted_twice(
         "zeebe.broker.cluster.clusterName": secrets.token_hex(16),
         "zeebe.broker.network.commandApi.port": str(port),
     }
-    exporter = {**EXPORTER, "args.index.createTemplate": "false", "args.index.prefix": ENGINE}
+    exporter = {
+        **EXPORTER,
+        "args.index.createTemplate": "false",
+        "args.index.prefix": ENGINE,
+        "args.authentication.username": "zeebe",
+        "args.authentication.password": "secret",
+    }
 
-    async def order() -> Counts | None:
+    async def order(storage: Storage) -> Counts | None:
         def read(rows: Rows, now_ms: int) -> Counts | None:
             view = look(rows, ENGINE, now_ms)
             return None if view is None else next(iter(view.counts("order")), None)
 
         return await storage.submit(read)
 
-    async def started(number: int) -> Counts:
+    async def started(storage: Storage, number: int) -> Counts:
         async def there() -> Counts | None:
-            counts = await order()
+            counts = await order(storage)
             return counts if counts is not None and counts.started >= number else None
 
         return await seen(there)
 
-    async with sinking(storage, ENGINE, "another") as sink:
+    async with (
+        open_storage(SqlitePlace(None), tables.FORM) as storage,
+        sinking(storage, ENGINE, "another") as sink,
+    ):
         async with (
             zeebe_exporting(sink, exporter=exporter, properties=same) as zeebe,
             driving(zeebe) as driver,
@@ -159,14 +170,15 @@ async def test_a_broker_that_starts_again_repeats_and_nothing_is_counted_twice(
             await driver.deploy()
             for number in range(10):
                 await driver.start(order=str(number))
-            await started(10)
+            await started(storage, 10)
         assert set(sink.asked) == {"POST /_bulk", f"PUT /{ENGINE}*/_settings"}  # no templates
+        assert sink.authorized == {b"Basic " + base64.b64encode(b"zeebe:secret")}
         async with (
             zeebe_exporting(sink, exporter=exporter, properties=same) as zeebe,
             driving(zeebe) as driver,
         ):
             await driver.start(order="more")
-            counts = await started(11)
+            counts = await started(storage, 11)
             assert (counts.started, counts.live) == (11, 11)
     assert [one.anew for one in sink.taken if one.anew] == []
     assert sum(one.repeated for one in sink.taken) > 0

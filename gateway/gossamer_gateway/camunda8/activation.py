@@ -40,6 +40,10 @@ WAIT_MS_DEFAULT = 10_000
 
 WAIT_MS_MAX = 3_600_000
 
+SOONER_MS = 300
+"""By which a long poll ends early: Camunda's Java client over REST waits for its answer no longer
+than it asks it to take, and a job that comes with the last of it would be lost."""
+
 JOBS_MAX = 1_000
 """For one client at a time. Whoever wants more is given these and asks again."""
 
@@ -76,6 +80,7 @@ class Wanted:
     Attributes:
         more: other fields of the body, as JSON text: for Camunda 8 alone.
         over_grpc: the client's wire.
+        streamed: a stream asks, and of some engines alone.
     """
 
     desk: Desk = field(compare=False, repr=False)
@@ -86,6 +91,7 @@ class Wanted:
     tenants: tuple[str, ...]
     more: str = "{}"
     over_grpc: bool = False
+    streamed: bool = False
 
     async def poll(self, engine: Upstream, *, jobs_max: int, wait_ms: int) -> Sequence[Taken]:
         if engine.kind == "camunda7":
@@ -159,25 +165,23 @@ def read_wanted_message(
 def _wait_ms(asked_ms: int) -> int:
     if asked_ms == 0:
         return WAIT_MS_DEFAULT
-    return max(0, min(asked_ms, WAIT_MS_MAX))
+    return max(0, min(asked_ms, WAIT_MS_MAX) - min(SOONER_MS, asked_ms // 10))
 
 
-async def activate(wanted: Wanted, jobs_max: int, request_timeout_ms: int) -> list[Taken]:
-    """Jobs of whichever engine has some first.
+async def activate(
+    wanted: Wanted, jobs_max: int, request_timeout_ms: int
+) -> list[tuple[Upstream, Taken]]:
+    """Jobs of whichever engine has some first, with whose they are.
 
     Args:
         request_timeout_ms: as the client said it: 0 leaves it to us, less does not wait.
 
     Raises: NoEngineAnswered; Overloaded.
     """
-    found = await fetch(wanted, jobs_max, _wait_ms(request_timeout_ms))
-    return [job for _, job in found]
-
-
-async def fetch(wanted: Wanted, jobs_max: int, wait_ms: int) -> list[tuple[Upstream, Taken]]:
-    """The same, with whose they are."""
     desk = wanted.desk
-    return await desk.polling.fetch(wanted, desk.engines.all, wanted=jobs_max, wait_ms=wait_ms)
+    return await desk.polling.fetch(
+        wanted, desk.engines.all, wanted=jobs_max, wait_ms=_wait_ms(request_timeout_ms)
+    )
 
 
 # --- Camunda 8

@@ -35,6 +35,10 @@ _KINDS: dict[str, tuple[int, Code]] = {
 }
 
 
+_COLUMN_TOO_SMALL = 10_002
+"""Camunda 7's exception code."""
+
+
 class Refused(GatewayError):
     """A request that was not done.
 
@@ -82,6 +86,9 @@ def of_seven(answer: Answer, engine: Upstream, command: str, doing: str) -> Refu
         doing: what was asked, as in "did not …".
     """
     said = answer.sentence() or f"HTTP {answer.status}"
+    if answer.json_object().get("code") == _COLUMN_TOO_SMALL:
+        said += " A text is too long for its column; Camunda 7's hold 4,000 characters."
+        return rejected(command, INVALID_ARGUMENT, said)
     match answer.status:
         case 400 | 413 | 415:
             return rejected(command, INVALID_ARGUMENT, said)

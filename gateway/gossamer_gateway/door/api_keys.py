@@ -33,10 +33,10 @@ from gossamer_gateway.storage.port import Rows
 SCHEMA = """
 CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL UNIQUE, salt TEXT NOT NULL,
-    hash TEXT NOT NULL, grants TEXT NOT NULL, made_ms BIGINT NOT NULL, expires_ms BIGINT,
-    revoked_ms BIGINT
+    hash TEXT NOT NULL, grants TEXT NOT NULL, made_ms INTEGER NOT NULL, expires_ms INTEGER,
+    revoked_ms INTEGER
 );
-CREATE TABLE api_key_changes (one INTEGER NOT NULL PRIMARY KEY, count BIGINT NOT NULL)
+CREATE TABLE api_key_changes (one INTEGER NOT NULL PRIMARY KEY, count INTEGER NOT NULL)
 """
 
 KEYS_MAX = 10_000

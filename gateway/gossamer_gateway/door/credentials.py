@@ -51,11 +51,11 @@ def read_credential(headers: Iterable[tuple[bytes, bytes]]) -> Credential | None
     name = b""
     for header, value in headers:
         if header in (b"authorization", b"x-api-key"):
-            if found is not None:
+            if found:
                 raise Unreadable("it brings several credentials; send one")
             found, name = value, header
-    if found is None:
-        return None
+    if found is None or (name == b"authorization" and not found.strip()):
+        return None  # @camunda8/sdk sends an empty Authorization where it has none
     if len(found) > HEADER_BYTES_MAX:
         raise Unreadable(f"its credentials are longer than {HEADER_BYTES_MAX} bytes")
     if name == b"x-api-key":

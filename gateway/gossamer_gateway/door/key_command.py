@@ -27,8 +27,14 @@ Ask = Callable[[Order], Mapping[str, Any]]
 """Has an order carried out by the running gateway, or on its storage."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declares the actions; `run` does them."""
+def configure(
+    parser: argparse.ArgumentParser, add_flags: Callable[[argparse.ArgumentParser], None]
+) -> None:
+    """Declares the actions; `run` does them.
+
+    Args:
+        add_flags: adds what says which gateway is meant, to each action.
+    """
     describe(parser, __doc__ or "")
     parsers = parser.add_subparsers(metavar="ACTION", dest="do", required=True)
     making = parsers.add_parser("new", help="make a key, and show it this once")
@@ -43,6 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for do, words in (("revoke", "end a key for good"), ("remove", "forget a revoked key")):
         ending = parsers.add_parser(do, help=words)
         ending.add_argument("name", metavar="NAME", help="the key's name")
+    for action in parsers.choices.values():
+        add_flags(action)
 
 
 def run(arguments: argparse.Namespace, ask: Ask) -> int:

@@ -25,6 +25,9 @@ PATTERNS_MAX = 100
 
 log = logs.get("door")
 
+CONVERSATION = "api-key"
+"""The word on the control socket; an order in JSON follows."""
+
 Order = Mapping[str, Any]
 
 

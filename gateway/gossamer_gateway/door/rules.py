@@ -84,6 +84,7 @@ HTTP = (
         """
         GET /version read none
         GET /engine read none
+        GET /telemetry/data read none
         GET,POST /deployment read all
         GET,POST /deployment/count read all
         POST /deployment/create deploy asked
@@ -216,9 +217,18 @@ HTTP = (
         GET /routes read none
         GET /routes/{} read none
         PUT,DELETE /routes/{} admin all
-        GET /routes/{}/audit read none
+        GET /routes/{}/history read none
+        GET /route-history read none
+        GET /messages read none
+        GET /messages/** read none
+        PUT,DELETE /messages/** admin all
+        GET /message-history read none
         GET /overrides read none
-        GET /audit admin all
+        GET /overrides/{} read none
+        GET /overrides/{}/history read none
+        GET /override-history read none
+        PUT,DELETE /overrides/{} admin all
+        POST /overrides/test admin all
         GET /keys admin all
         POST /keys admin all
         DELETE /keys/{} admin all
@@ -280,18 +290,15 @@ def _tree() -> _Node:
 
 
 _ROOT = _tree()
-_ENGINE = "/engine-rest/engine/"
 
 
 def need_of(method: str, path: str) -> Need:
     """What an HTTP request needs."""
-    if path.startswith(_ENGINE):
-        _, slash, rest = path[len(_ENGINE) :].partition("/")
-        if slash:
-            path = f"/engine-rest/{rest}"
     segments = path[1:].split("/") if path.startswith("/") else ["."]
     if path != "/" and any(one in ("", ".", "..") for one in segments):
         return UNKNOWN
+    if len(segments) > 3 and segments[:2] == ["engine-rest", "engine"]:
+        del segments[1:3]
     if method == "HEAD":
         method = "GET"
     found = _find(_ROOT, segments, 0, method)

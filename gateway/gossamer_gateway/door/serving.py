@@ -114,7 +114,7 @@ async def serve(
     """Serves until `shutdown_trigger` returns, and then what is at hand for `graceful_timeout`.
 
     Args:
-        tls: None for plain text. `server_tls` makes one.
+        tls: None for plain text. `tls.server_tls` makes one.
     """
     wrapped: AppWrapper = wrap_app(app, config.wsgi_max_body_size, "asgi")
     state: LifespanState = {}

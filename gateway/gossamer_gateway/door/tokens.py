@@ -39,6 +39,9 @@ ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
 }
 """Each with the type of its keys, and their curve."""
 
+PUBLIC = ("kty", "crv", "n", "e", "x", "y")
+"""The members of a key that are anybody's (RFC 7518 §6, RFC 8037 §2)."""
+
 RSA_BITS_MIN = 2_048
 KEYS_MAX = 100
 """Of an issuer; most have two."""
@@ -115,7 +118,7 @@ def _read_key(told: object) -> Key | None:
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return None
     # Never a private one, though an issuer publish it.
-    public = {name: value for name, value in told.items() if name not in ("d", "p", "q", "alg")}
+    public = {name: value for name, value in told.items() if name in PUBLIC}
     kid, algorithm = told.get("kid"), told.get("alg")
     if not isinstance(kid, str | None) or not isinstance(algorithm, str | None):
         return None

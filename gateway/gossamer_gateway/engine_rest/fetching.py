@@ -3,9 +3,9 @@
 Engines of Camunda 7's dialect are asked with the worker's own words. Camunda 8 knows one topic at a
 time and no filter, so it is asked for each topic by itself, and what it hands out is looked at: a
 job that the worker did not ask for goes back at once, and the next look waits `MISFIT_PAUSE_S`, for
-such a job comes again and again. Filters by process, definition and tenant are served so. A topic
-with another filter (variables, version tag, business key) is not asked for there at all, for jobs
-would go round in circles; a fetch that then has no engine left is refused.
+such a job comes again and again. Filters by process, definition, tenant and business key are served
+so. A topic with another filter (variables, version tag) is not asked for there at all: nothing of a
+job answers it. A fetch that then has no engine left is refused.
 
 Before the worker hears of a job, its row is on the disk. Its lock ends by our clock: between the
 moments of asking and answering, plus its time, and within that where Camunda 8 says.
@@ -27,6 +27,7 @@ from gossamer_gateway.engine_rest.ids import definition_of_eight, name_of
 from gossamer_gateway.errors import BadRequest, GatewayError
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.handed import Handed
+from gossamer_gateway.index.instances import Instance, Source, State, business_keys, saw
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_node.engines.camunda8 import NO_VARIABLE, RELEASE_MS
@@ -45,7 +46,7 @@ LOCK_MS_MAX = 10 * 365 * 24 * 3_600_000
 
 MISFIT_PAUSE_S = 1.0
 
-BEYOND_EIGHT = ("processVariables", "processDefinitionVersionTag", "businessKey")
+BEYOND_EIGHT = ("processVariables", "processDefinitionVersionTag")
 """Filters that nothing of a job of Camunda 8 answers."""
 
 
@@ -63,6 +64,8 @@ class Topic:
     lock_ms: int
     variables: tuple[str, ...] | None
     with_properties: bool
+    deserialize: bool
+    business_key: str | None
     processes: tuple[str, ...] | None
     definitions: tuple[int, ...] | None
     tenants: tuple[str | None, ...] | None
@@ -73,6 +76,7 @@ class Topic:
             (self.processes is None or task["processDefinitionKey"] in self.processes)
             and (self.definitions is None or int(job["processDefinitionKey"]) in self.definitions)
             and (self.tenants is None or task["tenantId"] in self.tenants)
+            and (self.business_key is None or task["businessKey"] == self.business_key)
         )
 
 
@@ -120,7 +124,7 @@ class Shape:
             body["asyncResponseTimeout"] = wait_ms
         if engine.tenant is not None:
             for topic in body["topics"]:
-                topic.setdefault("tenantIdIn", [engine.tenant])
+                topic["tenantIdIn"] = topic.get("tenantIdIn") or [engine.tenant]
         locks_ms = {topic["topicName"]: topic["lockDuration"] for topic in body["topics"]}
         asked_ms = _now_ms()
         answer = await engine.ask(
@@ -162,23 +166,30 @@ class Shape:
             raise engine.error(answer, f"hand out jobs of {topic.name}")
         try:
             jobs: list[Mapping[str, Any]] = answer.json_object()["jobs"]
-            found = [self._locked(engine, topic, job, asked_ms) for job in jobs]
-            wanted = [topic.wants(job, one.task) for job, one in zip(jobs, found, strict=True)]
+            read = [(job, self._task(engine, topic, job, asked_ms)) for job in jobs]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise engine.rest.nonsense(f"hand out jobs of {topic.name}") from error
-        misfits = [one for one, fits in zip(found, wanted, strict=True) if not fits]
-        found = [one for one, fits in zip(found, wanted, strict=True) if fits]
+        if not read:
+            return []
+        try:
+            locked = await self.desk.storage.submit(
+                lambda rows, now_ms: self._keep(rows, engine, topic, read, now_ms)
+            )
+        except GatewayError:
+            await _unlock_eight(engine, [_key(job) for job, _ in read])
+            raise
+        kept = {one.row.job for one in locked if one.row is not None}
+        misfits = [_key(job) for job, _ in read if _key(job) not in kept]
         if misfits:
-            await _unlock_eight(engine, [one.row for one in misfits if one.row is not None])
-        if found:
-            await self._keep(engine, found)
-        elif misfits:
-            await trio.sleep(MISFIT_PAUSE_S)
-        return found
+            await _unlock_eight(engine, misfits)
+            if not locked:
+                await trio.sleep(MISFIT_PAUSE_S)
+        return locked
 
-    def _locked(
+    def _task(
         self, engine: Upstream, topic: Topic, job: Mapping[str, Any], asked_ms: int
-    ) -> Locked:
+    ) -> tuple[dict[str, Any], int]:
+        """A job in Camunda 7's words, and the end of its lock."""
         deadline_ms = whole(job["deadline"])
         earliest_ms, latest_ms = asked_ms + topic.lock_ms, _now_ms() + topic.lock_ms
         until_ms = min(max(deadline_ms, earliest_ms), latest_ms)
@@ -186,19 +197,40 @@ class Shape:
         task = task_of_job(job, names, worker_id=self.worker, until_ms=until_ms)
         if not topic.with_properties:
             task["extensionProperties"] = {}
-        told = {name: value for name, value in task.items() if name != "variables"}
-        told["elementInstance"] = str(job["elementInstanceKey"])
-        key = str(job["jobKey"] if "jobKey" in job else job["key"])
-        row = Handed(engine.name, key, self.worker, until_ms, self.worker, task=told)
-        return Locked(task, until_ms, row)
+        if topic.deserialize:
+            task["variables"] = opened(task["variables"])
+        return task, until_ms
 
-    async def _keep(self, engine: Upstream, found: Sequence[Locked]) -> None:
-        kept = [one.row for one in found if one.row is not None]
-        try:
-            await self.desk.storage.submit(lambda rows, _: handed.hand_out(rows, kept))
-        except GatewayError:
-            await _unlock_eight(engine, kept)
-            raise
+    def _keep(
+        self,
+        rows: Rows,
+        engine: Upstream,
+        topic: Topic,
+        read: Sequence[tuple[Mapping[str, Any], tuple[dict[str, Any], int]]],
+        now_ms: int,
+    ) -> list[Locked]:
+        """Has on the disk what the worker asked for, with its business keys; returns that."""
+        instances = [str(job["processInstanceKey"]) for job, _ in read]
+        keys = business_keys(rows, engine.name, instances)
+        found = []
+        for (job, (plain, until_ms)), instance in zip(read, instances, strict=True):
+            task = {**plain, "businessKey": keys.get(instance)}
+            if not topic.wants(job, task):
+                continue
+            told = {name: value for name, value in task.items() if name != "variables"}
+            told["elementInstance"] = str(job["elementInstanceKey"])
+            row = Handed(engine.name, _key(job), self.worker, until_ms, self.worker, task=told)
+            found.append(Locked(task, until_ms, row))
+        handed.hand_out(rows, [one.row for one in found if one.row is not None])
+        saw(
+            rows,
+            [
+                Instance(engine.name, id, str(job["processDefinitionId"]), None, now_ms,
+                         Source.JOB, State.ACTIVE, now_ms)
+                for id, job in {i: job for i, (job, _) in zip(instances, read, strict=True)}.items()
+            ],
+        )  # fmt: skip
+        return found
 
     async def put_back(self, engine: Upstream, jobs: Sequence[Got]) -> None:
         locked = [one for one in jobs if isinstance(one, Locked)]
@@ -207,7 +239,7 @@ class Shape:
         rows = [one.row for one in held if one.row is not None]
         if rows:
             await self.desk.storage.submit(lambda tables, now: _let_go(tables, rows, now))
-            await _unlock_eight(engine, rows)
+            await _unlock_eight(engine, [row.job for row in rows])
         for one in held:
             if one.row is None:
                 path = f"/external-task/{quote(str(one.task['id']), safe='')}/unlock"
@@ -221,13 +253,31 @@ def _let_go(tables: Rows, rows: Sequence[Handed], now_ms: int) -> None:
         handed.let_go(tables, row, now_ms)
 
 
-async def _unlock_eight(engine: Upstream, rows: Sequence[Handed]) -> None:
+def opened(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables as a worker reads them that wants values deserialised: JSON is an object then."""
+    found: dict[str, Any] = {}
+    for name, one in variables.items():
+        if one["type"] == "Json" and one["value"] is not None:
+            value = json.loads(one["value"])
+            java = "java.util.ArrayList" if isinstance(value, list) else "java.util.LinkedHashMap"
+            info = {"objectTypeName": java, "serializationDataFormat": "application/json"}
+            found[name] = {"type": "Object", "value": value, "valueInfo": info}
+        else:
+            found[name] = one
+    return found
+
+
+def _key(job: Mapping[str, Any]) -> str:
+    return str(job["jobKey"] if "jobKey" in job else job["key"])
+
+
+async def _unlock_eight(engine: Upstream, jobs: Sequence[str]) -> None:
     """Gives jobs back; goes on where one fails. Raises: EngineError, the last."""
     failed: EngineError | None = None
-    for row in rows:
+    for job in jobs:
         try:
             body = {"changeset": {"timeout": RELEASE_MS}}
-            answer = await engine.ask("PATCH", f"/v2/jobs/{row.job}", body)
+            answer = await engine.ask("PATCH", f"/v2/jobs/{job}", body)
             if answer.status not in (204, 400, 404, 409):
                 failed = engine.error(answer, "take a job back")
         except EngineError as error:
@@ -304,7 +354,6 @@ def _read_topic(topic: Fields, engines: Upstreams) -> Topic | None:
     elif tenants is not None:
         tenants = tuple(None if one == DEFAULT_TENANT else one for one in tenants)
     topic.flag("localVariables")
-    topic.flag("deserializeValues")
     numbers = None
     if ids is not None:
         found = (definition_of_eight(engines, id) for id in ids)
@@ -317,6 +366,8 @@ def _read_topic(topic: Fields, engines: Upstreams) -> Topic | None:
         lock_ms=lock_ms,
         variables=topic.maybe_texts("variables"),
         with_properties=topic.flag("includeExtensionProperties"),
+        deserialize=topic.flag("deserializeValues"),
+        business_key=topic.maybe_text("businessKey"),
         processes=keys,
         definitions=numbers,
         tenants=tenants,

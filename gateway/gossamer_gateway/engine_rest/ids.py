@@ -5,10 +5,12 @@ names an engine that is not configured is unknown, like a number that the engine
 """
 
 from gossamer_gateway.names.forms import from_uuid, to_uuid
+from gossamer_gateway.names.numbers import NUMBER_END
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 
 NOBODYS = -1
-"""A number that no engine has: the name is of our form, and of no engine here."""
+"""A number that no engine has: the name is of our form, and of no engine here, or of no partition
+of Camunda 8 (its keys count from `NUMBER_END`; it calls itself unavailable for any other)."""
 
 
 def of_eight(engines: Upstreams, id: str) -> int | None:
@@ -18,7 +20,8 @@ def of_eight(engines: Upstreams, id: str) -> int | None:
         return None
     tag, number = found
     engine = engines.tagged(tag)
-    return number if engine is not None and engine is engines.eight else NOBODYS
+    mine = engine is not None and engine is engines.eight and number >= NUMBER_END
+    return number if mine else NOBODYS
 
 
 def definition_of_eight(engines: Upstreams, id: str) -> int | None:

@@ -8,7 +8,7 @@ has none.
 
 from typing import Any
 
-from quart import request
+from quart import Response, request
 
 from gossamer_gateway.bridge.jobs import DEFAULT_TENANT
 from gossamer_gateway.bridge.variables import to_7
@@ -19,6 +19,7 @@ from gossamer_gateway.engine_rest.ids import definition_name, definition_of_eigh
 from gossamer_gateway.engine_rest.reading import body, forward
 from gossamer_gateway.errors import UnknownDefinition
 from gossamer_gateway.fields import Fields
+from gossamer_gateway.index import instances
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
 
@@ -46,7 +47,7 @@ class Starting:
             dialect="camunda7",
         )
         if engine.kind == "camunda7":
-            return passed(await forward(engine))
+            return await self._forward(engine)
         said: Json = {"processDefinitionId": key}
         if tenant is not None:
             said["tenantId"] = tenant
@@ -64,7 +65,7 @@ class Starting:
             engine = await self._desk.whereabouts.seven_of("process-definition", id)
             if engine is None:
                 raise _unknown(id)
-            return passed(await forward(engine))
+            return await self._forward(engine)
         eight = self._desk.engines.eight
         started = None
         if number >= 0 and eight is not None:
@@ -75,6 +76,24 @@ class Starting:
         if started is None:
             raise _unknown(id)
         return started
+
+    async def _forward(self, engine: Upstream) -> Response:
+        """To an engine of Camunda 7's dialect; what it started is kept in the index."""
+        answer = await forward(engine)
+        told = answer.json_object() if answer.status == 200 else {}
+        id, process = told.get("id"), told.get("definitionKey")
+        if isinstance(id, str) and isinstance(process, str):
+            key = told.get("businessKey")
+            self._desk.whereabouts.seen("process-instance", id, engine)
+            await self._keep(engine, id, process, key if isinstance(key, str) else None)
+        return passed(answer)
+
+    async def _keep(
+        self, engine: Upstream, id: str, process: str, business_key: str | None
+    ) -> None:
+        await self._desk.storage.submit(
+            lambda rows, now: instances.started(rows, engine.name, id, process, business_key, now)
+        )
 
     async def _start(self, eight: Upstream, said: Json, fields: Fields) -> Json | None:
         """Starts an instance in Camunda 8; None if it knows no such definition."""
@@ -96,6 +115,7 @@ class Starting:
             number, definition = int(told["processInstanceKey"]), int(told["processDefinitionKey"])
         except (KeyError, TypeError, ValueError) as error:
             raise eight.rest.nonsense("start a process") from error
+        await self._keep(eight, str(number), process, business_key)
         id, tenant = name_of(eight, number), told.get("tenantId")
         href = f"{own_url()}/process-instance/{id}"
         started: Json = {

@@ -68,6 +68,16 @@ class Asked:
         """Answers with a message, as soon as the client has room. Raises: RpcError if too long."""
         await self._connection.send(self._call, message)
 
+    @property
+    def left(self) -> int:
+        """How many messages, from the first, have left for the client whole. It may never have
+        got the last of them; those behind it certainly not."""
+        return self._call.left
+
+    async def wait_left(self) -> None:
+        """Returns when all that was sent has left. A call that is given up is cancelled here."""
+        await self._connection.wait_left(self._call)
+
 
 Handler = Callable[[Asked], Awaitable[None]]
 """Answers a call by `Asked.send`, as often as the method says, and returns. Raises: RpcError."""
@@ -163,6 +173,11 @@ class _Connection:
             await self._room.wait()
         self._wire.send(call, message)
         await self._flush()
+
+    async def wait_left(self, call: Call) -> None:
+        await trio.lowlevel.checkpoint()
+        while call.left < call.sent:
+            await self._room.wait()
 
     async def wind_up(self) -> None:
         self._ending = True

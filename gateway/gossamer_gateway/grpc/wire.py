@@ -85,6 +85,8 @@ class Call:
         timeout_ms: what the client waits; None without a bound. At least 1.
         request: its one message.
         is_gone: the client gave it up, or its connection broke; nothing that is sent arrives.
+        sent: messages that were given to `Wire.send`.
+        left: how many of them, from the first, are on their way to the client whole.
     """
 
     __slots__ = (
@@ -96,9 +98,11 @@ class Call:
         "_waiting_bytes",
         "id",
         "is_gone",
+        "left",
         "metadata",
         "path",
         "request",
+        "sent",
         "timeout_ms",
     )
 
@@ -109,6 +113,8 @@ class Call:
         self.timeout_ms = _timeout_ms(headers.get(b"grpc-timeout"))
         self.request: bytes | None = None
         self.is_gone = False
+        self.sent = 0
+        self.left = 0
         is_gzip = headers.get(b"grpc-encoding") == b"gzip"
         self._deframer = Deframer(REQUEST_BYTES_MAX, gzip=is_gzip)
         self._incoming_bytes = 0
@@ -172,6 +178,7 @@ class Wire:
     def send(self, call: Call, message: bytes) -> None:
         """Answers with a message. Raises: RpcError for one that is too long."""
         data = memoryview(frame(message))
+        call.sent += 1
         if call.is_gone:
             return
         if not call._answered:
@@ -303,6 +310,7 @@ class Wire:
                 self._waiting_bytes -= size
                 if size == len(part):
                     call._waiting.popleft()
+                    call.left += 1
                 else:
                     call._waiting[0] = part[size:]
             if call._status is not None:

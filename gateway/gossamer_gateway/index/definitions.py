@@ -74,6 +74,16 @@ def newest(rows: Rows, engine: str, process: str) -> Definition | None:
     return Definition(*found) if found else None
 
 
+def all_of(rows: Rows, engine: str, definitions_max: int) -> list[Definition]:
+    """An engine's known definitions, by process and version."""
+    found = rows.execute(
+        f"SELECT {_COLUMNS} FROM definition WHERE engine = ? "  # noqa: S608
+        "ORDER BY process, version, id LIMIT ?",
+        (engine, definitions_max),
+    )
+    return [Definition(*row) for row in found]
+
+
 def engines_with(rows: Rows, process: str) -> frozenset[str]:
     """The engines that are known to have a process."""
     return frozenset(

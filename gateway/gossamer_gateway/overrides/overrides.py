@@ -39,7 +39,6 @@ class Overrides:
         self._call_service = call_service
         self._rules: dict[str, Rule] = {}
         self._ordered: list[Rule] = []
-        self._asks_for_process = False
         book.listen(self._heard)
         self._heard(book.table.all())
 
@@ -50,7 +49,6 @@ class Overrides:
                 if one.value is not None:
                     self._rules[one.name] = rules.of_setting(one)
         self._ordered = ordered(self._rules.values())
-        self._asks_for_process = any(one.match.process is not None for one in self._ordered)
 
     # --- what requests ask
 
@@ -58,10 +56,6 @@ class Overrides:
         """The rule that a request falls under; None for none. An action of `rules.Engine` is for
         the dialects, all others for `answer`."""
         return decide(self._ordered, request) if self._ordered else None
-
-    def asks_for_process(self) -> bool:
-        """Whether any rule is about one process."""
-        return self._asks_for_process
 
     def explain(self, request: Request) -> list[Verdict]:
         """Why each rule before the one that matches does not."""

@@ -74,7 +74,11 @@ class _Waiter:
 
 
 class Polling:
-    """All waiting clients of a gateway, and the polls for them."""
+    """All waiting clients of a gateway, and the polls for them.
+
+    Attributes:
+        stopping: set when nobody is waited for any more.
+    """
 
     def __init__(self, engines: Mapping[str, Upstream]) -> None:
         self._engines = engines
@@ -84,7 +88,7 @@ class Polling:
         self._sooner = trio.Event()
         self._open = 0
         self._idle = trio.Event()
-        self._stopping = False
+        self.stopping = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Polls until cancelled; `drain` first."""
@@ -119,7 +123,7 @@ class Polling:
         Returns: none when the time is up.
         Raises: NoEngineAnswered; Overloaded, too many clients wait.
         """
-        if self._stopping or not engines:
+        if self.stopping.is_set() or not engines:
             return []
         now_ms = _now_ms()
         names = [lane(one.name, part) for one in engines for part in parts.get(one.name, ("",))]
@@ -150,7 +154,7 @@ class Polling:
 
     async def drain(self) -> None:
         """Answers everybody who waits, with nothing; returns when no poll is open any more."""
-        self._stopping = True
+        self.stopping.set()
         for number, waiter in list(self._waiting.items()):
             if not waiter.answered.is_set():
                 waiter.answered.set()

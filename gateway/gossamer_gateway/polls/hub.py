@@ -14,7 +14,8 @@ replicas of a worker cost an engine as much as one. Rules:
    all its clients. Shapes beyond that take turns with polls that are answered at once.
 4. Nobody is told that there is nothing before each engine has said so since it asked; one that
    waits with a poll of that shape, or failed a moment ago, has. An engine that says nothing at all
-   holds nobody up past its time, or `HEARING_MS` for one that asked for less.
+   holds nobody up for more than `HEARING_MS` past its time: a poll that waited for as long as its
+   waiter says so a moment after it.
 5. A poll that failed is not repeated for `FAILED_MS`. A waiter whose time has come hears of
    failures only if no engine could say that it has nothing.
 6. Waiters and pockets are bounded; one more waiter is refused, and the rest is left at the engine.
@@ -46,7 +47,7 @@ POCKET_MS = 2_000
 FAILED_MS = 1_000
 
 HEARING_MS = 2_000
-"""How long an engine may take to say that it has nothing: a busy one takes some tenths."""
+"""How late an engine may say that it has nothing: a busy one takes some tenths."""
 
 JOBS_MAX = 1_000
 """That one poll asks for, whatever its waiters want."""
@@ -165,7 +166,7 @@ class Hub(Generic[J]):
             for name, one in here.lanes.items()
             if not (one.running and one.waits) and (one.running or one.next_ms <= now_ms)
         }
-        patience_ms = max(until_ms, now_ms + HEARING_MS)
+        patience_ms = until_ms + HEARING_MS
         waiter = _Waiter(self._last_id, wanted, until_ms, unheard, patience_ms)
         self._waiters[waiter.id] = shape
         here.waiters.append(waiter)
@@ -209,7 +210,12 @@ class Hub(Generic[J]):
             times += [one.over_ms() for one in here.waiters]
             times += [until_ms for until_ms, _, _ in here.pocket]
             if here.waiters:
-                times += [one.next_ms for one in here.lanes.values() if not one.running]
+                late_ms = max(one.until_ms for one in here.waiters)
+                times += [
+                    one.next_ms
+                    for one in here.lanes.values()
+                    if not one.running and one.next_ms < late_ms
+                ]
         return min(times, default=None)
 
     def waiting(self) -> dict[str, int]:
@@ -236,8 +242,8 @@ class Hub(Generic[J]):
         here = self._shapes[shape]
         yield from self._serve(here)
         yield from self._put_back(here, now_ms)
-        yield from self._ask(shape, here, now_ms)
         yield from self._time_out(here, now_ms)
+        yield from self._ask(shape, here, now_ms)
         if not here.waiters and not here.pocket and not any(x.running for x in here.lanes.values()):
             del self._shapes[shape]
 
@@ -279,6 +285,8 @@ class Hub(Generic[J]):
         for engine, lane in here.lanes.items():
             if lane.running or lane.next_ms > now_ms:
                 continue
+            if not any(one.until_ms > now_ms or engine in one.unheard for one in here.waiters):
+                continue  # they wait for another engine's word alone
             left_ms = max(one.until_ms for one in here.waiters) - now_ms
             name, _ = engine_of(engine)
             lane.waits = self._polls.get(name, 0) < POLLS_MAX and left_ms > 0

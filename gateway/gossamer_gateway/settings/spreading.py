@@ -17,7 +17,7 @@ Junk from a member is counted and dropped; nothing here raises but for cancellat
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -80,6 +80,8 @@ class Spreading:
     Args:
         mesh: the running member.
         peers: node ids of the other gateways, as the configuration names them.
+        announce: takes the digest that the tags shall have under `TAG`; called at once, and
+            whenever it is another.
     """
 
     def __init__(
@@ -87,11 +89,13 @@ class Spreading:
         mesh: Mesh,
         book: Book,
         peers: Collection[str],
+        announce: Callable[[bytes], None],
     ) -> None:
         self._mesh = mesh
         self._book = book
         self._peers = frozenset(peers) - {mesh.node_id}
         self._trusted = self._peers | {mesh.node_id}
+        self._announce = announce
         self._nursery: trio.Nursery | None = None
         self._untold: dict[str, dict[Key, Setting]] = {}
         self._differed: dict[str, tuple[int, bytes]] = {}
@@ -105,7 +109,7 @@ class Spreading:
             SETTINGS, Handler(self._answer, MESSAGE_BYTES_MAX, TIMEOUT_S, MESSAGE_BYTES_MAX)
         )
         book.listen(self._heard)
-        self._announce()
+        self._announce(self._book.table.digest())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tells and learns until cancelled."""
@@ -129,14 +133,11 @@ class Spreading:
                 self._say("rows", f"settings cannot be read from the rows now: {error}")
             await trio.sleep(REFRESH_S)
 
-    def _announce(self) -> None:
-        self._mesh.set_tags({TAG: self._book.table.digest()}, part="settings")
-
     # --- telling
 
     def _heard(self, settings: Sequence[Setting]) -> None:
         """Something counts since now: what was made here goes to all gateways."""
-        self._announce()
+        self._announce(self._book.table.digest())
         own = [one for one in settings if one.version.gateway == self._mesh.node_id]
         if not own or self._nursery is None:
             return

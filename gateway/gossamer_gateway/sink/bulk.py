@@ -22,9 +22,13 @@ from gossamer_gateway.sink.records import Bulk
 from gossamer_gateway.sink.store import Taken, take
 from gossamer_gateway.storage.port import Command
 
-BODY_BYTES_MAX = 32 * 2**20
+BODY_BYTES_MAX = 16 * 2**20
 """Of a bulk. The exporter sends one once it has 10 MiB (`bulk.memoryLimit`), and the record that
 made it so many may have 4 MiB itself."""
+
+READ_S_MAX = 60.0
+"""Until a bulk must be here. The exporter itself gives up after 30 s (`requestTimeoutMs`), and who
+lets it trickle in holds a place that another partition waits for."""
 
 SLICE_BYTES = 64 * 2**10
 """Read before others have their turn: about a hundred records, a millisecond or two."""
@@ -65,21 +69,29 @@ def create_blueprint(
     async def bulk() -> Answer:
         async with places:
             read = Bulk()
-            size = 0
-            async for data in request.body:
-                size += len(data)
-                if size > BODY_BYTES_MAX:
-                    return _error(
-                        413,
-                        "content_too_long_exception",
-                        f"a bulk has at most {BODY_BYTES_MAX} bytes here; set the exporter's "
-                        f"bulk.memoryLimit below that",
-                    )
-                for begin in range(0, len(data), SLICE_BYTES):
-                    read.feed(data[begin : begin + SLICE_BYTES])
-                    await trio.lowlevel.checkpoint()
-            read.finish()
-            return await _keep(read)
+            with trio.move_on_after(READ_S_MAX) as scope:
+                refused = await _read(read)
+            if scope.cancelled_caught:
+                reason = f"the bulk was not here within {READ_S_MAX:g} s"
+                return _error(408, "timeout_exception", reason)
+            return refused or await _keep(read)
+
+    async def _read(read: Bulk) -> Answer | None:
+        size = 0
+        async for data in request.body:
+            size += len(data)
+            if size > BODY_BYTES_MAX:
+                return _error(
+                    413,
+                    "content_too_long_exception",
+                    f"a bulk has at most {BODY_BYTES_MAX} bytes here; set the exporter's "
+                    "bulk.memoryLimit below that",
+                )
+            for begin in range(0, len(data), SLICE_BYTES):
+                read.feed(data[begin : begin + SLICE_BYTES])
+                await trio.lowlevel.checkpoint()
+        read.finish()
+        return None
 
     async def _keep(read: Bulk) -> Answer:
         engine = engine_of(read.prefix, engines)

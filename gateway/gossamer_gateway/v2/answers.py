@@ -1,11 +1,15 @@
 """Answers of REST v2: JSON, nothing, problems (RFC 9457), and an engine's own, passed on.
 
-Keys are numbers, as 8.6 writes them, and `jobKey` is text beside; whoever accepts
-`application/vnd.camunda.api.keys.string+json`, as newer clients do, gets every key as text.
+Keys are numbers, as 8.6 writes them; whoever accepts
+`application/vnd.camunda.api.keys.string+json`, as newer clients do, gets every key as text. A job
+carries `key` and, in text, `jobKey`, for clients of both generations. But Camunda's Java client up
+to 8.6 loses a whole batch of jobs over one field that it does not know, so it, as it calls itself,
+is told those that it does.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quart import Response, request
@@ -16,6 +20,17 @@ from gossamer_node.engines.exchange import Answer
 AS_TEXT = "application/vnd.camunda.api.keys.string+json"
 
 PROBLEM = "application/problem+json"
+
+_STRICT = re.compile(r"^zeebe-client-java/8\.[0-6](\.|$|-)")
+
+_JOB_FIELDS = frozenset(
+    (
+        *("key", "type", "worker", "retries", "deadline", "variables", "customHeaders", "tenantId"),
+        *("processInstanceKey", "processDefinitionId", "processDefinitionVersion"),
+        *("processDefinitionKey", "elementId", "elementInstanceKey"),
+    )
+)
+"""Of 8.6."""
 
 _AS_THEY_ARE = frozenset(("variables", "customHeaders"))
 """Fields that hold what people wrote, with names of their own."""
@@ -32,6 +47,13 @@ def told(value: Any, status: int = 200) -> Response:
         value = with_text_keys(value)
         return _json(value, status, AS_TEXT)
     return _json(value, status, "application/json")
+
+
+def told_jobs(jobs: Sequence[Mapping[str, Any]]) -> Response:
+    """Activated jobs, with the fields that the client can stand."""
+    if _STRICT.match(request.headers.get("user-agent", "")):
+        jobs = [{name: value for name, value in job.items() if name in _JOB_FIELDS} for job in jobs]
+    return told({"jobs": jobs})
 
 
 def problem(refused: Refused) -> Response:

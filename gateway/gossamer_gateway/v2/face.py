@@ -103,7 +103,7 @@ class _Face:
         body = Fields(read_object(await _data()))
         wanted, jobs_max, request_timeout_ms = activation.read_wanted(self._desk, body)
         jobs = await activation.activate(wanted, jobs_max, request_timeout_ms)
-        return answers.told({"jobs": [job.told for job in jobs]})
+        return answers.told_jobs([job.told for _, job in jobs])
 
     async def other(self, rest: str) -> Response:
         """What nobody here knows."""

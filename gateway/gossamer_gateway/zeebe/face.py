@@ -15,7 +15,7 @@ from gossamer_gateway.desk import Desk
 from gossamer_gateway.grpc.server import ANY, Asked, Handler
 from gossamer_gateway.upstreams.rpc import call
 from gossamer_gateway.upstreams.upstream import Upstream
-from gossamer_gateway.zeebe import forms
+from gossamer_gateway.zeebe import forms, streams
 from gossamer_gateway.zeebe.forms import FORMS, Form
 from gossamer_node.engines.rest import ANSWER_MS_MAX
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
@@ -40,6 +40,7 @@ def methods(desk: Desk) -> Mapping[str, Handler]:
         SERVICE + name: partial(face.operate, form) for name, form in FORMS.items()
     }
     table[SERVICE + "ActivateJobs"] = face.activate
+    table[SERVICE + "StreamActivatedJobs"] = face.stream
     table[ANY] = face.other
     return {path: partial(_guarded, handler) for path, handler in table.items()}
 
@@ -82,14 +83,27 @@ class _Face:
         wanted = activation.read_wanted_message(self._desk, message)
         jobs_max = min(activation.JOBS_MAX, message.maxJobsToActivate)
         jobs = await activation.activate(wanted, jobs_max, message.requestTimeout)
-        part = zeebe.ActivateJobsResponse()
-        for job in jobs:
-            part.jobs.append(message_of(job.told))
-            if len(part.jobs) >= MESSAGE_JOBS_MAX or part.ByteSize() >= MESSAGE_BYTES:
-                await asked.send(part.SerializeToString())
-                part = zeebe.ActivateJobsResponse()
-        if part.jobs:
-            await asked.send(part.SerializeToString())
+        ends: list[int] = []  # of each message, the number of jobs up to it
+        try:
+            part = zeebe.ActivateJobsResponse()
+            for number, (_, job) in enumerate(jobs, 1):
+                part.jobs.append(forms.message_of(job.told))
+                is_full = len(part.jobs) >= MESSAGE_JOBS_MAX or part.ByteSize() >= MESSAGE_BYTES
+                if is_full or number == len(jobs):
+                    ends.append(number)
+                    await asked.send(part.SerializeToString())
+                    part = zeebe.ActivateJobsResponse()
+            await asked.wait_left()
+        finally:
+            told = ends[asked.left - 1] if asked.left else 0
+            if late := jobs[told:]:
+                self._desk.polling.hand_back(wanted, late)
+
+    async def stream(self, asked: Asked) -> None:
+        """Jobs, as long as the client likes."""
+        message = forms.read(zeebe.StreamActivatedJobsRequest, asked.request)
+        streams.check(message)
+        await streams.JobStream(self._desk, asked, message).run()
 
     async def other(self, asked: Asked) -> None:
         """What nobody here knows."""
@@ -97,14 +111,6 @@ class _Face:
         if eight is None or eight.channel is None:
             raise RpcError(Code.UNIMPLEMENTED, f"{asked.path} is not served here")
         await _pass_on(eight, asked)
-
-
-def message_of(told: object) -> zeebe.ActivatedJob:
-    """A job as it came over gRPC, or made of REST's form."""
-    if isinstance(told, zeebe.ActivatedJob):
-        return told
-    assert isinstance(told, dict)
-    return forms.job(told)
 
 
 async def _pass_on(engine: Upstream, asked: Asked, wait_ms: int = 0) -> None:

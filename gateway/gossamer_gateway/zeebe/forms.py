@@ -103,6 +103,14 @@ def job(told: Json) -> zeebe.ActivatedJob:
     )
 
 
+def message_of(told: object) -> zeebe.ActivatedJob:
+    """A job as it came over gRPC, or made of REST's form."""
+    if isinstance(told, zeebe.ActivatedJob):
+        return told
+    assert isinstance(told, dict)
+    return job(told)
+
+
 def _key(value: Any) -> int:
     return int(value or 0)
 

@@ -71,6 +71,8 @@ class Mesh:
         self._config = config
         self._address = address
         self._keyring = config.keyring
+        self._tags: dict[str, Plain] = dict(config.tags)
+        self._lasting_tags: dict[str, Plain] = {}
         self._seal = Seal(config.keyring, config.mesh_name)
         self._datagrams = Datagrams(datagrams)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
@@ -104,7 +106,6 @@ class Mesh:
         certificates = Certificates(config.keyring, config.mesh_name, config.identity)
         self._streams = Streams(certificates, self._address_of, config.admits)
         self.handle(FRAME, Handler(self._take_frame, STREAM_FRAME_BYTES_MAX, FRAME_READ_TIMEOUT_S))
-        self._said: dict[str, Mapping[str, Plain]] = {"": config.tags}
         self._met: OrderedDict[Address, None] = OrderedDict()
         self._strangers = Strangers(
             self._seal,
@@ -147,22 +148,29 @@ class Mesh:
         """Members that are alive or suspected, this node included, sorted by id."""
         return [self._member_of(member) for member in self._swim.present()]
 
-    def set_tags(self, tags: Mapping[str, Plain], part: str = "") -> None:
+    def set_tags(self, tags: Mapping[str, Plain]) -> None:
         """Replaces what this node says of itself; it spreads by gossip, in a second or so.
 
-        The same tags again cost nothing.
-
-        Args:
-            part: of the node, which replaces only what it said itself; its names are its own.
+        What `set_tag` said stays, and wins over a tag of the same name. The same tags again cost
+        nothing.
 
         Raises:
             MisuseError: more than 512 bytes when packed, or a value that is not plain.
                 The tags are as before.
         """
-        said = {**self._said, part: tags}
-        together = {name: value for each in said.values() for name, value in each.items()}
-        self._swim.set_tags(pack_tags(together), _now_ms())
-        self._said = said
+        self._announce(dict(tags), self._lasting_tags)
+
+    def set_tag(self, name: str, value: Plain) -> None:
+        """Says one thing more, whatever `set_tags` says from now on; None says it no more.
+
+        Raises: MisuseError, as `set_tags` does.
+        """
+        lasting = {**self._lasting_tags, name: value}
+        self._announce(self._tags, {key: one for key, one in lasting.items() if one is not None})
+
+    def _announce(self, tags: dict[str, Plain], lasting: dict[str, Plain]) -> None:
+        self._swim.set_tags(pack_tags({**tags, **lasting}), _now_ms())
+        self._tags, self._lasting_tags = tags, lasting
         self._pump()
 
     async def next_event(self) -> MemberEvent:

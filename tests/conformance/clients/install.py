@@ -9,7 +9,6 @@ protobuf than the node; the programs run without this environment's packages (`-
 """
 
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import trio
 
-from gossamer_node.errors import LocalEngineMissing
+from gossamer_node.errors import LocalEngineError, LocalEngineMissing
 from gossamer_node.local_engines import processes
 from gossamer_node.local_engines.cache import Kit, alone, cache_directory, provide
 from gossamer_node.local_engines.lock import read_lock
@@ -37,13 +36,15 @@ _JAVA_TITLES = {"java7": "Camunda 7's Java client 7.24.0", "java8": "Camunda 8's
 
 _MAIN = "HotelWorkers"
 
+_SAID_CHARACTERS_MAX = 2_000
+
 
 async def java_command(kind: str, progress: Progress) -> list[str]:
     """What starts the program in `java7` or `java8`; compiles it where that wasn't done yet.
 
     Raises:
         LocalEngineMissing: The jars can't be had on this machine.
-        LocalEngineError: They were refused by their lock.
+        LocalEngineError: They were refused by their lock, or the program doesn't compile.
     """
     java = str(processes.java())
     lock = read_lock(HERE / kind / "client.lock")
@@ -58,12 +59,14 @@ async def java_command(kind: str, progress: Progress) -> list[str]:
             *(java, *_JVM, "-cp", classpath),
             "org.eclipse.jdt.internal.compiler.batch.Main",
         ]
-        await _run([*compiler, "-17", "-warn:none", "-d", str(partial), str(source)])
+        flags = ("-17", "-warn:none", "-d", str(partial))
+        said = await _said([*compiler, *flags, str(source)])
+        if said is not None:
+            raise LocalEngineError(f"{source} doesn't compile: {said}")
 
-    key = _digest(source.read_bytes(), lock.digest.encode(), java.encode())
-    classes = await _make_once(
-        f"client-{kind}-classes-{key}", "the program", compile_into, progress
-    )
+    key = _digest(source.read_bytes(), lock.digest.encode())
+    name = f"client-{kind}-classes-{key}"
+    classes = await _make_once(name, "a program in Java", compile_into, progress)
     return [java, *_JVM, "-classpath", f"{classes}:{classpath}", _MAIN]
 
 
@@ -73,15 +76,18 @@ async def node_modules(progress: Progress) -> Path:
     Raises:
         LocalEngineMissing: They can't be had on this machine.
     """
+    for command in ("node", "npm"):
+        if shutil.which(command) is None:
+            raise LocalEngineMissing(f"the command {command} is missing; install Node.js and npm.")
     files = [HERE / "js" / name for name in ("package.json", "package-lock.json")]
 
     async def install_into(partial: Path) -> None:
         for file in files:
             shutil.copy(file, partial)
-        if shutil.which("npm") is None:
-            raise LocalEngineMissing("the command npm is missing; install it with Node.js.")
         flags = ("--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund")
-        await _run(["npm", "ci", *flags], cwd=partial)
+        said = await _said(["npm", "ci", *flags], cwd=partial)
+        if said is not None:
+            raise LocalEngineMissing(f"npm could not install its clients: {said}")
 
     key = _digest(*(file.read_bytes() for file in files))
     name = f"client-js-{key}"
@@ -99,7 +105,9 @@ async def python_packages(progress: Progress) -> Path:
     async def install_into(partial: Path) -> None:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         flags = ("--require-hashes", "--only-binary", ":all:", "--target", str(partial))
-        await _run([*pip, *flags, "-r", str(lock)])
+        said = await _said([*pip, *flags, "-r", str(lock)])
+        if said is not None:
+            raise LocalEngineMissing(f"pip could not install its clients: {said}")
 
     made_for = f"{sys.implementation.cache_tag}-{platform.machine()}"
     name = f"client-python-{_digest(lock.read_bytes())}-{made_for}"
@@ -130,19 +138,17 @@ async def _make_once(
     return place
 
 
-async def _run(command: Sequence[str], cwd: Path | None = None) -> None:
+async def _said(command: Sequence[str], cwd: Path | None = None) -> str | None:
+    """Runs it; the end of what it wrote where it failed, None where it did not."""
     done = await trio.run_process(
         command,
+        stdin=subprocess.DEVNULL,
         capture_stdout=True,
         stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
         check=False,
         cwd=cwd,
-        env=dict(os.environ),
     )
-    if done.returncode:
-        said = done.stdout.decode(errors="replace")[-2_000:]
-        raise LocalEngineMissing(f"{Path(command[0]).name} {command[1]} failed: {said}")
+    return done.stdout.decode(errors="replace")[-_SAID_CHARACTERS_MAX:] if done.returncode else None
 
 
 def _digest(*parts: bytes) -> str:
