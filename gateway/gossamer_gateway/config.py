@@ -7,7 +7,7 @@ over the file.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gossamer_gateway.door.config import DOOR, DoorConfig, exposed
@@ -169,7 +169,13 @@ GATEWAY: Record[GatewayConfig] = Record(
             "Where it serves gRPC to clients of Camunda 8.",
             flag="--grpc",
         ),
-        _OF_A_NODE["engines"],
+        replace(
+            _OF_A_NODE["engines"],
+            meaning="The engines behind it: any number that speak Camunda 7's dialect, and at most "
+            "one Camunda 8. Their order counts: where nothing else says so, a new instance starts "
+            "in the first engine of its client's own dialect.",
+            why="A gateway without engines still shows the mesh.",
+        ),
         Field("storage", STORAGE, "storage", "Where it keeps its rows."),
         Field("door", DOOR, "door", "Who is let in, how much, and from which web pages."),
         Field("tls", TLS, "tls", "The certificate under which it serves."),
@@ -177,25 +183,23 @@ GATEWAY: Record[GatewayConfig] = Record(
             "peers",
             ListOf(NODE_ID, "node ids", 100),
             "peers",
-            "The other gateways, by their node ids, as `gossamer status` shows them: routes, rules "
-            "and overrides that were made there count here. Each names all others.",
+            "The other gateways, by their node ids, which `/v1/health` shows as `gateway`: "
+            "routes, rules and overrides that were made there count here. Each names all others.",
             "Whoever has the mesh key could say that he is a gateway. Gateways that share a "
             "PostgreSQL need none.",
         ),
-        *(
-            _OF_A_NODE[key]
-            for key in (
-                "listen",
-                "advertise",
-                "join",
-                "discovery",
-                "mesh",
-                "data_dir",
-                "cache_dir",
-                "log",
-                "metrics",
-            )
+        replace(
+            _OF_A_NODE["listen"],
+            why="Loopback, and any free port: nobody needs to find a gateway to join the mesh.",
         ),
+        *(_OF_A_NODE[key] for key in ("advertise", "join", "discovery", "mesh")),
+        replace(
+            _OF_A_NODE["data_dir"],
+            meaning="The gateway's identity, its rows (`gateway.sqlite`, unless they are in a "
+            "PostgreSQL) and its snapshot of the mesh. A gateway and a node on one machine need "
+            "two: give them different names, or write it.",
+        ),
+        *(_OF_A_NODE[key] for key in ("cache_dir", "log", "metrics")),
     ),
     check=_check,
 )

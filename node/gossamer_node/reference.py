@@ -1,16 +1,19 @@
 """The files of a checkout that are made from the tables: JSON Schema and reference pages.
 
 `python -m gossamer_node.reference` writes them; `--check` only compares. A test calls `stale`, so
-none of them can fall behind its table.
+none of them can fall behind its table. Another package's are made by a module of its own, with
+what is public here.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gossamer_node import config
-from gossamer_node.schema import JsonSchema
+from gossamer_node.schema import JsonSchema, Record
 from gossamer_node.schema.pages import page
 from gossamer_node.service import load
 from gossamer_node.service.host import HOST
@@ -19,6 +22,8 @@ from gossamer_node.variables import JsonValue
 SCHEMA_FILE = Path("node/gossamer_node/service/service.schema.json")
 SERVICE_PAGE = Path("docs/reference/service-yaml.md")
 CONFIGURATION_PAGE = Path("docs/reference/configuration.md")
+
+MODULE = "gossamer_node.reference"
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -36,17 +41,21 @@ def pages() -> dict[Path, str]:
     service = page("service.yaml", load.SERVICE, intro) + _capabilities()
     return {
         SCHEMA_FILE: json.dumps(service_schema(), indent=2, ensure_ascii=False) + "\n",
-        SERVICE_PAGE: _made(load.__name__) + service,
-        CONFIGURATION_PAGE: _made(config.__name__)
-        + page("Configuration", config.NODE, _variables()),
+        SERVICE_PAGE: made(MODULE, load.__name__) + service,
+        CONFIGURATION_PAGE: made(MODULE, config.__name__)
+        + page("Configuration", config.NODE, EXAMPLE + variables(config.NODE)),
     }
 
 
-def stale(root: Path) -> list[Path]:
-    """The made files of a checkout that are missing or differ from their table."""
+def stale(root: Path, texts: Mapping[Path, str]) -> list[Path]:
+    """The made files of a checkout that are missing or differ from their table.
+
+    Args:
+        texts: as they should be, by their paths in a checkout.
+    """
     return [
         path
-        for path, text in pages().items()
+        for path, text in texts.items()
         if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
 
@@ -86,38 +95,45 @@ def _capabilities() -> str:
     )
 
 
-def _made(module: str) -> str:
-    return f"<!-- Made by `python -m gossamer_node.reference` from the table in {module}. -->\n\n"
+EXAMPLE = (
+    "```yaml\nengines:\n  - kind: camunda7\n    url: http://localhost:8080/engine-rest\n"
+    "services: [services]\ngrants:\n  greeter:\n    http: [https://api.example.org]\n```\n\n"
+)
 
 
-def _variables() -> str:
+def made(by: str, table: str) -> str:
+    """What a made page begins with: which module made it, of whose table."""
+    return f"<!-- Made by `python -m {by}` from the table in {table}. -->\n\n"
+
+
+def variables(record: Record[Any]) -> str:
+    """The settings of a process, with their variables and flags."""
     rows = ["| Setting | Variable | Flag |", "|---|---|---|"]
     rows += [
         f"| `{one.path}` | `{one.variable}` | {f'`{one.row.flag}`' if one.row.flag else ''} |"
-        for one in config.settings()
+        for one in config.settings(record)
     ]
     return (
-        "```yaml\nengines:\n  - kind: camunda7\n    url: http://localhost:8080/engine-rest\n"
-        "services: [services]\ngrants:\n  greeter:\n    http: [https://api.example.org]\n```\n\n"
-        + "\n".join(rows)
+        "\n".join(rows)
         + f"\n\n`{config.CONFIG_FILE_VARIABLE}` names the file, as `--config` does. Any "
         "command with `GOSSAMER_DEBUG=1` shows the traceback of an error."
     )
 
 
-def main() -> int:
+def main(texts: Mapping[Path, str]) -> int:
+    """Writes those of the made files that are stale, and prints which."""
     parser = argparse.ArgumentParser(description="Writes the files that are made from tables.")
     parser.add_argument("--check", action="store_true", help="only compare; exit status 1 if stale")
     parser.add_argument("root", nargs="?", type=Path, default=Path(), help="the checkout")
     arguments = parser.parse_args()
-    out_of_date = stale(arguments.root)
+    out_of_date = stale(arguments.root, texts)
     for path in out_of_date:
         print(path)
         if not arguments.check:
             (arguments.root / path).parent.mkdir(parents=True, exist_ok=True)
-            (arguments.root / path).write_text(pages()[path], encoding="utf-8")
+            (arguments.root / path).write_text(texts[path], encoding="utf-8")
     return int(arguments.check and bool(out_of_date))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(pages()))
