@@ -45,6 +45,7 @@ from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
+from gossamer_node.watching import Told, of_status
 from gossamer_node.work.executing import Executor
 from gossamer_node.working import Working
 
@@ -167,6 +168,7 @@ async def open_node(
         )
         keeping = Keeping(mesh, config, allowed)
         node = Node(config, mesh, working, executor, keeping, host, stock)
+        Told(mesh, of_status(node.status))
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
         talks = {**conversations, "order": keeping.carry, **desk.conversations(stock)}
         await nursery.start(serve_control, config.data_dir, handlers, talks)

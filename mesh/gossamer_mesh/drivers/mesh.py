@@ -115,6 +115,7 @@ class Mesh:
             self._met.__contains__,
         )
         self._events = MemberEvents()
+        self._followers: list[MemberEvents] = []
         self._seen: dict[str, tuple[CoreMember, Member]] = {}
         self._joins: list[_JoinCall] = []
         self._left = trio.Event()
@@ -179,6 +180,14 @@ class Mesh:
         of one life (`died`, `left`) and the newest after it.
         """
         return await self._events.next()
+
+    def follow(self) -> MemberEvents:
+        """The events of others from now on for one more consumer, in a queue of its own.
+
+        It is as long-lived as this member; take from it, or it holds two events for each member.
+        """
+        self._followers.append(MemberEvents())
+        return self._followers[-1]
 
     async def join(self, addresses: Iterable[Address]) -> None:
         """Asks members at these addresses for the mesh; returns when the first has answered.
@@ -413,7 +422,9 @@ class Mesh:
         if not event.member.is_present:
             self._streams.drop(member.id)
             self._seen.pop(member.id, None)
-        self._events.put(MemberEvent(cast(MemberEventKind, event.kind), member))
+        told = MemberEvent(cast(MemberEventKind, event.kind), member)
+        for queue in (self._events, *self._followers):
+            queue.put(told)
 
     async def _take_frame(self, sender: str, frame: bytes) -> None:
         self._swim.receive_stream_frame(frame, sender, _now_ms())
