@@ -316,3 +316,23 @@ async def test_many_clients_wait_and_each_job_goes_to_one(stage: Stage) -> None:
     assert math.isclose(waiting(), 0)
     for channel in channels:
         await channel.aclose()
+
+
+@pytest.mark.zeebe88
+async def test_8_8_streams_and_polls_over_grpc_alone(
+    zeebe88_url: str, zeebe88_grpc_address: str
+) -> None:
+    config = EngineConfig("88", "camunda8", zeebe88_url, grpc=zeebe88_grpc_address)
+    async with open_gate(config) as gate:
+        channel = grpc.insecure_channel(gate.grpc)
+        stage = Stage(gate, GrpcClient(channel), await deploy_path(config, prefix()))
+        async with streaming(stage):
+            await stage.ready()
+            await stage.start(JOBS)
+            await until(lambda: len(stage.got) > JOBS)
+            for job in stage.got:
+                await stage.client.complete(job.key, {"done": True})
+        after = await drain(stage.client, f"{stage.process}-after", JOBS + 1)
+        assert {job.instance for job in after} == {job.instance for job in stage.got}
+        assert await stage.client.activate(f"{stage.process}-work", wait_ms=500) == []
+        await trio.to_thread.run_sync(channel.close)
