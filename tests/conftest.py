@@ -85,11 +85,9 @@ class EngineThread(Generic[Running]):
             self._running.set_exception(error)
 
 
-def engine_for_session(
-    request: pytest.FixtureRequest,
-    start: Callable[[Progress], AbstractAsyncContextManager[Running]],
-) -> Iterator[Running]:
-    plugins = request.config.pluginmanager
+def downloads_shown(config: pytest.Config) -> Progress:
+    """Writes to the terminal how far downloads are; of the rest nothing."""
+    plugins = config.pluginmanager
 
     def write_line(line: str) -> None:
         with plugins.getplugin("capturemanager").global_and_fixture_disabled():
@@ -101,7 +99,14 @@ def engine_for_session(
         if fraction is not None:
             report(text, fraction)
 
-    engine = EngineThread(start(downloads))
+    return downloads
+
+
+def engine_for_session(
+    request: pytest.FixtureRequest,
+    start: Callable[[Progress], AbstractAsyncContextManager[Running]],
+) -> Iterator[Running]:
+    engine = EngineThread(start(downloads_shown(request.config)))
     try:
         try:
             running = engine.start()

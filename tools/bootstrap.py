@@ -23,12 +23,18 @@ EXTRAS = {"demo": "embedded", "engines": "engines", "check": "dev", "test": "dev
 ALSO_SERVED_BY = {"demo": ("dev",), "engines": ("dev",)}
 """Larger sets that serve a target as well as its own."""
 
-DEBIAN_PACKAGES = {"mvn": "maven", "npm": "npm", "node": "nodejs", "postgres": "postgresql"}
+DEBIAN_PACKAGES = {
+    "mvn": "maven",
+    "npm": "npm",
+    "node": "nodejs",
+    "postgres": "postgresql",
+    "chromium": "chromium",
+}
 """Command → Debian package, for the targets of `COMMANDS`."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "engines": ("mvn",),
-    "test": ("mvn", "node", "npm", "postgres"),
+    "test": ("mvn", "node", "npm", "postgres", "chromium"),
 }
 
 BESIDE_THE_PATH = {"postgres": "usr/lib/postgresql/*/bin/postgres"}

@@ -1,5 +1,8 @@
 """The HTTP application: the dialects side by side, each under its own path."""
 
+from collections.abc import Sequence
+
+from quart import Blueprint
 from quart_trio import QuartTrio
 
 from gossamer_gateway import engine_rest, v2
@@ -9,11 +12,22 @@ BODY_BYTES_MAX = 16 * 2**20
 """Larger bodies are answered 413: four times what Zeebe takes in one message."""
 
 
-def create_app(desk: Desk) -> QuartTrio:
-    """All that the gateway serves over HTTP."""
+def create_app(
+    desk: Desk, *, own: Sequence[Blueprint] = (), root: Sequence[Blueprint] = ()
+) -> QuartTrio:
+    """All that the gateway serves over HTTP.
+
+    Args:
+        own: what is under `/v1`.
+        root: resources with paths of their own, from the root.
+    """
     app = QuartTrio(__name__)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(engine_rest.create_blueprint(desk), url_prefix="/engine-rest")
     app.register_blueprint(v2.create_blueprint(desk), url_prefix="/v2")
+    for one in own:
+        app.register_blueprint(one, url_prefix="/v1")
+    for one in root:
+        app.register_blueprint(one)
     return app

@@ -4,11 +4,14 @@ One table, `GATEWAY`, read as `gossamer_node.config` reads a node's: flags win o
 over the file.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gossamer_gateway.door.config import DOOR, DoorConfig, exposed
+from gossamer_gateway.door.tls import TLS, TlsConfig
 from gossamer_gateway.errors import InputError as GatewayInputError
 from gossamer_gateway.names import forms
 from gossamer_gateway.storage import Place, PostgresPlace, SqlitePlace
@@ -17,7 +20,7 @@ from gossamer_node.config import NODE, LogConfig, NodeConfig
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.mesh_config import MeshConfig
 from gossamer_node.metrics_config import MetricsConfig
-from gossamer_node.schema import Field, Record, Secret, Text
+from gossamer_node.schema import Field, Form, ListOf, Record, Secret, Text
 
 HTTP = Address("127.0.0.1", 8090)
 GRPC = Address("127.0.0.1", 8091)
@@ -54,6 +57,9 @@ class GatewayConfig:
     grpc: Address = GRPC
     engines: tuple[EngineConfig, ...] = ()
     storage: StorageConfig = field(default_factory=StorageConfig)
+    door: DoorConfig = field(default_factory=DoorConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    peers: tuple[str, ...] = ()
     listen: Address = LISTEN
     advertise: Address | None = None
     join: tuple[Address, ...] = ()
@@ -93,10 +99,28 @@ def _check(config: GatewayConfig) -> Iterator[tuple[str, str]]:
         forms.tags(one.name for one in config.engines)
     except GatewayInputError as error:
         yield "engines", str(error).rstrip(".")
+    open_to = exposed(config.door, (config.http, config.grpc))
+    if open_to is not None:
+        yield "door", open_to
+    if config.peers and config.mesh.key_file is None:
+        yield (
+            "peers",
+            "gateways tell each other of routes over the mesh, and one without key is in none; "
+            "make a key with `gossamer key new PATH` and name it as mesh.key_file",
+        )
     yield from NODE.check(config.node())
 
 
 _OF_A_NODE = {row.key: row for row in NODE.fields}
+
+
+def _node_id(text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{32}", text) is None:
+        raise ValueError("is no node id")
+    return text
+
+
+NODE_ID = Form("32 hex digits, a node's id", _node_id, str)
 
 STORAGE = Record(
     "Storage",
@@ -147,6 +171,17 @@ GATEWAY: Record[GatewayConfig] = Record(
         ),
         _OF_A_NODE["engines"],
         Field("storage", STORAGE, "storage", "Where it keeps its rows."),
+        Field("door", DOOR, "door", "Who is let in, how much, and from which web pages."),
+        Field("tls", TLS, "tls", "The certificate under which it serves."),
+        Field(
+            "peers",
+            ListOf(NODE_ID, "node ids", 100),
+            "peers",
+            "The other gateways, by their node ids, as `gossamer status` shows them: routes, rules "
+            "and overrides that were made there count here. Each names all others.",
+            "Whoever has the mesh key could say that he is a gateway. Gateways that share a "
+            "PostgreSQL need none.",
+        ),
         *(
             _OF_A_NODE[key]
             for key in (

@@ -82,6 +82,26 @@ class NotLockedByWorker(RequestError):
     """The task's lock belongs to another worker, or to none, or has run out."""
 
 
+class UnknownSetting(RequestError):
+    """There is no such route, rule or override, or it was removed."""
+
+
+class WordRefused(GatewayError):
+    """What another gateway said of a setting is not to be taken: junk, forged, or of a stranger."""
+
+
+class UpstreamFailed(GatewayError):
+    """A URL that an override names did not answer as it should; it may have acted.
+
+    Attributes:
+        status: what the client is answered: 502, 504 for one that was too slow, 508 for a circle.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class StepFailed(GatewayError):
     """The process could not take its next step with the variables it has.
 

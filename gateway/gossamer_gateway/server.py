@@ -13,23 +13,43 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
+from quart import request
 
 from gossamer_gateway import tables, zeebe
 from gossamer_gateway.app import create_app
 from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asgi import PRINCIPAL, Door
+from gossamer_gateway.door.key_desk import CONVERSATION
+from gossamer_gateway.door.opening import open_door
+from gossamer_gateway.door.principals import Principal
+from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.overrides import api as overriding
+from gossamer_gateway.overrides.asking import Asking
+from gossamer_gateway.overrides.forwarding import open_forwarder
+from gossamer_gateway.overrides.hook import install
+from gossamer_gateway.overrides.overrides import FORMS as OVERRIDES
+from gossamer_gateway.overrides.overrides import Overrides
 from gossamer_gateway.polls.driver import Polling
-from gossamer_gateway.routing.unrouted import Unrouted
+from gossamer_gateway.routing import api as routing
+from gossamer_gateway.routing.router import FORMS as ROUTING
+from gossamer_gateway.routing.router import Router
 from gossamer_gateway.serving import listen, serve_http, url_of
-from gossamer_gateway.storage import open_storage
+from gossamer_gateway.settings.book import Book
+from gossamer_gateway.settings.spreading import TAG, Spreading
+from gossamer_gateway.sink import bulk as sink
+from gossamer_gateway.sink.sweeping import keep_swept
+from gossamer_gateway.storage import Storage, open_storage
+from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
-from gossamer_gateway.whereabouts import Asking
+from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
 from gossamer_node.address import Address
-from gossamer_node.supervisor import Node, open_node
+from gossamer_node.supervisor import Node, make_folder, open_node
 
 log = logs.get("gateway")
 
@@ -58,39 +78,63 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
     Raises: InputError for whatever a person must mend; nothing runs then.
     """
     place = config.storage.place(config.data_dir)
+    http_tls, grpc_tls = (server_tls(config.tls, one) for one in (HTTP_PROTOCOLS, GRPC_PROTOCOLS))
+    make_folder(config.data_dir)
     async with AsyncExitStack() as stack:
         http = stack.enter_context(_listen(config.http, "http"))
         grpc = stack.enter_context(_listen(config.grpc, "grpc"))
         engines = Upstreams([Upstream(one) for one in config.engines])
         for one in engines.all:
             stack.push_async_callback(one.aclose)
-        node = await stack.enter_async_context(open_node(config.node()))
         storage = await stack.enter_async_context(open_storage(place, tables.FORM))
+        door = await stack.enter_async_context(open_door(config.door, storage))
+        talks = {CONVERSATION: door.keys.converse}
+        node = await stack.enter_async_context(open_node(config.node(), talks))
         background = await stack.enter_async_context(trio.open_nursery())
         stack.callback(background.cancel_scope.cancel)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
+        book = await _open_book(config, storage, node, background)
+        router = Router(book, engines)
+        forwarder = await stack.enter_async_context(open_forwarder(node.mesh.node_id))
+        asking = Asking(node.working.leasing.calling)
+        overrides = Overrides(book, engines, forwarder, asking)
         desk = Desk(
             engines,
             polling,
             storage,
-            Unrouted(engines),
-            Asking(engines.sevens),
+            router,
+            seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
         )
-        url, grpc_address = url_of(http), str(Address(*grpc.getsockname()[:2]))
-        grpc_server = GrpcServer(zeebe.methods(desk))
+        app = create_app(
+            desk,
+            own=[
+                routing.create_blueprint(router, _who),
+                overriding.create_blueprint(overrides, _who),
+            ],
+            root=[sink.create_blueprint(storage.submit, [one.name for one in config.engines])],
+        )
+        install(app, overrides)
+        url, grpc_address = (
+            url_of(http, tls=http_tls is not None),
+            str(Address(*grpc.getsockname()[:2])),
+        )
+        grpc_server = GrpcServer(door.guarded(zeebe.methods(desk)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
-        await background.start(grpc_server.serve, listener)
+        await background.start(grpc_server.serve, listener, grpc_tls)
+        background.start_soon(partial(keep_swept, storage.submit))
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
 
         async def serve(*, task_status: trio.TaskStatus[None]) -> None:
             await serve_http(
-                create_app(desk),
+                app,
                 http,
                 stop=stopping.wait,
                 wind_up=polling.drain,
+                tls=http_tls,
+                around=lambda app: Door(app, door.gate),
                 task_status=task_status,
             )
 
@@ -99,6 +143,24 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         stopping.set()
         await grpc_server.stop()
         await polling.drain()  # what streams gave back
+
+
+async def _open_book(
+    config: GatewayConfig, storage: Storage, node: Node, background: trio.Nursery
+) -> Book:
+    """What people change while gateways run, told to and learned from the others."""
+    identity = load_or_create(config.data_dir / "identity.pem")
+    book = Book(storage, identity, config.mesh.name, {**ROUTING, **OVERRIDES})
+    await book.refresh()
+    announce = partial(node.mesh.set_tag, TAG)
+    await background.start(Spreading(node.mesh, book, config.peers, announce).run)
+    return book
+
+
+def _who() -> str:
+    principal = dict(request.scope)[PRINCIPAL]
+    assert isinstance(principal, Principal), "the door says who it is"
+    return principal.name
 
 
 def run_gateway(config: GatewayConfig, ready: Callable[[Gateway], None]) -> None:

@@ -6,14 +6,15 @@ idle connections are closed.
 
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
 
+from gossamer_gateway.door.serving import serve
 from gossamer_gateway.draining import Draining
 from gossamer_gateway.errors import InputError
 
@@ -51,10 +52,10 @@ def listen(host: str, port: int, *, who: str, options: str) -> socket.socket:
         ) from error
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, tls: bool = False) -> str:
     """`http://HOST:PORT` of a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def serve_http(
@@ -63,21 +64,25 @@ async def serve_http(
     *,
     stop: Callable[[], Awaitable[None]],
     wind_up: Callable[[], Awaitable[None]],
+    tls: ssl.SSLContext | None = None,
+    around: Callable[[ASGIFramework], ASGIFramework] = lambda app: app,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until `stop` returns, then ends in order. The socket belongs to the server from now.
 
     Args:
         wind_up: makes requests that wait be answered; returns at once or soon.
+        tls: None for plain text.
+        around: what stands before the application, and answers by itself what it refuses.
     """
     config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
     config.loglevel = "WARNING"
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX
     config.graceful_timeout = CLOSE_S
     config.include_server_header = False
     app = Draining(application)
+    accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
 
     async def stop_wanted() -> None:
         await stop()
@@ -86,5 +91,7 @@ async def serve_http(
             await app.wait_idle()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, app, config, shutdown_trigger=stop_wanted, mode="asgi"))
+        await nursery.start(
+            partial(serve, around(app), config, [accepting], tls=tls, shutdown_trigger=stop_wanted)
+        )
         task_status.started()

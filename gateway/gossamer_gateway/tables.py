@@ -4,8 +4,11 @@ A module that comes or changes raises `VERSION`, as soon as there is a release t
 """
 
 from gossamer_gateway import handed
+from gossamer_gateway.door import api_keys
 from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.names import numbers
+from gossamer_gateway.settings import keeping as settings
+from gossamer_gateway.sink import store as sink
 from gossamer_gateway.storage.file import Form
 
 VERSION = 1
@@ -14,12 +17,12 @@ VERSION = 1
 APPLICATION_ID = 0x676F7367
 """SQLite's mark of whose file it is: "gosg". An embedded engine's file has another."""
 
-MODULES = (numbers, handed, instances, definitions)
+MODULES = (numbers, handed, instances, definitions, settings, sink, api_keys)
 """Whose tables there are. The order is of no matter."""
 
 FORM = Form(
     "The gateway's file",
-    "storage.file",
+    "data_dir",
     APPLICATION_ID,
     VERSION,
     ";\n".join(module.SCHEMA.strip() for module in MODULES),

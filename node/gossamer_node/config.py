@@ -155,8 +155,10 @@ def _engine(
     auth: Auth = NoAuth(),  # noqa: B008 - immutable
     ca_file: Path | None = None,
     grpc: str | None = None,
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
 ) -> EngineConfig:
-    return EngineConfig(name or kind, kind, url, tenant, auth, ca_file, grpc)
+    return EngineConfig(name or kind, kind, url, tenant, auth, ca_file, grpc, cert_file, key_file)
 
 
 ENGINE = Record(
@@ -200,6 +202,22 @@ ENGINE = Record(
             "ca_file",
             "Certificates to trust, for an engine with a certificate of your own authority.",
             default_words="the system's authorities",
+        ),
+        Field(
+            "cert_file",
+            FilePath("the path of a PEM file"),
+            "cert_file",
+            "The certificate by which the engine knows this node (mutual TLS), for an `https` URL; "
+            "over gRPC as well. With `key_file`.",
+            "Few engines ask for one.",
+            default_words="none",
+        ),
+        Field(
+            "key_file",
+            FilePath("the path of a PEM file"),
+            "key_file",
+            "The key of `cert_file`, not encrypted; readable by the node's user alone.",
+            default_words="none",
         ),
         Field(
             "grpc",

@@ -81,6 +81,17 @@ def hold_folder(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(data_dir: Path) -> bool:
+    """Whether somebody runs in a data folder now."""
+    try:
+        with hold_folder(data_dir):
+            return False
+    except FileNotFoundError:
+        return False
+    except InputError:
+        return True
+
+
 async def serve_control(
     data_dir: Path,
     handlers: Mapping[str, Handler],

@@ -14,6 +14,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 VALUE_CHARS_MAX = 4_000
@@ -28,6 +29,8 @@ SECRET_WORDS = re.compile(
 REDACTED = "[redacted]"
 
 ROOT = "gossamer"
+
+_BARE = re.compile(r'[^\s"=\\]+')
 
 _OWN_KEYS = ("ts", "level", "logger", "msg", "traceback")
 
@@ -108,10 +111,15 @@ def _fields(record: logging.LogRecord) -> dict[str, str | int | float | bool | N
     given: dict[str, Any] = getattr(record, "fields", {})
     for key, value in given.items():
         name = f"{key}_" if key in _OWN_KEYS else key
-        fields[name] = REDACTED if SECRET_WORDS.search(key) else _plain(value)
+        fields[name] = REDACTED if _is_secret(key) else _plain(value)
     if record.exc_info:
         fields["traceback"] = _cut(logging.Formatter().formatException(record.exc_info))
     return fields
+
+
+@lru_cache(1_024)
+def _is_secret(key: str) -> bool:
+    return SECRET_WORDS.search(key) is not None
 
 
 def _plain(value: object) -> str | int | float | bool | None:
@@ -132,7 +140,7 @@ def _logfmt(value: str | int | float | bool | None) -> str:
         return "none"
     if not isinstance(value, str):
         return str(value).lower()
-    if re.fullmatch(r'[^\s"=\\]+', value) and value.isprintable():
+    if _BARE.fullmatch(value) and value.isprintable():
         return value
     return '"' + "".join(_escaped(character) for character in value) + '"'
 

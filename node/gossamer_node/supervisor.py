@@ -13,11 +13,12 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 import trio
 
@@ -30,7 +31,7 @@ from gossamer_mesh.keyring import KEY_BYTES, Keyring, read_keyring
 from gossamer_node import logs
 from gossamer_node.address import Address
 from gossamer_node.config import NodeConfig
-from gossamer_node.control import hold_folder, serve_control, socket_path
+from gossamer_node.control import Conversation, hold_folder, serve_control, socket_path
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
@@ -44,6 +45,7 @@ from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.wasm import WasmHost
+from gossamer_node.watching import Told, of_status
 from gossamer_node.work.executing import Executor
 from gossamer_node.working import Working
 
@@ -113,8 +115,13 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
+async def open_node(
+    config: NodeConfig, conversations: Mapping[str, Conversation] = MappingProxyType({})
+) -> AsyncIterator[Node]:
     """Starts a node; leaving the block stops it in good order.
+
+    Args:
+        conversations: what its control socket answers beside a node's own.
 
     Raises: InputError for whatever a person must mend; nothing runs then.
     """
@@ -122,7 +129,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
     refuse_conflicts(specs, [one.name for one in config.engines])
     for spec in specs:
         require_runnable(spec)
-    _make_folder(config.data_dir)
+    make_folder(config.data_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(hold_folder(config.data_dir))
         mesh_config, allowed = _mesh_config(config)
@@ -161,9 +168,10 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
         )
         keeping = Keeping(mesh, config, allowed)
         node = Node(config, mesh, working, executor, keeping, host, stock)
+        Told(mesh, of_status(node.status))
         handlers = {"status": node.status, "keys": keeping.overview, "reload": keeping.reload}
-        conversations = {"order": keeping.carry, **desk.conversations(stock)}
-        await nursery.start(serve_control, config.data_dir, handlers, conversations)
+        talks = {**conversations, "order": keeping.carry, **desk.conversations(stock)}
+        await nursery.start(serve_control, config.data_dir, handlers, talks)
         nursery.start_soon(keeping.run)
         if config.metrics.listen is not None:
             serve = partial(serve_metrics, config.metrics.listen, node.status)
@@ -217,7 +225,8 @@ async def _watch_signals(
             asked.set()
 
 
-def _make_folder(data_dir: Path) -> None:
+def make_folder(data_dir: Path) -> None:
+    """Makes a node's data folder, for its owner alone. Raises: InputError."""
     socket_path(data_dir)  # one that is too long is refused before anything is made
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,8 +5,9 @@ from collections.abc import Generator
 import pytest
 from tests.gateway import compatibility
 from tests.gateway.places import place, storage
+from tests.gateway.sink_world import zeebe_with_sink
 
-__all__ = ["place", "storage"]
+__all__ = ["place", "storage", "zeebe_with_sink"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

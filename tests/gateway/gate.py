@@ -20,8 +20,8 @@ from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing.unrouted import Unrouted
 from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.storage import SqlitePlace, open_storage
+from gossamer_gateway.upstreams.asking import Asking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
-from gossamer_gateway.whereabouts import Asking
 from gossamer_node.engines.config import EngineConfig
 
 
@@ -54,7 +54,12 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
         desk = Desk(
-            engines, polling, storage, Unrouted(engines), Asking(engines.sevens), "gossamer-test"
+            engines,
+            polling,
+            storage,
+            Unrouted(engines),
+            Asking(engines.sevens, storage),
+            "gossamer-test",
         )
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()

@@ -1,6 +1,8 @@
 """What the gRPC server makes of clients, also of those that break rules: h2's client, no I/O."""
 
+import gzip
 import random
+import struct
 
 import h2.config
 import h2.connection
@@ -174,10 +176,46 @@ def test_what_is_no_grpc_gets_415() -> None:
     for number in (client.open(content_type="text/html"), client.open(method="PUT")):
         assert not client.exchange()[0]
         assert client.trailers[number][":status"] == "415"
-    number = client.open(grpc_encoding="deflate")
+    number = client.open(grpc_encoding="br")
     assert not client.exchange()[0]
     assert status(client, number) is Code.UNIMPLEMENTED
     assert client.wire.calls_open() == 0
+
+
+def packed(data: bytes) -> bytes:
+    """A frame that says it is compressed."""
+    return struct.pack(">BI", 1, len(data)) + data
+
+
+def test_a_request_may_be_gzip() -> None:
+    client = Client()
+    for body, request in (
+        (packed(gzip.compress(b"ask")), b"ask"),
+        (packed(gzip.compress(b"")), b""),
+        (frame(b"as it is"), b"as it is"),
+    ):
+        client.open(body, grpc_encoding="gzip")
+        ((call,), _) = client.exchange()
+        assert call.request == request
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (gzip.compress(bytes(REQUEST_BYTES_MAX + 1)), Code.RESOURCE_EXHAUSTED),
+        (gzip.compress(b"ask")[:-3], Code.INTERNAL),
+        (b"no gzip at all", Code.INTERNAL),
+    ],
+    ids=["bomb", "cut", "junk"],
+)
+def test_what_does_not_inflate_is_refused(body: bytes, code: Code) -> None:
+    client = Client()
+    number = client.open(packed(body), grpc_encoding="gzip")
+    assert not client.exchange()[0]
+    assert status(client, number) is code
+    plain = client.open(packed(body))
+    assert not client.exchange()[0]
+    assert status(client, plain) is Code.INTERNAL
 
 
 def test_requests_that_are_not_whole_have_a_bound_together() -> None:

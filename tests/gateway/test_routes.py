@@ -1,17 +1,16 @@
-"""Routes as pure decisions: shares, stickers, and gateways that hear of changes in any order."""
+"""Routes as pure decisions: shares, stickers, and what a person may leave out."""
 
 import random
 
 import pytest
 
+from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.routing import routes
-from gossamer_gateway.routing.routes import ANY, CLOCK_MAX, WHOLE, Route, Routes, Version, choose
-
-ONE = Version(1, "a")
+from gossamer_gateway.routing.routes import WHOLE, Route, choose
 
 
-def route(shares: dict[str, int], process: str = "hotel", version: Version = ONE) -> Route:
-    return Route(process, shares, version)
+def route(shares: dict[str, int], process: str = "hotel") -> Route:
+    return Route(process, shares)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_equal_stickers_stay_together_and_processes_do_not_follow_each_other() -
     ("shares", "said"),
     [
         ({"c7": 10_000}, None),
-        ({}, None),
+        ({}, "the shares make 0 % together; they must make 100 %."),
         ({"c9": 10_000}, "there is no engine c9 here; there are c7, c8."),
         ({"c7": 0, "c8": 10_000}, "the share of c7 is 0 %; it must be above 0 %"),
         ({"c7": 9_950}, "the shares make 99.5 % together; they must make 100 %."),
@@ -74,47 +73,49 @@ def test_what_is_wrong_with_shares(shares: dict[str, int], said: str | None) -> 
     assert found == said if said is None else found is not None and found.startswith(said)
 
 
-def test_the_route_of_a_process_and_of_all_others() -> None:
-    table = Routes("a")
-    assert table.route_of("hotel") is None
-    change = {"sticker": "", "who": "ada", "at_ms": 1}
-    table.change(ANY, {"c7": WHOLE}, **change)  # type: ignore[arg-type]
-    table.change("hotel", {"c8": WHOLE}, **change)  # type: ignore[arg-type]
-    for process, engine in (("hotel", "c8"), ("car", "c7")):
-        found = table.route_of(process)
-        assert found is not None and choose(found, "") == engine
-    table.change("hotel", {}, **change)  # type: ignore[arg-type]
-    found = table.route_of("hotel")
-    assert found is not None and found.process == ANY
+@pytest.mark.parametrize(
+    ("given", "engines", "whole"),
+    [
+        ({"c8": 2_500}, ["c7", "c8"], {"c8": 2_500, "c7": 7_500}),
+        ({"c8": WHOLE}, ["c7", "c8"], {"c8": WHOLE}),
+        ({"c8": 0}, ["c7", "c8"], {"c7": WHOLE}),
+        ({"c8": 0, "c7": WHOLE}, ["c7", "c8"], {"c7": WHOLE}),
+        ({"c8": 2_500}, ["c7", "c8", "old"], {"c8": 2_500}),
+        ({"c8": 2_500, "c7": 2_500}, ["c7", "c8", "old"], {"c8": 2_500, "c7": 2_500}),
+        ({"c8": 2_500}, ["c8"], {"c8": 2_500}),
+        ({"c9": 2_500}, ["c7", "c8"], {"c9": 2_500}),
+        ({"c8": 12_000}, ["c7", "c8"], {"c8": 12_000}),
+    ],
+)
+def test_the_rest_goes_to_the_other_of_two(
+    given: dict[str, int], engines: list[str], whole: dict[str, int]
+) -> None:
+    assert routes.complete(given, engines) == whole
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_gateways_agree_whatever_the_order(seed: int) -> None:
-    luck = random.Random(seed)
-    gateways = [Routes(name) for name in "abc"]
-    said: list[Route] = []
-    for at_ms in range(30):
-        one = luck.choice(gateways)
-        if said and luck.random() < 0.4:
-            one.learn(luck.choice(said))
-        else:
-            shares = luck.choice([{}, {"c7": WHOLE}, {"c7": 1, "c8": WHOLE - 1}])
-            process = luck.choice(["hotel", "car", ANY])
-            said.append(one.change(process, shares, sticker="", who=one.gateway, at_ms=at_ms))
-            assert one.route_of(process) == said[-1] or not shares
-    for one in gateways:
-        for route in luck.sample(said, len(said)):
-            one.learn(route)
-    assert gateways[0].all() == gateways[1].all() == gateways[2].all()
-    assert len({one.digest() for one in gateways}) == 1
-    last = gateways[0].change("hotel", {"c8": WHOLE}, sticker="", who="", at_ms=99)
-    assert gateways[1].digest() != gateways[0].digest()
-    assert gateways[1].learn(last) and not gateways[1].learn(last)
-    assert gateways[1].route_of("hotel") == last
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({}, "shares are engines with whole hundredths"),
+        ({"shares": {}}, "shares are engines with whole hundredths"),
+        ({"shares": {"c7": True}}, "shares are engines with whole hundredths"),
+        ({"shares": {"c7": 0.5}}, "shares are engines with whole hundredths"),
+        ({"shares": {f"c{n}": 1 for n in range(65)}}, "shares are engines with whole hundredths"),
+        ({"shares": {"c7": 1}}, "the shares make 0.01 % together"),
+        ({"shares": {"c7": WHOLE}, "sticky": "luck"}, "sticky is 'luck'; write business-key"),
+        ({"shares": {"c7": WHOLE}, "sticky": "header:"}, "sticky is 'header:'"),
+        ({"shares": {"c7": WHOLE}, "sticky": "header:a b"}, "sticky is 'header:a b'"),
+        ({"shares": {"c7": WHOLE}, "sticky": ["a"]}, "sticky is ['a']"),
+    ],
+)
+def test_what_is_no_route(value: dict[str, object], said: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        routes.read_value("hotel", value)
+    assert str(caught.value).startswith(said)
 
 
-def test_clocks_that_would_win_for_ever_are_not_taken() -> None:
-    table = Routes("a")
-    for clock in (0, -1, CLOCK_MAX + 1):
-        assert not table.learn(route({"c7": WHOLE}, version=Version(clock, "evil")))
-    assert table.all() == [] and table.clock == 0
+@pytest.mark.parametrize("sticker", ["", "business-key", "header:X-Tenant"])
+def test_a_route_comes_back_from_its_value(sticker: str) -> None:
+    shares = {"c7": 1, "c8": WHOLE - 1}
+    found = routes.read_value("hotel", routes.value_of(shares, sticker))
+    assert found == Route("hotel", shares, sticker)

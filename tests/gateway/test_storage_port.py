@@ -319,9 +319,10 @@ async def test_a_schema_of_somebody_else_is_refused(postgres: Any, shared: Postg
             pass
 
 
-async def test_a_server_that_is_not_there_is_said() -> None:
-    nowhere = PostgresPlace("host=/nonexistent dbname=x")
-    with pytest.raises(InputError, match=r"PostgreSQL can't be used: .*/nonexistent"):
+@pytest.mark.parametrize("conninfo", ["host=/nonexistent dbname=x", "nonexistent"])
+async def test_a_server_that_is_not_there_is_said(conninfo: str) -> None:
+    nowhere = PostgresPlace(conninfo)
+    with pytest.raises(InputError, match=r"PostgreSQL can't be used: .*nonexistent"):
         async with open_storage(nowhere, FORM):
             pass
 

@@ -101,7 +101,7 @@ async def route(http: httpx.AsyncClient, share_of_8: int) -> None:
     shares = {"c7": 100 - share_of_8, "c8": share_of_8}
     answer = await http.put(
         "/v1/routes/Moved",
-        json={"shares": {name: f"{share}%" for name, share in shares.items() if share}},
+        json={"shares": {name: share for name, share in shares.items() if share}},
     )
     assert answer.status_code == 200, answer.text
 

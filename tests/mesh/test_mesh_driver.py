@@ -71,6 +71,18 @@ async def test_tags_spread() -> None:
             one.set_tags({"long": "x" * 600})
 
 
+async def test_a_tag_of_its_own_lasts() -> None:
+    async with meshes(2) as (one, other):
+        one.set_tag("gateway", b"digest")
+        assert (await event_of(other, "changed")).tags == {"gateway": b"digest"}
+        one.set_tags({"free": 3})
+        assert (await event_of(other, "changed")).tags == {"gateway": b"digest", "free": 3}
+        with pytest.raises(MisuseError, match="512 fit"):
+            one.set_tag("long", "x" * 600)
+        one.set_tag("gateway", None)
+        assert (await event_of(other, "changed")).tags == {"free": 3}
+
+
 async def test_an_abrupt_end_is_a_death_and_a_goodbye_is_none() -> None:
     async with meshes(1) as (stays,):
         async with open_mesh(config_of(stays.address)) as crashes:

@@ -184,6 +184,8 @@ class _Resources:
             ("POST", "/deployment/create", self._deploy),
             ("GET", "/process-definition/<definition_id>", self._definition),
             ("GET", "/process-definition/key/<key>", self._definition),
+            ("GET", "/process-definition/<definition_id>/xml", self._definition_xml),
+            ("GET", "/process-definition/key/<key>/xml", self._definition_xml),
             ("POST", "/process-definition/<definition_id>/start", self._start),
             ("POST", "/process-definition/key/<key>/start", self._start),
             ("GET", instance, self._instance),
@@ -273,6 +275,16 @@ class _Resources:
             lambda _now: definitions.newest(key) if key else definitions.get(definition_id)
         )
         return dialect.definition(found)
+
+    async def _definition_xml(self, definition_id: str = "", key: str = "") -> Json:
+        definitions = self._engine.definitions
+
+        def read(_now: int) -> Json:
+            found = definitions.newest(key) if key else definitions.get(definition_id)
+            data = self._desk.store.resource_data(found.deployment_id, found.resource)
+            return {"id": found.id, "bpmn20Xml": data.decode("utf-8", "replace")}
+
+        return await self._submit(read)
 
     async def _start(self, definition_id: str = "", key: str = "") -> Json:
         body = await _body()

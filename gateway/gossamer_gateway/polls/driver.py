@@ -166,6 +166,10 @@ class Polling:
         """`waiting`: clients; `open`: polls at engines, and jobs on their way back."""
         return {"waiting": len(self._waiting), "open": self._open}
 
+    def waiting(self) -> Mapping[str, int]:
+        """Clients that wait for jobs of an engine, by engine; one may wait at several."""
+        return self._hub.waiting()
+
     # --- inside
 
     def _do(self, actions: Iterable[object]) -> None:

@@ -218,6 +218,14 @@ class Hub(Generic[J]):
                 ]
         return min(times, default=None)
 
+    def waiting(self) -> dict[str, int]:
+        """How many clients wait for jobs that may be at an engine, by engine."""
+        counted: dict[str, int] = {}
+        for here in self._shapes.values():
+            for engine in here.lanes:
+                counted[engine] = counted.get(engine, 0) + len(here.waiters)
+        return counted
+
     # --- inside
 
     def _end(self, engine: str, here: _Shape[J]) -> _Lane:

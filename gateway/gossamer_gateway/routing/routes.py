@@ -6,16 +6,20 @@ Schomaker, "Weighted Distributed Hash Tables", SPAA 2005): each engine draws a n
 of process, engine and sticker, bent by its share, and the largest wins. So each engine gets its
 share; and when a share grows, stickers move to that engine alone, and none between the others.
 
-A route belongs to one process, or to all that have none (`ANY`). Every change has a version, the
-Lamport clock of the gateway that made it and its id; of two routes for a process the later one
-counts, whichever came first. A removal is a route without shares, and is kept, so that it wins,
-too.
+A route belongs to one process, or to all that have none (`ANY`). It is a setting, and of two for a
+process the later one counts on every gateway (`settings.table`).
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
+
+from gossamer_gateway.errors import BadRequest
+from gossamer_gateway.settings.table import Setting, Version
+
+KIND = "route"
 
 ANY = "*"
 """The process name of the route for all processes that have none of their own."""
@@ -23,19 +27,16 @@ ANY = "*"
 WHOLE = 10_000
 """All of a route's shares together: a share is in hundredths of a per cent."""
 
-ROUTES_MAX = 10_000
-"""Processes with a route of their own. More than an engine has definitions."""
+ENGINES_MAX = 64
+"""Of one route."""
 
-CLOCK_MAX = 2**53
-"""A gateway that claims to be past it is wrong, or means harm: it would win for ever."""
+BUSINESS_KEY = "business-key"
+HEADER = "header:"
+"""What stickers begin with that name a header of the request."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Version:
-    """When a route was made, in the order in which all gateways see it."""
-
-    clock: int
-    gateway: str
+NEVER = Version(0, "")
+"""Of what is no setting yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,77 @@ class Route:
 
     Attributes:
         process: the process's id, or `ANY`.
-        shares: by engine, each above 0, together `WHOLE`; none at all is a removal.
+        shares: by engine, each above 0, together `WHOLE`.
         sticker: what makes starts stick together: `business-key`, `header:NAME`, or "" for nothing.
-        who, at_ms: for people; they decide nothing.
+        version, who, at_ms: of the setting; they decide nothing.
     """
 
     process: str
     shares: Mapping[str, int]
-    version: Version
-    sticker: str = "business-key"
+    sticker: str = BUSINESS_KEY
+    version: Version = NEVER
     who: str = ""
     at_ms: int = 0
+
+
+def value_of(shares: Mapping[str, int], sticker: str) -> dict[str, Any]:
+    """A route as a setting's value."""
+    return {"shares": dict(shares), "sticky": sticker}
+
+
+def read_value(process: str, value: Mapping[str, Any]) -> Route:
+    """A route out of a setting's value. Which engines there are is not asked: gateways may differ.
+
+    Raises: BadRequest.
+    """
+    shares, sticker = value.get("shares"), value.get("sticky", BUSINESS_KEY)
+    if (
+        not isinstance(shares, dict)
+        or not 0 < len(shares) <= ENGINES_MAX
+        or not all(type(share) is int for share in shares.values())
+    ):
+        raise BadRequest("shares are engines with whole hundredths of a per cent.")
+    wrong = check(shares, shares) or check_sticker(sticker)
+    if wrong:
+        raise BadRequest(wrong)
+    return Route(process, shares, sticker)
+
+
+def of_setting(setting: Setting) -> Route:
+    """The route that a setting, whose value was read before, makes."""
+    assert setting.value is not None, "a removal is no route"
+    route = read_value(setting.name, setting.value)
+    return Route(
+        route.process, route.shares, route.sticker, setting.version, setting.who, setting.at_ms
+    )
+
+
+def complete(given: Mapping[str, int], engines: Sequence[str]) -> dict[str, int]:
+    """A route's shares out of those that a person gave: what is 0 goes.
+
+    Of two engines the one that was not named gets the rest. Among more, nobody can know which was
+    meant, and the shares are checked as they are.
+    """
+    shares = dict(given)
+    rest = WHOLE - sum(shares.values())
+    others = [name for name in engines if name not in shares]
+    if len(engines) == 2 and len(others) == 1 and rest > 0 and set(shares) < set(engines):
+        shares[others[0]] = rest
+    return {name: share for name, share in shares.items() if share != 0}
+
+
+def check_sticker(sticker: object) -> str | None:
+    """What is wrong with a sticker, as a sentence."""
+    if sticker in ("", BUSINESS_KEY):
+        return None
+    if isinstance(sticker, str) and sticker.startswith(HEADER):
+        name = sticker.removeprefix(HEADER)
+        if name and name.isascii() and name.replace("-", "").replace("_", "").isalnum():
+            return None
+    return (
+        f"sticky is {sticker!r}; write business-key, header:NAME with the name of a header, or "
+        "nothing at all for starts that need not stay together."
+    )
 
 
 def check(shares: Mapping[str, int], engines: Iterable[str]) -> str | None:
@@ -68,7 +129,7 @@ def check(shares: Mapping[str, int], engines: Iterable[str]) -> str | None:
                 f"the share of {name} is {percent(share)}; it must be above 0 % and at most 100 %."
             )
     total = sum(shares.values())
-    if shares and total != WHOLE:
+    if total != WHOLE:
         return f"the shares make {percent(total)} together; they must make 100 %."
     return None
 
@@ -80,7 +141,6 @@ def percent(share: int) -> str:
 
 def choose(route: Route, sticker: str) -> str:
     """The engine of a start. The route must have shares."""
-    assert route.shares, f"the route of {route.process} was removed"
     return max(
         sorted(route.shares), key=lambda name: _score(route.process, name, sticker, route.shares)
     )
@@ -91,57 +151,3 @@ def _score(process: str, engine: str, sticker: str, shares: Mapping[str, int]) -
     # In (0, 1): neither a logarithm of 0 nor of 1.
     fraction = (int.from_bytes(drawn[:6]) + 0.5) / 2**48
     return -shares[engine] / math.log(fraction)
-
-
-@dataclass(slots=True)
-class Routes:
-    """All routes that a gateway knows.
-
-    Attributes:
-        clock: no route that is here has a higher one.
-    """
-
-    gateway: str
-    clock: int = 0
-    _routes: dict[str, Route] = field(default_factory=dict)
-
-    def route_of(self, process: str) -> Route | None:
-        """The route that counts for a process; None where nobody made one."""
-        for name in (process, ANY):
-            route = self._routes.get(name)
-            if route is not None and route.shares:
-                return route
-        return None
-
-    def all(self) -> list[Route]:
-        """Every route by process, removals among them: what other gateways need."""
-        return [self._routes[name] for name in sorted(self._routes)]
-
-    def change(
-        self, process: str, shares: Mapping[str, int], *, sticker: str, who: str, at_ms: int
-    ) -> Route:
-        """Makes a route that wins over all that are known here. Its shares were checked."""
-        version = Version(self.clock + 1, self.gateway)
-        route = Route(process, dict(shares), version, sticker, who, at_ms)
-        assert self.learn(route)
-        return route
-
-    def learn(self, route: Route) -> bool:
-        """Takes a route, wherever it came from; whether it counts from now on."""
-        if not 0 < route.version.clock <= CLOCK_MAX:
-            return False
-        known = self._routes.get(route.process)
-        if known is None and len(self._routes) >= ROUTES_MAX:
-            return False
-        if known is not None and route.version <= known.version:
-            return False
-        self.clock = max(self.clock, route.version.clock)
-        self._routes[route.process] = route
-        return True
-
-    def digest(self) -> bytes:
-        """Eight bytes that are equal where the same routes are known."""
-        told = sha256()
-        for route in self.all():
-            told.update(repr((route.process, route.version.clock, route.version.gateway)).encode())
-        return told.digest()[:8]

@@ -23,7 +23,7 @@ from gossamer_gateway.storage.file import Form
 from gossamer_gateway.storage.pending import Pending
 from gossamer_gateway.storage.places import PostgresPlace
 from gossamer_gateway.storage.port import Command
-from gossamer_gateway.storage.session import AWAY_S, Away, Session, reason
+from gossamer_gateway.storage.session import AWAY_S, COMMITS, FORGET, Away, Session, reason
 
 CONNECTIONS = 2
 """Of one gateway, so that a long command holds up half of the others. With more of them, they are
@@ -149,6 +149,7 @@ def _make_tables(session: Session, place: PostgresPlace, form: Form) -> None:
             if found.fetchone() is None:  # asked: to make one takes a right that we may not need
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
             connection.execute(_translated(form.schema))
+            connection.execute(COMMITS)
             connection.execute(
                 f"CREATE TABLE {_FORM_TABLE} (application BIGINT NOT NULL, version BIGINT NOT NULL)"
             )
@@ -170,6 +171,7 @@ def _make_tables(session: Session, place: PostgresPlace, form: Form) -> None:
                     f"the schema {place.schema} has version {row[1]}, and {form.version} is read "
                     "here; use the Gossamer that wrote it."
                 )
+        connection.execute(FORGET)
         connection.execute("COMMIT")
     except InputError:
         connection.execute("ROLLBACK")

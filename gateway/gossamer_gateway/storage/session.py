@@ -12,19 +12,23 @@ run that command stands behind a savepoint. So savepoints, two more ways to the 
 paid by those alone who need them.
 
 **A lost connection** before COMMIT was sent is a transaction taken back: it runs again on a new
-connection. Lost in the middle of COMMIT, it is in doubt; so the transaction's number is read
-before, and the server is asked what became of it (`pg_xact_status`). If that can't be learned,
-StorageFailed says so.
+connection. Lost during COMMIT, it is in doubt. So each transaction that wrote something leaves its
+number in a row of its session, and on the next connection that row tells which was the last to be
+kept; its lock has that question wait for a COMMIT that is still under way. PostgreSQL's own numbers
+of transactions won't do: after a crash it may give those anew that never came to its disk, and
+`pg_xact_status` speaks of another's then; with it, the crash test found answered changes missing.
+If the row can't be read in time, StorageFailed says so.
 
 The time is the database's, so that gateways whose clocks differ agree on what has run out.
 """
 
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -54,10 +58,11 @@ PAUSE_S, PAUSE_S_MAX = 0.001, 0.05
 
 _BEGIN = (
     "BEGIN ISOLATION LEVEL SERIALIZABLE; "
-    "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+    "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)"
 )
 _SETTINGS = (
     "SET search_path TO {schema}; "
+    "SET default_transaction_isolation = 'read committed'; "  # of what is not a command
     "SET statement_timeout = {reply_ms}; "
     "SET idle_in_transaction_session_timeout = {reply_ms}; "  # a paused gateway holds no rows
     # A whole table that is read collides with every change of it, however small both are.
@@ -66,6 +71,23 @@ _SETTINGS = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
+
+COMMITS = """
+CREATE TABLE gossamer_commit (
+    session TEXT PRIMARY KEY, number BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL
+)
+"""
+"""Beside the modules' tables: the last transaction of each session."""
+_COMMIT = (
+    "INSERT INTO gossamer_commit VALUES ({session}, {number}, now()) ON CONFLICT (session) "
+    "DO UPDATE SET number = excluded.number, at = excluded.at; COMMIT"
+)
+_LAST = (
+    "INSERT INTO gossamer_commit VALUES ({session}, 0, now()) ON CONFLICT (session) "
+    "DO UPDATE SET at = excluded.at RETURNING number"
+)
+FORGET = "DELETE FROM gossamer_commit WHERE at < now() - interval '1 day'"
+"""Sessions of gateways that are gone. A living one makes its row anew."""
 
 Batch = Sequence[Entry[Command[object]]]
 
@@ -84,10 +106,6 @@ class _Again(Exception):
 
 class _InDoubt(Exception):
     """The connection was lost during COMMIT."""
-
-    def __init__(self, number: str, reason: str) -> None:
-        super().__init__(reason)
-        self.number = number
 
 
 class _Connection(psycopg.Connection[tuple[Any, ...]]):
@@ -180,6 +198,8 @@ class Session:
         self._place = place
         self._stopping = stopping
         self._connection: _Connection | None = None
+        self._name = secrets.token_hex(8)
+        self._number = 0
 
     def connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         """The connection.
@@ -255,7 +275,7 @@ class Session:
                     return _fail(batch, f"PostgreSQL is away: {error}")
                 pause_s = AWAY_PAUSE_S
             except _InDoubt as doubt:
-                committed = self._outcome(doubt.number)
+                committed = self._was_kept()
                 if committed:
                     return True
                 if committed is None:
@@ -273,7 +293,7 @@ class Session:
         Raises: Away; _Conflict; _Again; _InDoubt.
         """
         connection = self.connected()
-        number: str | None = None
+        committing = False
         try:
             begun = connection.execute(_BEGIN)
             begun.nextset()
@@ -284,18 +304,20 @@ class Session:
                 self._attempt(connection, rows, entry, position, careful, now_ms)
                 wrote |= rows.wrote
             if wrote:
-                (number,) = _one(
-                    connection.execute("SELECT CAST(pg_current_xact_id_if_assigned() AS TEXT)")
-                )
-            connection.execute("COMMIT")
+                self._number += 1
+                commit = self._about_us(_COMMIT)
+                committing = True
+                connection.execute(commit)
+            else:
+                connection.execute("COMMIT")
         except _Again:
             self._roll_back()
             raise
         except psycopg.Error as error:
             if lost(error) or connection.closed:
                 self.close()
-                if number is not None:
-                    raise _InDoubt(number, reason(error)) from None
+                if committing:
+                    raise _InDoubt(reason(error)) from None
                 raise Away(reason(error)) from None
             self._roll_back()
             if _in_the_way(error):
@@ -342,21 +364,25 @@ class Session:
         except psycopg.Error:
             self.close()
 
-    def _outcome(self, number: str) -> bool | None:
-        """Whether a transaction was committed; None when that can't be learned in time."""
+    def _was_kept(self) -> bool | None:
+        """Whether the last transaction is on disk; None when that can't be learned in time."""
         deadline_s = time.monotonic() + DOUBT_S
         while True:
             try:
-                (status,) = _one(
-                    self.connected().execute("SELECT pg_xact_status(CAST(%s AS xid8))", (number,))
-                )
-                if status != "in progress":
-                    return None if status is None else bool(status == "committed")
-            except (Away, psycopg.Error):
+                (number,) = _one(self.connected().execute(self._about_us(_LAST)))
+                return bool(number == self._number)
+            except psycopg.Error:
                 self.close()
+            except Away:
+                pass
             if time.monotonic() >= deadline_s:
                 return None
             time.sleep(AWAY_PAUSE_S)
+
+    def _about_us(self, statement: LiteralString) -> sql.Composed:
+        return sql.SQL(statement).format(
+            session=sql.Literal(self._name), number=sql.Literal(self._number)
+        )
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:

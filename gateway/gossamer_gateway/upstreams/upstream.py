@@ -67,7 +67,8 @@ class Upstream:
     ) -> Answer:
         """Asks with bytes that a client sent, or that we made.
 
-        Shielded: a client that goes away has asked all the same, and half a request is none.
+        Shielded, but for what only reads: a client that goes away has asked all the same, and half
+        a request is none.
 
         Args:
             target: what follows the engine's URL, with its query: `/external-task/ID/complete`
@@ -75,7 +76,7 @@ class Upstream:
 
         Raises: EngineUnavailable; EngineRefused, no token is to be had, or HTTP can't carry it.
         """
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=method != "GET"):
             try:
                 answer = await self._signed_in(method, target, content, headers, within_ms)
             except EngineUnavailable:
@@ -129,11 +130,12 @@ class Upstream:
             self.failed_ms = time.time_ns() // 1_000_000
 
     async def aclose(self) -> None:
-        """Closes the connections; no call may be open."""
-        if self.channel is not None:
-            await self.channel.aclose()
-        await self._http.aclose()
-        await self.rest.aclose()
+        """Closes the connections, also for a caller that is cancelled; no call may be open."""
+        with trio.CancelScope(shield=True):
+            if self.channel is not None:
+                await self.channel.aclose()
+            await self._http.aclose()
+            await self.rest.aclose()
 
 
 class Upstreams:

@@ -2,9 +2,9 @@
 
 Both ends of a link know each other's node id and the mesh key that proved it. A link begins with
 two bytes: the version, and what it is for (`MESSAGES`, `FRAME`, `ORDER`, `SERVICES`, `KEYS`,
-`OFFERS`). Every fault of a peer is counted, logged once per peer, and ends its link; none is
-raised. Handshakes are bounded by host, so that one who opens connections and says nothing leaves
-room for others.
+`OFFERS`, `SETTINGS`, `WATCH`). Every fault of a peer is counted, logged once per peer, and ends
+its link; none is raised. Handshakes are bounded by host, so that one who opens connections and says
+nothing leaves room for others.
 """
 
 import logging
@@ -47,6 +47,12 @@ KEYS = 4
 
 OFFERS = 5
 """A question about services that a member would run, and its answer (`calls`)."""
+
+SETTINGS = 6
+"""What a gateway tells or asks another about settings, and its answer (`calls`)."""
+
+WATCH = 7
+"""What who watches the mesh asks a member about itself, and its answer (`calls`)."""
 
 CHUNK_BYTES = 64 * 2**10
 """Read, and small messages sent together, up to this size: one TLS record for many."""

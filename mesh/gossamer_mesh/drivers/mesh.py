@@ -71,6 +71,8 @@ class Mesh:
         self._config = config
         self._address = address
         self._keyring = config.keyring
+        self._tags: dict[str, Plain] = dict(config.tags)
+        self._lasting_tags: dict[str, Plain] = {}
         self._seal = Seal(config.keyring, config.mesh_name)
         self._datagrams = Datagrams(datagrams)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
@@ -113,6 +115,7 @@ class Mesh:
             self._met.__contains__,
         )
         self._events = MemberEvents()
+        self._followers: list[MemberEvents] = []
         self._seen: dict[str, tuple[CoreMember, Member]] = {}
         self._joins: list[_JoinCall] = []
         self._left = trio.Event()
@@ -148,13 +151,26 @@ class Mesh:
     def set_tags(self, tags: Mapping[str, Plain]) -> None:
         """Replaces what this node says of itself; it spreads by gossip, in a second or so.
 
-        The same tags again cost nothing.
+        What `set_tag` said stays, and wins over a tag of the same name. The same tags again cost
+        nothing.
 
         Raises:
             MisuseError: more than 512 bytes when packed, or a value that is not plain.
                 The tags are as before.
         """
-        self._swim.set_tags(pack_tags(tags), _now_ms())
+        self._announce(dict(tags), self._lasting_tags)
+
+    def set_tag(self, name: str, value: Plain) -> None:
+        """Says one thing more, whatever `set_tags` says from now on; None says it no more.
+
+        Raises: MisuseError, as `set_tags` does.
+        """
+        lasting = {**self._lasting_tags, name: value}
+        self._announce(self._tags, {key: one for key, one in lasting.items() if one is not None})
+
+    def _announce(self, tags: dict[str, Plain], lasting: dict[str, Plain]) -> None:
+        self._swim.set_tags(pack_tags({**tags, **lasting}), _now_ms())
+        self._tags, self._lasting_tags = tags, lasting
         self._pump()
 
     async def next_event(self) -> MemberEvent:
@@ -164,6 +180,14 @@ class Mesh:
         of one life (`died`, `left`) and the newest after it.
         """
         return await self._events.next()
+
+    def follow(self) -> MemberEvents:
+        """The events of others from now on for one more consumer, in a queue of its own.
+
+        It is as long-lived as this member; take from it, or it holds two events for each member.
+        """
+        self._followers.append(MemberEvents())
+        return self._followers[-1]
 
     async def join(self, addresses: Iterable[Address]) -> None:
         """Asks members at these addresses for the mesh; returns when the first has answered.
@@ -398,7 +422,9 @@ class Mesh:
         if not event.member.is_present:
             self._streams.drop(member.id)
             self._seen.pop(member.id, None)
-        self._events.put(MemberEvent(cast(MemberEventKind, event.kind), member))
+        told = MemberEvent(cast(MemberEventKind, event.kind), member)
+        for queue in (self._events, *self._followers):
+            queue.put(told)
 
     async def _take_frame(self, sender: str, frame: bytes) -> None:
         self._swim.receive_stream_frame(frame, sender, _now_ms())

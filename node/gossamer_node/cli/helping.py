@@ -17,8 +17,8 @@ def describe(parser: argparse.ArgumentParser, docstring: str) -> None:
     """Gives a parser the help that a docstring says: the examples come after the options."""
     text, heading, examples = inspect.cleandoc(docstring).partition(EXAMPLES)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = text.strip().replace("%", "%%")
-    parser.epilog = (heading.lstrip() + examples.rstrip()).replace("%", "%%") or None
+    parser.description = text.strip()  # argparse takes a % in these two as it is
+    parser.epilog = heading.lstrip() + examples.rstrip() or None
 
 
 def add_subcommand(

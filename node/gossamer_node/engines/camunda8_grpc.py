@@ -93,7 +93,7 @@ class Camunda8Grpc:
         config: its `grpc` says where.
         rest: signs in for both, so that they share a token; closed by whom it belongs to.
 
-    Raises: InputError, the CA file can't be used.
+    Raises: InputError, a certificate's file can't be used.
     """
 
     kind: str = "camunda8"

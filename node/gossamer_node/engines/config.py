@@ -68,11 +68,14 @@ class EngineConfig:
         tenant: None works for the default tenant alone on Camunda 8, and for jobs of every
             tenant that the credentials may see on Camunda 7.
         ca_file: PEM file of authorities trusted beside the public ones; None adds none.
+        cert_file, key_file: PEM files of the certificate, with what leads to its authority, and
+            the unencrypted key by which the engine knows us (mutual TLS), over REST and gRPC.
         grpc: Camunda 8: `host:port` of the gateway's gRPC, under TLS when `url` is https. It is
             used while it answers, and REST when it does not.
 
     Raises:
-        InputError: the name is empty, the URL is no plain http(s) URL, or `grpc` no address.
+        InputError: the name is empty, the URL is no plain http(s) URL, `grpc` is no address, or
+            of `cert_file` and `key_file` there is one alone, or a URL without TLS.
     """
 
     name: str
@@ -82,6 +85,8 @@ class EngineConfig:
     auth: Auth = NoAuth()
     ca_file: Path | None = None
     grpc: str | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -91,6 +96,15 @@ class EngineConfig:
             if self.kind != "camunda8":
                 raise InputError(f"Engine {self.name!r} is a {self.kind}: only Camunda 8 has gRPC.")
             self.grpc_address()
+        if (self.cert_file is None) != (self.key_file is None):
+            raise InputError(
+                f"Engine {self.name!r} has a client certificate or its key alone; name both, as "
+                "cert_file and key_file."
+            )
+        if self.cert_file is not None and not self.url.startswith("https:"):
+            raise InputError(
+                f"Engine {self.name!r} has a client certificate and a URL without TLS; use https."
+            )
 
     def grpc_address(self) -> tuple[str, int]:
         """Host and port of `grpc`. Raises InputError when it is no address."""

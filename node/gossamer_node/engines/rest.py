@@ -44,7 +44,7 @@ class RestClient:
         """Opens nothing yet.
 
         Raises:
-            InputError: the CA file can't be used.
+            InputError: a certificate's file can't be used.
         """
         self.peer: Final = f"Engine {config.name!r} at {config.url}"
         self._authorizer = authorizer(config.auth, config.name)
@@ -157,7 +157,10 @@ class RestClient:
 
 
 def trust(config: EngineConfig) -> ssl.SSLContext:
-    """Whose certificates are believed. Raises InputError when the CA file can't be used."""
+    """Whose certificates are believed, and which one is ours.
+
+    Raises: InputError when a file can't be used.
+    """
     context = httpx.create_ssl_context()
     if config.ca_file is not None:
         try:
@@ -165,5 +168,14 @@ def trust(config: EngineConfig) -> ssl.SSLContext:
         except OSError as error:  # ssl.SSLError is one
             raise InputError(
                 f"Engine {config.name!r} can't use the CA file {config.ca_file}: {error}."
+            ) from error
+    if config.cert_file is not None:
+        try:
+            # An encrypted key would be asked for on the terminal; without password it is refused.
+            context.load_cert_chain(config.cert_file, config.key_file, password="")
+        except OSError as error:
+            raise InputError(
+                f"Engine {config.name!r} can't use the client certificate {config.cert_file} with "
+                f"the key {config.key_file}: {error}."
             ) from error
     return context

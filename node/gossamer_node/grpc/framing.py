@@ -1,12 +1,12 @@
 """Messages on a stream of bytes: gRPC's five-byte prefix, and its deadline header.
 
 A message is a flag (compressed or not), its length in four bytes, and itself. DATA frames cut this
-anywhere. As a client we ask for no compression, so a set flag is the server's mistake; a server may
-have a way to inflate what its clients say they compress. Length is judged before a byte of the
-message is kept: a peer that announces too much costs nothing.
+anywhere. Length is judged before a byte of the message is kept: a peer that announces too much
+costs nothing, and a message that was compressed is inflated up to the same length, no further.
+As a client we ask for no compression, so there a set flag is the server's mistake.
 """
 
-from collections.abc import Callable
+import zlib
 from struct import Struct
 
 from gossamer_node.grpc.status import Code, RpcError
@@ -32,33 +32,29 @@ def frame(message: bytes) -> bytes:
 class Deframer:
     """Cuts the bytes of one stream into messages."""
 
-    def __init__(
-        self,
-        bytes_max: int = MESSAGE_BYTES_MAX,
-        inflate: Callable[[bytes], bytes] | None = None,
-    ) -> None:
+    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX, *, gzip: bool = False) -> None:
         """
         Args:
-            bytes_max: of one message, as it comes.
-            inflate: undoes the compression of one; raises RpcError. None takes none.
+            bytes_max: of one message, inflated.
+            gzip: the peer said that messages with the flag set are compressed so.
         """
         self._buffer = bytearray()
         self._bytes_max = bytes_max
-        self._inflate = inflate
+        self._gzip = gzip
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes.
 
         Raises:
-            RpcError: a message is compressed or too long; the stream can't be read on.
+            RpcError: a message is too long, or can't be inflated; the stream can't be read on.
         """
         self._buffer += data
         messages: list[bytes] = []
         at = 0
         while len(self._buffer) - at >= PREFIX.size:
             compressed, length = PREFIX.unpack_from(self._buffer, at)
-            if compressed and self._inflate is None:
-                raise RpcError(Code.INTERNAL, "a message is compressed that should not be")
+            if compressed and not self._gzip:
+                raise RpcError(Code.INTERNAL, "a message is compressed, and nobody said how")
             if length > self._bytes_max:
                 raise RpcError(
                     Code.RESOURCE_EXHAUSTED,
@@ -68,10 +64,25 @@ class Deframer:
             if len(self._buffer) < end:
                 break
             message = bytes(self._buffer[at + PREFIX.size : end])
-            messages.append(self._inflate(message) if compressed and self._inflate else message)
+            messages.append(self._inflated(message) if compressed else message)
             at = end
         del self._buffer[:at]
         return messages
+
+    def _inflated(self, message: bytes) -> bytes:
+        inflating = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            inflated = inflating.decompress(message, self._bytes_max)
+        except zlib.error:
+            raise RpcError(Code.INTERNAL, "a message that says it is gzip is none") from None
+        if inflating.unconsumed_tail:
+            raise RpcError(
+                Code.RESOURCE_EXHAUSTED,
+                f"a message inflates to more than the {self._bytes_max:,} bytes that are taken",
+            )
+        if not inflating.eof:
+            raise RpcError(Code.INTERNAL, "a compressed message was cut off")
+        return inflated
 
     def is_whole(self) -> bool:
         """Whether no message is cut off in the middle."""

@@ -60,7 +60,7 @@ async def provide(kit: Kit, progress: Progress) -> Path:
         return place
     try:
         home.mkdir(parents=True, exist_ok=True)
-        async with _alone(home / f"{kit.name}.flock", kit, progress):
+        async with alone(home / f"{kit.name}.flock", kit.title, progress):
             if not await trio.to_thread.run_sync(intact, place):
                 await _download(kit, place, progress)
     except OSError as error:
@@ -146,7 +146,7 @@ def intact(place: Path) -> bool:
 
 
 @asynccontextmanager
-async def _alone(path: Path, kit: Kit, progress: Progress) -> AsyncIterator[None]:
+async def alone(path: Path, title: str, progress: Progress) -> AsyncIterator[None]:
     """Holds a file lock; the kernel releases it however its holder ends."""
     with path.open("a") as file:
         while True:
@@ -154,6 +154,6 @@ async def _alone(path: Path, kit: Kit, progress: Progress) -> AsyncIterator[None
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                progress(f"waiting for another process that downloads {kit.title}", None)
+                progress(f"waiting for another process that downloads {title}", None)
                 await trio.sleep(_LOCK_POLL_S)
         yield

@@ -86,6 +86,7 @@ def groups(
                 "epoch": f"{one.id.term}.{one.id.counter}",
                 "state": one.state,
                 "holder": names.get(one.holder, one.holder) if one.holder else None,
+                "holder_id": one.holder or None,
                 "regrants": one.regrants,
                 **progress(one.progress),
             }

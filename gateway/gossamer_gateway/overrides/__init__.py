@@ -1,0 +1,1 @@
+"""Rules that answer a request otherwise than its engine would."""

@@ -1,0 +1,1 @@
+"""What people change while gateways run: kept, logged, and the same on every gateway."""

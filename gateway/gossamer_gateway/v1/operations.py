@@ -1,0 +1,168 @@
+"""An endpoint of `/v1` as one row: where it is, what it takes and answers, and who serves it.
+
+The application's routes and the OpenAPI document are both made of these rows, so neither can say
+what the other does not. Types are dataclasses: msgspec makes their JSON, checks what comes in, and
+gives their JSON Schema.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from quart import request
+from quart.wrappers import Response as QuartResponse
+
+from gossamer_gateway.errors import BadRequest
+from gossamer_gateway.v1.shapes import Problem
+
+LIMIT_DEFAULT = 200
+LIMIT_MAX = 500
+
+TEXT_CHARACTERS_MAX = 256
+"""Of a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a path or query.
+
+    Attributes:
+        choices: what it may be; none: anything.
+        whole: it is a whole number from 1 to this; None: a text.
+    """
+
+    name: str
+    meaning: str
+    place: Literal["query", "path"] = "query"
+    choices: tuple[str, ...] = ()
+    whole: int | None = None
+
+
+LIMIT = Parameter("limit", f"How many at most; {LIMIT_DEFAULT} unless told.", whole=LIMIT_MAX)
+AFTER = Parameter("after", "`next` of the page before.")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, its parameters read.
+
+    Attributes:
+        given: parameters by name, those that were given.
+        body: as the operation's type.
+    """
+
+    given: Mapping[str, str]
+    body: Any = None
+
+    def __getitem__(self, name: str) -> str:
+        return self.given[name]
+
+    def get(self, name: str) -> str | None:
+        return self.given.get(name)
+
+    @property
+    def limit(self) -> int:
+        return int(self.given.get("limit", LIMIT_DEFAULT))
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One endpoint.
+
+    Attributes:
+        path: below `/v1`, with `{name}` for parameters.
+        answers: the type of its 200.
+        serve: answers; what it raises becomes a problem.
+        about: its group in the document.
+        body: the type of the request's body; None: it has none.
+        errors: statuses of problems that it may answer beside 400, and when.
+        media: of the answer, where it is not JSON.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    summary: str
+    answers: Any
+    serve: Callable[[Asked], Awaitable[Any]]
+    about: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: Any = None
+    errors: Mapping[int, str] = field(default_factory=dict)
+    media: str = "application/json"
+
+    @property
+    def id(self) -> str:
+        """Its name in the document and among the routes."""
+        words = self.path.replace("{", "").replace("}", "").strip("/").split("/")
+        return "-".join((self.method.lower(), *(word.replace(".", "-") for word in words)))
+
+    async def respond(self, **path: str) -> QuartResponse:
+        """Serves a request of Quart's. Raises: GatewayError, EngineError."""
+        answer = await self.serve(await self._read(path))
+        if isinstance(answer, QuartResponse):
+            return answer
+        if self.media != "application/json":
+            return QuartResponse(answer, content_type=self.media)
+        return json_response(answer)
+
+    async def _read(self, path: Mapping[str, str]) -> Asked:
+        known = {one.name: one for one in self.parameters}
+        given: dict[str, str] = {}
+        for name, value in [*request.args.items(multi=True), *path.items()]:
+            if name not in known:
+                raise BadRequest(
+                    f"there is no parameter {name!r} here; there are "
+                    f"{', '.join(sorted(known)) or 'none'}"
+                )
+            if name in given:
+                raise BadRequest(f"{name} is given twice")
+            given[name] = _checked(known[name], value)
+        if self.body is None:
+            return Asked(given)
+        data = await request.get_data(as_text=False)
+        assert isinstance(data, bytes)
+        try:
+            return Asked(given, msgspec.json.decode(data, type=self.body))
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise BadRequest(f"the body cannot be taken: {error}") from None
+
+
+def _checked(parameter: Parameter, value: str) -> str:
+    if not 0 < len(value) <= TEXT_CHARACTERS_MAX:
+        raise BadRequest(f"{parameter.name} must have 1 to {TEXT_CHARACTERS_MAX} characters")
+    if parameter.whole is not None:
+        is_whole = value.isascii() and value.isdecimal() and len(value) <= 9
+        if not is_whole or not 1 <= int(value) <= parameter.whole:
+            raise BadRequest(f"{parameter.name} must be a whole number, 1 to {parameter.whole}")
+    if parameter.choices and value not in parameter.choices:
+        raise BadRequest(f"{parameter.name} must be one of {', '.join(parameter.choices)}")
+    return value
+
+
+def json_response(value: Any, status: int = 200, media: str = "application/json") -> QuartResponse:
+    """A value of these types as an answer."""
+    return QuartResponse(msgspec.json.encode(value), status, content_type=media)
+
+
+def problem(status: int, title: str, detail: str) -> QuartResponse:
+    """What went wrong, as an answer."""
+    answer = json_response(Problem(title, status, detail), status, "application/problem+json")
+    if status == 503:
+        answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def page(
+    items: Sequence[Any], key: Callable[[Any], str], asked: Asked
+) -> tuple[list[Any], str | None]:
+    """The part of a list that was asked for, and where the next one begins.
+
+    Args:
+        items: in the order of their keys.
+    """
+    after = asked.get("after")
+    rest = items if after is None else [one for one in items if key(one) > after]
+    shown = list(rest[: asked.limit])
+    return shown, key(shown[-1]) if len(rest) > len(shown) else None

@@ -1,0 +1,163 @@
+"""`/v1` as its clients see it: what it answers, its document, its events, and no server error."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import openapi_spec_validator
+import pytest
+import trio
+from tests.gateway.v1_world import Gateway, open_gateway
+from trio_websocket import ConnectionClosed, open_websocket_url
+
+from gossamer_gateway.watching import watching
+from gossamer_mesh.keyring import Keyring
+from gossamer_node.engines.config import EngineConfig
+
+RING = Keyring((bytes(range(32)),))
+
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_schema_conformance,negative_data_rejection,unsupported_method"
+)
+
+
+def embedded(url: str) -> EngineConfig:
+    return EngineConfig("old", "camunda7", url)
+
+
+NOWHERE = EngineConfig("new", "camunda8", "http://127.0.0.1:9")
+
+
+async def answer(gateway: Gateway, path: str, status: int = 200) -> Any:
+    """What a path answers, as JSON."""
+    told = await gateway.http.get(f"/v1{path}")
+    assert told.status_code == status, told.text
+    return told.json()
+
+
+async def test_an_engine_that_does_not_answer_is_unknown_and_not_nought(embedded_url: str) -> None:
+    async with open_gateway(RING, embedded(embedded_url), NOWHERE) as gateway:
+        with gateway.watching.watch() as subscription:
+            heard: set[str] = set()
+            while not heard >= {"old", "new"}:
+                heard |= {
+                    one.subject
+                    for one in await subscription.next()
+                    if one.kind == "engine.changed" and one.data and one.data["answers"] is not None
+                }
+            old, new = await answer(gateway, "/engines")
+            assert (old["answers"], old["silent_since_ms"], old["product"]) == (
+                True, None, "gossamer"
+            )  # fmt: skip
+            assert new["answers"] is False and new["silent_since_ms"] is not None
+            assert new["version"] is None
+            health = await answer(gateway, "/health")
+            assert health["status"] == "degraded"
+            assert health["engines"] == {"old": True, "new": False}
+            for path in ("/progress", "/instances", "/incidents"):
+                assert "new" in (await answer(gateway, path))["unknown"]
+        await answer(gateway, "/processes/nobody/diagram", 503)  # the other one may have it
+        await answer(gateway, "/processes/nobody/diagram?engine=old", 404)
+        metrics = (await gateway.http.get("/v1/metrics")).text
+        assert 'gossamer_gateway_engine_answers{engine="new"} 0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "about"),
+    [
+        ("/nodes?limit=0", 400, "limit"),
+        ("/nodes?limit=1&limit=2", 400, "twice"),
+        ("/nodes?limits=1", 400, "no parameter"),
+        ("/nodes?state=ill", 400, "alive"),
+        ("/nodes/nobody", 404, "nobody"),
+        ("/instances?engine=none", 404, "no engine"),
+        ("/incidents?limit=%F0%9F%90%88", 400, "limit"),
+        ("/processes/x/diagram?engine=none", 404, "none"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_a_sentence(path: str, status: int, about: str) -> None:
+    async with open_gateway(RING) as gateway:
+        told = await gateway.http.get(f"/v1{path}")
+        assert told.status_code == status
+        assert told.headers["content-type"] == "application/problem+json"
+        assert about in told.json()["detail"]
+
+
+async def test_pages_follow_each_other() -> None:
+    async with open_gateway(RING) as gateway:
+        told = [one.id for one in gateway.watching.picture.nodes()]
+        first = await answer(gateway, "/nodes?limit=1")
+        assert [one["id"] for one in first["items"]] == told and first["next"] is None
+
+
+async def test_events_over_both_ways() -> None:
+    async with open_gateway(RING) as gateway:
+        url = gateway.url.replace("http", "ws") + "/v1/events"
+        async with open_websocket_url(url, subprotocols=["gossamer"]) as socket:
+            assert socket.subprotocol == "gossamer"
+            picture = json.loads(await socket.get_message())
+            assert picture["kind"] == "picture"
+            assert [one["id"] for one in picture["data"]["nodes"]] == [gateway.mesh.node_id]
+            gateway.watching.tell("route.changed", "hotel", {"shares": {}})
+            (event,) = json.loads(await socket.get_message())["events"]
+            assert (event["kind"], event["subject"]) == ("route.changed", "hotel")
+            assert event["number"] == picture["data"]["number"] + 1
+        host, _, port = gateway.url.removeprefix("http://").partition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(b"GET /v1/events HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            told = b""
+            while b"event: picture" not in told:
+                told += await stream.receive_some()
+            assert b"content-type: text/event-stream" in told
+            gateway.watching.tell("route.changed", "hotel", None)
+            while b"event: route.changed" not in told:
+                told += await stream.receive_some()
+        refused = await gateway.http.get("/v1/events", headers={"Accept": "image/png"})
+        assert refused.status_code == 406
+
+
+async def test_a_slow_reader_is_cut_off_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "WAITING_MAX", 50)
+    async with open_gateway(RING) as gateway:
+        url = gateway.url.replace("http", "ws") + "/v1/events"
+        async with open_websocket_url(url, message_queue_size=1) as socket:
+            while not gateway.watching.watchers:
+                await trio.lowlevel.checkpoint()
+            with pytest.raises(ConnectionClosed):
+                await socket.get_message()
+                for _ in range(51):
+                    gateway.watching.tell("route.changed", "x", None)
+                with trio.fail_after(30):
+                    while True:
+                        await socket.get_message()
+            await socket._stream.aclose()  # trio-websocket forgets it where the server closes
+        with trio.fail_after(30):
+            while gateway.watching.watchers:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_the_document_is_right() -> None:
+    async with open_gateway(RING) as gateway:
+        told = await answer(gateway, "/openapi.json")
+    assert told["openapi"] == "3.1.0"
+    openapi_spec_validator.validate(told)
+    assert {"/v1/nodes", "/v1/leases", "/v1/events", "/v1/progress"} <= set(told["paths"])
+
+
+async def test_no_request_by_the_document_is_a_server_error(
+    embedded_url: str, tmp_path: Path
+) -> None:
+    """schemathesis makes them up, right ones and wrong ones; its report names the seed."""
+    async with open_gateway(RING, embedded(embedded_url)) as gateway:
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")), "run",
+            f"{gateway.url}/v1/openapi.json", f"--checks={CHECKS}", "--max-examples=15",
+            "--exclude-path=/v1/events", "--phases=examples,coverage,fuzzing",
+            "--generation-database=none", "--request-timeout=30",
+        ]  # fmt: skip
+        done = await trio.run_process(
+            command, capture_stdout=True, capture_stderr=True, check=False, cwd=tmp_path
+        )
+    assert done.returncode == 0, done.stdout.decode()[-8_000:] + done.stderr.decode()[-2_000:]

@@ -1,0 +1,96 @@
+"""A gateway's `/v1` and its page within a test: a member of a real mesh, before real engines."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import trio
+from quart_trio import QuartTrio
+
+from gossamer_gateway import page, tables, v1
+from gossamer_gateway.polls.driver import Polling
+from gossamer_gateway.routing.api import create_blueprint as create_routes
+from gossamer_gateway.routing.router import FORMS, Router
+from gossamer_gateway.serving import listen, serve_http, url_of
+from gossamer_gateway.settings.book import Book
+from gossamer_gateway.storage import SqlitePlace, open_storage
+from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
+from gossamer_gateway.v1.opening import begin
+from gossamer_gateway.watching.watching import Watching
+from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
+from gossamer_mesh.identity import Identity
+from gossamer_mesh.keyring import Keyring, read_keyring
+from gossamer_node.engines.config import EngineConfig
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running one.
+
+    Attributes:
+        url: of its HTTP, without a path.
+    """
+
+    url: str
+    mesh: Mesh
+    watching: Watching
+    http: httpx.AsyncClient
+    app: QuartTrio
+
+
+def key_of(folder: Path) -> Keyring:
+    """The key of a mesh of node processes."""
+    return read_keyring(folder / "mesh.key")
+
+
+@asynccontextmanager
+async def open_gateway(
+    keyring: Keyring,
+    *configs: EngineConfig,
+    seeds: Sequence[str] = (),
+    name: str = "gateway",
+    port: int = 0,
+) -> AsyncIterator[Gateway]:
+    """Serves until the block is left.
+
+    Args:
+        seeds: `HOST:PORT` of members.
+    """
+    pairs = [one.rpartition(":") for one in seeds]
+    config = MeshConfig(
+        identity=Identity.generate(),
+        keyring=keyring,
+        name=name,
+        seeds=tuple((host, int(number)) for host, _, number in pairs),
+    )
+    engines = Upstreams([Upstream(one) for one in configs])
+    async with AsyncExitStack() as stack:
+        for one in engines.all:
+            stack.push_async_callback(one.aclose)
+        mesh = await stack.enter_async_context(open_mesh(config))
+        background = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(background.cancel_scope.cancel)
+        if config.seeds:
+            await mesh.join(config.seeds)
+        polling = Polling({one.name: one for one in engines.all})
+        await background.start(polling.run)
+        storage = await stack.enter_async_context(open_storage(SqlitePlace(None), tables.FORM))
+        sources = await begin(background, name, mesh, engines, polling, storage)
+        app = QuartTrio(__name__)
+        app.register_blueprint(v1.create_blueprint(sources), url_prefix="/v1")
+        app.register_blueprint(page.create_blueprint())
+        book = Book(storage, config.identity, config.mesh_name, FORMS)
+        router = Router(book, engines)
+        app.register_blueprint(create_routes(router, lambda: "operator"), url_prefix="/v1")
+        serving = await stack.enter_async_context(trio.open_nursery())
+        stopping = trio.Event()
+        listener = listen("127.0.0.1", port, who="The gateway", options="listen")
+        url = url_of(listener)
+        serve = partial(serve_http, stop=stopping.wait, wind_up=polling.drain)
+        await serving.start(serve, app, listener)
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+            yield Gateway(url, mesh, sources.watching, http, app)
+        stopping.set()
