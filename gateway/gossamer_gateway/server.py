@@ -18,7 +18,7 @@ from functools import partial
 import trio
 from quart import request
 
-from gossamer_gateway import tables, zeebe
+from gossamer_gateway import page, tables, zeebe
 from gossamer_gateway.app import create_app
 from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.desk import Desk
@@ -46,6 +46,8 @@ from gossamer_gateway.sink.sweeping import keep_swept
 from gossamer_gateway.storage import Storage, open_storage
 from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
+from gossamer_gateway.v1 import api as v1
+from gossamer_gateway.v1.opening import begin
 from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
 from gossamer_node.address import Address
@@ -107,13 +109,20 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
         )
+        sources = await begin(
+            background, config.name, node.mesh, engines, polling, storage, watch=desk.watch
+        )
         app = create_app(
             desk,
             own=[
+                v1.create_blueprint(sources),
                 routing.create_blueprint(router, _who),
                 overriding.create_blueprint(overrides, _who),
             ],
-            root=[sink.create_blueprint(storage.submit, [one.name for one in config.engines])],
+            root=[
+                sink.create_blueprint(storage.submit, [one.name for one in config.engines]),
+                page.create_blueprint(),
+            ],
         )
         install(app, overrides)
         url, grpc_address = (
