@@ -266,8 +266,7 @@ class ServerStream:
             await self._connection.wait(call)
         if call.inbox:
             message = self._connection.wire.take(call)
-            with trio.CancelScope(shield=True):  # it is taken: cancelled here, it would be lost
-                await self._connection.flush()
+            await self._connection.flush()
             return message
         if call.error is not None:
             raise call.error.about(self._what) from call.error
