@@ -263,7 +263,8 @@ def close_the_door(gateway: Gateway) -> None:
         return None if is_open else Response(detail, 401, content_type=media)
 
     async def socket() -> Response | None:
-        return None if KEY in websocket.requested_subprotocols else Response("", 401)
+        offered = websocket.requested_subprotocols
+        return None if f"gossamer.bearer.{KEY}" in offered else Response("", 401)
 
     gateway.app.before_request(http)
     gateway.app.before_websocket(socket)

@@ -77,10 +77,15 @@ class Subscription:
         if self.is_cut:
             return
         if len(self._waiting) >= WAITING_MAX:
-            self.is_cut = True
-            self._waiting.clear()
+            self.cut()
         else:
             self._waiting.append(event)
+            self._arrived.set()
+
+    def cut(self) -> None:
+        """It is over."""
+        self.is_cut = True
+        self._waiting.clear()
         self._arrived.set()
 
     async def next(self) -> list[Event]:
@@ -168,6 +173,11 @@ class Watching:
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
+
+    def end(self) -> None:
+        """Nobody is told anything any more: the gateway stops."""
+        for one in self._subscriptions:
+            one.cut()
 
     def tell(self, kind: str, subject: str, data: Any | None) -> None:
         """An event of another part of the gateway: an engine, a route, an incident."""
