@@ -4,11 +4,13 @@ All dialects share one desk. Each of its parts is a port with one way to be righ
 dialects put real ones here.
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gossamer_gateway.polls.driver import Polling
+from gossamer_gateway.sink.freshness import Watch
 from gossamer_gateway.storage.port import Storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_node.engines.config import Kind
@@ -62,6 +64,7 @@ class Desk:
     Attributes:
         worker: the name under which gateways of this mesh lock tasks of Camunda 7 for clients of
             Camunda 8: the same on all of them, so that any may settle.
+        watch: what engines named themselves, by which the sink is judged.
     """
 
     engines: Upstreams
@@ -70,3 +73,8 @@ class Desk:
     starting: Starting
     whereabouts: Whereabouts
     worker: str
+    watch: Watch = field(default_factory=Watch)
+
+    def noticed(self, engine: Upstream, key: int) -> None:
+        """A Camunda 8 named a key of its own: of an instance that it started, of a job."""
+        self.watch.noticed(engine.name, key, time.time_ns() // 1_000_000)

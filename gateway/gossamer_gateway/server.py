@@ -109,7 +109,9 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
         )
-        sources = await v1.begin(background, config.name, node.mesh, engines, polling, storage)
+        sources = await v1.begin(
+            background, config.name, node.mesh, engines, polling, storage, watch=desk.watch
+        )
         book.listen(partial(_tell_settings, sources.watching))
         app = create_app(
             desk,

@@ -25,13 +25,16 @@ from typing import cast
 
 import pytest
 
+from gossamer_gateway import v2, zeebe
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.engine_rest import resources
+from gossamer_gateway.grpc.server import ANY
 
 PAGE = Path(__file__).parents[2] / "gateway" / "COMPATIBILITY.md"
 FILE = "GOSSAMER_COMPATIBILITY"
 ENGINES = {"camunda7": "Camunda 7", "embedded": "embedded", "camunda8": "Camunda 8"}
 OF_STAGE = {"old": "camunda7", "new": "camunda8", "small": "embedded"} | {e: e for e in ENGINES}
+OF_STAGE["rest"] = "camunda8"  # without its gRPC
 VERDICTS = ("works", "differs", "refused")
 UNTESTED = "not tested"
 
@@ -98,7 +101,25 @@ def _engine_rest() -> Sequence[str]:
 
 ANYTHING_ELSE = "anything else"
 
-ENDPOINTS: Mapping[str, Callable[[], Sequence[str]]] = {"engine_rest": _engine_rest}
+
+def _v2() -> Sequence[str]:
+    found = [
+        f"{method} {path}".replace("<", "{").replace(">", "}")
+        for method, path, _ in v2.Face(cast("Desk", None)).table()
+    ]
+    return [*found, ANYTHING_ELSE]
+
+
+def _zeebe() -> Sequence[str]:
+    found = [path.rpartition("/")[2] for path in zeebe.methods(cast("Desk", None))]
+    return [one for one in found if one != ANY] + [ANYTHING_ELSE]
+
+
+ENDPOINTS: Mapping[str, Callable[[], Sequence[str]]] = {
+    "engine_rest": _engine_rest,
+    "v2": _v2,
+    "zeebe": _zeebe,
+}
 """By dialect; its page has a table between `<!-- table NAME -->` and `<!-- end -->` for each."""
 
 

@@ -112,6 +112,30 @@ async def test_grpcio_calls_it() -> None:
         await in_thread(calls)
 
 
+async def test_requests_may_be_compressed() -> None:
+    async with serving(Peer()) as (_, port):
+
+        def calls() -> None:
+            with grpc.insecure_channel(
+                f"127.0.0.1:{port}", compression=grpc.Compression.Gzip
+            ) as channel:
+                echo = channel.unary_unary(PATH + "Echo")
+                assert echo(b"hi" * 1_000) == b"hi" * 1_000
+                assert echo(b"") == b""
+                with pytest.raises(grpc.RpcError) as caught:
+                    echo(bytes(50 * 2**20))  # some KB on the wire
+                assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert echo(b"still") == b"still"
+            with grpc.insecure_channel(
+                f"127.0.0.1:{port}", compression=grpc.Compression.Deflate
+            ) as channel:
+                with pytest.raises(grpc.RpcError) as caught:
+                    channel.unary_unary(PATH + "Echo")(b"hi" * 1_000)
+                assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+        await in_thread(calls)
+
+
 async def test_many_calls_at_once_on_one_connection() -> None:
     async with serving(Peer()) as (_, port):
 

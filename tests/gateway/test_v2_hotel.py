@@ -30,7 +30,7 @@ def configs(
     return {
         "old": EngineConfig("old", "camunda7", camunda7_url),
         "new": EngineConfig("new", "camunda8", zeebe_url, grpc=zeebe_grpc_address),
-        "own": EngineConfig("own", "camunda7", embedded_url),
+        "small": EngineConfig("small", "camunda7", embedded_url),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 import trio
+from tests.gateway.compatibility import WORKS, differs, proves
 from tests.gateway.eight_clients import Client, Refusal, WireJob, open_client
 from tests.gateway.eight_engines import deploy_path, prefix
 from tests.gateway.gate import Gate, open_gate
@@ -22,10 +23,10 @@ pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
 
 Configs = Mapping[str, EngineConfig]
 
-ENGINES = ["old", "own", "new", "rest"]
+ENGINES = ["old", "small", "new", "rest"]
 """`rest` is the Camunda 8 without its gRPC."""
 
-UNKNOWN = {"old": 7_777_777, "own": 7_777_777, "new": NUMBER_END + 999, "rest": NUMBER_END + 999}
+UNKNOWN = {"old": 7_777_777, "small": 7_777_777, "new": NUMBER_END + 999, "rest": NUMBER_END + 999}
 """Keys that nobody has."""
 
 
@@ -35,7 +36,7 @@ def configs(
 ) -> Configs:
     return {
         "old": EngineConfig("old", "camunda7", camunda7_url),
-        "own": EngineConfig("own", "camunda7", embedded_url),
+        "small": EngineConfig("small", "camunda7", embedded_url),
         "new": EngineConfig("new", "camunda8", zeebe_url, grpc=zeebe_grpc_address),
         "rest": EngineConfig("rest", "camunda8", zeebe_url),
     }
@@ -76,19 +77,31 @@ def wire(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=ENGINES)
-async def stage(
-    request: pytest.FixtureRequest, configs: Configs, wire: str
-) -> AsyncIterator[Stage]:
-    config = configs[request.param]
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def stage(engine: str, configs: Configs, wire: str) -> AsyncIterator[Stage]:
+    config = configs[engine]
     async with open_gate(config) as gate, open_client(gate, wire) as client:
         process = await deploy_path(config, prefix())
-        yield Stage(gate, client, request.param, process)
+        yield Stage(gate, client, engine, process)
 
 
 def is_seven(stage: Stage) -> bool:
-    return stage.engine in ("old", "own")
+    return stage.engine in ("old", "small")
 
 
+@proves(
+    "v2",
+    "POST /jobs/activation",
+    "POST /jobs/{key}/completion",
+    camunda7=WORKS,
+    embedded=WORKS,
+    camunda8=WORKS,
+)
+@proves("zeebe", "ActivateJobs", "CompleteJob", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
 async def test_a_job_is_told_and_completed(stage: Stage) -> None:
     values = {
         "text": "Grüße, 世界", "whole": 5, "long": 2**40, "huge": 2**60 + 1, "ratio": 0.1,
@@ -127,6 +140,8 @@ async def test_a_failure_with_retries_gives_the_job_again(stage: Stage) -> None:
     assert (again.key, again.retries) == (job.key, 2)
 
 
+@proves("v2", "POST /jobs/{key}/failure", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
+@proves("zeebe", "FailJob", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
 async def test_a_failure_s_back_off_is_kept(stage: Stage) -> None:
     await stage.start()
     job = await stage.job()
@@ -140,6 +155,20 @@ async def test_a_failure_s_back_off_is_kept(stage: Stage) -> None:
     )
 
 
+@proves(
+    "v2",
+    "PATCH /jobs/{key}",
+    camunda7=differs("new retries end the incident"),
+    embedded=differs("new retries end the incident"),
+    camunda8=WORKS,
+)
+@proves(
+    "zeebe",
+    "UpdateJobRetries",
+    camunda7=differs("new retries end the incident"),
+    embedded=differs("new retries end the incident"),
+    camunda8=WORKS,
+)
 async def test_a_failure_without_retries_is_an_incident_until_it_has_some(stage: Stage) -> None:
     await stage.start()
     job = await stage.job()
@@ -158,6 +187,24 @@ async def test_a_failure_without_retries_is_an_incident_until_it_has_some(stage:
         assert (again.key, again.retries) == (job.key, 4)
 
 
+@proves(
+    "v2",
+    "POST /jobs/{key}/error",
+    camunda7=differs(
+        "nobody catches it: the instance ends; else its variables are the whole instance's"
+    ),
+    embedded=differs("as Camunda 7"),
+    camunda8=WORKS,
+)
+@proves(
+    "zeebe",
+    "ThrowError",
+    camunda7=differs(
+        "nobody catches it: the instance ends; else its variables are the whole instance's"
+    ),
+    embedded=differs("as Camunda 7"),
+    camunda8=WORKS,
+)
 async def test_an_error_takes_its_way(stage: Stage) -> None:
     await stage.start()
     job = await stage.job()
@@ -186,6 +233,8 @@ async def test_what_is_no_more_is_not_found(stage: Stage) -> None:
         assert refused.value.status == 404
 
 
+@proves("v2", "PATCH /jobs/{key}", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
+@proves("zeebe", "UpdateJobTimeout", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
 async def test_the_lock_is_kept_prolonged_and_ended(stage: Stage) -> None:
     await stage.start()
     job = await stage.job()
@@ -208,6 +257,14 @@ async def test_a_job_whose_lock_ran_out_comes_again(stage: Stage) -> None:
     await stage.client.complete(job.key)  # nobody is asked who he is
 
 
+@proves(
+    "v2",
+    "POST /process-instances/{key}/cancellation",
+    camunda7=WORKS,
+    embedded=WORKS,
+    camunda8=WORKS,
+)
+@proves("zeebe", "CancelProcessInstance", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
 async def test_an_instance_is_canceled(stage: Stage) -> None:
     instance = await stage.start()
     job = await stage.job()
@@ -222,6 +279,20 @@ async def test_an_instance_is_canceled(stage: Stage) -> None:
         assert f"a process instance with key '{key}', but no such process was" in refused.value.said
 
 
+@proves(
+    "v2",
+    "POST /process-instances",
+    camunda7=WORKS,
+    embedded=differs("no start instructions"),
+    camunda8=WORKS,
+)
+@proves(
+    "zeebe",
+    "CreateProcessInstance",
+    camunda7=WORKS,
+    embedded=differs("no start instructions"),
+    camunda8=WORKS,
+)
 async def test_starts_name_their_definition(stage: Stage) -> None:
     one = await stage.client.create(stage.process)
     two = await stage.client.create("", definition=one.definition)
@@ -239,6 +310,13 @@ async def test_starts_name_their_definition(stage: Stage) -> None:
         assert (refused.value.status, said in refused.value.said) == (404, True), refused.value
 
 
+@proves(
+    "zeebe",
+    "CreateProcessInstanceWithResult",
+    camunda7=differs("needs its history, at the level of activities"),
+    embedded=WORKS,
+    camunda8=WORKS,
+)
 async def test_the_result_of_an_instance_is_awaited(stage: Stage) -> None:
     found: list[Mapping[str, object]] = []
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 import trio
+from tests.gateway.compatibility import WORKS, differs, proves
 from tests.gateway.eight_clients import (
     LOCK_LONG_MS,
     Client,
@@ -30,20 +31,25 @@ from gossamer_node.grpc import Channel
 pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
 
 PATH = "/gateway_protocol.Gateway/StreamActivatedJobs"
-ENGINES = ["old", "own", "new", "rest"]
+ENGINES = ["old", "small", "new", "rest"]
 JOBS = 20
 
 
 @pytest.fixture(params=ENGINES)
-def config(request: pytest.FixtureRequest) -> EngineConfig:
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def config(request: pytest.FixtureRequest, engine: str) -> EngineConfig:
     def asked(name: str) -> str:
         return str(request.getfixturevalue(name))
 
-    match request.param:
+    match engine:
         case "old":
             return EngineConfig("old", "camunda7", asked("camunda7_url"))
-        case "own":
-            return EngineConfig("own", "camunda7", asked("embedded_url"))
+        case "small":
+            return EngineConfig("small", "camunda7", asked("embedded_url"))
         case "new":
             address = asked("zeebe_grpc_address")
             return EngineConfig("new", "camunda8", asked("zeebe_url"), grpc=address)
@@ -120,6 +126,13 @@ async def drain(client: Client, type: str, count: int) -> list[WireJob]:
     return jobs
 
 
+@proves(
+    "zeebe",
+    "StreamActivatedJobs",
+    camunda7=differs("fed by long polls of 32 jobs, and so with what was there before"),
+    embedded=differs("as Camunda 7"),
+    camunda8=WORKS,
+)
 async def test_jobs_come_by_themselves_and_are_settled(stage: Stage) -> None:
     async with streaming(stage):
         await stage.ready()
@@ -280,7 +293,7 @@ async def test_many_clients_wait_and_each_job_goes_to_one(stage: Stage) -> None:
     channels = [Channel(host, int(port), tls=None, peer="the gateway") for _ in range(3)]
     asked = zeebe.ActivateJobsRequest(
         type=f"{stage.process}-work", timeout=LOCK_LONG_MS, maxJobsToActivate=1,
-        requestTimeout=15_000,
+        requestTimeout=8_000,
     )  # fmt: skip
 
     async def wait(channel: Channel) -> None:

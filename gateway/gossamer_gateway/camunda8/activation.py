@@ -80,7 +80,7 @@ class Wanted:
     Attributes:
         more: other fields of the body, as JSON text: for Camunda 8 alone.
         over_grpc: the client's wire.
-        streamed: a stream asks, and of some engines alone.
+        stream: of a stream's polls, which engines they ask; empty for all engines.
     """
 
     desk: Desk = field(compare=False, repr=False)
@@ -91,7 +91,7 @@ class Wanted:
     tenants: tuple[str, ...]
     more: str = "{}"
     over_grpc: bool = False
-    streamed: bool = False
+    stream: str = ""
 
     async def poll(self, engine: Upstream, *, jobs_max: int, wait_ms: int) -> Sequence[Taken]:
         if engine.kind == "camunda7":

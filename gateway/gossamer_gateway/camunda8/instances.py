@@ -6,6 +6,8 @@ the running instance is gone, and its variables come out of the history; without
 cannot be told, which is said.
 """
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,7 +29,13 @@ from gossamer_gateway.camunda8.refusals import (
     rejected,
 )
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.errors import GatewayError
+from gossamer_gateway.index import instances as index
+from gossamer_gateway.names.numbers import numbers_of
+from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
+
+log = logging.getLogger("gossamer.gateway")
 
 RESULT_MS_DEFAULT = 15_000
 """How long an awaited instance may take (Zeebe: the gateway's `requestTimeout`)."""
@@ -35,6 +43,10 @@ RESULT_MS_DEFAULT = 15_000
 LOOK_MS_MIN = 20
 LOOK_MS_MAX = 1_000
 """Between two looks whether an instance has ended: each a quarter longer than the last."""
+
+
+_GONE = "processDefinition is null"
+"""How Camunda 7 ends its sentence (500) on a definition that was deleted."""
 
 
 def _no_definition(what: str) -> Refused:
@@ -74,15 +86,21 @@ async def create(desk: Desk, place: Place, request: Request) -> Json:
             {"type": "startBeforeActivity", "activityId": one.needed("elementId")} for one in begin
         ]
     target, unknown = await _definition(place, request)
-    answer = await seven.ask(
-        engine, "POST", f"{target}/start", body, command="CREATE",
-        doing=f"start {place.process or 'the process'}", unknown=unknown,
-    )  # fmt: skip
+    answer = await seven.attempt(engine, "POST", f"{target}/start", body)
+    if answer.status == 404 or (answer.status == 500 and _GONE in answer.sentence()):
+        raise unknown
+    if answer.status >= 300:
+        raise of_seven(answer, engine, "CREATE", f"start {place.process or 'the process'}")
     started = seven.read(engine, answer, "start an instance", _started)
     instance, definition = started["id"], started["definitionId"]
     desk.whereabouts.seen("process-instance", instance, engine)
-    numbers = await seven.numbers(desk, engine, (instance, definition))
     process, version = _process_of(definition)
+
+    def keep(rows: Rows, now_ms: int) -> Mapping[str, int]:
+        index.started(rows, engine.name, instance, place.process or process, None, now_ms)
+        return numbers_of(rows, engine.name, (instance, definition))
+
+    numbers = await desk.storage.submit(keep)
     told: Json = {
         "processDefinitionKey": numbers[definition],
         "processDefinitionId": place.process or process,
@@ -102,6 +120,19 @@ async def create(desk: Desk, place: Place, request: Request) -> Json:
             wait_ms if wait_ms > 0 else RESULT_MS_DEFAULT,
         )
     return told
+
+
+async def started_in_eight(desk: Desk, engine: Upstream, key: int, process: str) -> None:
+    """An instance that a Camunda 8 started itself, kept in the index if that can be: it runs, and
+    its client hears so."""
+    if key <= 0 or not process:
+        return
+    try:
+        await desk.storage.submit(
+            lambda rows, now_ms: index.started(rows, engine.name, str(key), process, None, now_ms)
+        )
+    except GatewayError as error:
+        log.warning("the index misses instance %s of %s: %s", key, engine.name, error)
 
 
 def _started(answer: Any) -> Json:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from gossamer_gateway import handed
 from gossamer_gateway.camunda8.fields import Fields
 from gossamer_gateway.camunda8.refusals import UNAVAILABLE, Refused
-from gossamer_gateway.desk import Desk
+from gossamer_gateway.desk import ENGINE_HEADER, Desk
+from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.handed import Handed
 from gossamer_gateway.names.numbers import NUMBER_END, Named, named
 from gossamer_gateway.storage.port import Rows
@@ -29,11 +30,13 @@ class Request:
         key: the one in the path; 0 where the path has none.
         body: in the form of REST v2.
         headers: HTTP's, or the metadata, in small letters.
+        files: of a deployment, by name.
     """
 
     key: int = 0
     body: Fields = field(default_factory=lambda: Fields({}))
     headers: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,18 @@ class Place:
     @property
     def is_eight(self) -> bool:
         return self.engine.kind == "camunda8"
+
+
+def engine_named(desk: Desk, request: Request) -> Upstream | None:
+    """The engine that a request names. Raises: BadRequest for one that isn't here."""
+    named = request.headers.get(ENGINE_HEADER)
+    if named is None:
+        return None
+    found = desk.engines.named(named)
+    if found is None:
+        known = ", ".join(one.name for one in desk.engines.all) or "none"
+        raise BadRequest(f"There is no engine {named} here; there are {known}")
+    return found
 
 
 async def place_of(desk: Desk, key: int, unknown: Refused) -> Place:

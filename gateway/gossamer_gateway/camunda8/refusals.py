@@ -79,6 +79,12 @@ EXPECTED = (GatewayError, EngineError, NoEngineAnswered)
 """What `of_error` knows."""
 
 
+def lacks(answer: Answer) -> bool:
+    """Whether an engine of Camunda 7's has no such resource, as the embedded one has not all."""
+    is_unknown_url = answer.json_object().get("type") == "NotFoundException"
+    return answer.status == 405 or (answer.status == 404 and is_unknown_url)
+
+
 def of_seven(answer: Answer, engine: Upstream, command: str, doing: str) -> Refused:
     """Camunda 7's no, by the general meaning of its status.
 
@@ -89,6 +95,8 @@ def of_seven(answer: Answer, engine: Upstream, command: str, doing: str) -> Refu
     if answer.json_object().get("code") == _COLUMN_TOO_SMALL:
         said += " A text is too long for its column; Camunda 7's hold 4,000 characters."
         return rejected(command, INVALID_ARGUMENT, said)
+    if lacks(answer):
+        return Refused(UNSUPPORTED, f"{engine.name} can't {doing}: it is an engine without that")
     match answer.status:
         case 400 | 413 | 415:
             return rejected(command, INVALID_ARGUMENT, said)

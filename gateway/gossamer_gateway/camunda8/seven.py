@@ -7,7 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from gossamer_gateway.bridge.variables import to_7
-from gossamer_gateway.camunda8.refusals import INVALID_ARGUMENT, UNAVAILABLE, Refused, of_seven
+from gossamer_gateway.camunda8.refusals import (
+    INVALID_ARGUMENT,
+    UNAVAILABLE,
+    Refused,
+    lacks,
+    of_seven,
+)
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.names.numbers import numbers_of
 from gossamer_gateway.storage.port import Rows
@@ -50,7 +56,7 @@ async def ask(
     answer = await attempt(engine, method, target, body)
     if answer.status < 300:
         return answer
-    if answer.status == 404 and unknown is not None:
+    if answer.status == 404 and unknown is not None and not lacks(answer):
         raise unknown
     raise of_seven(answer, engine, command, doing)
 

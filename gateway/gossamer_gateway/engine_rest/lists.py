@@ -44,6 +44,12 @@ RESOURCES = (
 )  # fmt: skip
 """What can be listed, at the same path in every engine of Camunda 7's dialect."""
 
+GET_ONLY = (
+    "/process-definition", "/deployment", "/incident", "/event-subscription", "/job-definition",
+    "/batch", "/decision-definition", "/history/incident", "/history/batch",
+)  # fmt: skip
+"""Those whose filters come in the URL alone."""
+
 SORT_FIELDS: Mapping[str, str] = {
     "instanceId": "id", "definitionId": "definitionId", "definitionKey": "definitionKey",
     "definitionVersion": "processDefinitionVersion", "definitionName": "processDefinitionName",
@@ -65,9 +71,7 @@ class Lists:
             ("GET", "/external-task/topic-names", self.topic_names)
         ]
         for path in RESOURCES:
-            for method in ("GET", "POST"):
-                if path == "/deployment" and method == "POST":
-                    continue
+            for method in ("GET",) if path in GET_ONLY else ("GET", "POST"):
                 table.append((method, path, partial(self.rows, OWN.get(path))))
                 table.append((method, f"{path}/count", partial(self.count, OWN.get(path))))
         return table
@@ -193,8 +197,7 @@ class _Query:
     @classmethod
     async def read(cls) -> "_Query":
         query = cls(request.args.to_dict(), await body() if request.method == "POST" else None)
-        rule = str(request.url_rule)
-        query.path = next(path for path in (*RESOURCES, "/external-task") if path in rule)
+        query.path = max((path for path in RESOURCES if path in request.path), key=len)
         return query
 
     def sorted(self, rows: list[Row]) -> list[Row]:

@@ -15,6 +15,10 @@ from gossamer_gateway.engine_rest.answers import CannotBe, passed
 from gossamer_gateway.engine_rest.reading import forward, path
 from gossamer_gateway.names.forms import from_uuid
 from gossamer_gateway.upstreams.upstream import Upstream
+from gossamer_node.errors import EngineRefused
+
+NO_IDS = ("count", "create", "")
+"""What may stand in an id's place and is none."""
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
 
@@ -46,7 +50,7 @@ class Passing:
             return sevens[0]
         at = 1 if parts[0] == "history" else 0
         if len(parts) > at + 1:
-            found = await self._desk.whereabouts.seven_of("/".join(parts[: at + 1]), parts[at + 1])
+            found = await self._by_id("/".join(parts[: at + 1]), parts[at + 1])
             if found is not None:
                 return found
         known = ", ".join(one.name for one in sevens)
@@ -54,3 +58,12 @@ class Passing:
             f"/{'/'.join(parts)} names nothing of one engine, and this gateway has several of "
             f"Camunda 7's dialect ({known}); ask the engine itself."
         )
+
+    async def _by_id(self, resource: str, id: str) -> Upstream | None:
+        """The engine that has it; None for what can't be asked for by an id."""
+        if id in NO_IDS:
+            return None
+        try:
+            return await self._desk.whereabouts.seven_of(resource, id)
+        except EngineRefused:
+            return None  # the resource has no GET by an id

@@ -130,11 +130,12 @@ class Upstream:
             self.failed_ms = time.time_ns() // 1_000_000
 
     async def aclose(self) -> None:
-        """Closes the connections; no call may be open."""
-        if self.channel is not None:
-            await self.channel.aclose()
-        await self._http.aclose()
-        await self.rest.aclose()
+        """Closes the connections, also for a caller that is cancelled; no call may be open."""
+        with trio.CancelScope(shield=True):
+            if self.channel is not None:
+                await self.channel.aclose()
+            await self._http.aclose()
+            await self.rest.aclose()
 
 
 class Upstreams:

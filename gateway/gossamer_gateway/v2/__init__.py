@@ -4,6 +4,6 @@
 Camunda 8 as it came.
 """
 
-from gossamer_gateway.v2.face import create_blueprint
+from gossamer_gateway.v2.face import Face, create_blueprint
 
-__all__ = ["create_blueprint"]
+__all__ = ["Face", "create_blueprint"]

@@ -6,10 +6,16 @@ in no table here goes to the Camunda 8, too.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from gossamer_gateway.camunda8 import activation
+import httpx
+from google.protobuf.message import DecodeError
+
+from gossamer_gateway.camunda8 import activation, instances, topology
+from gossamer_gateway.camunda8.fields import Json
+from gossamer_gateway.camunda8.operations import CREATE_INSTANCE, DEPLOY
+from gossamer_gateway.camunda8.places import Request
 from gossamer_gateway.camunda8.refusals import EXPECTED, of_error
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.grpc.server import ANY, Asked, Handler
@@ -17,6 +23,7 @@ from gossamer_gateway.upstreams.rpc import call
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.zeebe import forms, streams
 from gossamer_gateway.zeebe.forms import FORMS, Form
+from gossamer_node.engines.exchange import Answer
 from gossamer_node.engines.rest import ANSWER_MS_MAX
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
 from gossamer_node.errors import EngineUnavailable
@@ -41,6 +48,7 @@ def methods(desk: Desk) -> Mapping[str, Handler]:
     }
     table[SERVICE + "ActivateJobs"] = face.activate
     table[SERVICE + "StreamActivatedJobs"] = face.stream
+    table[SERVICE + "Topology"] = face.topology
     table[ANY] = face.other
     return {path: partial(_guarded, handler) for path, handler in table.items()}
 
@@ -65,15 +73,19 @@ class _Face:
         request = forms.request_of(form, message, _headers(asked))
         place = await form.operation.place(self._desk, request)
         if not place.is_eight:
-            told = await form.operation.seven(self._desk, place, request)
+            answer = await form.operation.seven(self._desk, place, request)
         elif place.engine.channel is not None:
             fields = request.body
             wait_ms = fields.number("requestTimeout") if fields.flag("awaitCompletion") else 0
-            await _pass_on(place.engine, asked, wait_ms)
+            told = await _forward(place.engine, asked, wait_ms)
+            if form.operation is CREATE_INSTANCE:
+                await _keep(self._desk, place.engine, told)
+            for one in told:
+                await asked.send(one)
             return
         else:
-            told = await _by_rest(place.engine, form, message)
-        await asked.send(form.answer(told or {}).SerializeToString())
+            answer = await _by_rest(place.engine, form, message, request)
+        await asked.send(form.answer(answer or {}).SerializeToString())
 
     async def activate(self, asked: Asked) -> None:
         """Jobs, in as many messages as they need."""
@@ -110,23 +122,52 @@ class _Face:
         eight = self._desk.engines.eight
         if eight is None or eight.channel is None:
             raise RpcError(Code.UNIMPLEMENTED, f"{asked.path} is not served here")
-        await _pass_on(eight, asked)
+        for one in await _forward(eight, asked):
+            await asked.send(one)
+
+    async def topology(self, asked: Asked) -> None:
+        """The cluster."""
+        eight = self._desk.engines.eight
+        told = topology.own(self._desk)
+        if eight is not None:
+            try:
+                if eight.channel is not None:
+                    for one in await _forward(eight, asked):
+                        await asked.send(one)
+                    return
+                answer = await eight.ask("GET", "/v2/topology")
+                told = answer.json_object() if answer.status == 200 else told
+            except (RpcError, EngineUnavailable) as error:
+                log.debug("the topology is the gateway's own: %s", error)
+                told = topology.own(self._desk)
+        await asked.send(forms.topology(told).SerializeToString())
 
 
-async def _pass_on(engine: Upstream, asked: Asked, wait_ms: int = 0) -> None:
+async def _keep(desk: Desk, engine: Upstream, answers: Sequence[bytes]) -> None:
+    """What the Camunda 8 started goes into the index."""
+    for one in answers:
+        # With a result and without, what counts has the same numbers.
+        try:
+            told = zeebe.CreateProcessInstanceResponse.FromString(one)
+        except DecodeError:
+            continue
+        key, process = told.processInstanceKey, told.bpmnProcessId
+        await instances.started_in_eight(desk, engine, key, process)
+
+
+async def _forward(engine: Upstream, asked: Asked, wait_ms: int = 0) -> list[bytes]:
     timeout_ms = ANSWER_MS_MAX + max(0, wait_ms)
     if asked.timeout_ms is not None:
         timeout_ms = min(timeout_ms, asked.timeout_ms)
-    for answer in await call(
-        engine, asked.path, asked.request, timeout_ms=timeout_ms, waits=wait_ms != 0
-    ):
-        await asked.send(answer)
+    return await call(engine, asked.path, asked.request, timeout_ms=timeout_ms, waits=wait_ms != 0)
 
 
-async def _by_rest(engine: Upstream, form: Form, message: object) -> dict[str, object]:
+async def _by_rest(engine: Upstream, form: Form, message: object, request: Request) -> Json:
     """Asks a Camunda 8 that has only REST."""
     key, body = form.ask(message)
     operation = form.operation
+    if operation is DEPLOY:
+        return await _deploy_by_rest(engine, message, request)
     wait_ms = max(0, int(body.get("requestTimeout") or 0))
     answer = await engine.ask(
         operation.method,
@@ -134,13 +175,31 @@ async def _by_rest(engine: Upstream, form: Form, message: object) -> dict[str, o
         body,
         within_ms=ANSWER_MS_MAX + wait_ms,
     )
+    return _told(engine, answer)
+
+
+async def _deploy_by_rest(engine: Upstream, message: object, request: Request) -> Json:
+    tenant = getattr(message, "tenantId", "")
+    encoded = httpx.Request(
+        "POST",
+        "http://engine/",
+        data={"tenantId": tenant} if tenant else None,
+        files=[("resources", (name, data)) for name, data in request.files.items()],
+    )
+    headers = {"content-type": encoded.headers["content-type"], "accept": "application/json"}
+    answer = await engine.forward(
+        "POST", "/v2/deployments", content=encoded.read(), headers=headers
+    )
+    return _told(engine, answer)
+
+
+def _told(engine: Upstream, answer: Answer) -> Json:
+    """What REST answered. Raises: RpcError; EngineUnavailable."""
     if answer.status >= 300:
         title = str(answer.json_object().get("title"))
         raise RpcError(_code(answer.status, title), answer.sentence())
-    if not answer.body:
-        return {}
     told = answer.json_object()
-    if not told:
+    if answer.body and not told:
         raise EngineUnavailable(f"{engine.peer} gave an answer that makes no sense")
     return told
 

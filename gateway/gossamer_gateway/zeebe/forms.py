@@ -49,7 +49,9 @@ def read(kind: type[M], data: bytes) -> M:
 def request_of(form: Form, message: Message, headers: Mapping[str, str]) -> Request:
     """What a message asks. Raises: Refused."""
     key, body = form.ask(message)
-    return Request(key, Fields(body), headers)
+    files = {one.name: one.content for one in getattr(message, "resources", ())}
+    files |= {one.name: one.definition for one in getattr(message, "processes", ())}
+    return Request(key, Fields(body), headers, files)
 
 
 def document(text: str) -> Json:
@@ -177,7 +179,142 @@ def _cancel(asked: zeebe.CancelProcessInstanceRequest) -> tuple[int, Json]:
     return asked.processInstanceKey, {}
 
 
+def _nobody(_asked: Any) -> tuple[int, Json]:
+    return 0, {}
+
+
+def _modify(asked: zeebe.ModifyProcessInstanceRequest) -> tuple[int, Json]:
+    return asked.processInstanceKey, {
+        "activateInstructions": [
+            {
+                "elementId": one.elementId,
+                "ancestorElementInstanceKey": one.ancestorElementInstanceKey,
+                "variableInstructions": [
+                    {"variables": document(told.variables), "scopeId": told.scopeId}
+                    for told in one.variableInstructions
+                ],
+            }
+            for one in asked.activateInstructions
+        ],
+        "terminateInstructions": [
+            {"elementInstanceKey": one.elementInstanceKey} for one in asked.terminateInstructions
+        ],
+    }
+
+
+def _migrate(asked: zeebe.MigrateProcessInstanceRequest) -> tuple[int, Json]:
+    plan = asked.migrationPlan
+    return asked.processInstanceKey, {
+        "targetProcessDefinitionKey": plan.targetProcessDefinitionKey,
+        "mappingInstructions": [
+            {"sourceElementId": one.sourceElementId, "targetElementId": one.targetElementId}
+            for one in plan.mappingInstructions
+        ],
+    }
+
+
+def _set_variables(asked: zeebe.SetVariablesRequest) -> tuple[int, Json]:
+    return asked.elementInstanceKey, {
+        "variables": document(asked.variables),
+        "local": asked.local,
+    }
+
+
+def _resolve(asked: zeebe.ResolveIncidentRequest) -> tuple[int, Json]:
+    return asked.incidentKey, {}
+
+
+def _delete(asked: zeebe.DeleteResourceRequest) -> tuple[int, Json]:
+    return asked.resourceKey, {}
+
+
+def _publish(asked: zeebe.PublishMessageRequest) -> tuple[int, Json]:
+    body: Json = {
+        "name": asked.name,
+        "correlationKey": asked.correlationKey,
+        "timeToLive": asked.timeToLive,
+        "messageId": asked.messageId,
+        "variables": document(asked.variables),
+    }
+    return 0, body | ({"tenantId": asked.tenantId} if asked.tenantId else {})
+
+
+def _signal(asked: zeebe.BroadcastSignalRequest) -> tuple[int, Json]:
+    body: Json = {"signalName": asked.signalName, "variables": document(asked.variables)}
+    return 0, body | ({"tenantId": asked.tenantId} if asked.tenantId else {})
+
+
 # --- answers
+
+
+def _process(told: Json) -> zeebe.ProcessMetadata:
+    return zeebe.ProcessMetadata(
+        bpmnProcessId=told["processDefinitionId"],
+        version=told["processDefinitionVersion"],
+        processDefinitionKey=_key(told["processDefinitionKey"]),
+        resourceName=told["resourceName"],
+        tenantId=told.get("tenantId") or "",
+    )
+
+
+def _processes(told: Json) -> list[zeebe.ProcessMetadata]:
+    found = [one.get("processDefinition") for one in told["deployments"]]
+    return [_process(one) for one in found if one]
+
+
+def _deployed(told: Json) -> zeebe.DeployResourceResponse:
+    return zeebe.DeployResourceResponse(
+        key=_key(told["deploymentKey"]),
+        deployments=[zeebe.Deployment(process=one) for one in _processes(told)],
+        tenantId=told.get("tenantId") or "",
+    )
+
+
+def _deployed_processes(told: Json) -> zeebe.DeployProcessResponse:
+    return zeebe.DeployProcessResponse(key=_key(told["deploymentKey"]), processes=_processes(told))
+
+
+def _published(told: Json) -> zeebe.PublishMessageResponse:
+    return zeebe.PublishMessageResponse(
+        key=_key(told["messageKey"]), tenantId=told.get("tenantId") or ""
+    )
+
+
+def _signalled(told: Json) -> zeebe.BroadcastSignalResponse:
+    return zeebe.BroadcastSignalResponse(
+        key=_key(told["signalKey"]), tenantId=told.get("tenantId") or ""
+    )
+
+
+def _variables_set(told: Json) -> zeebe.SetVariablesResponse:
+    return zeebe.SetVariablesResponse(key=_key(told.get("key")))
+
+
+def topology(told: Json) -> zeebe.TopologyResponse:
+    """A topology of REST's form."""
+    return zeebe.TopologyResponse(
+        brokers=[
+            zeebe.BrokerInfo(
+                nodeId=broker["nodeId"],
+                host=broker["host"],
+                port=broker["port"],
+                partitions=[
+                    zeebe.Partition(
+                        partitionId=one["partitionId"],
+                        role=str(one["role"]).upper(),
+                        health=str(one["health"]).upper(),
+                    )
+                    for one in broker["partitions"]
+                ],
+                version=broker["version"],
+            )
+            for broker in told["brokers"]
+        ],
+        clusterSize=told["clusterSize"],
+        partitionsCount=told["partitionsCount"],
+        replicationFactor=told["replicationFactor"],
+        gatewayVersion=told["gatewayVersion"],
+    )
 
 
 def _created(told: Json) -> zeebe.CreateProcessInstanceResponse:
@@ -247,6 +384,43 @@ FORMS: Mapping[str, Form] = {
         zeebe.CancelProcessInstanceRequest,
         _cancel,
         _nothing(zeebe.CancelProcessInstanceResponse),
+    ),
+    "ModifyProcessInstance": Form(
+        operations.MODIFY_INSTANCE,
+        zeebe.ModifyProcessInstanceRequest,
+        _modify,
+        _nothing(zeebe.ModifyProcessInstanceResponse),
+    ),
+    "MigrateProcessInstance": Form(
+        operations.MIGRATE_INSTANCE,
+        zeebe.MigrateProcessInstanceRequest,
+        _migrate,
+        _nothing(zeebe.MigrateProcessInstanceResponse),
+    ),
+    "SetVariables": Form(
+        operations.SET_VARIABLES, zeebe.SetVariablesRequest, _set_variables, _variables_set
+    ),
+    "ResolveIncident": Form(
+        operations.RESOLVE_INCIDENT,
+        zeebe.ResolveIncidentRequest,
+        _resolve,
+        _nothing(zeebe.ResolveIncidentResponse),
+    ),
+    "DeployResource": Form(operations.DEPLOY, zeebe.DeployResourceRequest, _nobody, _deployed),
+    "DeployProcess": Form(
+        operations.DEPLOY, zeebe.DeployProcessRequest, _nobody, _deployed_processes
+    ),
+    "DeleteResource": Form(
+        operations.DELETE_RESOURCE,
+        zeebe.DeleteResourceRequest,
+        _delete,
+        _nothing(zeebe.DeleteResourceResponse),
+    ),
+    "PublishMessage": Form(
+        operations.PUBLISH_MESSAGE, zeebe.PublishMessageRequest, _publish, _published
+    ),
+    "BroadcastSignal": Form(
+        operations.BROADCAST_SIGNAL, zeebe.BroadcastSignalRequest, _signal, _signalled
     ),
 }
 """The methods with one answer, by their names."""

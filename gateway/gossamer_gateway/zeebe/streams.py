@@ -86,7 +86,7 @@ class JobStream:
         self._desk = desk
         self._asked = asked
         self._message = message
-        self._wanted = replace(read_wanted_message(desk, message), streamed=True)
+        self._wanted = replace(read_wanted_message(desk, message), stream="polled")
         self._order = trio.Lock()
         self._sent: deque[tuple[Upstream, Taken]] = deque()
         """Those behind `_first` that may not have left yet."""
@@ -131,7 +131,7 @@ class JobStream:
 
     async def _keep_pushed(self, engine: Upstream) -> None:
         """Streams, one after another."""
-        alone = replace(self._wanted, more=f'{{"at":"{engine.tag}"}}')
+        alone = replace(self._wanted, stream=f"at {engine.name}")
         async with trio.open_nursery() as nursery:
             while True:
                 over = trio.Event()
