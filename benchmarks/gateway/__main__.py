@@ -40,6 +40,9 @@ MODEL = """<?xml version="1.0" encoding="UTF-8"?>
 </definitions>
 """
 
+AT_ONCE = (1, 16)
+"""Connections."""
+
 DIRECT, THROUGH, PEER = "the engine itself", "through the gateway", "bare Hypercorn on trio"
 
 Table = dict[str, dict[str, dict[str, Cost]]]
@@ -49,16 +52,21 @@ def measure_calls(
     engine: str, engine_pid: int, gateway: stage.Server, bare: stage.Server, count: int
 ) -> Table:
     """By call, by who answers it, by how many connections ask at once."""
-    task = _locked_task(engine)
+    tasks = _locked_tasks(engine, max(AT_ONCE))
     body = json.dumps({"workerId": "bench", "newDuration": 3_600_000}).encode()
-    calls: dict[str, tuple[str, str, bytes | None, int]] = {
-        "GET version": ("GET", "/version", None, 200),
-        "POST extendLock": ("POST", f"/external-task/{task}/extendLock", body, 204),
+    calls: dict[str, tuple[list[bytes], int]] = {
+        "GET version": ([load.request("GET", "/engine-rest/version")], 200),
+        "POST extendLock": (
+            [
+                load.request("POST", f"/engine-rest/external-task/{one}/extendLock", body)
+                for one in tasks
+            ],
+            204,
+        ),
     }
     table: Table = {}
     base = engine.removesuffix("/engine-rest")
-    for what, (method, path, content, status) in calls.items():
-        asked = load.request(method, f"/engine-rest{path}", content)
+    for what, (asked, status) in calls.items():
         who: dict[str, tuple[str, Sequence[int], int]] = {
             DIRECT: (base, [engine_pid], status),
             THROUGH: (gateway.url, [gateway.pid], status),
@@ -69,7 +77,7 @@ def measure_calls(
                 f"{connections}": load.measure(
                     url, asked, pids=pids, count=count, connections=connections, status=expected
                 )
-                for connections in (1, 16)
+                for connections in AT_ONCE
             }
             for name, (url, pids, expected) in who.items()
         }
@@ -102,17 +110,18 @@ def print_crowd(one: waiting.Crowd) -> None:
     )
 
 
-def _locked_task(engine: str) -> str:
-    """A task of the engine, locked by worker `bench`."""
+def _locked_tasks(engine: str, count: int) -> list[str]:
+    """Ids of tasks of the engine, locked by worker `bench`."""
     with httpx.Client(base_url=engine, timeout=30) as http:
         http.post("/deployment/create", files={"data": ("bench.bpmn", MODEL)}).raise_for_status()
-        http.post("/process-definition/key/BenchWait/start", json={}).raise_for_status()
+        for _ in range(count):
+            http.post("/process-definition/key/BenchWait/start", json={}).raise_for_status()
         topics = [{"topicName": "bench-wait", "lockDuration": 3_600_000}]
         told = http.post(
             "/external-task/fetchAndLock",
-            json={"workerId": "bench", "maxTasks": 1, "topics": topics},
+            json={"workerId": "bench", "maxTasks": count, "topics": topics},
         )
-        return str(told.json()[0]["id"])
+        return [str(one["id"]) for one in told.json()]
 
 
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -32,12 +32,20 @@ class Connection:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         assert parts.hostname and parts.port
-        self._socket = socket.create_connection((parts.hostname, parts.port))
+        self._address = (parts.hostname, parts.port)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(self._address)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
+        self._is_last = False
 
     def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Returns the status and the body."""
+        """Returns the status and the body. Tomcat ends a connection after 100 of them."""
+        if self._is_last:
+            self.close()
+            self._connect()
         self._socket.sendall(request)
         return self.answer()
 
@@ -57,6 +65,7 @@ class Connection:
         head, _, body = data.partition(b"\r\n\r\n")
         lines = head.lower().split(b"\r\n")
         status = int(lines[0].split()[1])
+        self._is_last = b"connection: close" in lines
         if b"transfer-encoding: chunked" in lines:
             while not body.endswith(b"0\r\n\r\n"):
                 body += self._more()
@@ -87,27 +96,40 @@ def request(method: str, target: str, body: bytes | None = None) -> bytes:
 
 
 def measure(
-    url: str, asked: bytes, *, pids: Sequence[int], count: int, connections: int, status: int
+    url: str,
+    asked: Sequence[bytes],
+    *,
+    pids: Sequence[int],
+    count: int,
+    connections: int,
+    status: int,
 ) -> Cost:
     """Asks `count` times over so many connections at once, after a tenth of that to warm up.
+
+    Args:
+        asked: the requests; each connection repeats one of them.
 
     Raises: AssertionError for another status.
     """
     took_s: list[float] = []
 
-    def client(times: int, note: list[float]) -> None:
+    def client(number: int, times: int, note: list[float]) -> None:
+        request = asked[number % len(asked)]
         connection = Connection(url)
         for _ in range(times):
             begun_s = time.perf_counter()
-            said, body = connection.exchange(asked)
+            said, body = connection.exchange(request)
             note.append(time.perf_counter() - begun_s)
             assert said == status, f"{said}: {body[:300]!r}"
         connection.close()
 
-    client(max(20, count // 10), [])
+    client(0, max(20, count // 10), [])
     before_s = cpu_s(pids)
     notes: list[list[float]] = [[] for _ in range(connections)]
-    threads = [threading.Thread(target=client, args=(count // connections, note)) for note in notes]
+    threads = [
+        threading.Thread(target=client, args=(number, count // connections, note))
+        for number, note in enumerate(notes)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

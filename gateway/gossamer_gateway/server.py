@@ -10,7 +10,7 @@ at once, as a kill would.
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from functools import partial
 import trio
 from quart import request
 
-from gossamer_gateway import page, tables, zeebe
+from gossamer_gateway import page, tables, v1, zeebe
 from gossamer_gateway.app import create_app
 from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.desk import Desk
@@ -41,13 +41,13 @@ from gossamer_gateway.routing.router import Router
 from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
+from gossamer_gateway.settings.table import Setting
 from gossamer_gateway.sink import bulk as sink
 from gossamer_gateway.sink.sweeping import keep_swept
 from gossamer_gateway.storage import Storage, open_storage
 from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
-from gossamer_gateway.v1 import api as v1
-from gossamer_gateway.v1.opening import begin
+from gossamer_gateway.watching.watching import Watching
 from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
 from gossamer_node.address import Address
@@ -109,9 +109,10 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
         )
-        sources = await begin(
+        sources = await v1.begin(
             background, config.name, node.mesh, engines, polling, storage, watch=desk.watch
         )
+        book.listen(partial(_tell_settings, sources.watching))
         app = create_app(
             desk,
             own=[
@@ -120,8 +121,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
                 overriding.create_blueprint(overrides, _who),
             ],
             root=[
-                sink.create_blueprint(storage.submit, [one.name for one in config.engines]),
                 page.create_blueprint(),
+                sink.create_blueprint(storage.submit, [one.name for one in config.engines]),
             ],
         )
         install(app, overrides)
@@ -136,12 +137,16 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
 
+        async def wind_up() -> None:
+            sources.watching.end()
+            await polling.drain()
+
         async def serve(*, task_status: trio.TaskStatus[None]) -> None:
             await serve_http(
                 app,
                 http,
                 stop=stopping.wait,
-                wind_up=polling.drain,
+                wind_up=wind_up,
                 tls=http_tls,
                 around=lambda app: Door(app, door.gate),
                 task_status=task_status,
@@ -164,6 +169,11 @@ async def _open_book(
     announce = partial(node.mesh.set_tag, TAG)
     await background.start(Spreading(node.mesh, book, config.peers, announce).run)
     return book
+
+
+def _tell_settings(watching: Watching, settings: Sequence[Setting]) -> None:
+    for one in settings:
+        watching.tell(f"{one.kind}.changed", one.name, one.value)
 
 
 def _who() -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from quart import Response, request, websocket
+from quart import Response
 from tests.gateway.chromium import Browser, Page, open_browser
 from tests.gateway.page_world import NODES, PROCESS, World, open_world
-from tests.gateway.v1_world import Gateway, open_gateway
+from tests.gateway.v1_world import open_gateway
 from tests.integration.compiling import compile_guest
 from tests.integration.nodes import bpmn, kill, new_topic
 from tests.integration.server import Server
@@ -21,8 +21,6 @@ from gossamer_mesh.keyring import Keyring
 from gossamer_node.variables import Variables
 
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
-
-KEY = "gsk_let-me-in"
 
 ROWS = "gs-leases tbody tr"
 
@@ -225,15 +223,17 @@ async def test_every_part_is_reached_by_the_keyboard(tmp_path: Path) -> None:
 
 
 async def test_a_person_signs_in(tmp_path: Path) -> None:
-    async with open_gateway(Keyring((bytes(32),))) as gateway, open_browser(tmp_path) as browser:
-        close_the_door(gateway)
+    async with (
+        open_gateway(Keyring((bytes(32),)), is_closed=True) as gateway,
+        open_browser(tmp_path) as browser,
+    ):
         page = await browser.open(f"{gateway.url}/")
         await page.until("document.querySelector('gs-sign-in dialog')?.open")
         await page.write("gsk_wrong")
         await page.press("Enter")
         await page.until("document.querySelector('.wrong')?.textContent")
         await picture(page, "sign-in")
-        await page.write(KEY)
+        await page.write(gateway.key)
         await page.press("Enter")
         await page.until("document.querySelector('gs-sign-in dialog')?.open === false")
         await page.until("document.querySelector('gs-status[data-state=live]')")
@@ -251,22 +251,6 @@ async def test_events_come_without_websockets_too(tmp_path: Path) -> None:
         page = await browser.open(f"{gateway.url}/")
         await page.until("document.querySelector('gs-status[data-state=live]')")
         await page.until("document.querySelector('.node-card')")
-
-
-def close_the_door(gateway: Gateway) -> None:
-    """Asks for a key as the door does."""
-
-    async def http() -> Response | None:
-        is_open = not request.path.startswith("/v1/") or request.headers.get("X-API-Key") == KEY
-        detail = '{"title": "Unauthorized", "status": 401, "detail": "This key is not known."}'
-        media = "application/problem+json"
-        return None if is_open else Response(detail, 401, content_type=media)
-
-    async def socket() -> Response | None:
-        return None if KEY in websocket.requested_subprotocols else Response("", 401)
-
-    gateway.app.before_request(http)
-    gateway.app.before_websocket(socket)
 
 
 # --- small things

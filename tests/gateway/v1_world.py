@@ -11,6 +11,11 @@ import trio
 from quart_trio import QuartTrio
 
 from gossamer_gateway import page, tables, v1
+from gossamer_gateway.door import api_keys
+from gossamer_gateway.door.asgi import Door
+from gossamer_gateway.door.config import ApiKeys, DoorConfig
+from gossamer_gateway.door.opening import open_door
+from gossamer_gateway.door.principals import Grant, Role
 from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing.api import create_blueprint as create_routes
 from gossamer_gateway.routing.router import FORMS, Router
@@ -32,6 +37,7 @@ class Gateway:
 
     Attributes:
         url: of its HTTP, without a path.
+        key: an API key that may read, where the door is closed.
     """
 
     url: str
@@ -39,6 +45,7 @@ class Gateway:
     watching: Watching
     http: httpx.AsyncClient
     app: QuartTrio
+    key: str
 
 
 def key_of(folder: Path) -> Keyring:
@@ -52,12 +59,13 @@ async def open_gateway(
     *configs: EngineConfig,
     seeds: Sequence[str] = (),
     name: str = "gateway",
-    port: int = 0,
+    is_closed: bool = False,
 ) -> AsyncIterator[Gateway]:
     """Serves until the block is left.
 
     Args:
         seeds: `HOST:PORT` of members.
+        is_closed: whether the door asks for an API key.
     """
     pairs = [one.rpartition(":") for one in seeds]
     config = MeshConfig(
@@ -87,10 +95,20 @@ async def open_gateway(
         app.register_blueprint(create_routes(router, lambda: "operator"), url_prefix="/v1")
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
-        listener = listen("127.0.0.1", port, who="The gateway", options="listen")
+        listener = listen("127.0.0.1", 0, who="The gateway", options="listen")
         url = url_of(listener)
-        serve = partial(serve_http, stop=stopping.wait, wind_up=polling.drain)
+        key = await storage.submit(
+            lambda rows, now_ms: api_keys.make(rows, now_ms, "reader", [Grant(Role.READ)])
+        )
+        config_of_door = DoorConfig((ApiKeys(),) if is_closed else ())
+        door = await stack.enter_async_context(open_door(config_of_door, storage))
+        serve = partial(
+            serve_http,
+            stop=stopping.wait,
+            wind_up=polling.drain,
+            around=lambda app: Door(app, door.gate),
+        )
         await serving.start(serve, app, listener)
         async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-            yield Gateway(url, mesh, sources.watching, http, app)
+            yield Gateway(url, mesh, sources.watching, http, app, key)
         stopping.set()

@@ -200,9 +200,11 @@ HTTP = (
         GET /whoami read none
         GET /engines read none
         GET /nodes read none
+        GET /nodes/{} read none
         GET /services read none
         GET /leases read all
         GET /events read all waits
+        GET /progress read all
         GET /processes read all
         GET /processes/{process} read named
         GET /processes/{process}/** read named

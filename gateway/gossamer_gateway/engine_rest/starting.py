@@ -19,7 +19,9 @@ from gossamer_gateway.engine_rest.ids import definition_name, definition_of_eigh
 from gossamer_gateway.engine_rest.reading import body, forward
 from gossamer_gateway.errors import UnknownDefinition
 from gossamer_gateway.fields import Fields
-from gossamer_gateway.index import instances
+from gossamer_gateway.index import definitions, instances
+from gossamer_gateway.index.definitions import Definition
+from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
 
@@ -89,11 +91,19 @@ class Starting:
         return passed(answer)
 
     async def _keep(
-        self, engine: Upstream, id: str, process: str, business_key: str | None
+        self,
+        engine: Upstream,
+        id: str,
+        process: str,
+        business_key: str | None,
+        definition: Definition | None = None,
     ) -> None:
-        await self._desk.storage.submit(
-            lambda rows, now: instances.started(rows, engine.name, id, process, business_key, now)
-        )
+        def keep(rows: Rows, now_ms: int) -> None:
+            instances.started(rows, engine.name, id, process, business_key, now_ms)
+            if definition is not None:
+                definitions.deployed(rows, [definition])
+
+        await self._desk.storage.submit(keep)
 
     async def _start(self, eight: Upstream, said: Json, fields: Fields) -> Json | None:
         """Starts an instance in Camunda 8; None if it knows no such definition."""
@@ -115,7 +125,8 @@ class Starting:
             number, definition = int(told["processInstanceKey"]), int(told["processDefinitionKey"])
         except (KeyError, TypeError, ValueError) as error:
             raise eight.rest.nonsense("start a process") from error
-        await self._keep(eight, str(number), process, business_key)
+        known = Definition(eight.name, str(definition), process, version, "")
+        await self._keep(eight, str(number), process, business_key, known)
         id, tenant = name_of(eight, number), told.get("tenantId")
         href = f"{own_url()}/process-instance/{id}"
         started: Json = {

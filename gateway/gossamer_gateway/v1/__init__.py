@@ -5,5 +5,6 @@ Its endpoints are rows (`api.table`), out of which its routes and its OpenAPI do
 """
 
 from gossamer_gateway.v1.api import Sources, create_blueprint
+from gossamer_gateway.v1.opening import begin
 
-__all__ = ["Sources", "create_blueprint"]
+__all__ = ["Sources", "begin", "create_blueprint"]

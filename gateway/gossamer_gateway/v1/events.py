@@ -6,7 +6,7 @@ never has to ask again. Who reads more slowly than things happen is cut off when
 is kept for it.
 
 A browser can give a WebSocket no header, so a page brings its key as a second subprotocol, as
-Kubernetes' clients do (`base64url.bearer.authorization.k8s.io.…`); the door reads it there.
+Kubernetes' clients do (`base64url.bearer.authorization.k8s.io.…`); the door takes it from there.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -79,7 +79,7 @@ async def _talk(subscription: Subscription, snapshot: Snapshot) -> None:
             with trio.move_on_after(QUIET_S):
                 events = await subscription.next()
             if subscription.is_cut:
-                await websocket.close(TOO_SLOW, "read faster; connect again for a new picture")
+                await websocket.close(TOO_SLOW, "connect again for a new picture")
                 break
             if events is None:
                 await websocket.send(_text({"kind": "quiet"}))

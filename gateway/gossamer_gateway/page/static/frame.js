@@ -100,6 +100,7 @@ class Feed extends Part {
   draw() {
     const shown = store.feed.slice(0, 40);
     this.empty.hidden = shown.length > 0;
+    this.list.hidden = !shown.length;
     keyed(
       this.list, shown, (one) => one.number,
       (one) => {

@@ -74,7 +74,7 @@ function change(event) {
   } else {
     told.add(thing);
   }
-  if (what !== "changed" && event.kind !== "node.forgotten") {
+  if ((what !== "changed" || thing === "route") && event.kind !== "node.forgotten") {
     store.feed.unshift({ ...event, before });
     store.feed.length = Math.min(store.feed.length, FEED_MAX);
     told.add("feed");
@@ -136,7 +136,7 @@ function socket() {
     let one;
     try {
       // A browser gives a WebSocket no header: the key goes where the door looks for it.
-      one = new WebSocket(url, key() ? ["gossamer", key()] : ["gossamer"]);
+      one = new WebSocket(url, ["gossamer", ...(key() ? [`gossamer.bearer.${key()}`] : [])]);
     } catch {
       end(false);
       return;

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { watched } from "./asked.js";
 import { Part, h, hue, keyed, say, set } from "./dom.js";
 import { notice } from "./frame.js";
+import { changes } from "./live.js";
 
 const ALL = "*";
 
@@ -14,6 +15,7 @@ class Routes extends Part {
     this.append(this.list, this.empty);
     watched.addEventListener("routes", () => this.redraw());
     watched.addEventListener("progress", () => this.redraw());
+    changes.addEventListener("route", () => watched.look("routes", "/v1/routes"));
   }
 
   draw() {

@@ -16,7 +16,7 @@ class Web extends Part {
     this.nodes = s("g");
     this.dots = s("g");
     this.svg = s("svg", { role: "img", "aria-label": "The mesh" }, this.threads, this.claims, this.engines, this.nodes, this.dots);
-    this.many = h("p", { class: "empty" }, `More than ${NODES_MAX} nodes are not drawn; they are listed below.`);
+    this.many = h("p", { class: "empty" });
     this.legend = h("ul", { class: "legend" });
     this.append(this.svg, this.many, this.legend);
     this.places = new Map();
@@ -30,7 +30,9 @@ class Web extends Part {
       .sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }));
     const few = nodes.length <= NODES_MAX;
     this.svg.toggleAttribute("hidden", !few);
-    this.many.hidden = few;
+    this.many.hidden = few && nodes.length > 0;
+    const here = store.nodes.get(store.gateway)?.address ?? "HOST:PORT";
+    say(this.many, few ? `No node is in the mesh yet. One that has its key joins with: gossamer node --join ${here}` : `More than ${NODES_MAX} nodes are not drawn; they are listed below.`);
     if (!few) return;
     const width = Math.max(300, Math.min(900, this.clientWidth - 2));
     const height = Math.max(400, Math.min(470, width * 0.62));
