@@ -20,10 +20,12 @@ from textwrap import dedent
 import pytest
 from tests.patience import seen
 
+from gossamer_gateway.config import GATEWAY
 from gossamer_gateway.embedded.bpmn import parse_bpmn
+from gossamer_gateway.overrides.rules import read_value
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
-from gossamer_node.config import NodeConfig, load
+from gossamer_node.config import NodeConfig, load, load_record
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
@@ -59,7 +61,12 @@ def shown(page: Path) -> list[Shown]:
     ]
 
 
-PAGES = [ROOT / "README.md", ROOT / "sdk-wasm" / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "gateway" / "README.md",
+    ROOT / "sdk-wasm" / "README.md",
+    *sorted(DOCS.rglob("*.md")),
+]
 FILES = [file for page in PAGES for file in shown(page)]
 
 
@@ -71,7 +78,9 @@ def of(suffix: str) -> list[Shown]:
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    for name in ("CAMUNDA7_PASSWORD", "CAMUNDA_CLIENT_SECRET", "CAMUNDA_SECRET"):
+    for name in (
+        "CAMUNDA7_PASSWORD", "CAMUNDA_CLIENT_SECRET", "CAMUNDA_SECRET", "GATEWAY_DATABASE",
+    ):  # fmt: skip
         monkeypatch.setenv(name, "x")
 
 
@@ -85,13 +94,19 @@ def test_what_configures_is_read(file: Shown, tmp_path: Path) -> None:
     path.write_text(file.text)
     if path.name == "service.yaml":
         assert load_service(path).module
+    elif path.name.startswith("gateway"):
+        assert load_record(GATEWAY, Namespace(config=path)).engines
     else:
         assert load(Namespace(config=path)).services
 
 
 @pytest.mark.parametrize("file", of(".json"), ids=str)
-def test_what_is_a_job_is_read(file: Shown) -> None:
-    assert read_job(file.text.encode()).ref.topic
+def test_what_is_a_job_or_a_rule_is_read(file: Shown) -> None:
+    value = json.loads(file.text)
+    if "match" in value:
+        assert read_value(file.name, value).name
+    else:
+        assert read_job(file.text.encode()).ref.topic
 
 
 def commands() -> Iterator[str]:

@@ -30,7 +30,8 @@ Ask = Callable[[Order], Mapping[str, Any]]
 def configure(
     parser: argparse.ArgumentParser, add_flags: Callable[[argparse.ArgumentParser], None]
 ) -> None:
-    """Declares the actions; `run` does them.
+    """Declares the actions; `run` does them. A key's name is `key` among the arguments, as `name`
+    is the gateway's.
 
     Args:
         add_flags: adds what says which gateway is meant, to each action.
@@ -38,7 +39,7 @@ def configure(
     describe(parser, __doc__ or "")
     parsers = parser.add_subparsers(metavar="ACTION", dest="do", required=True)
     making = parsers.add_parser("new", help="make a key, and show it this once")
-    making.add_argument("name", metavar="NAME", help="whose it is; for logs and for `revoke`")
+    making.add_argument("key", metavar="NAME", help="whose it is; for logs and for `revoke`")
     making.add_argument(
         "--role", dest="roles", action="append", required=True, metavar="ROLE",
         help="what it may do; may be given several times",
@@ -48,7 +49,7 @@ def configure(
     listing.add_argument("--json", action="store_true", help="one JSON object")
     for do, words in (("revoke", "end a key for good"), ("remove", "forget a revoked key")):
         ending = parsers.add_parser(do, help=words)
-        ending.add_argument("name", metavar="NAME", help="the key's name")
+        ending.add_argument("key", metavar="NAME", help="the key's name")
     for action in parsers.choices.values():
         add_flags(action)
 
@@ -56,9 +57,9 @@ def configure(
 def run(arguments: argparse.Namespace, ask: Ask) -> int:
     """Carries out the action. Raises: InputError; what `ask` raises."""
     order = {
-        name: value
-        for name in ("do", "name", "roles", "days")
-        if (value := getattr(arguments, name, None)) is not None
+        word: value
+        for word, said in (("do", "do"), ("name", "key"), ("roles", "roles"), ("days", "days"))
+        if (value := getattr(arguments, said, None)) is not None
     }
     answer = ask(order)
     if "refused" in answer:
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace, ask: Ask) -> int:
         print(json.dumps(answer) if arguments.json else _listed(answer["keys"]))
     else:
         done = "revoked" if arguments.do == "revoke" else "forgotten"
-        print(f"{arguments.name} is {done}" + ("." if answer["changed"] else ", as before."))
+        print(f"{arguments.key} is {done}" + ("." if answer["changed"] else ", as before."))
     return 0
 
 

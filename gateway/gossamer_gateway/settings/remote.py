@@ -13,6 +13,7 @@ from gossamer_gateway.errors import GatewayError, InputError
 from gossamer_mesh import keyfiles
 
 URL_DEFAULT, URL_VARIABLE = "http://127.0.0.1:8090", "GOSSAMER_GATEWAY"
+KEY_FILE_VARIABLE = "GOSSAMER_API_KEY_FILE"
 
 TIMEOUT_S = 30.0
 ANSWER_SHOWN_MAX = 300
@@ -30,7 +31,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=f"of the gateway's HTTP (default: {URL_VARIABLE}, else {URL_DEFAULT})",
     )
     parser.add_argument(
-        "--api-key-file", metavar="FILE", type=Path, help="holds the API key; yours alone to read"
+        "--api-key-file",
+        metavar="FILE",
+        type=Path,
+        default=os.environ.get(KEY_FILE_VARIABLE) or None,
+        help=f"holds the API key; yours alone to read (default: {KEY_FILE_VARIABLE})",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, as the gateway says it")
 
