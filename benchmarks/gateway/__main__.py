@@ -43,19 +43,25 @@ MODEL = """<?xml version="1.0" encoding="UTF-8"?>
 AT_ONCE = (1, 16)
 """Connections."""
 
-DIRECT, THROUGH, PEER = "the engine itself", "through the gateway", "bare Hypercorn on trio"
+DIRECT, THROUGH = "the engine itself", "through the gateway"
+PEER, FORWARDER = "bare Hypercorn on trio", "the same, asking by httpx"
 
 Table = dict[str, dict[str, dict[str, Cost]]]
 
 
 def measure_calls(
-    engine: str, engine_pid: int, gateway: stage.Server, bare: stage.Server, count: int
+    engine: str,
+    engine_pid: int,
+    gateway: stage.Server,
+    bare: stage.Server,
+    forwarder: stage.Server,
+    count: int,
 ) -> Table:
     """By call, by who answers it, by how many connections ask at once."""
     tasks = _locked_tasks(engine, max(AT_ONCE))
     body = json.dumps({"workerId": "bench", "newDuration": 3_600_000}).encode()
     calls: dict[str, tuple[list[bytes], int]] = {
-        "GET version": ([load.request("GET", "/engine-rest/version")], 200),
+        "GET count": ([load.request("GET", "/engine-rest/external-task/count")], 200),
         "POST extendLock": (
             [
                 load.request("POST", f"/engine-rest/external-task/{one}/extendLock", body)
@@ -70,6 +76,7 @@ def measure_calls(
         who: dict[str, tuple[str, Sequence[int], int]] = {
             DIRECT: (base, [engine_pid], status),
             THROUGH: (gateway.url, [gateway.pid], status),
+            FORWARDER: (forwarder.url, [forwarder.pid], status),
             PEER: (bare.url, [bare.pid], 200),
         }
         table[what] = {
@@ -87,7 +94,7 @@ def measure_calls(
 def print_calls(table: Table) -> None:
     """Ratios of CPU are to the bare application's."""
     print(
-        f"\n{'call':<17}{'who':<25}{'at once':>8}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}"
+        f"\n{'call':<17}{'who':<27}{'at once':>8}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}"
         f"{'ratio':>7}"
     )
     for what, by in table.items():
@@ -95,7 +102,7 @@ def print_calls(table: Table) -> None:
             for connections, cost in costs.items():
                 ratio = cost.cpu_us / by[PEER][connections].cpu_us
                 print(
-                    f"{what:<17}{who:<25}{connections:>8}{cost.p50_ms:>9.2f}{cost.p99_ms:>9.2f}"
+                    f"{what:<17}{who:<27}{connections:>8}{cost.p50_ms:>9.2f}{cost.p99_ms:>9.2f}"
                     f"{cost.cpu_us:>9.0f}{ratio:>7.2f}"
                 )
 
@@ -139,6 +146,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
             tempfile.TemporaryDirectory() as folder,
             stage.gateway(engines, Path(folder)) as gateway,
             stage.bare() as bare,
+            stage.bare(seven.url.removesuffix("/engine-rest")) as forwarder,
         ):
             calls = await _in_thread(
                 lambda: measure_calls(
@@ -146,6 +154,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     stage.child_of(seven.process.guard_pid),
                     gateway,
                     bare,
+                    forwarder,
                     300 if quick else 4_000,
                 )
             )

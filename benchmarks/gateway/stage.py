@@ -32,9 +32,10 @@ def child_of(pid: int) -> int:
 
 
 @contextmanager
-def bare() -> Iterator[Server]:
-    """The peer, for the length of a block."""
-    with _process([sys.executable, "-m", "benchmarks.gateway.bare"]) as (process, line):
+def bare(*forwards_to: str) -> Iterator[Server]:
+    """A peer, for the length of a block: it answers by itself, or asks a URL."""
+    arguments = [sys.executable, "-m", "benchmarks.gateway.bare", *forwards_to]
+    with _process(arguments) as (process, line):
         yield Server(line, process.pid)
 
 

@@ -11,6 +11,8 @@ also mends what was measured to hurt:
   end the process with all other connections; here it ends its connection.
 - A connection that its client closed stays until `keep_alive_timeout` is over; here it ends.
 - It takes any number of connections; here `CONNECTIONS_MAX`, and closes more.
+- It sends the head of an answer and its body one after the other; here they leave together, which
+  saves the most expensive of all calls to the kernel.
 """
 
 import ssl
@@ -50,6 +52,7 @@ class _Connection(TCPServer):
     def __init__(self, connections: _Connections, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._connections = connections
+        self._head = b""
 
     async def run(self) -> None:
         """Serves the connection to its end. Raises nothing but for cancellation."""
@@ -86,20 +89,33 @@ class _Connection(TCPServer):
         await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData) and _is_head(event.data):
+            self._head = event.data
+            return
+        head, self._head = self._head, b""
+        data = head + event.data if isinstance(event, RawData) else head
+        if data:
+            await self._send(data)
         if not isinstance(event, RawData):
             await super().protocol_send(event)
-            return
+
+    async def _send(self, data: bytes) -> None:
         async with self.send_lock:
             # A part of a frame or chunk would spoil what follows, so it is sent though cancelled.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_MS_MAX / 1_000):
                 try:
-                    await self.stream.send_all(event.data)
+                    await self.stream.send_all(data)
                     return
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     pass
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self.stream)
         # Who reads hears of it then, and ends what is under way.
+
+
+def _is_head(data: bytes) -> bool:
+    """Whether it is a response's head, behind which its body, or its end, comes at once."""
+    return data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1")
 
 
 async def serve(
