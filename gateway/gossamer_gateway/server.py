@@ -122,7 +122,9 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             ],
             root=[
                 page.create_blueprint(),
-                sink.create_blueprint(storage.submit, [one.name for one in config.engines]),
+                sink.create_blueprint(
+                    storage.submit, [one.name for one in config.engines if one.kind == "camunda8"]
+                ),
             ],
         )
         install(app, overrides)

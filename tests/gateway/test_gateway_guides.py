@@ -42,6 +42,16 @@ def files(page: str) -> dict[str, str]:
     return {name: dedent(text) for name, _, text in FILE.findall((HOW_TO / page).read_text())}
 
 
+def answers(text: str) -> list[dict[str, object]]:
+    """JSON objects, one after the other, as several calls of curl print them."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.strip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
 @dataclass
 class Newcomer:
     """Somebody at a terminal in a folder of their own.
@@ -133,6 +143,7 @@ def test_a_newcomer_adds_keys_limits_pages_and_overrides(
         _makes_keys(person)
         _asks_from_a_page(person)
         _answers_otherwise(person, gateway["http"])
+        _exports(person, gateway["http"])
 
 
 @pytest.mark.processes
@@ -175,8 +186,9 @@ def _moves(person: Newcomer, worker: str, packages: Path) -> None:
             "127.0.0.1:8091": gateway["grpc"],
         }
         person.environment["GOSSAMER_GATEWAY"] = gateway["http"]
-        for line in person.types(look).splitlines():
-            assert line
+        version, topology, engines = (json.loads(person.types(one)) for one in look.splitlines())
+        assert version["version"] and topology["brokers"]
+        assert [one["name"] for one in engines] == ["c7", "c8"]
         person.types(deploy)
         command = shlex.split(person.put(works))
         environment = person.environment | {"PYTHONPATH": str(packages)}
@@ -194,9 +206,9 @@ def _moves(person: Newcomer, worker: str, packages: Path) -> None:
                 # All goes to Camunda 8, in whose UUIDs a number stands; and back to Camunda 7.
                 for step, lives_in_8 in (("", True), (back, False)):
                     person.types(step)
-                    said = [json.loads(one) for one in person.types(starts).splitlines() if one]
-                    assert said[0]["id"].startswith("676f7373-") is lives_in_8
-                    assert (said[1]["processInstanceKey"] > 2**51) is lives_in_8
+                    said = answers(person.types(starts))
+                    assert str(said[0]["id"]).startswith("676f7373-") is lives_in_8
+                    assert (int(str(said[1]["processInstanceKey"])) >= 2**51) is lives_in_8
                     packed = {process.stdout.readline() for _ in range(2)}
                     assert packed == {"packed P-1\n", "packed P-2\n"}
             finally:
@@ -268,3 +280,14 @@ def _answers_otherwise(person: Newcomer, url: str) -> None:
         assert "→" in person.types(block)
     gone = httpx.get(f"{url}/engine-rest/history/activity-instance", headers=key)
     assert (gone.status_code, gone.headers["x-moved-to"]) == (410, "reports.example")
+
+
+def _exports(person: Newcomer, url: str) -> None:
+    """The broker's key opens what its exporter asks for, and nothing else."""
+    (make,) = [one for one in blocks("see-zeebe-86.md", "sh") if "gateway key" in one]
+    broker = ("zeebe", person.types(make).strip())
+    # The only Camunda 8 is known without its name.
+    assert httpx.post(f"{url}/_bulk", content=b"", auth=broker).status_code == 200
+    assert httpx.put(f"{url}/zeebe-record*/_settings", json={}, auth=broker).status_code == 200
+    assert httpx.get(f"{url}/v1/routes", auth=broker).status_code == 403
+    assert httpx.post(f"{url}/_bulk", content=b"").status_code == 401
