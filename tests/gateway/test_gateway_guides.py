@@ -102,14 +102,13 @@ class Newcomer:
                 text=True,
             ) as process,
         ):
+            assert process.stdout is not None
             try:
-                assert process.stdout is not None
                 line = process.stdout.readline()
                 assert line, log.read_text()
                 yield json.loads(line)
             finally:
                 process.terminate()
-                process.stdout.close()
 
 
 GATEWAY = "gossamer gateway --config gateway.yaml --http 127.0.0.1:0 --grpc 127.0.0.1:0"
