@@ -110,7 +110,14 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             f"gossamer-{config.mesh.name}",
         )
         sources = await v1.begin(
-            background, config.name, node.mesh, engines, polling, storage, watch=desk.watch
+            background,
+            config.name,
+            node.mesh,
+            engines,
+            polling,
+            storage,
+            watch=desk.watch,
+            described={**routing.described(), **overriding.described()},
         )
         book.listen(partial(_tell_settings, sources.watching))
         app = create_app(

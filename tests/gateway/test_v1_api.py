@@ -2,17 +2,23 @@
 
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openapi_spec_validator
 import pytest
 import trio
 from tests.gateway.v1_world import Gateway, open_gateway
 from trio_websocket import ConnectionClosed, open_websocket_url
 
+from gossamer_gateway.config import GatewayConfig
+from gossamer_gateway.server import open_gateway as open_whole
 from gossamer_gateway.watching import watching
 from gossamer_mesh.keyring import Keyring
+from gossamer_node.address import Address
 from gossamer_node.engines.config import EngineConfig
 
 RING = Keyring((bytes(range(32)),))
@@ -140,22 +146,38 @@ async def test_a_slow_reader_is_cut_off_and_nobody_waits(monkeypatch: pytest.Mon
                 await trio.lowlevel.checkpoint()
 
 
-async def test_the_document_is_right() -> None:
-    async with open_gateway(RING) as gateway:
-        told = await answer(gateway, "/openapi.json")
+@asynccontextmanager
+async def whole(folder: Path, *engines: EngineConfig) -> AsyncIterator[str]:
+    """The URL of a gateway with all that is under `/v1`."""
+    config = GatewayConfig(
+        name="gateway",
+        data_dir=folder / "data",
+        cache_dir=folder / "cache",
+        http=Address("127.0.0.1", 0),
+        grpc=Address("127.0.0.1", 0),
+        engines=engines,
+    )
+    async with open_whole(config) as gateway:
+        yield gateway.url
+
+
+async def test_the_document_is_right(tmp_path: Path) -> None:
+    async with whole(tmp_path) as url, httpx.AsyncClient(base_url=url) as http:
+        told = (await http.get("/v1/openapi.json")).json()
     assert told["openapi"] == "3.1.0"
     openapi_spec_validator.validate(told)
-    assert {"/v1/nodes", "/v1/leases", "/v1/events", "/v1/progress"} <= set(told["paths"])
+    paths = {"/v1/nodes", "/v1/leases", "/v1/events", "/v1/progress", "/v1/routes/{process}"}
+    assert paths <= set(told["paths"])
 
 
 async def test_no_request_by_the_document_is_a_server_error(
     embedded_url: str, tmp_path: Path
 ) -> None:
     """schemathesis makes them up, right ones and wrong ones; its report names the seed."""
-    async with open_gateway(RING, embedded(embedded_url)) as gateway:
+    async with whole(tmp_path, embedded(embedded_url)) as url:
         command = [
             str(Path(sys.executable).with_name("schemathesis")), "run",
-            f"{gateway.url}/v1/openapi.json", f"--checks={CHECKS}", "--max-examples=15",
+            f"{url}/v1/openapi.json", f"--checks={CHECKS}", "--max-examples=15",
             "--exclude-path=/v1/events", "--phases=examples,coverage,fuzzing",
             "--generation-database=none", "--request-timeout=30",
         ]  # fmt: skip

@@ -14,6 +14,7 @@ rules send requests anywhere: let it be administrators alone.
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from quart import Blueprint
@@ -24,6 +25,17 @@ from gossamer_gateway.overrides.overrides import Overrides
 from gossamer_gateway.overrides.rules import Rule
 from gossamer_gateway.overrides.subjects import process_of
 from gossamer_gateway.settings import http
+from gossamer_gateway.settings.describing import (
+    ANYTHING,
+    PAGE,
+    TEXT,
+    Schema,
+    changes,
+    in_path,
+    listed,
+    operation,
+    record,
+)
 from gossamer_gateway.settings.http import Who
 
 
@@ -120,4 +132,71 @@ def _shown(rule: Rule) -> dict[str, Any]:
         "position": rule.position,
         "who": rule.who,
         "at": http.instant(rule.at_ms),
+    }
+
+
+# --- what OpenAPI says of it
+
+
+def described() -> dict[str, Any]:
+    """Path items of the resources, by path; a rule's fields are in docs/how-to/overrides.md."""
+    name = in_path("name", "The rule's name.")
+    about = partial(operation, about="overrides")
+    tried = record(
+        {
+            "method": TEXT,
+            "path": {"type": "string", "pattern": "^/"},
+            "headers": {"type": "object", "additionalProperties": TEXT},
+            "body": {},
+            "process": {"type": ["string", "null"]},
+        },
+        optional=("method", "headers", "body", "process"),
+    )
+    verdict = record({"name": TEXT, "why_not": TEXT})
+    found: Schema = {"anyOf": [ANYTHING, {"type": "null"}]}
+    process: Schema = {"type": ["string", "null"]}
+    tested = record(
+        {"process": process, "rule": found, "parts": ANYTHING, "before": listed(verdict)}
+    )
+    return {
+        "/v1/overrides": {
+            "get": about(
+                "overrides",
+                summary="All rules, in the order in which they are asked.",
+                answers=record({"overrides": listed(ANYTHING)}),
+                may_miss=False,
+            )
+        },
+        "/v1/overrides/test": {
+            "post": about(
+                "test_overrides",
+                summary="Which rule would answer a request, and why those before would not.",
+                answers=tested,
+                body=tried,
+                may_miss=False,
+            )
+        },
+        "/v1/overrides/{name}": {
+            "get": about("override", summary="One rule.", answers=ANYTHING, parameters=[name]),
+            "put": about(
+                "set_override",
+                summary="Adds a rule, or puts another in its place.",
+                answers=ANYTHING,
+                body=ANYTHING,
+                parameters=[name],
+                may_miss=False,
+            ),
+            "delete": about(
+                "remove_override", summary="Removes a rule.", answers=None, parameters=[name]
+            ),
+        },
+        "/v1/overrides/{name}/history": {
+            "get": about(
+                "history_of_override",
+                summary="Who changed a rule, the newest first.",
+                answers=changes(ANYTHING),
+                parameters=[name, *PAGE],
+                may_miss=False,
+            )
+        },
     }

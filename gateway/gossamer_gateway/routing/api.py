@@ -13,16 +13,28 @@ most; of two engines one may be left out. Who may ask is the door's matter.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from quart import Blueprint, request
 
 from gossamer_gateway.errors import BadRequest, UnknownSetting
 from gossamer_gateway.routing import messages
-from gossamer_gateway.routing.messages import MessageRule
+from gossamer_gateway.routing.messages import ALL_TO, MessageRule
 from gossamer_gateway.routing.router import Router
 from gossamer_gateway.routing.routes import BUSINESS_KEY, Route
 from gossamer_gateway.settings import http
+from gossamer_gateway.settings.describing import (
+    PAGE,
+    TEXT,
+    WHOLE,
+    Schema,
+    changes,
+    in_path,
+    listed,
+    operation,
+    record,
+)
 from gossamer_gateway.settings.http import Who
 
 
@@ -151,3 +163,106 @@ def _known(body: Mapping[str, Any], fields: tuple[str, ...]) -> None:
     for name in body:
         if name not in fields:
             raise BadRequest(f"{name[:64]} is no field here; there are {', '.join(fields)}.")
+
+
+# --- what OpenAPI says of it
+
+_SHARES: Schema = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"type": "number", "minimum": 0, "maximum": 100},
+    "description": "Per cent by engine, with two decimals at most; together 100.",
+}
+_STICKY: Schema = {
+    "type": "string",
+    "description": "`business-key`, `header:NAME`, or empty: what makes starts stick together.",
+}
+_VALUE = {"shares": _SHARES, "sticky": _STICKY}
+_MADE = {"who": TEXT, "at": TEXT, "gateway": TEXT, "version": WHOLE}
+_ROUTE = record({"process": TEXT, **_VALUE, **_MADE})
+_TO: Schema = {"type": "string", "enum": list(ALL_TO)}
+_RULE = {"to": _TO, "process": TEXT}
+
+
+def described() -> dict[str, Any]:
+    """Path items of the resources, by path."""
+    process = in_path("process", "The process's id, or `*` for all that have no route.")
+    name = in_path("name", "The message's name.")
+    of_name = {"name": "name", "in": "query", "description": "One alone.", "schema": TEXT}
+    told = record(_VALUE)
+    rule = record({"message": TEXT, **_RULE}, optional=("process",))
+    value = record(_RULE, optional=("process",))
+    about = partial(operation, about="routes")
+    return {
+        "/v1/routes": {
+            "get": about(
+                "routes",
+                summary="All routes, and the engines there are.",
+                answers=record({"routes": listed(_ROUTE), "engines": listed(TEXT)}),
+                may_miss=False,
+            )
+        },
+        "/v1/routes/{process}": {
+            "get": about("route", summary="One route.", answers=_ROUTE, parameters=[process]),
+            "put": about(
+                "set_route",
+                summary="Makes a route; it counts on every gateway at once.",
+                answers=_ROUTE,
+                body=record(_VALUE, optional=("sticky",)),
+                parameters=[process],
+                may_miss=False,
+            ),
+            "delete": about(
+                "remove_route", summary="Removes a route.", answers=None, parameters=[process]
+            ),
+        },
+        "/v1/routes/{process}/history": {
+            "get": about(
+                "history_of_route",
+                summary="Who changed a route, the newest first.",
+                answers=changes(told),
+                parameters=[process, *PAGE],
+                may_miss=False,
+            )
+        },
+        "/v1/route-history": {
+            "get": about(
+                "history_of_routes",
+                summary="Who changed routes, the newest first.",
+                answers=changes(told),
+                parameters=PAGE,
+                may_miss=False,
+            )
+        },
+        "/v1/messages": {
+            "get": about(
+                "message_rules",
+                summary="Where messages of each name go.",
+                answers=record({"messages": listed(rule)}),
+                may_miss=False,
+            )
+        },
+        "/v1/messages/{name}": {
+            "get": about("message_rule", summary="One rule.", answers=rule, parameters=[name]),
+            "put": about(
+                "set_message_rule",
+                summary="Says where messages of this name go.",
+                answers=rule,
+                body=value,
+                parameters=[name],
+                may_miss=False,
+            ),
+            "delete": about(
+                "remove_message_rule", summary="Removes a rule.", answers=None, parameters=[name]
+            ),
+        },
+        "/v1/message-history": {
+            "get": about(
+                "history_of_message_rules",
+                summary="Who changed rules for messages, the newest first.",
+                answers=changes(value),
+                parameters=[of_name, *PAGE],
+                may_miss=False,
+            )
+        },
+    }
