@@ -28,6 +28,7 @@ from gossamer_gateway.camunda8.refusals import (
     of_error,
 )
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.v2 import answers
 from gossamer_node.engines.exchange import Answer
@@ -104,6 +105,7 @@ class Face:
             files,
         )
         place = await operation.place(self._desk, asked)
+        check_process(place.process)
         if not place.is_eight:
             told = await operation.seven(self._desk, place, asked)
             return answers.told(None if operation is SET_VARIABLES else told)
@@ -130,6 +132,7 @@ class Face:
 
     async def other(self, rest: str) -> Response:
         """What nobody here knows."""
+        check_process(None)
         eight = self._desk.engines.eight
         if eight is None:
             raise Refused(
