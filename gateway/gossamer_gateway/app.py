@@ -21,7 +21,7 @@ def create_app(
         own: what is under `/v1`.
         root: resources with paths of their own, from the root.
     """
-    app = QuartTrio(__name__)
+    app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(engine_rest.create_blueprint(desk), url_prefix="/engine-rest")

@@ -17,6 +17,7 @@ from functools import partial
 
 import trio
 from quart import request
+from quart_trio import QuartTrio
 
 from gossamer_gateway import page, tables, zeebe
 from gossamer_gateway.app import create_app
@@ -63,12 +64,14 @@ class Gateway:
     Attributes:
         url: of its HTTP, without a path.
         grpc: `HOST:PORT`.
+        app: what serves HTTP behind the door.
         desk: what requests are served with.
         node: the member of the mesh that it is.
     """
 
     url: str
     grpc: str
+    app: QuartTrio
     desk: Desk
     node: Node
 
@@ -148,7 +151,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             )
 
         await serving.start(serve)
-        yield Gateway(url, grpc_address, desk, node)
+        yield Gateway(url, grpc_address, app, desk, node)
         stopping.set()
         await grpc_server.stop()
         await polling.drain()  # what streams gave back

@@ -79,6 +79,11 @@ HTTP = (
         GET / - none
         GET /page/** - none
         GET /favicon.ico - none
+        POST /_bulk admin all
+        PUT /_index_template/{} admin all
+        PUT /_component_template/{} admin all
+        PUT /_ilm/policy/{} admin all
+        PUT /{}/_settings admin all
         """
     ),
     *_rows(
@@ -144,7 +149,26 @@ HTTP = (
         GET,POST /history/variable-instance/count read all
         GET,POST /history/incident read all
         GET,POST /history/incident/count read all
-        GET /history/external-task-log read all
+        GET,POST /history/external-task-log read all
+        GET,POST /history/external-task-log/count read all
+        GET,POST /history/detail read all
+        GET,POST /history/detail/count read all
+        GET,POST /history/job-log read all
+        GET,POST /history/job-log/count read all
+        GET,POST /history/task read all
+        GET,POST /history/task/count read all
+        GET /history/batch read all
+        GET /history/batch/count read all
+        GET /batch read all
+        GET /batch/count read all
+        GET /decision-definition read all
+        GET /decision-definition/count read all
+        GET /event-subscription read all
+        GET /event-subscription/count read all
+        GET /job-definition read all
+        GET /job-definition/count read all
+        GET,POST /task read all
+        GET,POST /task/count read all
         GET,POST /incident read all
         GET,POST /incident/count read all
         GET /incident/{} read all
@@ -190,6 +214,10 @@ HTTP = (
         POST /incidents/search read all
         GET /incidents/{} read all
         POST /incidents/{}/resolution start all
+        POST /user-tasks/{}/completion start all
+        POST /user-tasks/{}/assignment start all
+        DELETE /user-tasks/{}/assignee start all
+        PATCH /user-tasks/{} start all
         """,
         "/v2",
     ),
@@ -202,6 +230,8 @@ HTTP = (
         GET /whoami read none
         GET /engines read none
         GET /nodes read none
+        GET /nodes/{} read none
+        GET /progress read all
         GET /services read none
         GET /leases read all
         GET /events read all waits

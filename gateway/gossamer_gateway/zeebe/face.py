@@ -87,6 +87,11 @@ class _Face:
             return
         else:
             answer = await _by_rest(place.engine, form, message, request)
+            try:
+                await asked.send(form.answer(answer).SerializeToString())
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise place.engine.rest.nonsense(asked.path) from error
+            return
         await asked.send(form.answer(answer or {}).SerializeToString())
 
     async def activate(self, asked: Asked) -> None:
