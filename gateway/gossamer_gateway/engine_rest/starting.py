@@ -6,6 +6,7 @@ start instructions are Camunda 7's alone and refused. Its business key is kept h
 has none.
 """
 
+import logging
 from typing import Any
 from urllib.parse import quote
 
@@ -19,11 +20,13 @@ from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import CannotBe, own_url, passed
 from gossamer_gateway.engine_rest.ids import definition_name, definition_of_eight, name_of
 from gossamer_gateway.engine_rest.reading import body, forward
-from gossamer_gateway.errors import UnknownDefinition
+from gossamer_gateway.errors import GatewayError, UnknownDefinition
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
+
+log = logging.getLogger("gossamer.gateway")
 
 
 class Starting:
@@ -107,9 +110,15 @@ class Starting:
     async def _keep(
         self, engine: Upstream, id: str, process: str, business_key: str | None
     ) -> None:
-        await self._desk.storage.submit(
-            lambda rows, now: instances.started(rows, engine.name, id, process, business_key, now)
-        )
+        """In the index, if that can be: it runs, and who heard otherwise would start it again."""
+        try:
+            await self._desk.storage.submit(
+                lambda rows, now: instances.started(
+                    rows, engine.name, id, process, business_key, now
+                )
+            )
+        except GatewayError as error:
+            log.warning("the index misses instance %s of %s: %s", id, engine.name, error)
 
     async def _start(self, eight: Upstream, said: Json, fields: Fields) -> Json | None:
         """Starts an instance in Camunda 8; None if it knows no such definition."""

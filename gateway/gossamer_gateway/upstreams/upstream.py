@@ -92,6 +92,8 @@ class Upstream:
             except ValueError as error:
                 raise EngineRefused(f"{self.peer} can't be asked for that: {error}.") from None
         self.told_of(True)
+        if answer.status == 401:  # it is of our credentials, and says nothing of the client's
+            raise self.error(answer, "answer")
         return answer
 
     def _check_origin(self, answer: Answer) -> None:
