@@ -39,7 +39,7 @@ from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing import api as routing
 from gossamer_gateway.routing.router import FORMS as ROUTING
 from gossamer_gateway.routing.router import Router
-from gossamer_gateway.serving import listen, serve_http, url_of
+from gossamer_gateway.serving import STOP_S, listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.sink import bulk as sink
@@ -153,7 +153,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         await serving.start(serve)
         yield Gateway(url, grpc_address, app, desk, node)
         stopping.set()
-        await grpc_server.stop()
+        with trio.move_on_after(STOP_S):
+            await grpc_server.stop()
         await polling.drain()  # what streams gave back
 
 

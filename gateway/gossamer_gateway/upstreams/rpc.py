@@ -27,7 +27,7 @@ async def call(
 ) -> list[bytes]:
     """One call and all that it answers; a second one with fresh credentials if they are refused.
 
-    Shielded: a client that goes away has asked all the same.
+    Shielded, unless it waits: a client that goes away has asked all the same.
 
     Raises: RpcError; EngineError, no token is to be had, or it is refused.
     """
@@ -35,7 +35,7 @@ async def call(
     while True:
         header = await engine.rest.authorization()
         try:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=not waits):
                 answers = await _channel(engine).call(
                     path, request, timeout_ms=timeout_ms, metadata=_metadata(header), waits=waits
                 )

@@ -70,19 +70,22 @@ class Upstream:
         content: bytes | None = None,
         headers: Mapping[str, str] = JSON,
         within_ms: int = ANSWER_MS_MAX,
+        waits: bool = False,
     ) -> Answer:
         """Asks with bytes that a client sent, or that we made.
 
         Shielded, but for what only reads: a client that goes away has asked all the same, and half
-        a request is none.
+        a request is none. Nor is one that waits at the engine for as long as the client likes: it
+        would keep a gateway from stopping.
 
         Args:
             target: what follows the engine's URL, with its query: `/external-task/ID/complete`
                 for Camunda 7, `/v2/jobs/1/completion` for Camunda 8.
+            waits: for an instance's end.
 
         Raises: EngineUnavailable; EngineRefused, no token is to be had, or HTTP can't carry it.
         """
-        with trio.CancelScope(shield=method != "GET"):
+        with trio.CancelScope(shield=method != "GET" and not waits):
             try:
                 answer = await self._signed_in(method, target, content, headers, within_ms)
                 self._check_origin(answer)

@@ -110,7 +110,10 @@ class Face:
             told = await operation.seven(self._desk, place, asked)
             return answers.told(None if operation is SET_VARIABLES else told)
         wait_ms = asked.body.number("requestTimeout")
-        answer = await self._forward(place.engine, data, within_ms=wait_ms + POLL_GRACE_MS)
+        waits = operation is CREATE_INSTANCE and asked.body.flag("awaitCompletion")
+        answer = await self._forward(
+            place.engine, data, within_ms=wait_ms + POLL_GRACE_MS, waits=waits
+        )
         if operation is CREATE_INSTANCE and answer.status == 200:
             await _keep(self._desk, place.engine, answer)
         return answers.passed_on(answer)
@@ -144,13 +147,16 @@ class Face:
     async def _pass_on(self, engine: Upstream, data: bytes) -> Response:
         return answers.passed_on(await self._forward(engine, data))
 
-    async def _forward(self, engine: Upstream, data: bytes, *, within_ms: int = 0) -> Answer:
+    async def _forward(
+        self, engine: Upstream, data: bytes, *, within_ms: int = 0, waits: bool = False
+    ) -> Answer:
         return await engine.forward(
             request.method,
             _target(),
             content=data or None,
             headers=answers.headers_to_pass_on(),
             within_ms=max(FORWARD_MS_MAX, within_ms),
+            waits=waits,
         )
 
 
