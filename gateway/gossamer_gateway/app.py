@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from quart import Blueprint
+from quart import Blueprint, Response, request
 from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
 
 from gossamer_gateway import engine_rest, v2
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.forms import Denied, body_of
 
 BODY_BYTES_MAX = 16 * 2**20
 """Larger bodies are answered 413: four times what Zeebe takes in one message."""
@@ -21,7 +23,7 @@ def create_app(
         own: what is under `/v1`.
         root: resources with paths of their own, from the root.
     """
-    app = QuartTrio(__name__)
+    app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(engine_rest.create_blueprint(desk), url_prefix="/engine-rest")
@@ -30,4 +32,19 @@ def create_app(
         app.register_blueprint(one, url_prefix="/v1")
     for one in root:
         app.register_blueprint(one)
+    app.register_error_handler(HTTPException, _http_error)
     return app
+
+
+async def _http_error(failed: Exception) -> Response:
+    """What is refused before it is known whose request it is, such as a method that no path has."""
+    assert isinstance(failed, HTTPException)
+    status = failed.code or 500
+    if status < 400:
+        return Response("", status, headers=dict(failed.get_headers()))
+    kind, content = body_of(request.path, Denied(status, f"HTTP {status} {failed.name}"))
+    answer = Response(content, status, content_type=kind.decode())
+    for name, value in failed.get_headers():
+        if name == "Allow":
+            answer.headers[name] = value
+    return answer

@@ -82,6 +82,10 @@ class NotLockedByWorker(RequestError):
     """The task's lock belongs to another worker, or to none, or has run out."""
 
 
+class Forbidden(RequestError):
+    """Who asks may not do this to the process that it is about."""
+
+
 class UnknownSetting(RequestError):
     """There is no such route, rule or override, or it was removed."""
 

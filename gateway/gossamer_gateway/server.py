@@ -17,6 +17,7 @@ from functools import partial
 
 import trio
 from quart import request
+from quart_trio import QuartTrio
 
 from gossamer_gateway import page, tables, v1, zeebe
 from gossamer_gateway.app import create_app
@@ -38,7 +39,7 @@ from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing import api as routing
 from gossamer_gateway.routing.router import FORMS as ROUTING
 from gossamer_gateway.routing.router import Router
-from gossamer_gateway.serving import listen, serve_http, url_of
+from gossamer_gateway.serving import STOP_S, listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.settings.table import Setting
@@ -63,12 +64,14 @@ class Gateway:
     Attributes:
         url: of its HTTP, without a path.
         grpc: `HOST:PORT`.
+        app: what serves HTTP behind the door.
         desk: what requests are served with.
         node: the member of the mesh that it is.
     """
 
     url: str
     grpc: str
+    app: QuartTrio
     desk: Desk
     node: Node
 
@@ -162,9 +165,10 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             )
 
         await serving.start(serve)
-        yield Gateway(url, grpc_address, desk, node)
+        yield Gateway(url, grpc_address, app, desk, node)
         stopping.set()
-        await grpc_server.stop()
+        with trio.move_on_after(STOP_S):
+            await grpc_server.stop()
         await polling.drain()  # what streams gave back
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gossamer_gateway.errors import (
     BadRequest,
+    Forbidden,
     GatewayError,
     NotLockedByWorker,
     Overloaded,
@@ -36,6 +37,7 @@ STATUSES: Mapping[type[GatewayError], tuple[int, str]] = {
     UnknownDefinition: (404, "RestException"),
     NotLockedByWorker: (400, "RestException"),
     BadRequest: (400, "InvalidRequestException"),
+    Forbidden: (403, "AuthorizationException"),
     StepFailed: (500, "ProcessEngineException"),
     Overloaded: (503, "ServiceUnavailableException"),
     StorageFailed: (503, "ServiceUnavailableException"),

@@ -34,6 +34,7 @@ from gossamer_gateway.index import instances as index
 from gossamer_gateway.names.numbers import numbers_of
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
+from gossamer_node.engines.exchange import text
 
 log = logging.getLogger("gossamer.gateway")
 
@@ -136,7 +137,7 @@ async def started_in_eight(desk: Desk, engine: Upstream, key: int, process: str)
 
 
 def _started(answer: Any) -> Json:
-    return {**answer, "id": str(answer["id"]), "definitionId": str(answer["definitionId"])}
+    return {**answer, "id": text(answer["id"]), "definitionId": text(answer["definitionId"])}
 
 
 def _process_of(definition: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ them: `Command 'COMPLETE' rejected with code 'NOT_FOUND': Expected to complete j
 no such job was found`.
 """
 
-from gossamer_gateway.errors import BadRequest, GatewayError, Overloaded, StorageFailed
+from gossamer_gateway.errors import BadRequest, Forbidden, GatewayError, Overloaded, StorageFailed
 from gossamer_gateway.polls.driver import NoEngineAnswered
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.exchange import Answer
@@ -63,6 +63,8 @@ def of_error(error: Exception) -> Refused:
     match error:
         case Refused():
             return error
+        case Forbidden():
+            return Refused(FORBIDDEN, str(error))
         case BadRequest():
             return Refused(INVALID_ARGUMENT, str(error))
         case Overloaded():

@@ -22,6 +22,7 @@ from typing import Any
 import trio
 from hypercorn.typing import ASGIFramework
 
+from gossamer_gateway.door.asking import admitted
 from gossamer_gateway.door.cors import OWN, Page, is_known_host, judge
 from gossamer_gateway.door.forms import Denied, body_of
 from gossamer_gateway.door.gate import Gate, Headers, check, owes_a_question, told
@@ -226,7 +227,7 @@ class Door:
                 visit.bytes += len(message.get("body", b""))
             await send(message)
 
-        with body.scope:
+        with body.scope, admitted(visit.principal, visit.need):
             await self._app(scope, body.receive, send_on)
         denied = denied or body.denied
         if denied is not None and not visit.status:
@@ -273,7 +274,8 @@ class Door:
             need = Need(visit.need.role, visit.need.reach, waits=True)
             with self._gate.place(visit.principal, need):
                 scope[PRINCIPAL] = visit.principal
-                await self._app(scope, receive, send_on)
+                with admitted(visit.principal, need):
+                    await self._app(scope, receive, send_on)
         except Denied as denied:
             kind, content = self._form(visit.path, denied)
             visit.status, visit.bytes = denied.status, len(content)

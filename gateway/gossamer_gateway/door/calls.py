@@ -9,11 +9,15 @@ headers do (`authorization`, `x-api-key`).
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from gossamer_gateway.door.asking import admitted
 from gossamer_gateway.door.forms import Denied
-from gossamer_gateway.door.gate import Gate, check
+from gossamer_gateway.door.gate import Gate, check, owes_a_question
 from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.rules import GRPC, UNKNOWN
+from gossamer_node import logs
 from gossamer_node.grpc.status import Code, RpcError
+
+mistakes = logs.get("door")
 
 CODES = {
     401: Code.UNAUTHENTICATED,
@@ -44,6 +48,10 @@ async def admit_call(
     except Denied as error:
         raise RpcError(CODES[error.status], error.said) from None
     try:
-        yield principal
+        with admitted(principal, need):
+            yield principal
+        if owes_a_question(principal, need):
+            mistakes.error("a handler did not ask about processes", path=method)
+            raise RpcError(CODES[403], "This is not for who is limited to some processes")
     finally:
         place.__exit__(None, None, None)

@@ -6,7 +6,7 @@ A *grant* is a role, perhaps within limits: on some paths, for some processes. R
    works jobs need not read what others keep in their instances.
 2. Limits are patterns of whole texts; `*` stands for any characters, slashes included.
 3. A grant that is limited to processes helps only where the process is known. Who knows it, a
-   handler mostly, asks `may(role, process=…)`; `rules` says which handlers have to.
+   handler mostly, asks by `asking`; `rules` says which handlers have to.
 
 A door answers for the path: it hands on `on_path(path)`, from which grants of other paths are gone.
 """

@@ -8,8 +8,9 @@ no row, so that no two readings of it can differ. Camunda 7's `/engine-rest/engi
 same without that.
 
 `Reach` says what becomes of grants that are limited to processes. A handler of a row with `ASKED`
-promises to ask `principal.may(role, process=…)` for what it reads or changes; from a handler that
-did not, who is so limited gets no answer (`asgi`). Lists are of all processes.
+promises to ask (`asking`) before it reads or changes anything; from a handler that did not, who is
+so limited gets no answer (`asgi`), but then it is done. So a row is `ALL` until its handler asks,
+and who is limited is refused at the door. Lists are of all processes.
 """
 
 from collections.abc import Iterator
@@ -78,6 +79,11 @@ HTTP = (
         GET / - none
         GET /page/** - none
         GET /favicon.ico - none
+        POST /_bulk admin all
+        PUT /_index_template/{} admin all
+        PUT /_component_template/{} admin all
+        PUT /_ilm/policy/{} admin all
+        PUT /{}/_settings admin all
         """
     ),
     *_rows(
@@ -87,36 +93,37 @@ HTTP = (
         GET /telemetry/data read none
         GET,POST /deployment read all
         GET,POST /deployment/count read all
-        POST /deployment/create deploy asked
-        GET /deployment/{} read asked
-        GET /deployment/{}/** read asked
-        DELETE /deployment/{} deploy asked
+        POST /deployment/create deploy all
+        GET /deployment/{} read all
+        GET /deployment/{}/** read all
+        DELETE /deployment/{} deploy all
         GET,POST /process-definition read all
         GET,POST /process-definition/count read all
         GET /process-definition/key/{process} read named
         GET /process-definition/key/{process}/** read named
         POST /process-definition/key/{process}/start start named
+        POST /process-definition/key/{process}/tenant-id/{}/start start named
         POST /process-definition/key/{process}/submit-form start named
         DELETE /process-definition/key/{process} deploy named
-        GET /process-definition/{} read asked
-        GET /process-definition/{}/** read asked
+        GET /process-definition/{} read all
+        GET /process-definition/{}/** read all
         POST /process-definition/{}/start start asked
-        POST /process-definition/{}/submit-form start asked
-        DELETE /process-definition/{} deploy asked
+        POST /process-definition/{}/submit-form start all
+        DELETE /process-definition/{} deploy all
         POST /message start all
         POST /signal start all
         GET,POST /process-instance read all
         GET,POST /process-instance/count read all
-        GET /process-instance/{} read asked
-        GET /process-instance/{}/** read asked
-        DELETE /process-instance/{} start asked
-        POST /process-instance/{}/modification start asked
-        POST /process-instance/{}/variables start asked
-        PUT,POST,DELETE /process-instance/{}/variables/{} start asked
-        PUT /process-instance/{}/suspended start asked
+        GET /process-instance/{} read all
+        GET /process-instance/{}/** read all
+        DELETE /process-instance/{} start all
+        POST /process-instance/{}/modification start all
+        POST /process-instance/{}/variables start all
+        PUT,POST,DELETE /process-instance/{}/variables/{} start all
+        PUT /process-instance/{}/suspended start all
         GET,POST /execution read all
         GET,POST /execution/count read all
-        GET /execution/{}/** read asked
+        GET /execution/{}/** read all
         GET,POST /variable-instance read all
         GET,POST /variable-instance/count read all
         GET,POST /external-task read all
@@ -135,19 +142,38 @@ HTTP = (
         PUT /external-task/{}/priority work asked
         GET,POST /history/process-instance read all
         GET,POST /history/process-instance/count read all
-        GET /history/process-instance/{} read asked
+        GET /history/process-instance/{} read all
         GET,POST /history/activity-instance read all
         GET,POST /history/activity-instance/count read all
         GET,POST /history/variable-instance read all
         GET,POST /history/variable-instance/count read all
         GET,POST /history/incident read all
         GET,POST /history/incident/count read all
-        GET /history/external-task-log read all
+        GET,POST /history/external-task-log read all
+        GET,POST /history/external-task-log/count read all
+        GET,POST /history/detail read all
+        GET,POST /history/detail/count read all
+        GET,POST /history/job-log read all
+        GET,POST /history/job-log/count read all
+        GET,POST /history/task read all
+        GET,POST /history/task/count read all
+        GET /history/batch read all
+        GET /history/batch/count read all
+        GET /batch read all
+        GET /batch/count read all
+        GET /decision-definition read all
+        GET /decision-definition/count read all
+        GET /event-subscription read all
+        GET /event-subscription/count read all
+        GET /job-definition read all
+        GET /job-definition/count read all
+        GET,POST /task read all
+        GET,POST /task/count read all
         GET,POST /incident read all
         GET,POST /incident/count read all
-        GET /incident/{} read asked
-        DELETE /incident/{} start asked
-        PUT /job/{}/retries start asked
+        GET /incident/{} read all
+        DELETE /incident/{} start all
+        PUT /job/{}/retries start all
         GET,POST /job read all
         GET,POST /job/count read all
         """,
@@ -158,36 +184,40 @@ HTTP = (
         GET /topology read none
         GET /status read none
         GET /license read none
-        POST /deployments deploy asked
-        POST /resources/{}/deletion deploy asked
+        POST /deployments deploy all
+        POST /resources/{}/deletion deploy all
         POST /process-instances start asked
-        GET /process-instances/{} read asked
-        GET /process-instances/{}/** read asked
-        POST /process-instances/{}/cancellation start asked
-        POST /process-instances/{}/modification start asked
-        POST /process-instances/{}/migration start asked
+        GET /process-instances/{} read all
+        GET /process-instances/{}/** read all
+        POST /process-instances/{}/cancellation start all
+        POST /process-instances/{}/modification start all
+        POST /process-instances/{}/migration start all
         POST /process-instances/search read all
         POST /process-definitions/search read all
-        GET /process-definitions/{} read asked
-        GET /process-definitions/{}/xml read asked
+        GET /process-definitions/{} read all
+        GET /process-definitions/{}/xml read all
         POST /element-instances/search read all
-        GET /element-instances/{} read asked
-        PUT /element-instances/{}/variables start asked
+        GET /element-instances/{} read all
+        PUT /element-instances/{}/variables start all
         POST /jobs/search read all
-        POST /jobs/activation work asked waits
-        POST /jobs/{}/completion work asked
-        POST /jobs/{}/failure work asked
-        POST /jobs/{}/error work asked
-        PATCH /jobs/{} work asked
+        POST /jobs/activation work all waits
+        POST /jobs/{}/completion work all
+        POST /jobs/{}/failure work all
+        POST /jobs/{}/error work all
+        PATCH /jobs/{} work all
         POST /messages/publication start all
         POST /messages/correlation start all
         POST /message-subscriptions/search read all
         POST /signals/broadcast start all
         POST /variables/search read all
-        GET /variables/{} read asked
+        GET /variables/{} read all
         POST /incidents/search read all
-        GET /incidents/{} read asked
-        POST /incidents/{}/resolution start asked
+        GET /incidents/{} read all
+        POST /incidents/{}/resolution start all
+        POST /user-tasks/{}/completion start all
+        POST /user-tasks/{}/assignment start all
+        DELETE /user-tasks/{}/assignee start all
+        PATCH /user-tasks/{} start all
         """,
         "/v2",
     ),
@@ -209,13 +239,13 @@ HTTP = (
         GET /processes/{process} read named
         GET /processes/{process}/** read named
         GET /instances read all
-        POST /instances start asked
-        GET /instances/{} read asked
-        GET /instances/{}/** read asked
-        DELETE /instances/{} start asked
+        POST /instances start all
+        GET /instances/{} read all
+        GET /instances/{}/** read all
+        DELETE /instances/{} start all
         GET /jobs read all
         GET /incidents read all
-        POST /incidents/{}/resolution start asked
+        POST /incidents/{}/resolution start all
         GET /routes read none
         GET /routes/{} read none
         PUT,DELETE /routes/{} admin all
@@ -245,26 +275,26 @@ GRPC = {
     SERVICE + name: Need(role, reach, waits)
     for name, role, reach, waits in (
         ("Topology", _READ, _NONE, False),
-        ("ActivateJobs", _WORK, _ASKED, True),
-        ("StreamActivatedJobs", _WORK, _ASKED, True),
-        ("CompleteJob", _WORK, _ASKED, False),
-        ("FailJob", _WORK, _ASKED, False),
-        ("ThrowError", _WORK, _ASKED, False),
-        ("UpdateJobRetries", _WORK, _ASKED, False),
-        ("UpdateJobTimeout", _WORK, _ASKED, False),
+        ("ActivateJobs", _WORK, _ALL, True),
+        ("StreamActivatedJobs", _WORK, _ALL, True),
+        ("CompleteJob", _WORK, _ALL, False),
+        ("FailJob", _WORK, _ALL, False),
+        ("ThrowError", _WORK, _ALL, False),
+        ("UpdateJobRetries", _WORK, _ALL, False),
+        ("UpdateJobTimeout", _WORK, _ALL, False),
         ("CreateProcessInstance", _START, _ASKED, False),
         ("CreateProcessInstanceWithResult", _START, _ASKED, True),
-        ("CancelProcessInstance", _START, _ASKED, False),
-        ("ModifyProcessInstance", _START, _ASKED, False),
-        ("MigrateProcessInstance", _START, _ASKED, False),
-        ("SetVariables", _START, _ASKED, False),
-        ("ResolveIncident", _START, _ASKED, False),
+        ("CancelProcessInstance", _START, _ALL, False),
+        ("ModifyProcessInstance", _START, _ALL, False),
+        ("MigrateProcessInstance", _START, _ALL, False),
+        ("SetVariables", _START, _ALL, False),
+        ("ResolveIncident", _START, _ALL, False),
         ("PublishMessage", _START, _ALL, False),
         ("BroadcastSignal", _START, _ALL, False),
         ("EvaluateDecision", _START, _ALL, False),
-        ("DeployProcess", _DEPLOY, _ASKED, False),
-        ("DeployResource", _DEPLOY, _ASKED, False),
-        ("DeleteResource", _DEPLOY, _ASKED, False),
+        ("DeployProcess", _DEPLOY, _ALL, False),
+        ("DeployResource", _DEPLOY, _ALL, False),
+        ("DeleteResource", _DEPLOY, _ALL, False),
     )
 }
 

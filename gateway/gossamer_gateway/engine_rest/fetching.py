@@ -23,6 +23,7 @@ import trio
 from gossamer_gateway import handed
 from gossamer_gateway.bridge.jobs import DEFAULT_TENANT, Names7, task_of_job
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process
 from gossamer_gateway.engine_rest.ids import definition_of_eight, name_of
 from gossamer_gateway.errors import BadRequest, GatewayError
 from gossamer_gateway.fields import Fields
@@ -335,6 +336,11 @@ def read_fetch(body: Fields, desk: Desk) -> Fetch | None:
     if len(topics) > TOPICS_MAX:
         raise BadRequest(f"One fetch has at most {TOPICS_MAX} topics")
     by_name = {topic.text("topicName"): topic for topic in topics}
+    for topic in by_name.values():
+        for process in _one_or_more(topic, "processDefinitionKey", "processDefinitionKeyIn") or (
+            None,
+        ):
+            check_process(process)
     read = [_read_topic(topic, desk.engines) for topic in by_name.values()]
     if not read or tasks_max == 0:
         return None

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from werkzeug.exceptions import NotFound
 
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process
 from gossamer_gateway.engine_rest.answers import CannotBe, passed
 from gossamer_gateway.engine_rest.reading import forward, path
 from gossamer_gateway.names.forms import from_uuid
@@ -33,6 +34,7 @@ class Passing:
         return [(method, "/<path:rest>", self.anything) for method in METHODS]
 
     async def anything(self, rest: str) -> Any:
+        check_process(None)
         engine = await self._engine()
         return passed(await forward(engine))
 

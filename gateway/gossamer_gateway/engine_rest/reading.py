@@ -3,7 +3,7 @@
 What goes on is the path behind this dialect's root, the query, the body and what the client says of
 its body's form. Its credentials stay here, for the engine has the gateway's own; so do all headers
 that are a matter between two ends. A path that climbs (`..`, however it is written) would leave the
-dialect under the gateway's credentials, and is nowhere.
+dialect under the gateway's credentials, and is nowhere; so is one with a parameter (`;`).
 """
 
 from urllib.parse import unquote
@@ -44,6 +44,9 @@ def path() -> str:
         if text == root or text.startswith(f"{root}/"):
             text = text.removeprefix(root)
             break
+    if ";" in text:
+        # Engines read no further in a segment, so they would take it for another than we did.
+        raise NotFound
     for segment in text.split("/"):
         plain = unquote(unquote(segment)).replace("\\", "/")
         if any(part.partition(";")[0] in (".", "..") for part in plain.split("/")):

@@ -6,24 +6,29 @@ start instructions are Camunda 7's alone and refused. Its business key is kept h
 has none.
 """
 
+import logging
 from typing import Any
+from urllib.parse import quote
 
 from quart import Response, request
 
 from gossamer_gateway.bridge.jobs import DEFAULT_TENANT
 from gossamer_gateway.bridge.variables import to_7
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process, is_limited
 from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import CannotBe, own_url, passed
 from gossamer_gateway.engine_rest.ids import definition_name, definition_of_eight, name_of
 from gossamer_gateway.engine_rest.reading import body, forward
-from gossamer_gateway.errors import UnknownDefinition
+from gossamer_gateway.errors import GatewayError, UnknownDefinition
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.index.definitions import Definition
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
+
+log = logging.getLogger("gossamer.gateway")
 
 
 class Starting:
@@ -67,7 +72,11 @@ class Starting:
             engine = await self._desk.whereabouts.seven_of("process-definition", id)
             if engine is None:
                 raise _unknown(id)
+            if is_limited():
+                check_process(await _process_of(engine, id))
             return await self._forward(engine)
+        if is_limited():
+            check_process(await self._known(number))
         eight = self._desk.engines.eight
         started = None
         if number >= 0 and eight is not None:
@@ -78,6 +87,16 @@ class Starting:
         if started is None:
             raise _unknown(id)
         return started
+
+    async def _known(self, number: int) -> str | None:
+        """The process of a definition of Camunda 8; None where nobody here knows it."""
+        eight = self._desk.engines.eight
+        if eight is None:
+            return None
+        found = await self._desk.storage.submit(
+            lambda rows, _: definitions.definition(rows, str(number))
+        )
+        return found.process if found is not None and found.engine == eight.name else None
 
     async def _forward(self, engine: Upstream) -> Response:
         """To an engine of Camunda 7's dialect; what it started is kept in the index."""
@@ -98,12 +117,17 @@ class Starting:
         business_key: str | None,
         definition: Definition | None = None,
     ) -> None:
+        """In the index, if that can be: it runs, and who heard otherwise would start it again."""
+
         def keep(rows: Rows, now_ms: int) -> None:
             instances.started(rows, engine.name, id, process, business_key, now_ms)
             if definition is not None:
                 definitions.deployed(rows, [definition])
 
-        await self._desk.storage.submit(keep)
+        try:
+            await self._desk.storage.submit(keep)
+        except GatewayError as error:
+            log.warning("the index misses instance %s of %s: %s", id, engine.name, error)
 
     async def _start(self, eight: Upstream, said: Json, fields: Fields) -> Json | None:
         """Starts an instance in Camunda 8; None if it knows no such definition."""
@@ -143,6 +167,17 @@ class Starting:
         if fields.flag("withVariablesInReturn"):
             started["variables"] = to_7(plain)
         return started
+
+
+async def _process_of(engine: Upstream, id: str) -> str | None:
+    """As its engine tells; its id tells nothing, for anybody can write one."""
+    answer = await engine.ask("GET", f"/process-definition/{quote(id, safe='')}")
+    if answer.status == 404:
+        raise _unknown(id)
+    if answer.status != 200:
+        raise engine.error(answer, "tell whose a definition is")
+    process = answer.json_object().get("key")
+    return process if isinstance(process, str) else None
 
 
 def _unknown(id: str) -> UnknownDefinition:

@@ -5,6 +5,7 @@ up in `handed` first: Camunda 8 asks nobody who he is, so here it is decided whe
 still holds it. Its answers then are the ones that Camunda 7 would give.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from quart import Response
 
 from gossamer_gateway import handed
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process, is_limited
 from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import NOTHING, CannotBe, passed
 from gossamer_gateway.engine_rest.fetching import LOCK_MS_MAX, Locked, Refusal, read_fetch
@@ -230,6 +232,9 @@ class Tasks:
         number = of_eight(self._desk.engines, id)
         if number is not None and number < 0:
             raise UnknownTask(id)
+        if number is not None and is_limited():
+            _, found = await self._found(id, number)
+            _check(found.task)
         return number
 
     async def _forward(self, id: str) -> Response:
@@ -237,6 +242,13 @@ class Tasks:
         engine = await self._desk.whereabouts.seven_of(RESOURCE, id)
         if engine is None:
             raise UnknownTask(id)
+        if is_limited():
+            answer = await engine.ask("GET", task_path(id))
+            if answer.status == 404:
+                raise UnknownTask(id)
+            if answer.status != 200:
+                raise engine.error(answer, "tell whose a task is")
+            _check(answer.json_object())
         return passed(await forward(engine))
 
     async def _found(self, id: str, job: int) -> tuple[int, Handed]:
@@ -307,6 +319,12 @@ class Tasks:
 
     async def _forget(self, held: Handed) -> None:
         await self._desk.storage.submit(lambda rows, _: handed.settled(rows, held.engine, held.job))
+
+
+def _check(task: Mapping[str, Any]) -> None:
+    """Whether who asks may touch a task of this process. Raises: Forbidden."""
+    process = task.get("processDefinitionKey")
+    check_process(process if isinstance(process, str) else None)
 
 
 def task_row(found: Handed) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from gossamer_gateway.desk import ENGINE_HEADER
-from gossamer_gateway.errors import BadRequest, UpstreamFailed
+from gossamer_gateway.door.asking import check_process
+from gossamer_gateway.door.forms import Denied, body_of
+from gossamer_gateway.errors import BadRequest, Forbidden, UpstreamFailed
 from gossamer_gateway.overrides.deciding import Request, is_ours
 from gossamer_gateway.overrides.overrides import Overrides
 from gossamer_gateway.overrides.rules import Engine
@@ -37,9 +39,13 @@ def install(app: QuartTrio, overrides: Overrides) -> None:
             request.headers[ENGINE_HEADER] = verdict.action.name
             return None
         try:
+            check_process(asked.process)
             answer = await overrides.answer(verdict, asked, request.query_string, body)
         except UpstreamFailed as error:
             return problem(error.status, "The upstream failed", str(error))
+        except Forbidden as error:
+            kind, content = body_of(request.path, Denied(403, str(error)))
+            return Response(content, 403, content_type=kind.decode())
         except BadRequest as error:
             return problem(400, "Bad request", str(error))
         told = Response(answer.body, answer.status)

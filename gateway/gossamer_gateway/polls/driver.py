@@ -23,6 +23,11 @@ from gossamer_node.errors import EngineError
 log = logging.getLogger("gossamer.gateway")
 
 
+TICK_S = 0.01
+"""Between two ticks, at least: a lane whose turn came when nobody could wait for it any more stays
+due until its waiters are gone."""
+
+
 class Shape(Hashable, Protocol):
     """What a client asks for: equal shapes share polls. Frozen, and each dialect has its own."""
 
@@ -99,7 +104,7 @@ class Polling:
                 self._sooner = trio.Event()
                 due_ms = self._hub.next_ms()
                 left_s = float("inf") if due_ms is None else (due_ms - _now_ms()) / 1_000
-                with trio.move_on_after(max(0.0, left_s)):
+                with trio.move_on_after(max(TICK_S, left_s)):
                     await self._sooner.wait()
                 self._do(self._hub.tick(_now_ms()))
 

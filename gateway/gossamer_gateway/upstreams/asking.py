@@ -48,11 +48,12 @@ class Asking:
         engine = self._sevens[name]
         target = f"/{resource}/{quote(id, safe='')}"
         answer = await engine.ask("GET", target, within_ms=round(ASK_S * 1_000))
-        if answer.status == 404:
-            return False
-        if answer.status >= 400:
-            raise engine.error(answer, f"tell whether it has {resource} {id}")
-        return True
+        doing = f"tell whether it has {resource} {id}"
+        if answer.status not in (200, 404):
+            raise engine.error(answer, doing)
+        if not answer.json_object():
+            raise engine.rest.nonsense(doing)  # of something else: it proves nothing
+        return answer.status == 200
 
     async def _recall(self, resource: str, id: str) -> str | None:
         look = _RECALL.get(resource)

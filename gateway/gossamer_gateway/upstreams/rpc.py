@@ -10,6 +10,7 @@ import trio
 
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.rest import ANSWER_MS_MAX
+from gossamer_node.errors import EngineRefused
 from gossamer_node.grpc import Channel, Code, RpcError
 from gossamer_node.grpc.channel import ServerStream
 
@@ -26,15 +27,15 @@ async def call(
 ) -> list[bytes]:
     """One call and all that it answers; a second one with fresh credentials if they are refused.
 
-    Shielded: a client that goes away has asked all the same.
+    Shielded, unless it waits: a client that goes away has asked all the same.
 
-    Raises: RpcError; EngineError, no token is to be had.
+    Raises: RpcError; EngineError, no token is to be had, or it is refused.
     """
     renewed = False
     while True:
         header = await engine.rest.authorization()
         try:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=not waits):
                 answers = await _channel(engine).call(
                     path, request, timeout_ms=timeout_ms, metadata=_metadata(header), waits=waits
                 )
@@ -42,7 +43,7 @@ async def call(
             engine.told_of(error.by_server)
             refused = error.code is Code.UNAUTHENTICATED
             if not refused or renewed or not engine.rest.give_up(header):
-                raise
+                raise _of_engine(engine, error, waits=waits) from None
             renewed = True
         else:
             engine.told_of(True)
@@ -59,6 +60,17 @@ async def stream(
         path, request, server_ends_ms=server_ends_ms, metadata=_metadata(header)
     ) as pushed:
         yield pushed
+
+
+def _of_engine(engine: Upstream, error: RpcError, *, waits: bool) -> Exception:
+    """A failed call as its client is to hear of it: an engine that gave no status is unavailable,
+    and its refusal of our credentials says nothing of the client's."""
+    if error.code is Code.UNAUTHENTICATED:
+        return EngineRefused(f"{engine.peer} refuses the credentials; check its auth.")
+    ran_out = error.code is Code.DEADLINE_EXCEEDED and waits
+    if error.by_server or ran_out or error.code is Code.RESOURCE_EXHAUSTED:
+        return error
+    return RpcError(Code.UNAVAILABLE, f"{engine.peer}: {error.said}", untouched=error.untouched)
 
 
 def _channel(engine: Upstream) -> Channel:

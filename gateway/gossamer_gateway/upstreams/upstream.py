@@ -4,6 +4,10 @@ Whatever an engine answers is an answer, with any status; it is for the dialects
 engine that gives none (refused, too slow, cut off) is `EngineUnavailable`. That is never taken for
 "it knows nothing of this", and nothing is asked of another engine because of it.
 
+An answer is none, too, where something else gave it: a redirection, or a 404 or 5xx in HTML or
+plain text. So answer a server whose engine has not started yet (Tomcat: 404) and a proxy whose
+engine is gone; engines say no in JSON, and lead nowhere else.
+
 A call that a client gave up is not taken back: a settlement is shielded until it is answered, and
 polls run in tasks of their own (`polls.driver`).
 """
@@ -24,6 +28,8 @@ from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable
 from gossamer_node.grpc import Channel
 
 JSON: Final = {"content-type": "application/json", "accept": "application/json"}
+
+_NO_ENGINE_S: Final = frozenset(("text/html", "text/plain", "application/xhtml+xml"))
 
 
 class Upstream:
@@ -64,28 +70,49 @@ class Upstream:
         content: bytes | None = None,
         headers: Mapping[str, str] = JSON,
         within_ms: int = ANSWER_MS_MAX,
+        waits: bool = False,
     ) -> Answer:
         """Asks with bytes that a client sent, or that we made.
 
         Shielded, but for what only reads: a client that goes away has asked all the same, and half
-        a request is none.
+        a request is none. Nor is one that waits at the engine for as long as the client likes: it
+        would keep a gateway from stopping.
 
         Args:
             target: what follows the engine's URL, with its query: `/external-task/ID/complete`
                 for Camunda 7, `/v2/jobs/1/completion` for Camunda 8.
+            waits: for an instance's end.
 
         Raises: EngineUnavailable; EngineRefused, no token is to be had, or HTTP can't carry it.
         """
-        with trio.CancelScope(shield=method != "GET"):
+        with trio.CancelScope(shield=method != "GET" and not waits):
             try:
                 answer = await self._signed_in(method, target, content, headers, within_ms)
+                self._check_origin(answer)
             except EngineUnavailable:
                 self.told_of(False)
                 raise
             except ValueError as error:
                 raise EngineRefused(f"{self.peer} can't be asked for that: {error}.") from None
         self.told_of(True)
+        if answer.status == 401:  # it is of our credentials, and says nothing of the client's
+            raise self.error(answer, "answer")
         return answer
+
+    def _check_origin(self, answer: Answer) -> None:
+        """Raises: EngineUnavailable, the engine did not give it."""
+        kind = answer.content_type.partition(";")[0].strip().lower()
+        if 300 <= answer.status < 400:
+            what = "leads elsewhere"
+        elif (answer.status == 404 or answer.status >= 500) and kind in _NO_ENGINE_S:
+            what = f"says no in {kind}"
+        else:
+            return
+        raise EngineUnavailable(
+            f"{self.peer} {what} (HTTP {answer.status}), as no engine does; it may be starting, or "
+            "something else is at this URL.",
+            retry_after_ms=answer.retry_after_ms,
+        )
 
     async def _signed_in(
         self,

@@ -4,6 +4,7 @@ Nothing here knows of HTTP but for `create_blueprint`: it gives each row its rou
 raised into problems.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,10 +55,9 @@ from gossamer_gateway.v1.shapes import (
 from gossamer_gateway.v1.work import UnknownHere, Work
 from gossamer_gateway.watching.shapes import Event, Lease, Node, Service
 from gossamer_gateway.watching.watching import Watching
-from gossamer_node import logs
 from gossamer_node.errors import EngineError, EngineUnavailable
 
-log = logs.get("v1")
+log = logging.getLogger("gossamer.v1")
 
 SNAPSHOT_MAX = 2_000
 """Leases, and services, that who follows the events begins with; the page says how many there are

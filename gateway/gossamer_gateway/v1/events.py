@@ -12,6 +12,7 @@ Kubernetes' clients do (`base64url.bearer.authorization.k8s.io.…`); the door t
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import h11
 import msgspec
 import trio
 from quart import Blueprint, request, websocket
@@ -54,7 +55,10 @@ def register(routes: Blueprint, watching: Watching, snapshot: Snapshot) -> None:
 
     async def talk() -> None:
         offered = websocket.requested_subprotocols
-        await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+        try:
+            await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+        except h11.LocalProtocolError:
+            return  # the client sent something before it was let in, which breaks the connection
         try:
             with watching.watch() as subscription:
                 await _talk(subscription, snapshot)

@@ -28,6 +28,7 @@ from gossamer_gateway.camunda8.refusals import (
     of_error,
 )
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.v2 import answers
 from gossamer_node.engines.exchange import Answer
@@ -104,11 +105,15 @@ class Face:
             files,
         )
         place = await operation.place(self._desk, asked)
+        check_process(place.process)
         if not place.is_eight:
             told = await operation.seven(self._desk, place, asked)
             return answers.told(None if operation is SET_VARIABLES else told)
         wait_ms = asked.body.number("requestTimeout")
-        answer = await self._forward(place.engine, data, within_ms=wait_ms + POLL_GRACE_MS)
+        waits = operation is CREATE_INSTANCE and asked.body.flag("awaitCompletion")
+        answer = await self._forward(
+            place.engine, data, within_ms=wait_ms + POLL_GRACE_MS, waits=waits
+        )
         if operation is CREATE_INSTANCE and answer.status == 200:
             await _keep(self._desk, place.engine, answer)
         return answers.passed_on(answer)
@@ -130,6 +135,7 @@ class Face:
 
     async def other(self, rest: str) -> Response:
         """What nobody here knows."""
+        check_process(None)
         eight = self._desk.engines.eight
         if eight is None:
             raise Refused(
@@ -141,13 +147,16 @@ class Face:
     async def _pass_on(self, engine: Upstream, data: bytes) -> Response:
         return answers.passed_on(await self._forward(engine, data))
 
-    async def _forward(self, engine: Upstream, data: bytes, *, within_ms: int = 0) -> Answer:
+    async def _forward(
+        self, engine: Upstream, data: bytes, *, within_ms: int = 0, waits: bool = False
+    ) -> Answer:
         return await engine.forward(
             request.method,
             _target(),
             content=data or None,
             headers=answers.headers_to_pass_on(),
             within_ms=max(FORWARD_MS_MAX, within_ms),
+            waits=waits,
         )
 
 

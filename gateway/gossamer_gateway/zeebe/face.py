@@ -18,6 +18,7 @@ from gossamer_gateway.camunda8.operations import CREATE_INSTANCE, DEPLOY
 from gossamer_gateway.camunda8.places import Request
 from gossamer_gateway.camunda8.refusals import EXPECTED, of_error
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.door.asking import check_process
 from gossamer_gateway.grpc.server import ANY, Asked, Handler
 from gossamer_gateway.upstreams.rpc import call
 from gossamer_gateway.upstreams.upstream import Upstream
@@ -72,6 +73,7 @@ class _Face:
         message = forms.read(form.request, asked.request)
         request = forms.request_of(form, message, _headers(asked))
         place = await form.operation.place(self._desk, request)
+        check_process(place.process)
         if not place.is_eight:
             answer = await form.operation.seven(self._desk, place, request)
         elif place.engine.channel is not None:
@@ -85,6 +87,11 @@ class _Face:
             return
         else:
             answer = await _by_rest(place.engine, form, message, request)
+            try:
+                await asked.send(form.answer(answer).SerializeToString())
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise place.engine.rest.nonsense(asked.path) from error
+            return
         await asked.send(form.answer(answer or {}).SerializeToString())
 
     async def activate(self, asked: Asked) -> None:
@@ -119,6 +126,7 @@ class _Face:
 
     async def other(self, asked: Asked) -> None:
         """What nobody here knows."""
+        check_process(None)
         eight = self._desk.engines.eight
         if eight is None or eight.channel is None:
             raise RpcError(Code.UNIMPLEMENTED, f"{asked.path} is not served here")
