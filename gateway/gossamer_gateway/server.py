@@ -28,6 +28,9 @@ from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.observing import families as observed
+from gossamer_gateway.observing.observing import Observing
+from gossamer_gateway.observing.starts import starting
 from gossamer_gateway.overrides import api as overriding
 from gossamer_gateway.overrides.asking import Asking
 from gossamer_gateway.overrides.forwarding import open_forwarder
@@ -52,6 +55,7 @@ from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
 from gossamer_node.address import Address
 from gossamer_node.supervisor import Node, make_folder, open_node
+from gossamer_node.tracing.opening import open_tracing
 
 log = logs.get("gateway")
 
@@ -94,6 +98,11 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         node = await stack.enter_async_context(open_node(config.node(), talks))
         background = await stack.enter_async_context(trio.open_nursery())
         stack.callback(background.cancel_scope.cancel)
+        identity = load_or_create(config.data_dir / "identity.pem")
+        tracing = await stack.enter_async_context(
+            open_tracing(config.tracing, "gossamer-gateway", config.name, identity.node_id)
+        )
+        observing = Observing(tracing, config.tracing.variable)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
         book = await _open_book(config, storage, node, background)
@@ -110,8 +119,9 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             f"gossamer-{config.mesh.name}",
         )
         sources = await begin(
-            background, config.name, node.mesh, engines, polling, storage, watch=desk.watch
-        )
+            background, config.name, node.mesh, engines, polling, storage, watch=desk.watch,
+            metrics=(partial(observed.families, observing, engines, polling, door.gate),),
+        )  # fmt: skip
         app = create_app(
             desk,
             own=[
@@ -129,7 +139,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             url_of(http, tls=http_tls is not None),
             str(Address(*grpc.getsockname()[:2])),
         )
-        grpc_server = GrpcServer(door.guarded(zeebe.methods(desk)))
+        methods = starting(zeebe.methods(desk), config.tracing.variable)
+        grpc_server = GrpcServer(observing.methods(door.guarded(methods)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
         await background.start(grpc_server.serve, listener, grpc_tls)
         background.start_soon(partial(keep_swept, storage.submit))
@@ -143,7 +154,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
                 stop=stopping.wait,
                 wind_up=polling.drain,
                 tls=http_tls,
-                around=lambda app: Door(app, door.gate),
+                around=lambda app: Door(app, door.gate, observing=observing),
                 task_status=task_status,
             )
 
