@@ -117,6 +117,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             router,
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
+            hand_outs=observing.hand_outs,
         )
         sources = await begin(
             background, config.name, node.mesh, engines, polling, storage, watch=desk.watch,

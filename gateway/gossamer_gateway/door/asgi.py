@@ -121,10 +121,11 @@ class Door:
             await self._app(scope, receive, send)
             return
         began_ns = time.perf_counter_ns()
-        header = visit.header(HEADER)
+        header, endpoint = visit.header(HEADER), visit.need.endpoint
+        job = self._observing.hand_outs.of_request(endpoint, visit.path)
         dialect = dialect_of(visit.path)
         try:
-            with self._observing.visit(dialect, visit.need.endpoint, header) as observed:
+            with self._observing.visit(dialect, endpoint, header, job) as observed:
                 try:
                     await serve(scope, receive, send, visit)
                 finally:

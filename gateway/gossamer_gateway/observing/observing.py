@@ -12,10 +12,12 @@ from typing import Final
 from gossamer_gateway.door.rules import GRPC, SERVICE
 from gossamer_gateway.grpc import Asked, Handler
 from gossamer_gateway.observing.current import Reached
+from gossamer_gateway.observing.hand_outs import HandOuts
 from gossamer_gateway.observing.tally import Times
 from gossamer_node.grpc import RpcError
 from gossamer_node.tracing import port, traceparent
 from gossamer_node.tracing.port import NO_TRACING, Tracing
+from gossamer_node.tracing.traceparent import Traceparent
 
 OTHER: Final = "other"
 """The endpoint of a request that no row names."""
@@ -55,6 +57,7 @@ class Observing:
         variable: the process variable that carries a trace; None for none.
 
     Attributes:
+        hand_outs: the traces of jobs in clients' hands.
         requests: by dialect, endpoint, engine and status.
         times: by dialect, endpoint and engine.
     """
@@ -62,19 +65,23 @@ class Observing:
     def __init__(self, tracing: Tracing = NO_TRACING, variable: str | None = None) -> None:
         self._tracing = tracing
         self.variable = variable
+        self.hand_outs = HandOuts(tracing, variable)
         self.requests: dict[tuple[str, str, str, str], int] = {}
         self.times: dict[tuple[str, str, str], Times] = {}
 
     @contextmanager
-    def visit(self, dialect: str, endpoint: str, header: bytes | None) -> Iterator[Visit]:
+    def visit(
+        self, dialect: str, endpoint: str, header: bytes | None, job: Traceparent | None = None
+    ) -> Iterator[Visit]:
         """Observes a request for the length of a block.
 
         Args:
             endpoint: a row's, such as `POST /engine-rest/message`; empty for none.
             header: the client's `traceparent`.
+            job: without that, the trace of the job that the request is about.
         """
         endpoint = endpoint or OTHER
-        parent = None if header is None else traceparent.read(header.decode("latin-1"))
+        parent = job if header is None else traceparent.read(header.decode("latin-1"))
         name = endpoint if endpoint != OTHER else f"{dialect} {OTHER}"
         with Reached() as reached, self._tracing.begin(name, "server", parent) as span:
             visit = Visit(span)
@@ -113,7 +120,8 @@ class Observing:
     def _observed(self, handler: Handler) -> Handler:
         async def observed(asked: Asked) -> None:
             endpoint = asked.path.removeprefix(SERVICE) if asked.path in GRPC else ""
-            with self.visit("grpc", endpoint, asked.metadata.get(HEADER)) as visit:
+            job = self.hand_outs.of_call(asked.path, asked.request)
+            with self.visit("grpc", endpoint, asked.metadata.get(HEADER), job) as visit:
                 try:
                     await handler(asked)
                     visit.status = "OK"
