@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Final
 
 from gossamer_mesh.leases.messages import Grant
-from gossamer_mesh.leases.work import Report
 from gossamer_node.jobs import Job, JobRef
 from gossamer_node.tracing import traceparent
 from gossamer_node.tracing.port import NO_TRACING, NOTHING, Kind, Span, Tracing
@@ -87,13 +86,9 @@ class JobTraces:
         """A job runs at this node, from now until the span ends."""
         return self._step("run", "consumer", ref)
 
-    def settling(self, work: Report) -> Span:
+    def settling(self, receipt: bytes) -> Span:
         """An outcome is told to its engine, until the span ends."""
-        return (
-            self._step("settle", "client", unpack_receipt(work.receipt))
-            if self._traces
-            else NOTHING
-        )
+        return self._step("settle", "client", unpack_receipt(receipt)) if self._traces else NOTHING
 
     def _step(self, step: str, kind: Kind, ref: JobRef | None) -> Span:
         above = None if ref is None or ref.trace is None else traceparent.read(ref.trace)

@@ -65,9 +65,7 @@ class OtelTracing:
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(ratio)),
             resource=Resource.create(dict(resource)),
-            span_limits=SpanLimits(
-                max_span_attributes=ATTRIBUTES_MAX, max_span_attribute_length=CHARS_MAX
-            ),
+            span_limits=SpanLimits(max_span_attributes=ATTRIBUTES_MAX),
             shutdown_on_exit=False,
         )
         exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=SEND_S_MAX)
@@ -138,7 +136,8 @@ class _Recorded(Span):
         return _begun(self._tracer, self._span, name, kind, began_ns)
 
     def set(self, name: str, value: Value) -> None:
-        self._span.set_attribute(name, value)
+        # The SDK would cut it, too, and write a warning each time.
+        self._span.set_attribute(name, value[:CHARS_MAX] if isinstance(value, str) else value)
 
     def fail(self, why: str) -> None:
         self._span.set_status(Status(StatusCode.ERROR, why[:CHARS_MAX]))

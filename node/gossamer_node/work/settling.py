@@ -111,7 +111,7 @@ async def refuse(engine: Engine, ref: JobRef, why: str) -> None:
 
 async def report(engine: Engine, work: Report, traces: JobTraces = UNTRACED) -> Answer:
     """Gives an outcome to the engine."""
-    with traces.settling(work) as span:
+    with traces.settling(work.receipt) as span:
         answer = await _report(engine, work)
         ended(span, answer.word or "unavailable")
     return answer
