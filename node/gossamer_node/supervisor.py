@@ -57,8 +57,8 @@ FINISH_MS = 15_000
 """How long running jobs get on a stop: more than a service's default time limit of 10 s."""
 
 ACKNOWLEDGE_MS = 10_000
-"""How long the last outcomes get after that. With the farewell to the mesh (2 s) the whole stop
-takes less than the 30 s after which many a process manager kills."""
+"""How long the last outcomes get after that. With the farewell to the mesh (2 s) and the last spans
+(2 s) the whole stop takes less than the 30 s after which many a process manager kills."""
 
 
 class Node:

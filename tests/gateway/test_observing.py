@@ -18,6 +18,7 @@ from tests.patience import until
 from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.door.config import DoorConfig
 from gossamer_gateway.door.limits import Limit
+from gossamer_gateway.observing.hand_outs import JOBS_MAX, HandOuts
 from gossamer_gateway.observing.starts import added, added_to_call, is_start
 from gossamer_gateway.observing.tally import BOUNDS_S, Times
 from gossamer_gateway.server import open_gateway
@@ -25,9 +26,11 @@ from gossamer_node.address import Address
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
 from gossamer_node.grpc import Channel
+from gossamer_node.tracing.opening import open_tracing
 from gossamer_node.tracing_config import TracingConfig
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+NOT_KEPT = PARENT[:-1] + "0"
 SEVEN = "/engine-rest/process-definition/key/P/start"
 EIGHT = "/v2/process-instances"
 CREATE = "/gateway_protocol.Gateway/CreateProcessInstance"
@@ -118,6 +121,48 @@ def test_a_time_is_in_the_first_bucket_that_holds_it(took_ns: int) -> None:
     (index,) = (place for place, count in enumerate(times.buckets) if count)
     bounds = [-1.0, *BOUNDS_S, float("inf")]
     assert bounds[index] < took_ns / 1e9 <= bounds[index + 1]
+
+
+SETTLED = "POST /v2/jobs/{}/completion"
+
+
+async def test_whose_trace_a_job_is_part_of_is_remembered_in_a_bound() -> None:
+    async with (
+        open_collector() as collector,
+        open_tracing(TracingConfig(collector.url), "gateway", "g", "1") as tracing,
+    ):
+        hand_outs = HandOuts(tracing, "trace")
+        text = json.dumps({"trace": PARENT})
+        hand_outs.job("e", zeebe.ActivatedJob(key=7, type="t", variables=text))
+        hand_outs.job("e", {"jobKey": "8", "type": "t", "variables": {"trace": PARENT}})
+        hand_outs.task(
+            "e", {"id": "9", "topicName": "t", "variables": {"trace": {"value": PARENT}}}
+        )
+        found = [hand_outs.of_request(SETTLED, f"/v2/jobs/{id}/completion") for id in "789"]
+        assert [one and one.trace_id for one in found] == [int(PARENT[3:35], 16)] * 3
+        done = zeebe.CompleteJobRequest(jobKey=7).SerializeToString()
+        path = "/gateway_protocol.Gateway/CompleteJob"
+        assert hand_outs.of_call(path, done) == found[0]
+        assert hand_outs.of_call(path, b"\xff") is None
+        assert hand_outs.of_request("GET /v2/jobs/{}", "/v2/jobs/7") is None
+        for number in range(JOBS_MAX):
+            told = {"key": 1_000 + number, "type": "t", "variables": {"trace": NOT_KEPT}}
+            hand_outs.job("e", told)
+        assert hand_outs.of_request(SETTLED, "/v2/jobs/7/completion") == found[0]
+        for number in range(JOBS_MAX):
+            hand_outs.job("e", {"key": 1_000 + number, "type": "t", "variables": {"trace": PARENT}})
+        assert hand_outs.of_request(SETTLED, "/v2/jobs/7/completion") is None
+        assert hand_outs.of_request(SETTLED, "/v2/jobs/1000/completion") is not None
+
+
+@given(JSON)
+def test_junk_for_variables_hands_jobs_out_all_the_same(junk: Any) -> None:
+    hand_outs = HandOuts(variable="trace")
+    for variables in (junk, {"trace": junk}):
+        hand_outs.task("e", {"id": "1", "variables": variables})
+        hand_outs.job("e", {"jobKey": "1", "variables": variables})
+        text = json.dumps(variables)
+        hand_outs.job("e", zeebe.ActivatedJob(key=1, type="t", variables=text))
 
 
 @asynccontextmanager

@@ -143,4 +143,4 @@ def load(settings: dict[str, str]) -> TracingConfig:
     parser = argparse.ArgumentParser()
     config.add_flags(parser)
     environ = {f"GOSSAMER_TRACING_{name}": text for name, text in settings.items()}
-    return config.load(parser.parse_args([]), {"HOME": "/home/me", **environ}).tracing
+    return config.load(parser.parse_args([]), {"HOME": "/ada", **environ}).tracing

@@ -11,7 +11,7 @@ from gossamer_node.extras import pip_command
 from gossamer_node.tracing.port import NO_TRACING, Tracing
 from gossamer_node.tracing_config import TracingConfig
 
-LAST_S = 3.0
+LAST_S = 2.0
 """How long a stop waits for the collector to take the last spans."""
 
 
