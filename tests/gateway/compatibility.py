@@ -185,8 +185,10 @@ def marks(dialect: str) -> tuple[str, str]:
 
 
 def rewritten(page: str, shown: Sequence[Shown]) -> str:
-    """The page with its tables anew."""
+    """The page with those tables anew of which something was shown."""
     for dialect in ENDPOINTS:
+        if not any(one.dialect == dialect for one in shown):
+            continue
         begin, end = marks(dialect)
         before, found, rest = page.partition(begin)
         assert found, f"the page has no place for {dialect}"

@@ -1,6 +1,6 @@
 """Definitions, instances, messages and all else through `/engine-rest`, over every engine."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,8 @@ from tests.gateway.seven_stage import (
 )
 
 from gossamer_gateway.desk import ENGINE_HEADER
-from gossamer_gateway.engine_rest.lists import GET_ONLY
+from gossamer_gateway.engine_rest.lists import GET_ONLY, RESOURCES
+from gossamer_gateway.engine_rest.own import OWN
 
 pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
 
@@ -82,6 +83,9 @@ async def test_a_file_says_which_camunda_it_is_for(pair: Stage) -> None:
 @proves("engine_rest", f"GET {DEFINITION}", f"GET {KEY}", camunda7=WORKS, embedded=WORKS,
         camunda8=differs(KNOWN))  # fmt: skip
 @proves("engine_rest", "POST /deployment/create", embedded=WORKS)
+@proves("engine_rest", f"GET {INSTANCE}", camunda7=WORKS, embedded=WORKS,
+        camunda8=differs("its definition's id is not told"))  # fmt: skip
+@proves("engine_rest", f"DELETE {INSTANCE}", camunda7=WORKS, embedded=WORKS, camunda8=WORKS)
 @pytest.mark.parametrize("engine", [OLD, SMALL, NEW])
 async def test_a_definition_is_found_and_started(stage: Stage, engine: str) -> None:
     await stage.deploy()
@@ -106,8 +110,6 @@ async def test_a_definition_is_found_and_started(stage: Stage, engine: str) -> N
     assert (none.status_code, none.json()["type"]) == (404, "RestException")
 
 
-@proves("engine_rest", f"GET {INSTANCE}", f"DELETE {INSTANCE}", camunda7=WORKS, embedded=WORKS,
-        camunda8=differs("its definition's id is not told"))  # fmt: skip
 @proves("engine_rest", f"GET {DEFINITION}/xml", f"GET {KEY}/xml", camunda7=WORKS,
         camunda8=refused("Camunda 8.6 does not tell its models"))  # fmt: skip
 @proves("engine_rest", f"GET {INSTANCE}/activity-instances", camunda7=WORKS,
@@ -233,6 +235,12 @@ async def test_a_signal_goes_to_all(pair: Stage) -> None:
     assert (await pair.post("/signal", json={})).status_code == 400
 
 
+SMALL_HAS = (
+    "/process-definition", "/process-instance", "/external-task", "/incident",
+    "/history/process-instance", "/history/activity-instance", "/history/variable-instance",
+)  # fmt: skip
+"""What the embedded engine lists."""
+
 LISTED = (
     "/process-instance", "/process-definition", "/deployment", "/history/process-instance",
 )  # fmt: skip
@@ -275,6 +283,47 @@ async def test_lists_hold_what_lives_anywhere(pair: Stage) -> None:
     for id in started:
         row = (await pair.get(f"/history/process-instance/{id}")).json()
         assert (row["id"], row["state"]) == (id, "ACTIVE")
+
+
+PASSED_LISTS = [path for path in RESOURCES if path not in OWN]
+
+
+def lists_of(paths: Sequence[str]) -> list[str]:
+    return [
+        f"{method} {path}{count}"
+        for path in paths
+        for method in (("GET",) if path in GET_ONLY else ("GET", "POST"))
+        for count in ("", "/count")
+    ]
+
+
+@proves("engine_rest", *lists_of(PASSED_LISTS), camunda7=WORKS,
+        camunda8=refused("it tells nothing of these; a list of others says so in the header "
+                         "Gossamer-Left-Out"))  # fmt: skip
+@proves("engine_rest", *lists_of([*SMALL_HAS]), embedded=WORKS)
+async def test_lists_of_every_kind(camunda7_url: str, embedded_url: str, zeebe_url: str) -> None:
+    async with (
+        open_stage(old(camunda7_url), new(zeebe_url)) as pair,
+        open_stage(small(embedded_url)) as alone,
+        open_stage(new(zeebe_url)) as eight,
+    ):
+        for stage, paths in ((pair, PASSED_LISTS), (alone, SMALL_HAS), (eight, PASSED_LISTS)):
+            for endpoint in lists_of(paths):
+                method, path = endpoint.split()
+                body: dict[str, Any] | None = {} if method == "POST" else None
+                answer = await stage.http.request(
+                    method,
+                    path,
+                    json=body,
+                    params={"maxResults": 3} if "/count" not in path else {},
+                )
+                if stage is eight:
+                    assert answer.status_code == 501, (endpoint, answer.text)
+                    continue
+                assert answer.status_code == 200, (endpoint, answer.text)
+                assert isinstance(answer.json(), dict if path.endswith("/count") else list)
+                left_out = answer.headers.get("gossamer-left-out", "")
+                assert left_out.startswith("new;") == (stage is pair), endpoint
 
 
 @proves("engine_rest", "GET /version", "GET /engine", camunda7=WORKS, embedded=WORKS,

@@ -259,3 +259,21 @@ class World:
 @pytest.mark.parametrize("seed", range(300))
 def test_every_job_is_given_once_or_goes_back(seed: int) -> None:
     World(seed).run()
+
+
+def test_an_engine_is_asked_for_parts_by_themselves_within_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubs, "POLLS_MAX", 2)
+    hub: Hub[str] = Hub()
+    parts = [hubs.lane("c8", name) for name in ("a", "b", "c")]
+    assert [hubs.engine_of(one) for one in parts] == [("c8", "a"), ("c8", "b"), ("c8", "c")]
+    assert hubs.engine_of("c7") == ("c7", "")
+    one, todo = come(hub, engines=["c7", *parts])
+    waits = {ask.engine: ask.wait_ms > 0 for ask in todo if isinstance(ask, Ask)}
+    assert waits == {"c7": True, parts[0]: True, parts[1]: True, parts[2]: False}
+    # What one part brings serves the waiter; another's comes for the next.
+    assert hub.answered(parts[1], SHAPE, ["job"], 10) == [Give(one, ("job",))]
+    assert hub.answered(parts[0], SHAPE, ["late"], 20) == []
+    two, todo = come(hub, 30, engines=["c7", *parts])
+    assert todo == [Give(two, ("late",))]

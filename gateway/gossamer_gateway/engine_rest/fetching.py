@@ -13,7 +13,7 @@ moments of asking and answering, plus its time, and within that where Camunda 8 
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from gossamer_gateway.engine_rest.ids import definition_of_eight, name_of
 from gossamer_gateway.errors import BadRequest, GatewayError
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.handed import Handed
+from gossamer_gateway.index.definitions import Definition, deployed
 from gossamer_gateway.index.instances import Instance, Source, State, business_keys, saw
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
@@ -223,6 +224,7 @@ class Shape:
             row = Handed(engine.name, _key(job), self.worker, until_ms, self.worker, task=told)
             found.append(Locked(task, until_ms, row))
         handed.hand_out(rows, [one.row for one in found if one.row is not None])
+        deployed(rows, _definitions(engine, [job for job, _ in read]))
         saw(
             rows,
             [
@@ -252,6 +254,18 @@ class Shape:
 def _let_go(tables: Rows, rows: Sequence[Handed], now_ms: int) -> None:
     for row in rows:
         handed.let_go(tables, row, now_ms)
+
+
+def _definitions(engine: Upstream, jobs: Iterable[Mapping[str, Any]]) -> list[Definition]:
+    """What jobs tell of their definitions; not of which deployment."""
+    found = {
+        str(job["processDefinitionKey"]): (
+            str(job["processDefinitionId"]),
+            whole(job["processDefinitionVersion"]),
+        )
+        for job in jobs
+    }
+    return [Definition(engine.name, id, *told, "") for id, told in found.items()]
 
 
 def opened(variables: Mapping[str, Any]) -> dict[str, Any]:

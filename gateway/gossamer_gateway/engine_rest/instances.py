@@ -157,12 +157,16 @@ class Instances:
         return NOTHING
 
 
-def instance_row(id: str, found: Instance | None) -> Json:
-    """An instance of Camunda 8 as Camunda 7 answers one; what nobody told is null."""
+def instance_row(id: str, found: Instance | None, definition: str | None = None) -> Json:
+    """An instance of Camunda 8 as Camunda 7 answers one; what nobody told is null.
+
+    Args:
+        definition: its definition's id.
+    """
     return {
         "links": [],
         "id": id,
-        "definitionId": None,
+        "definitionId": definition,
         "businessKey": None if found is None else found.business_key,
         "caseInstanceId": None,
         "ended": False,

@@ -47,6 +47,7 @@ RESOURCES = (
 GET_ONLY = (
     "/process-definition", "/deployment", "/incident", "/event-subscription", "/job-definition",
     "/batch", "/decision-definition", "/history/incident", "/history/batch",
+    "/history/detail",
 )  # fmt: skip
 """Those whose filters come in the URL alone."""
 

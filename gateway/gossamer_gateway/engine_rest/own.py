@@ -90,8 +90,9 @@ def _tasks(rows: Rows, eight: Upstream, now_ms: int) -> list[Row]:
 
 
 def _living(rows: Rows, eight: Upstream, _: int) -> list[Row]:
+    only = _only_definitions(rows, eight)
     return [
-        instance_row(name_of(eight, int(one.id)), one)
+        instance_row(name_of(eight, int(one.id)), one, only.get(one.process))
         for one in _instances(rows, eight)
         if one.state in (State.ACTIVE, State.INCIDENT)
     ]
@@ -116,13 +117,13 @@ _STATES = {
 }
 
 
-def historic_row(eight: Upstream, one: Instance) -> Row:
+def historic_row(eight: Upstream, one: Instance, definition: str | None = None) -> Row:
     """An instance as the history answers it; what nobody told is null."""
     id, ended = name_of(eight, int(one.id)), one.state in (State.COMPLETED, State.CANCELLED)
     return {
         "id": id,
         "businessKey": one.business_key,
-        "processDefinitionId": None,
+        "processDefinitionId": definition,
         "processDefinitionKey": one.process,
         "processDefinitionName": None,
         "processDefinitionVersion": None,
@@ -144,7 +145,18 @@ def historic_row(eight: Upstream, one: Instance) -> Row:
 
 
 def _historic(rows: Rows, eight: Upstream, _: int) -> list[Row]:
-    return [historic_row(eight, one) for one in _instances(rows, eight)]
+    only = _only_definitions(rows, eight)
+    return [historic_row(eight, one, only.get(one.process)) for one in _instances(rows, eight)]
+
+
+def _only_definitions(rows: Rows, eight: Upstream) -> Mapping[str, str]:
+    """The definition's id by process, of processes of which one version alone is known: which of
+    several an instance has, nobody told."""
+    found: dict[str, str | None] = {}
+    for one in definitions.all_of(rows, eight.name, ROWS_MAX):
+        id = definition_name(eight, one.process, one.version, int(one.id))
+        found[one.process] = None if one.process in found else id
+    return {process: id for process, id in found.items() if id is not None}
 
 
 def _definitions(rows: Rows, eight: Upstream, _: int) -> list[Row]:

@@ -23,6 +23,8 @@ from gossamer_gateway.engine_rest.reading import body, forward
 from gossamer_gateway.errors import GatewayError, UnknownDefinition
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import definitions, instances
+from gossamer_gateway.index.definitions import Definition
+from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
 
@@ -108,15 +110,22 @@ class Starting:
         return passed(answer)
 
     async def _keep(
-        self, engine: Upstream, id: str, process: str, business_key: str | None
+        self,
+        engine: Upstream,
+        id: str,
+        process: str,
+        business_key: str | None,
+        definition: Definition | None = None,
     ) -> None:
         """In the index, if that can be: it runs, and who heard otherwise would start it again."""
+
+        def keep(rows: Rows, now_ms: int) -> None:
+            instances.started(rows, engine.name, id, process, business_key, now_ms)
+            if definition is not None:
+                definitions.deployed(rows, [definition])
+
         try:
-            await self._desk.storage.submit(
-                lambda rows, now: instances.started(
-                    rows, engine.name, id, process, business_key, now
-                )
-            )
+            await self._desk.storage.submit(keep)
         except GatewayError as error:
             log.warning("the index misses instance %s of %s: %s", id, engine.name, error)
 
@@ -140,7 +149,8 @@ class Starting:
             number, definition = int(told["processInstanceKey"]), int(told["processDefinitionKey"])
         except (KeyError, TypeError, ValueError) as error:
             raise eight.rest.nonsense("start a process") from error
-        await self._keep(eight, str(number), process, business_key)
+        known = Definition(eight.name, str(definition), process, version, "")
+        await self._keep(eight, str(number), process, business_key, known)
         id, tenant = name_of(eight, number), told.get("tenantId")
         href = f"{own_url()}/process-instance/{id}"
         started: Json = {

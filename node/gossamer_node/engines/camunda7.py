@@ -414,7 +414,8 @@ class Camunda7:
         ends: dict[str, list[str]] = {}
         try:
             stuck = {entry["processInstanceId"] for entry in self._list(incidents, doing)}
-            for definition in {entry["processDefinitionId"] for entry in entries}:
+            # A gateway may list instances that live elsewhere, whose definition it doesn't know.
+            for definition in {entry["processDefinitionId"] for entry in entries} - {None}:
                 # There is no filter for the kind "some end event" nor for a set of instances.
                 for activity in await self._pages(
                     "/history/activity-instance",
