@@ -159,6 +159,22 @@ async def test_the_engine_may_be_named_and_what_fits_nowhere_is_refused(stage: S
             await stage.deploy(wire, {"a.bpmn": mixed}, "nowhere")
 
 
+@proves("zeebe", "DeployProcess", camunda7=WORKS, camunda8=WORKS)
+@pytest.mark.parametrize("kind", ["camunda7", "camunda8"])
+async def test_the_old_deployment_of_grpc_goes_there_too(stage: Stage, kind: str) -> None:
+    named = prefix()
+    text = (PATHS / f"path.{kind}.bpmn").read_text().replace("conf-", named)
+    asked = zeebe.DeployProcessRequest()
+    asked.processes.add(name=f"{named}.bpmn", definition=text.encode())
+    told = await stage.grpc.call("DeployProcess", asked, zeebe.DeployProcessResponse)
+    (process,) = told.processes
+    assert (process.bpmnProcessId, process.version) == (f"{named}path", 1)
+    made = await stage.rest.create("", definition=process.processDefinitionKey)
+    assert made.process == process.bpmnProcessId
+    for key in (told.key, made.instance):
+        assert (key < NUMBER_END) == (kind == "camunda7")
+
+
 @proves(
     "v2",
     "POST /messages/publication",
@@ -428,6 +444,7 @@ async def test_clients_find_a_cluster(stage: Stage, configs: Configs) -> None:
 )
 @proves("v2", "anything else", camunda7=refused("it is Camunda 8's alone"), camunda8=WORKS)
 @proves("zeebe", "anything else", camunda7=refused("it is Camunda 8's alone"), camunda8=WORKS)
+@proves("v2", "POST /resources/{key}/deletion", camunda7=WORKS)
 @proves("zeebe", "DeleteResource", camunda7=WORKS)
 async def test_what_has_no_meaning_here_is_camunda_8_s(stage: Stage, configs: Configs) -> None:
     assert (await stage.gate.http.get("/v2/license")).json()["licenseType"] == "unknown"
@@ -453,6 +470,8 @@ async def test_what_has_no_meaning_here_is_camunda_8_s(stage: Stage, configs: Co
     await stage.rest.cancel(job.instance)
     asked = zeebe.DeleteResourceRequest(resourceKey=definition)
     await stage.grpc.call("DeleteResource", asked, zeebe.DeleteResourceResponse)
+    with pytest.raises(Refusal, match="Expected to delete resource but no resource found"):
+        await stage.rest.send("POST", f"/resources/{definition}/deletion", {})
     with pytest.raises(Refusal) as refusal:
         await stage.rest.create("", definition=definition)
     assert refusal.value.status == 404

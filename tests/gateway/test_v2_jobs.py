@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import trio
@@ -342,3 +343,24 @@ async def test_a_result_that_takes_too_long_is_not_waited_for(stage: Stage) -> N
         await stage.client.create(stage.process, wait_ms=300)
     assert refused.value.status == 504
     assert await stage.job()
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+async def test_a_key_outlives_the_gateway_that_told_it(
+    configs: Configs, wire: str, name: str, tmp_path: Path
+) -> None:
+    config, file = configs[name], tmp_path / "gateway.sqlite"
+    process = await deploy_path(config, prefix())
+    typed = {"when": "2030-01-01T00:00:00.000+0000"}
+    async with open_gate(config, path=file) as gate, open_client(gate, wire) as client:
+        made = await client.create(process, typed)
+        (job,) = await client.activate(f"{process}-work")
+    async with open_gate(config, path=file) as gate, open_client(gate, wire) as client:
+        await client.complete(job.key, {"done": 1})
+        (after,) = await client.activate(f"{process}-after")
+        assert (after.instance, after.definition) == (made.instance, job.definition)
+        assert after.variables["done"] == 1
+        with pytest.raises(Refusal) as refused:
+            await client.complete(job.key)
+        assert refused.value.status == 404
+        await client.cancel(made.instance)

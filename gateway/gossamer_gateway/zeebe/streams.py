@@ -44,15 +44,17 @@ log = logging.getLogger("gossamer.gateway")
 
 PATH = "/gateway_protocol.Gateway/StreamActivatedJobs"
 
-STREAM_S = 20.0
-"""How long a stream at an engine is used."""
+STREAM_S = 600.0
+"""How long a stream at an engine is used. What an engine pushes in the moment in which a stream
+ends can get lost within the engine (8.6: one job of some thousands in a test that ends a stream
+every half second), and stays locked for its time; so streams end rarely."""
 
-OVERLAP_S = 1.0
+OVERLAP_S = 5.0
 """How long before its end the next one is opened."""
 
-ENGINE_ENDS_MS = 30_000
+ENGINE_ENDS_MS = 630_000
 """When the engine ends a stream by itself: what it pushes to a gateway that is gone, until then,
-stays locked for nobody."""
+stays locked for nobody. Without it an engine may not notice for a quarter of an hour."""
 
 POLL_MS = 10_000
 """A long poll at engines that don't push, and how long it is until a stream is tried again."""
