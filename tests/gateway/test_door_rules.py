@@ -127,7 +127,8 @@ def test_what_is_in_no_row_is_the_admins(method: str, path: str) -> None:
 def test_an_engine_by_its_name_is_the_same() -> None:
     plain = need_of("POST", "/engine-rest/process-definition/key/hotel/start")
     named = need_of("POST", "/engine-rest/engine/default/process-definition/key/hotel/start")
-    assert plain == named == Need(Role.START, Reach.NAMED, False, "hotel")
+    row = "POST /engine-rest/process-definition/key/{process}/start"
+    assert plain == named == Need(Role.START, Reach.NAMED, False, "hotel", row)
     assert need_of("GET", "/engine-rest/engine").role is Role.READ
 
 
