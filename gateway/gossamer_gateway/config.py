@@ -21,6 +21,7 @@ from gossamer_node.engines.config import EngineConfig
 from gossamer_node.mesh_config import MeshConfig
 from gossamer_node.metrics_config import MetricsConfig
 from gossamer_node.schema import Field, Form, ListOf, Record, Secret, Text
+from gossamer_node.tracing_config import TracingConfig
 
 HTTP = Address("127.0.0.1", 8090)
 GRPC = Address("127.0.0.1", 8091)
@@ -67,6 +68,7 @@ class GatewayConfig:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
 
     def node(self) -> NodeConfig:
         """The member of the mesh that a gateway is: one that claims no work and does none."""
@@ -199,7 +201,7 @@ GATEWAY: Record[GatewayConfig] = Record(
             "PostgreSQL) and its snapshot of the mesh. A gateway and a node on one machine need "
             "two: give them different names, or write it.",
         ),
-        *(_OF_A_NODE[key] for key in ("cache_dir", "log", "metrics")),
+        *(_OF_A_NODE[key] for key in ("cache_dir", "log", "metrics", "tracing")),
     ),
     check=_check,
 )

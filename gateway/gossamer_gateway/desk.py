@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gossamer_gateway.observing.hand_outs import HandOuts
 from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.sink.freshness import Watch
 from gossamer_gateway.storage.port import Storage
@@ -64,6 +65,7 @@ class Desk:
     Attributes:
         worker: the name under which gateways of this mesh lock tasks of Camunda 7 for clients of
             Camunda 8: the same on all of them, so that any may settle.
+        hand_outs: the traces of jobs in clients' hands.
         watch: what engines named themselves, by which the sink is judged.
     """
 
@@ -74,6 +76,7 @@ class Desk:
     whereabouts: Whereabouts
     worker: str
     watch: Watch = field(default_factory=Watch)
+    hand_outs: HandOuts = field(default_factory=HandOuts)
 
     def noticed(self, engine: Upstream, key: int) -> None:
         """A Camunda 8 named a key of its own: of an instance that it started, of a job."""

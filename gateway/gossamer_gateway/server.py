@@ -29,6 +29,9 @@ from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.observing import families as observed
+from gossamer_gateway.observing.observing import Observing
+from gossamer_gateway.observing.starts import starting
 from gossamer_gateway.overrides import api as overriding
 from gossamer_gateway.overrides.asking import Asking
 from gossamer_gateway.overrides.forwarding import open_forwarder
@@ -53,6 +56,7 @@ from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
 from gossamer_node.address import Address
 from gossamer_node.supervisor import Node, make_folder, open_node
+from gossamer_node.tracing.opening import open_tracing
 
 log = logs.get("gateway")
 
@@ -97,6 +101,11 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         node = await stack.enter_async_context(open_node(config.node(), talks))
         background = await stack.enter_async_context(trio.open_nursery())
         stack.callback(background.cancel_scope.cancel)
+        identity = load_or_create(config.data_dir / "identity.pem")
+        tracing = await stack.enter_async_context(
+            open_tracing(config.tracing, "gossamer-gateway", config.name, identity.node_id)
+        )
+        observing = Observing(tracing, config.tracing.variable)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
         book = await _open_book(config, storage, node, background)
@@ -111,6 +120,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             router,
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
+            hand_outs=observing.hand_outs,
         )
         sources = await v1.begin(
             background,
@@ -120,6 +130,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             polling,
             storage,
             watch=desk.watch,
+            metrics=(partial(observed.families, observing, engines, polling, door.gate),),
             described={**routing.described(), **overriding.described()},
         )
         book.listen(partial(_tell_settings, sources.watching))
@@ -142,7 +153,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             url_of(http, tls=http_tls is not None),
             str(Address(*grpc.getsockname()[:2])),
         )
-        grpc_server = GrpcServer(door.guarded(zeebe.methods(desk)))
+        methods = starting(zeebe.methods(desk), config.tracing.variable)
+        grpc_server = GrpcServer(observing.methods(door.guarded(methods)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
         await background.start(grpc_server.serve, listener, grpc_tls)
         background.start_soon(partial(keep_swept, storage.submit))
@@ -160,7 +172,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
                 stop=stopping.wait,
                 wind_up=wind_up,
                 tls=http_tls,
-                around=lambda app: Door(app, door.gate),
+                around=lambda app: Door(app, door.gate, observing=observing),
                 task_status=task_status,
             )
 

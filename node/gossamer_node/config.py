@@ -50,6 +50,7 @@ from gossamer_node.schema import (
 from gossamer_node.schema.source import Place, Scalar, Source
 from gossamer_node.service.grants import GRANTS, Grants
 from gossamer_node.service.load import NAME
+from gossamer_node.tracing_config import TRACING, TracingConfig
 
 T = TypeVar("T")
 
@@ -87,6 +88,7 @@ class NodeConfig:
     claim: bool = True
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
 
     def grants_of(self, service: str) -> Grants:
         """What is granted to a service of that name: nothing, if the configuration is silent."""
@@ -403,6 +405,7 @@ NODE = Record(
         ),
         Field("log", LOG, "log", "What is logged, and in which form."),
         Field("metrics", METRICS, "metrics", "Where Prometheus reads what the node counts."),
+        Field("tracing", TRACING, "tracing", "Where traces of jobs go."),
     ),
     check=_check,
 )

@@ -23,6 +23,7 @@ class JobRef:
         retries: how many tries are left as the engine counts them; None when it never said
             (Camunda 7 before the first failure).
         types: types of the variables that the job came with: one that exists keeps its type.
+        trace: `traceparent` of its claim; None for a job that is not traced.
     """
 
     engine: str
@@ -31,6 +32,7 @@ class JobRef:
     worker_id: str
     retries: int | None = None
     types: Mapping[str, TypeTag] = field(default_factory=dict)
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

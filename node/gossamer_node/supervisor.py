@@ -44,6 +44,8 @@ from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.store import FOLDER_NAME, Registry
 from gossamer_node.service.load import find, load, refuse_conflicts, require_runnable
 from gossamer_node.service.spec import ServiceSpec
+from gossamer_node.tracing.jobs import JobTraces
+from gossamer_node.tracing.opening import open_tracing
 from gossamer_node.wasm import WasmHost
 from gossamer_node.watching import Told, of_status
 from gossamer_node.work.executing import Executor
@@ -55,8 +57,8 @@ FINISH_MS = 15_000
 """How long running jobs get on a stop: more than a service's default time limit of 10 s."""
 
 ACKNOWLEDGE_MS = 10_000
-"""How long the last outcomes get after that. With the farewell to the mesh (2 s) the whole stop
-takes less than the 30 s after which many a process manager kills."""
+"""How long the last outcomes get after that. With the farewell to the mesh (2 s) and the last spans
+(2 s) the whole stop takes less than the 30 s after which many a process manager kills."""
 
 
 class Node:
@@ -148,6 +150,9 @@ async def open_node(
                 log.warning(sentence)
             workers.append((spec, await host.load(spec, grant)))
         executor = Executor(workers, topics_max=config.topics_max)
+        tracing = await stack.enter_async_context(
+            open_tracing(config.tracing, "gossamer-node", config.name, mesh_config.identity.node_id)
+        )
         registry = Registry(config.data_dir / FOLDER_NAME)
         stock = Stock(registry, Loader(host), executor, Terms.of(config))
         stack.callback(stock.close)
@@ -163,9 +168,11 @@ async def open_node(
         nursery = await stack.enter_async_context(trio.open_nursery())
         if config.join:
             await _join(mesh, config)
+        traces = JobTraces(tracing, config.tracing.variable, config.name)
         working = Working(
-            mesh, host, stock, executor, engines, slots=config.slots, claims=config.claim
-        )
+            mesh, host, stock, executor, engines,
+            slots=config.slots, claims=config.claim, traces=traces,
+        )  # fmt: skip
         keeping = Keeping(mesh, config, allowed)
         node = Node(config, mesh, working, executor, keeping, host, stock)
         Told(mesh, of_status(node.status))

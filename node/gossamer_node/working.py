@@ -14,6 +14,7 @@ from gossamer_node.engines.port import Engine
 from gossamer_node.keyed.moving import Moving
 from gossamer_node.registry.stock import Stock
 from gossamer_node.registry.travel import Travel
+from gossamer_node.tracing.jobs import UNTRACED, JobTraces
 from gossamer_node.wasm import WasmHost
 from gossamer_node.work.calling import finder
 from gossamer_node.work.depending import Depending
@@ -35,12 +36,19 @@ class Working:
         *,
         slots: int,
         claims: bool,
+        traces: JobTraces = UNTRACED,
     ) -> None:
         self._stock = stock
         self.moving = Moving(mesh, host.open_states, host.is_busy, host.has_states())
         host.moving = self.moving
         self.leasing = Leasing(
-            mesh, engines, executor, slots=slots, claims=claims, reviewed=self.moving.set_members
+            mesh,
+            engines,
+            executor,
+            slots=slots,
+            claims=claims,
+            traces=traces,
+            reviewed=self.moving.set_members,
         )
         self.offers = Offers(mesh, stock)
         self.depending = Depending(executor, self.offers, self._tell)

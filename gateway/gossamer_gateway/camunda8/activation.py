@@ -179,9 +179,12 @@ async def activate(
     Raises: NoEngineAnswered; Overloaded.
     """
     desk = wanted.desk
-    return await desk.polling.fetch(
+    jobs = await desk.polling.fetch(
         wanted, desk.engines.all, wanted=jobs_max, wait_ms=_wait_ms(request_timeout_ms)
     )
+    for engine, job in jobs:
+        desk.hand_outs.job(engine.name, job.told)
+    return jobs
 
 
 # --- Camunda 8

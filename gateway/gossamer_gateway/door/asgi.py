@@ -29,6 +29,8 @@ from gossamer_gateway.door.gate import Gate, Headers, check, owes_a_question, to
 from gossamer_gateway.door.principals import ANYBODY, Principal
 from gossamer_gateway.door.rules import Need, need_of
 from gossamer_gateway.door.serving import CERTIFICATE
+from gossamer_gateway.observing.observing import HEADER, Observing, dialect_of
+from gossamer_gateway.observing.starts import with_trace
 from gossamer_node import logs
 
 PRINCIPAL = "gossamer.principal"
@@ -60,6 +62,7 @@ _LOOKED_AT = frozenset(
         b"content-length",
         b"host",
         b"origin",
+        b"traceparent",
         b"transfer-encoding",
         b"x-api-key",
     )
@@ -91,13 +94,21 @@ class Door:
 
     Args:
         form: content type and body of a refusal, by its path.
+        observing: is told of each request.
     """
 
-    def __init__(self, app: ASGIFramework, gate: Gate, form: Form = body_of) -> None:
+    def __init__(
+        self,
+        app: ASGIFramework,
+        gate: Gate,
+        form: Form = body_of,
+        observing: Observing | None = None,
+    ) -> None:
         self._app: Any = app
         self._gate = gate
         self._form = form
         self._config = gate.config
+        self._observing = observing or Observing()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -111,8 +122,15 @@ class Door:
             await self._app(scope, receive, send)
             return
         began_ns = time.perf_counter_ns()
+        header, endpoint = visit.header(HEADER), visit.need.endpoint
+        job = self._observing.hand_outs.of_request(endpoint, visit.path)
+        dialect = dialect_of(visit.path)
         try:
-            await serve(scope, receive, send, visit)
+            with self._observing.visit(dialect, endpoint, header, job) as observed:
+                try:
+                    await serve(scope, receive, send, visit)
+                finally:
+                    observed.status, observed.timed = visit.status, scope["type"] == "http"
         finally:
             log.info(
                 "request",
@@ -193,6 +211,7 @@ class Door:
             with self._gate.place(visit.principal, visit.need):
                 await self._let_in(scope, body, send, visit)
         except Denied as denied:
+            self._gate.refused[denied.status] += 1
             await self._refuse(visit, body, send, denied)
 
     def _check_length(self, told: bytes | None) -> None:
@@ -228,7 +247,8 @@ class Door:
             await send(message)
 
         with body.scope, admitted(visit.principal, visit.need):
-            await self._app(scope, body.receive, send_on)
+            receive = await with_trace(scope, body.receive, self._observing.variable)
+            await self._app(scope, receive, send_on)
         denied = denied or body.denied
         if denied is not None and not visit.status:
             raise denied
@@ -277,6 +297,7 @@ class Door:
                 with admitted(visit.principal, need):
                     await self._app(scope, receive, send_on)
         except Denied as denied:
+            self._gate.refused[denied.status] += 1
             kind, content = self._form(visit.path, denied)
             visit.status, visit.bytes = denied.status, len(content)
             await receive()

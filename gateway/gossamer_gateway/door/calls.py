@@ -46,6 +46,7 @@ async def admit_call(
         place = gate.place(principal, need)
         place.__enter__()
     except Denied as error:
+        gate.refused[error.status] += 1
         raise RpcError(CODES[error.status], error.said) from None
     try:
         with admitted(principal, need):

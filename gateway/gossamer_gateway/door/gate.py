@@ -6,7 +6,8 @@ first that says no is what the client hears. Who brings nothing is told to (401)
 would help: what needs no role is for anybody.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from gossamer_gateway.door import certificates, tokens
@@ -33,6 +34,9 @@ class Gate:
         keyring: the API keys, where the configuration has them count.
         key_set: the issuer of tokens, where it names one.
         now_ms: the time since 1970.
+
+    Attributes:
+        refused: what it, or who stands at it, has refused, by the status of HTTP.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Gate:
         now_ms: Callable[[], int],
     ) -> None:
         self.config = config
+        self.refused: Counter[int] = Counter()
         self._keyring = keyring
         self._key_set = key_set
         self._now_ms = now_ms
@@ -90,6 +95,10 @@ class Gate:
 
     def take_by_principal(self, method: str, path: str, principal: Principal) -> Taken:
         return self._take(self._of_principals, method, path, _counted(principal))
+
+    def limits_hit(self) -> Mapping[str, int]:
+        """Requests that found a limit's bucket empty, by the limit's name."""
+        return self._limits.hits
 
     def _take(self, limits: Sequence[Limit], method: str, path: str, whose: str) -> Taken:
         if not limits:

@@ -64,12 +64,17 @@ FREE = Taken(True, "", "")
 
 
 class Limits:
-    """The buckets."""
+    """The buckets.
+
+    Attributes:
+        hits: requests that found a bucket empty, by the limit's name.
+    """
 
     def __init__(self, limits: Sequence[Limit], buckets_max: int = BUCKETS_MAX) -> None:
         self.limits = tuple(limits)
         self._buckets_max = buckets_max
         self._full_at: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.hits = {one.name: 0 for one in limits}
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -93,6 +98,8 @@ class Limits:
                 until_full[index] += limit.window_ms
                 full_at = now_ms * limit.requests + until_full[index]
                 self._keep((limit.name, whose), full_at)
+        for (limit, _), more in zip(limits, over, strict=True):
+            self.hits[limit.name] += more > 0
         told = list(zip((limit for limit, _ in limits), until_full, over, strict=True))
         late_s = max(_seconds(more, limit) for limit, _, more in told)
         return Taken(

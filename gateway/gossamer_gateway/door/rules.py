@@ -50,12 +50,14 @@ class Need:
 
     Attributes:
         process: the id in its path, where `reach` is NAMED.
+        endpoint: method and path of the row; empty for none.
     """
 
     role: Role | None
     reach: Reach
     waits: bool = False
     process: str | None = None
+    endpoint: str = ""
 
 
 UNKNOWN = Need(Role.ADMIN, Reach.ALL)
@@ -339,7 +341,8 @@ def need_of(method: str, path: str) -> Need:
     process = None
     if found.reach is Reach.NAMED:
         process = segments[found.path.strip("/").split("/").index("{process}")]
-    return Need(found.role, found.reach, found.waits, process)
+    endpoint = f"{found.method} {found.path}"
+    return Need(found.role, found.reach, found.waits, process, endpoint)
 
 
 def _find(node: _Node, segments: list[str], index: int, method: str) -> Rule | None:

@@ -78,6 +78,7 @@ class Tasks:
                 desk.whereabouts.seen(RESOURCE, str(one.task.get("id")), engine)
                 instance = str(one.task.get("processInstanceId"))
                 desk.whereabouts.seen("process-instance", instance, engine)
+            desk.hand_outs.task(engine.name, one.task)
             tasks.append(one.task)
         return tasks
 

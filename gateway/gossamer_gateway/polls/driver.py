@@ -7,6 +7,7 @@ they bring goes back to its engine.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from gossamer_gateway.errors import GatewayError, Overloaded
 from gossamer_gateway.polls.hub import Ask, Give, Hub, PutBack, Refuse, engine_of, lane
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.errors import EngineError
+from gossamer_node.tracing.port import current, detach
 
 log = logging.getLogger("gossamer.gateway")
 
@@ -83,6 +85,7 @@ class Polling:
 
     Attributes:
         stopping: set when nobody is waited for any more.
+        polls, failed, brought: by engine, the polls, those that failed, and the jobs they brought.
     """
 
     def __init__(self, engines: Mapping[str, Upstream]) -> None:
@@ -94,6 +97,9 @@ class Polling:
         self._open = 0
         self._idle = trio.Event()
         self.stopping = trio.Event()
+        self.polls: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.brought: Counter[str] = Counter()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Polls until cancelled; `drain` first."""
@@ -215,17 +221,24 @@ class Polling:
             if part
             else partial(shape.poll, engine)
         )
+        self.polls[name] += 1
         try:
-            jobs = await poll(jobs_max=ask.jobs_max, wait_ms=ask.wait_ms)
+            with current().child(f"poll {name}") as span:
+                jobs = await poll(jobs_max=ask.jobs_max, wait_ms=ask.wait_ms)
+                span.set("gossamer.jobs", len(jobs))
+            self.brought[name] += len(jobs)
         except (EngineError, GatewayError) as error:
+            self.failed[name] += 1
             actions = self._hub.failed(ask.engine, shape, str(error), _now_ms())
         except Exception:
+            self.failed[name] += 1
             log.exception("a poll at %s failed by our mistake", ask.engine)
             sentence = "the gateway made a mistake; its log says which"
             actions = self._hub.failed(ask.engine, shape, sentence, _now_ms())
         else:
             taken = [_Taken(shape, name, job) for job in jobs]
             actions = self._hub.answered(ask.engine, shape, taken, _now_ms())
+        detach()  # what follows is for others than who began this poll
         self._do(actions)
 
     def _hand_back(self, taken: Iterable[_Taken]) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from gossamer_gateway.observing.current import Call
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.rest import ANSWER_MS_MAX
 from gossamer_node.errors import EngineRefused
@@ -34,13 +35,16 @@ async def call(
     renewed = False
     while True:
         header = await engine.rest.authorization()
+        shield = trio.CancelScope(shield=not waits)
+        counted = Call(engine.name, engine.calls, path.rpartition("/")[2][:64])
         try:
-            with trio.CancelScope(shield=not waits):
+            with counted, shield:
                 answers = await _channel(engine).call(
                     path, request, timeout_ms=timeout_ms, metadata=_metadata(header), waits=waits
                 )
         except RpcError as error:
             engine.told_of(error.by_server)
+            engine.calls.failed += not error.by_server
             refused = error.code is Code.UNAUTHENTICATED
             if not refused or renewed or not engine.rest.give_up(header):
                 raise _of_engine(engine, error, waits=waits) from None

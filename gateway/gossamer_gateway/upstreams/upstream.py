@@ -20,6 +20,7 @@ from typing import Any, Final
 import trio
 
 from gossamer_gateway.names.forms import tag_of
+from gossamer_gateway.observing.current import Call, Calls
 from gossamer_gateway.upstreams.http1 import Http1
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.exchange import Answer
@@ -40,6 +41,7 @@ class Upstream:
         tag: its mark in the ids of `names.forms`.
         tenant: the only one whose jobs are worked here; None for the engine's default.
         channel: Camunda 8's gRPC, None where only REST is configured.
+        calls: what was asked of it.
         failed_ms: since when it does not answer, in milliseconds since 1970; None while it does.
     """
 
@@ -50,6 +52,7 @@ class Upstream:
         self.tag: Final = tag_of(config.name)
         self.tenant: Final = config.tenant
         self.failed_ms: int | None = None
+        self.calls: Final = Calls()
         self.rest: Final = RestClient(config)
         self.peer: Final = self.rest.peer
         self._http = Http1(config.url, peer=self.peer, tls=trust(config))
@@ -85,12 +88,15 @@ class Upstream:
 
         Raises: EngineUnavailable; EngineRefused, no token is to be had, or HTTP can't carry it.
         """
-        with trio.CancelScope(shield=method != "GET" and not waits):
+        shield = trio.CancelScope(shield=method != "GET" and not waits)
+        with Call(self.name, self.calls, method) as call, shield:
             try:
                 answer = await self._signed_in(method, target, content, headers, within_ms)
+                call.answered(answer.status)
                 self._check_origin(answer)
             except EngineUnavailable:
                 self.told_of(False)
+                call.failed = True
                 raise
             except ValueError as error:
                 raise EngineRefused(f"{self.peer} can't be asked for that: {error}.") from None

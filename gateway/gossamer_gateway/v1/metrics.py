@@ -16,20 +16,23 @@ MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "gossamer_gateway_"
 
 
+Sample = tuple[Mapping[str, str], float] | tuple[Mapping[str, str], float, str]
+"""Labels and value; of a histogram also the end of its name: `_bucket`, `_sum`, `_count`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A metric with its samples.
 
     Attributes:
         name: without the prefix.
-        kind: `gauge` or `counter`.
-        samples: labels and value.
+        kind: `gauge`, `counter` or `histogram`.
     """
 
     name: str
     kind: str
     meaning: str
-    samples: tuple[tuple[Mapping[str, str], float], ...]
+    samples: tuple[Sample, ...]
 
 
 More = Callable[[], Iterable[Family]]
@@ -42,7 +45,8 @@ def text(families: Iterable[Family]) -> str:
     for one in families:
         name = PREFIX + one.name
         lines += [f"# HELP {name} {one.meaning}", f"# TYPE {name} {one.kind}"]
-        lines += [f"{name}{_labels(labels)} {value:.15g}" for labels, value in one.samples]
+        for labels, value, *ending in one.samples:
+            lines.append(f"{name}{''.join(ending)}{_labels(labels)} {value:.15g}")
     return "\n".join(lines) + "\n"
 
 

@@ -39,6 +39,7 @@ from gossamer_gateway.zeebe import forms
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
 from gossamer_node.errors import EngineError
 from gossamer_node.grpc import RpcError, ServerStream
+from gossamer_node.tracing.port import detach
 
 log = logging.getLogger("gossamer.gateway")
 
@@ -96,6 +97,7 @@ class JobStream:
 
     async def run(self) -> None:
         """Feeds the client until it goes or the gateway stops."""
+        detach()  # a stream lasts for hours, and is no step of each of its polls
         engines = self._desk.engines.all
         pushing = [one for one in engines if one.kind == "camunda8" and one.channel is not None]
         polled = [one for one in engines if one not in pushing]
@@ -201,7 +203,8 @@ class JobStream:
             async with self._order:
                 while waiting:
                     self._take_stock()
-                    _, job = waiting[0]
+                    engine, job = waiting[0]
+                    self._desk.hand_outs.job(engine.name, job.told)
                     await self._asked.send(forms.message_of(job.told).SerializeToString())
                     self._sent.append(waiting.popleft())
         finally:

@@ -11,7 +11,7 @@ streams beside them. Rules:
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -86,6 +86,7 @@ class ClaimLoop:
         take: gets jobs, with a time in trio's milliseconds before which none of them was locked.
         set_reachable: is told when the engine stops answering, and when it answers again.
         watch: around each poll, given how long it may wait.
+        wanted: the variables to ask for, given those that a topic names; None for all.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class ClaimLoop:
         take: Callable[[list[Job], int], None],
         set_reachable: Callable[[bool], None],
         watch: Callable[[int], AbstractContextManager[None]],
+        wanted: Callable[[Sequence[str] | None], tuple[str, ...] | None],
     ) -> None:
         self._engine = engine
         self._claimer = claimer
@@ -104,6 +106,7 @@ class ClaimLoop:
         self._set_reachable = set_reachable
         self._tells = Capability.LIST_LOCKED in engine.capabilities
         self._watch = watch
+        self._wanted = wanted
         self._lanes = Lanes(engine.topics_per_activation_max, WAIT_MS_MAX)
         self._pushing: Pushing | None = None
         if isinstance(engine, StreamingEngine):
@@ -232,7 +235,7 @@ class ClaimLoop:
         return TopicRequest(
             terms.name,
             terms.lock_ms if self._tells else min(terms.lock_ms, FIRST_LOCK_MS),
-            None if terms.variables is None else tuple(terms.variables),
+            self._wanted(terms.variables),
         )
 
     async def _pause(self, error: EngineError) -> None:

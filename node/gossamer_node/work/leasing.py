@@ -28,6 +28,7 @@ from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
 from gossamer_node.keyed.circle import filter_of
+from gossamer_node.tracing.jobs import UNTRACED, JobTraces, ended
 from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.calling import Calling
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
@@ -37,9 +38,9 @@ from gossamer_node.work.probing import Probing
 from gossamer_node.work.signals import Signals, signals_told
 from gossamer_node.work.wire import (
     Uncarried,
+    pack_finished,
     pack_job,
     pack_message,
-    pack_outcome,
     unpack_job,
     unpack_message,
 )
@@ -60,6 +61,7 @@ class Leasing:
         slots: jobs that may be here at once.
         claims: whether this node may claim at all.
         config: bounds and intervals of leases.
+        traces: of the jobs that come here.
         reviewed: called with the members, whenever they or what they say may have changed.
 
     Raises: InputError for more engines than a member can announce.
@@ -74,6 +76,7 @@ class Leasing:
         slots: int,
         claims: bool,
         config: LeaseConfig | None = None,
+        traces: JobTraces = UNTRACED,
         reviewed: Callable[[list[Member]], None] = lambda members: None,
     ) -> None:
         electing.refuse_too_many(list(engines))
@@ -86,6 +89,7 @@ class Leasing:
         self._holder = Holder(self._session, executor.slots(slots), PAYLOAD_BYTES_MAX, self._config)
         self._slots = slots
         self._services_digest = b""
+        self._traces = traces
         self._offers_stamp: int | None = None
         self.reviewed = reviewed
         self._claimers: dict[str, Claimer] = {}
@@ -122,6 +126,7 @@ class Leasing:
             partial(self._take, group),
             partial(self._probing.set_reachable, name),
             partial(self._probing.watch, name),
+            self._traces.wanted,
         )
         if self._nursery is not None and not self._stopping:
             self._nursery.start_soon(loop.run)
@@ -398,7 +403,7 @@ class Leasing:
         for job in sorted(jobs, key=lambda one: -one.priority):
             log.debug("activated", job=job.ref.key, topic=job.ref.topic, engine=job.ref.engine)
             try:
-                receipt, payload = pack_job(job)
+                receipt, payload = pack_job(self._traces.claimed(job))
             except Uncarried as error:
                 assert self._nursery is not None, "polls run within `run`"
                 engine = self._engines[job.ref.engine]
@@ -424,7 +429,9 @@ class Leasing:
             else:
                 context = LeaseContext(partial(self.prolong, run.lease), job, self.calling)
                 self._contexts[run.lease] = context
-                outcome = await self._executor.run(job, context)
+                with self._traces.running(job.ref) as span:
+                    outcome = await self._executor.run(job, context)
+                    ended(span, kind_of(outcome))
                 log.info(
                     "worked",
                     job=job.ref.key,
@@ -441,15 +448,7 @@ class Leasing:
             self._finish(run.lease, outcome)
 
     def _finish(self, lease: wire.LeaseId, outcome: Outcome) -> None:
-        try:
-            packed = pack_outcome(outcome)
-            if len(packed) > self._config.outcome_bytes_max:
-                raise Uncarried(
-                    f"has {len(packed):,} bytes; the mesh carries at most "
-                    f"{self._config.outcome_bytes_max:,}"
-                )
-        except Uncarried as error:
-            packed = pack_outcome(Failed(f"the outcome {error}"))
+        packed = pack_finished(outcome, self._config.outcome_bytes_max)
         self._holder.finish(lease, packed, now_ms())
         self._pump()
 
@@ -479,7 +478,7 @@ class Leasing:
             claimer.handle_extended(work, ours, now_ms())
             return ours is not None
         if isinstance(work, Report):
-            answer = await settling.report(engine, work)
+            answer = await settling.report(engine, work, self._traces)
         else:
             assert isinstance(work, Release), "there are three calls"
             answer = await settling.release(engine, work)
@@ -511,6 +510,7 @@ class Leasing:
                         lease = message.lease
                         epoch = f"{lease.term}.{lease.counter}"
                         log.debug("granted", job=lease.key, epoch=epoch, holder=member_id)
+                        self._traces.granted(message, member_id)
                     if member_id == self._mesh.node_id:
                         self._local.append(message)
                     else:

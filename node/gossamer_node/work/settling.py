@@ -17,6 +17,7 @@ from gossamer_node import logs
 from gossamer_node.engines.port import Effect, Engine, Settlement
 from gossamer_node.errors import EngineError, EngineUnavailable
 from gossamer_node.jobs import BpmnError, Completed, Failed, JobRef, Outcome
+from gossamer_node.tracing.jobs import UNTRACED, JobTraces, ended
 from gossamer_node.work.claiming import now_ms
 from gossamer_node.work.wire import pack_receipt, unpack_outcome, unpack_receipt
 
@@ -108,8 +109,15 @@ async def refuse(engine: Engine, ref: JobRef, why: str) -> None:
         log.warning(str(error), job=ref.key, topic=ref.topic, engine=ref.engine)
 
 
-async def report(engine: Engine, work: Report) -> Answer:
+async def report(engine: Engine, work: Report, traces: JobTraces = UNTRACED) -> Answer:
     """Gives an outcome to the engine."""
+    with traces.settling(work.receipt) as span:
+        answer = await _report(engine, work)
+        ended(span, answer.word or "unavailable")
+    return answer
+
+
+async def _report(engine: Engine, work: Report) -> Answer:
     ref = unpack_receipt(work.receipt)
     if ref is None:
         return Answer("unreadable receipt")

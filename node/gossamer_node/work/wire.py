@@ -66,7 +66,8 @@ def pack_job(job: Job) -> tuple[bytes, bytes]:
 
 def pack_receipt(ref: JobRef) -> bytes:
     """A job's receipt."""
-    return pack_plain([ref.engine, ref.key, ref.topic, ref.worker_id, ref.retries, dict(ref.types)])
+    named = [ref.engine, ref.key, ref.topic, ref.worker_id]
+    return pack_plain([*named, ref.retries, dict(ref.types), ref.trace])
 
 
 def unpack_receipt(data: bytes) -> JobRef | None:
@@ -79,9 +80,10 @@ def unpack_receipt(data: bytes) -> JobRef | None:
             str(worker_id),
             int() | None as retries,
             dict() as types,
+            str() | None as trace,
             *_,
         ] if are_types(types):
-            return JobRef(engine, key, topic, worker_id, retries, types)
+            return JobRef(engine, key, topic, worker_id, retries, types, trace)
     return None
 
 
@@ -143,6 +145,17 @@ def pack_outcome(outcome: Outcome) -> bytes:
             return pack_plain(["bpmn_error", *_variables(variables), code, message])
         case Failed(message, retries, backoff_ms, details):
             return pack_plain(["failed", message, retries, backoff_ms, details])
+
+
+def pack_finished(outcome: Outcome, bytes_max: int) -> bytes:
+    """An outcome; of one that the mesh cannot carry, a failure that says so."""
+    try:
+        packed = pack_outcome(outcome)
+        if len(packed) > bytes_max:
+            raise Uncarried(f"has {len(packed):,} bytes; the mesh carries at most {bytes_max:,}")
+    except Uncarried as error:
+        return pack_outcome(Failed(f"the outcome {error}"))
+    return packed
 
 
 def unpack_outcome(data: bytes) -> Outcome | None:
