@@ -24,7 +24,7 @@ from tests.gateway.whole_gateway import Whole, WrongEngine, answer, open_whole, 
 from tests.patience import patience, seen
 
 from gossamer_gateway.desk import ENGINE_HEADER
-from gossamer_gateway.upstreams import upstream
+from gossamer_gateway.upstreams.http1 import Http1
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
 from gossamer_node.grpc import Code, RpcError
@@ -235,7 +235,7 @@ async def jobs_of(asking: Awaitable[httpx.Response]) -> list[dict[str, Any]]:
 
 def is_of(task: dict[str, Any], engine: str) -> bool:
     """Whose a task is: Camunda 8's have ids of the gateway, UUIDs of version 8."""
-    return (task["id"][14] == "8") == (engine == NEW)
+    return (str(task["id"])[14] == "8") == (engine == NEW)
 
 
 # --- what no real engine does
@@ -346,9 +346,9 @@ async def test_what_makes_no_sense_is_never_our_mistake(how: str, tmp_path: Path
 
 def shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for as long as in earnest: only the bound's value is another."""
-    inside = upstream.Http1.exchange
+    inside = Http1.exchange
 
     async def exchange(self: Any, *arguments: Any, within_ms: int) -> Any:
         return await inside(self, *arguments, within_ms=min(within_ms, SLOW_MS))
 
-    monkeypatch.setattr(upstream.Http1, "exchange", exchange)
+    monkeypatch.setattr(Http1, "exchange", exchange)
