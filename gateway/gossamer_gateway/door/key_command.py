@@ -23,6 +23,36 @@ from gossamer_gateway.errors import InputError
 from gossamer_node.cli.helping import describe
 from gossamer_node.cli.status import table
 
+_HELP = {
+    "new": """Make an API key, and show it this once.
+
+    The gateway keeps a hash of it. `--role` is read, work, start, deploy or admin, with limits as
+    in `start:hotel,pay*` (some processes) and `read@/engine-rest/*` (some paths).
+
+    examples:
+      gossamer gateway key new hotel-worker --role work
+      gossamer gateway key new web-shop --role start:hotel --role read:hotel --days 90
+    """,
+    "list": """Show the keys, but for their secrets.
+
+    examples:
+      gossamer gateway key list
+      gossamer gateway key list --json
+    """,
+    "revoke": """End a key for good, within a second.
+
+    Its name stays taken, so that logs tell whose it was; `remove` frees it.
+
+    examples:
+      gossamer gateway key revoke hotel-worker
+    """,
+    "remove": """Forget a key that was revoked, and with it whose name that was.
+
+    examples:
+      gossamer gateway key remove hotel-worker
+    """,
+}
+
 Ask = Callable[[Order], Mapping[str, Any]]
 """Has an order carried out by the running gateway, or on its storage."""
 
@@ -50,7 +80,8 @@ def configure(
     for do, words in (("revoke", "end a key for good"), ("remove", "forget a revoked key")):
         ending = parsers.add_parser(do, help=words)
         ending.add_argument("key", metavar="NAME", help="the key's name")
-    for action in parsers.choices.values():
+    for do, action in parsers.choices.items():
+        describe(action, _HELP[do])
         add_flags(action)
 
 
