@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gossamer_gateway.polls.driver import Polling
+from gossamer_gateway.routing.messages import MessageRule
 from gossamer_gateway.sink.freshness import Watch
 from gossamer_gateway.storage.port import Storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
@@ -20,7 +21,7 @@ ENGINE_HEADER = "gossamer-engine"
 
 
 class Starting(Protocol):
-    """Where new instances go."""
+    """Where new instances go, and messages that may start one."""
 
     def engine_for(
         self,
@@ -38,6 +39,17 @@ class Starting(Protocol):
 
         Raises: BadRequest: `ENGINE_HEADER` names none of ours, or there is no engine at all.
         """
+
+    def routed(
+        self, process: str, business_key: str | None, headers: Mapping[str, str]
+    ) -> Upstream | None:
+        """The engine that the route of a process chooses; None without one.
+
+        Raises: EngineUnavailable: it is none of ours.
+        """
+
+    def rule_of(self, message: str) -> MessageRule | None:
+        """The rule for messages of a name; None where nobody made one."""
 
 
 class Whereabouts(Protocol):

@@ -17,11 +17,13 @@ from gossamer_gateway.app import create_app
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.grpc import GrpcServer
 from gossamer_gateway.polls.driver import Polling
-from gossamer_gateway.routing.unrouted import Unrouted
+from gossamer_gateway.routing.router import FORMS, Router
 from gossamer_gateway.serving import listen, serve_http, url_of
+from gossamer_gateway.settings.book import Book
 from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_gateway.upstreams.asking import Asking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
+from gossamer_mesh.identity import Identity
 from gossamer_node.engines.config import EngineConfig
 
 
@@ -38,6 +40,7 @@ class Gate:
     url: str
     grpc: str
     desk: Desk
+    router: Router
     http: httpx.AsyncClient
 
 
@@ -53,11 +56,12 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
         stack.callback(background.cancel_scope.cancel)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
+        router = Router(Book(storage, Identity.generate(), "test", FORMS), engines)
         desk = Desk(
             engines,
             polling,
             storage,
-            Unrouted(engines),
+            router,
             Asking(engines.sevens, storage),
             "gossamer-test",
         )
@@ -81,7 +85,7 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
         await serving.start(serve)
         port = grpc_listener.socket.getsockname()[1]
         async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-            yield Gate(url, f"127.0.0.1:{port}", desk, http)
+            yield Gate(url, f"127.0.0.1:{port}", desk, router, http)
         stopping.set()
         await server.stop()
         await polling.drain()  # what streams gave back
