@@ -43,8 +43,8 @@ from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.settings.table import Setting
 from gossamer_gateway.sink import bulk as sink
-from gossamer_gateway.sink.sweeping import keep_swept
 from gossamer_gateway.storage import Storage, open_storage
+from gossamer_gateway.sweeping import keep_swept
 from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.watching.watching import Watching
@@ -133,7 +133,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         grpc_server = GrpcServer(door.guarded(zeebe.methods(desk)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
         await background.start(grpc_server.serve, listener, grpc_tls)
-        background.start_soon(partial(keep_swept, storage.submit))
+        background.start_soon(keep_swept, storage.submit)
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
 
