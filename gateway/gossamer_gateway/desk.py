@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing.messages import MessageRule
 from gossamer_gateway.sink.freshness import Watch
@@ -76,6 +77,7 @@ class Desk:
     Attributes:
         worker: the name under which gateways of this mesh lock tasks of Camunda 7 for clients of
             Camunda 8: the same on all of them, so that any may settle.
+        sightings: the instances of jobs that came by.
         watch: what engines named themselves, by which the sink is judged.
     """
 
@@ -85,6 +87,7 @@ class Desk:
     starting: Starting
     whereabouts: Whereabouts
     worker: str
+    sightings: Sightings
     watch: Watch = field(default_factory=Watch)
 
     def noticed(self, engine: Upstream, key: int) -> None:

@@ -28,6 +28,7 @@ from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.overrides import api as overriding
 from gossamer_gateway.overrides.asking import Asking
 from gossamer_gateway.overrides.forwarding import open_forwarder
@@ -108,7 +109,9 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             router,
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
+            Sightings(storage),
         )
+        background.start_soon(desk.sightings.run)
         sources = await v1.begin(
             background, config.name, node.mesh, engines, polling, storage, watch=desk.watch
         )

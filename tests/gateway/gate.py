@@ -16,6 +16,7 @@ from gossamer_gateway import tables, zeebe
 from gossamer_gateway.app import create_app
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing.router import FORMS, Router
 from gossamer_gateway.serving import listen, serve_http, url_of
@@ -64,7 +65,9 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
             router,
             Asking(engines.sevens, storage),
             "gossamer-test",
+            Sightings(storage),
         )
+        background.start_soon(desk.sightings.run)
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
         server = GrpcServer(zeebe.methods(desk))

@@ -16,6 +16,7 @@ from gossamer_gateway.engine_rest.ids import NOBODYS, definition_of_eight, name_
 from gossamer_gateway.engine_rest.models import drawn_for
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.fields import parse_object
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.names.forms import NUMBER_MAX, to_uuid
 from gossamer_gateway.names.numbers import NUMBER_END
 from gossamer_gateway.polls.driver import Polling
@@ -40,8 +41,9 @@ def desk_of(*engines: Upstream) -> Desk:
         async with open_storage(SqlitePlace(None), FORM) as storage:
             router = Router(Book(storage, Identity.generate(), "m", FORMS), upstreams)
             return Desk(
-                upstreams, Polling({}), storage, router, Asking(upstreams.sevens, storage), "w"
-            )
+                upstreams, Polling({}), storage, router, Asking(upstreams.sevens, storage), "w",
+                Sightings(storage),
+            )  # fmt: skip
 
     return trio.run(make)
 
