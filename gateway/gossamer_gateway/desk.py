@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.observing.hand_outs import HandOuts
 from gossamer_gateway.polls.driver import Polling
+from gossamer_gateway.routing.messages import MessageRule
 from gossamer_gateway.sink.freshness import Watch
 from gossamer_gateway.storage.port import Storage
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
@@ -21,7 +23,7 @@ ENGINE_HEADER = "gossamer-engine"
 
 
 class Starting(Protocol):
-    """Where new instances go."""
+    """Where new instances go, and messages that may start one."""
 
     def engine_for(
         self,
@@ -39,6 +41,17 @@ class Starting(Protocol):
 
         Raises: BadRequest: `ENGINE_HEADER` names none of ours, or there is no engine at all.
         """
+
+    def routed(
+        self, process: str, business_key: str | None, headers: Mapping[str, str]
+    ) -> Upstream | None:
+        """The engine that the route of a process chooses; None without one.
+
+        Raises: EngineUnavailable: it is none of ours.
+        """
+
+    def rule_of(self, message: str) -> MessageRule | None:
+        """The rule for messages of a name; None where nobody made one."""
 
 
 class Whereabouts(Protocol):
@@ -66,6 +79,7 @@ class Desk:
         worker: the name under which gateways of this mesh lock tasks of Camunda 7 for clients of
             Camunda 8: the same on all of them, so that any may settle.
         hand_outs: the traces of jobs in clients' hands.
+        sightings: the instances of jobs that came by.
         watch: what engines named themselves, by which the sink is judged.
     """
 
@@ -75,6 +89,7 @@ class Desk:
     starting: Starting
     whereabouts: Whereabouts
     worker: str
+    sightings: Sightings
     watch: Watch = field(default_factory=Watch)
     hand_outs: HandOuts = field(default_factory=HandOuts)
 

@@ -29,6 +29,7 @@ from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.observing import families as observed
 from gossamer_gateway.observing.observing import Observing
 from gossamer_gateway.observing.starts import starting
@@ -47,8 +48,8 @@ from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.settings.table import Setting
 from gossamer_gateway.sink import bulk as sink
-from gossamer_gateway.sink.sweeping import keep_swept
 from gossamer_gateway.storage import Storage, open_storage
+from gossamer_gateway.sweeping import keep_swept
 from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.watching.watching import Watching
@@ -120,8 +121,10 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             router,
             seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
+            Sightings(storage),
             hand_outs=observing.hand_outs,
         )
+        background.start_soon(desk.sightings.run)
         sources = await v1.begin(
             background,
             config.name,
@@ -157,7 +160,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         grpc_server = GrpcServer(observing.methods(door.guarded(methods)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
         await background.start(grpc_server.serve, listener, grpc_tls)
-        background.start_soon(partial(keep_swept, storage.submit))
+        background.start_soon(keep_swept, storage.submit)
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
 

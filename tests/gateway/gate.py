@@ -16,12 +16,15 @@ from gossamer_gateway import tables, zeebe
 from gossamer_gateway.app import create_app
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.grpc import GrpcServer
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.polls.driver import Polling
-from gossamer_gateway.routing.unrouted import Unrouted
+from gossamer_gateway.routing.router import FORMS, Router
 from gossamer_gateway.serving import listen, serve_http, url_of
+from gossamer_gateway.settings.book import Book
 from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_gateway.upstreams.asking import Asking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
+from gossamer_mesh.identity import Identity
 from gossamer_node.engines.config import EngineConfig
 
 
@@ -38,6 +41,7 @@ class Gate:
     url: str
     grpc: str
     desk: Desk
+    router: Router
     http: httpx.AsyncClient
 
 
@@ -53,14 +57,17 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
         stack.callback(background.cancel_scope.cancel)
         polling = Polling({one.name: one for one in engines.all})
         await background.start(polling.run)
+        router = Router(Book(storage, Identity.generate(), "test", FORMS), engines)
         desk = Desk(
             engines,
             polling,
             storage,
-            Unrouted(engines),
+            router,
             Asking(engines.sevens, storage),
             "gossamer-test",
+            Sightings(storage),
         )
+        background.start_soon(desk.sightings.run)
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
         server = GrpcServer(zeebe.methods(desk))
@@ -81,7 +88,7 @@ async def open_gate(*configs: EngineConfig, path: Path | None = None) -> AsyncIt
         await serving.start(serve)
         port = grpc_listener.socket.getsockname()[1]
         async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-            yield Gate(url, f"127.0.0.1:{port}", desk, http)
+            yield Gate(url, f"127.0.0.1:{port}", desk, router, http)
         stopping.set()
         await server.stop()
         await polling.drain()  # what streams gave back

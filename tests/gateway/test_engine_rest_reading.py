@@ -16,14 +16,17 @@ from gossamer_gateway.engine_rest.ids import NOBODYS, definition_of_eight, name_
 from gossamer_gateway.engine_rest.models import drawn_for
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.fields import parse_object
+from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.names.forms import NUMBER_MAX, to_uuid
 from gossamer_gateway.names.numbers import NUMBER_END
 from gossamer_gateway.polls.driver import Polling
-from gossamer_gateway.routing.unrouted import Unrouted
+from gossamer_gateway.routing.router import FORMS, Router
+from gossamer_gateway.settings.book import Book
 from gossamer_gateway.storage import SqlitePlace, open_storage
 from gossamer_gateway.tables import FORM
 from gossamer_gateway.upstreams.asking import Asking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
+from gossamer_mesh.identity import Identity
 from gossamer_node.engines.config import EngineConfig
 
 OLD = Upstream(EngineConfig("old", "camunda7", "http://localhost:1/engine-rest"))
@@ -36,9 +39,10 @@ def desk_of(*engines: Upstream) -> Desk:
 
     async def make() -> Desk:
         async with open_storage(SqlitePlace(None), FORM) as storage:
+            router = Router(Book(storage, Identity.generate(), "m", FORMS), upstreams)
             return Desk(
-                upstreams, Polling({}), storage, Unrouted(upstreams),
-                Asking(upstreams.sevens, storage), "w",
+                upstreams, Polling({}), storage, router, Asking(upstreams.sevens, storage), "w",
+                Sightings(storage),
             )  # fmt: skip
 
     return trio.run(make)

@@ -19,6 +19,7 @@ from gossamer_gateway.overrides.api import create_blueprint as create_overrides
 from gossamer_gateway.overrides.forwarding import open_forwarder
 from gossamer_gateway.overrides.overrides import Overrides
 from gossamer_gateway.routing.api import create_blueprint as create_routes
+from gossamer_gateway.routing.messages import MessageRule
 from gossamer_gateway.routing.router import Router
 from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
@@ -140,12 +141,12 @@ async def test_rules_for_messages_by_command(
         "a/b c    all",
         "paid     start  hotel",
     ]
-    assert gateway.router.rule_of("a/b c").to == "all"
+    assert gateway.router.rule_of("a/b c") == MessageRule("a/b c", "all")
     assert await gateway.run(*paid, "--to", "all", "--process", "hotel") == 2
     assert await gateway.run(*paid) == 2
     assert await gateway.run("route", "message", "--to", "all") == 2
     assert await gateway.run("route", "message", "a/b c", "--remove") == 0
-    assert gateway.router.rule_of("a/b c").to == "instance"
+    assert gateway.router.rule_of("a/b c") is None
     found = (await gateway.http.get("/message-history", params={"name": "a/b c"})).json()
     assert [one["is"] for one in found["changes"]] == [None, {"to": "all"}]
 

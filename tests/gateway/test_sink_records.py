@@ -15,9 +15,9 @@ from gossamer_gateway.sink import records, store
 from gossamer_gateway.sink.reading import Filter, View, look
 from gossamer_gateway.sink.records import Bulk, process_name
 from gossamer_gateway.sink.store import Taken, sweep, take
-from gossamer_gateway.sink.sweeping import EVERY_S, keep_swept
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.storage.port import Command, Rows
+from gossamer_gateway.sweeping import EVERY_S, Sweep, keep_swept
 
 ORDERS, LINES = recorded()
 LATER_MS = 10**15
@@ -409,7 +409,8 @@ async def test_sweeping_goes_on_when_the_storage_was_away(
         return await storage.submit(command)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(keep_swept, submit, kept_ms=0))
+        every: dict[Sweep, int] = {partial(sweep, kept_ms=0): store.SWEPT_MAX}
+        nursery.start_soon(partial(keep_swept, submit, every))
         began_s = trio.current_time()
         while any(row[-1] is not None for row in (await dump(storage))["instance"]):  # noqa: ASYNC110 - nobody is told
             await trio.sleep(EVERY_S / 4)

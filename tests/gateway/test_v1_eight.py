@@ -10,9 +10,12 @@ from tests.patience import seen
 
 from gossamer_gateway import tables
 from gossamer_gateway.errors import UnknownDefinition
+from gossamer_gateway.index import instances
+from gossamer_gateway.index.instances import State
 from gossamer_gateway.sink.records import Bulk
 from gossamer_gateway.sink.store import take
 from gossamer_gateway.storage import SqlitePlace, Storage, open_storage
+from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.v1.eight import Eight
 from gossamer_gateway.v1.seven import UnknownIncident
@@ -45,6 +48,23 @@ async def test_a_silent_exporter_leaves_all_unknown(storage: Storage) -> None:
         assert progress.processes == [] and ENGINE in progress.unknown
         assert (await work.instances(None, None, None, 10)).unknown.keys() == {ENGINE}
         assert (await work.incidents(None, 10)).unknown.keys() == {ENGINE}
+
+
+async def test_without_an_exporter_it_is_told_what_went_through_the_gateway(
+    storage: Storage,
+) -> None:
+    def see(rows: Rows, now_ms: int) -> None:
+        for engine, id in ((ENGINE, "1"), (ENGINE, "2"), ("other", "3")):
+            instances.started(rows, engine, id, "order", None, now_ms)
+        instances.state_changed(rows, ENGINE, "1", State.CANCELLED, now_ms)
+
+    await storage.submit(see)
+    async with eight(storage) as one:
+        ((process, name, there),) = await one.progress()
+    assert (process, name, there.seen_by) == ("order", None, "gateway")
+    # Who told nothing may have ended or have an incident.
+    figures = (there.started, there.live, there.finished, there.incidents)
+    assert figures == (2, None, None, None)
 
 
 async def test_what_was_recorded_of_a_real_one(storage: Storage) -> None:

@@ -10,7 +10,7 @@ and answers nothing, and so does ours.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ from gossamer_gateway.camunda8.refusals import INVALID_ARGUMENT, Refused
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.errors import GatewayError
 from gossamer_gateway.handed import Handed
+from gossamer_gateway.index.sightings import Sighting, of_tasks
 from gossamer_gateway.names.numbers import numbers_of
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.rpc import call
@@ -73,6 +74,20 @@ class Taken:
     lock: str = ""
 
 
+def see(desk: Desk, engine: Upstream, taken: Iterable[Taken]) -> None:
+    """Jobs of a Camunda 8 tell how far it is, and of their instances."""
+    seen = []
+    for one in taken:
+        desk.noticed(engine, int(one.id))
+        if isinstance(one.told, zeebe.ActivatedJob):
+            id, process = one.told.processInstanceKey, one.told.bpmnProcessId
+        else:
+            id, process = one.told.get("processInstanceKey"), one.told.get("processDefinitionId")
+        if id and process:
+            seen.append(Sighting(engine.name, str(id), str(process)))
+    desk.sightings.note(seen)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """See `polls.driver.Shape`.
@@ -101,6 +116,7 @@ class Wanted:
             taken = await _activate_by_grpc(self, engine, jobs_max, wait_ms)
         else:
             taken = await _activate_by_rest(self, engine, jobs_max, wait_ms)
+        see(self.desk, engine, taken)
         if not taken and (trio.current_time() - began_s) * 2_000 < wait_ms:
             await trio.sleep(min(EARLY_MS, wait_ms) / 1_000)
         return taken
@@ -333,6 +349,7 @@ async def _fetch_and_lock(
         raise engine.rest.nonsense(doing) from error
     for one in taken:
         desk.whereabouts.seen("external-task", one.id, engine)
+    desk.sightings.note(of_tasks(engine.name, tasks))
     return taken
 
 

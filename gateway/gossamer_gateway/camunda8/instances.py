@@ -128,6 +128,7 @@ async def started_in_eight(desk: Desk, engine: Upstream, key: int, process: str)
     its client hears so."""
     if key <= 0 or not process:
         return
+    desk.noticed(engine, key)
     try:
         await desk.storage.submit(
             lambda rows, now_ms: index.started(rows, engine.name, str(key), process, None, now_ms)

@@ -7,6 +7,10 @@ is the only one to ask, a message with a time to live that nobody waits for now 
 NOT_FOUND, so that its sender may publish it again, and without one it is gone at once, as Camunda 8
 has it. An engine that does not answer may be the one that waits: nothing is asked of others then.
 
+A message that has a rule goes where the rule says (`routing.delivering`), to that engine alone, or
+to all. Of several engines the Camunda 8's answer is the answer, but to a correlation that only
+others took.
+
 A signal goes to every engine that knows signals.
 """
 
@@ -24,6 +28,7 @@ from gossamer_gateway.camunda8.refusals import (
     rejected,
 )
 from gossamer_gateway.desk import Desk
+from gossamer_gateway.routing.delivering import Message, by_rule
 from gossamer_gateway.upstreams.upstream import Upstream
 
 UNMATCHED = "No process definition or execution matches the parameters"
@@ -42,15 +47,28 @@ async def _place(desk: Desk, request: Request, command: str) -> Place:
     """The Camunda 8, if no engine of Camunda 7's takes it, or the one that did."""
     name = request.body.needed("name")
     named = engine_named(desk, request)
-    sevens = desk.engines.sevens if named is None else (named,)
+    rule = None if named is not None else await by_rule(desk, _message(name, request))
+    if named is not None:
+        engines: tuple[Upstream, ...] = (named,)
+    elif rule is not None:
+        engines = rule.engines
+    else:
+        engines = desk.engines.all
+    sevens = [one for one in engines if one.kind == "camunda7"]
+    eight = next((one for one in engines if one.kind == "camunda8"), None)
+    found: Place | None = None
     for engine in sevens:
-        if engine.kind == "camunda7":
-            instance = await _correlate(desk, engine, request, name, command)
-            if instance is not None:
-                return Place(engine, id=instance)
-    eight = desk.engines.eight if named is None else named
-    if eight is not None and eight.kind == "camunda8":
-        return Place(eight)
+        instance = await _correlate(desk, engine, request, name, command)
+        if instance is not None:
+            found = found or Place(engine, id=instance)
+            if rule is None or not rule.to_all:
+                return found
+    if eight is not None:
+        if found is None or command == "PUBLISH":
+            return Place(eight)
+        await _correlate_too(eight, request)
+    if found is not None:
+        return found
     if command == "PUBLISH" and request.body.number("timeToLive") <= 0 and sevens:
         return Place(sevens[0])
     told = f"message with name '{name}' and correlation key '{request.body.text('correlationKey')}'"
@@ -58,6 +76,18 @@ async def _place(desk: Desk, request: Request, command: str) -> Place:
     if command == "PUBLISH":
         said += " Camunda 7 keeps no messages: publish it again later."
     raise rejected(command, NOT_FOUND, said)
+
+
+def _message(name: str, request: Request) -> Message:
+    key = request.body.text("correlationKey")
+    return Message(name, key or None, key, "camunda8", request.headers)
+
+
+async def _correlate_too(eight: Upstream, request: Request) -> None:
+    """The Camunda 8 gets a message that others took; it is no matter if nobody waits there."""
+    answer = await eight.ask("POST", "/v2/messages/correlation", request.body.all)
+    if answer.status not in (200, 404):
+        raise eight.error(answer, "correlate a message")
 
 
 async def _correlate(

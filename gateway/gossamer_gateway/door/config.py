@@ -53,7 +53,7 @@ class DoorConfig:
     authentication: tuple[Way, ...] | None = None
     hosts: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
-    waiting_max: int = 1_000
+    waiting_max: int = 4_000
     cors: tuple[CorsRule, ...] = ()
     body_bytes_max: int = 16 * 2**20
     body_ms_max: int = 30_000
@@ -412,7 +412,8 @@ DOOR = Record(
             Whole(1, 100_000),
             "waiting_max",
             "Long polls, streams and WebSockets that one client may have open at a time.",
-            "A hundred workers under one key, with ten topics each.",
+            "Four hundred workers under one key, with ten topics each, and half of all "
+            "connections.",
         ),
         Field(
             "cors",

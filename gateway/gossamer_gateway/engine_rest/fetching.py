@@ -30,6 +30,7 @@ from gossamer_gateway.fields import Fields
 from gossamer_gateway.handed import Handed
 from gossamer_gateway.index.definitions import Definition, deployed
 from gossamer_gateway.index.instances import Instance, Source, State, business_keys, saw
+from gossamer_gateway.index.sightings import of_tasks
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_node.engines.camunda8 import NO_VARIABLE, RELEASE_MS
@@ -137,11 +138,13 @@ class Shape:
         if answer.status != 200:
             raise engine.error(answer, "hand out tasks")
         try:
-            return [
+            locked = [
                 Locked(dict(task), asked_ms + locks_ms[task["topicName"]]) for task in answer.json()
             ]
         except (ValueError, TypeError, KeyError) as error:
             raise engine.rest.nonsense("hand out tasks") from error
+        self.desk.sightings.note(of_tasks(engine.name, (one.task for one in locked)))
+        return locked
 
     async def poll_part(
         self, engine: Upstream, part: str, *, jobs_max: int, wait_ms: int
@@ -169,6 +172,8 @@ class Shape:
         try:
             jobs: list[Mapping[str, Any]] = answer.json_object()["jobs"]
             read = [(job, self._task(engine, topic, job, asked_ms)) for job in jobs]
+            for job in jobs:
+                self.desk.noticed(engine, int(_key(job)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise engine.rest.nonsense(f"hand out jobs of {topic.name}") from error
         if not read:

@@ -2,7 +2,8 @@
 
 Those of Camunda 7 go on to their engine. Of those in Camunda 8 the engine (8.6) tells nothing back
 but whether one lives: a modification that changes nothing is taken of one that does. Ending it,
-setting its variables and moving its tokens it can do; its variables and its tree it can't tell.
+setting its variables and moving its tokens it can do. Its variables are told by its exporter, if by
+anybody (`variables`); its tree is told by nobody.
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import NOTHING, CannotBe, passed
 from gossamer_gateway.engine_rest.ids import of_eight
 from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.variables import variables_of
 from gossamer_gateway.errors import UnknownInstance
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import instances
@@ -109,12 +111,17 @@ class Instances:
         raise _no_variable_goes(id)
 
     async def variables(self, id: str, name: str = "") -> Any:
-        if of_eight(self._desk.engines, id) is None:
+        number = of_eight(self._desk.engines, id)
+        if number is None:
             return await self._forward(id)
-        raise CannotBe(
-            f"Process instance {id} lives in Camunda 8, which does not tell an instance's "
-            "variables; its jobs carry them."
-        )
+        if number < 0:
+            raise UnknownInstance(f"Process instance with id {id} does not exist")
+        found = await variables_of(self._desk, self._eight(), id, number, name)
+        if not name:
+            return found
+        if name not in found:
+            raise UnknownInstance(f"variable with name {name} does not exist")
+        return found[name]
 
     async def tree(self, id: str) -> Any:
         if of_eight(self._desk.engines, id) is None:

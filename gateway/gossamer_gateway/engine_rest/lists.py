@@ -19,6 +19,7 @@ from gossamer_gateway.desk import Desk
 from gossamer_gateway.engine_rest.answers import CannotBe, passed
 from gossamer_gateway.engine_rest.own import OWN, Own, Row
 from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.sunk import SUNK
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.upstreams.upstream import Upstream
@@ -73,8 +74,9 @@ class Lists:
         ]
         for path in RESOURCES:
             for method in ("GET",) if path in GET_ONLY else ("GET", "POST"):
-                table.append((method, path, partial(self.rows, OWN.get(path))))
-                table.append((method, f"{path}/count", partial(self.count, OWN.get(path))))
+                own = OWN.get(path) or SUNK.get(path)
+                table.append((method, path, partial(self.rows, own)))
+                table.append((method, f"{path}/count", partial(self.count, own)))
         return table
 
     async def rows(self, own: Own | None) -> Any:
@@ -149,7 +151,13 @@ class Lists:
             self._need_a_seven()
             return [], f"{eight.name}; nothing is known there of {', '.join(unknown)}"[:500]
         filters = query.filters if known is None else {}
-        rows = await self._desk.storage.submit(lambda tables, now: own.read(tables, eight, now))
+        watch = self._desk.watch
+        rows = await self._desk.storage.submit(
+            lambda tables, now: own.of(tables, eight, now, watch)
+        )
+        if rows is None:
+            self._need_a_seven()
+            return [], f"{eight.name}; its exporter tells this gateway nothing"
         return [row for row in rows if own.fits(row, filters)], ""
 
     def _need_a_seven(self) -> None:

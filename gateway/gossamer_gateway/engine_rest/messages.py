@@ -1,14 +1,14 @@
 """Messages and signals: to the engine that waits for them.
 
-`where_to` says which engines may. A message for one instance goes to its engine. Any other is
-offered to each in turn until one correlates it, and the next is asked only when the last said that
-nothing there matches: one that found several, or did not answer, ends the search. With `all` every
-engine gets it. Camunda 8 correlates by a key alone: the one value of `correlationKeys`, else the
-business key, else the empty one of messages that start a process.
+`where_to` says which engines may. A message for one instance goes to its engine, and one that has a
+rule goes where the rule says (`routing.delivering`). Any other is offered to each in turn until one
+correlates it, and the next is asked only when the last said that nothing there matches: one that
+found several, or did not answer, ends the search. With `all`, or by a rule, every engine gets it.
+Camunda 8 correlates by a key alone: the one value of `correlationKeys`, else the business key, else
+the empty one of messages that start a process.
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from quart import Response, request
@@ -22,6 +22,8 @@ from gossamer_gateway.engine_rest.ids import name_of, of_eight
 from gossamer_gateway.engine_rest.reading import body, forward
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.fields import Fields
+from gossamer_gateway.index import instances
+from gossamer_gateway.routing.delivering import Delivery, Message, by_rule
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
 from gossamer_node.engines.exchange import Answer
@@ -44,18 +46,21 @@ class Messages:
         name = fields.maybe_text("messageName")
         if not name:
             raise BadRequest("No message name supplied")
-        engines = await where_to(self._desk, fields)
-        wants_result, everywhere = fields.flag("resultEnabled"), fields.flag("all")
+        delivery = await where_to(self._desk, name, fields)
+        wants_result, broadcast = fields.flag("resultEnabled"), fields.flag("all")
+        everywhere, matched = broadcast or delivery.to_all, False
         results: list[Any] = []
         unmatched: Answer | None = None
-        for engine in engines:
+        for engine in delivery.engines:
             if engine.kind == "camunda8":
-                found = await self._correlate_in_eight(engine, name, fields, everywhere)
+                found = await self._correlate_in_eight(engine, name, fields, delivery.starts)
                 if found is None:
                     continue
                 results.append(found)
             else:
                 answer = await forward(engine)
+                if answer.status == 404 and len(delivery.engines) > 1:
+                    continue  # the embedded engine knows no messages
                 if answer.status == 400 and UNMATCHED in answer.sentence():
                     unmatched = answer
                     continue
@@ -65,25 +70,29 @@ class Messages:
                     return passed(answer)
                 told = answer.json() if answer.body else []
                 results += told if isinstance(told, list) else []
+            matched = True
             if not everywhere:
                 break
-        else:
-            if not everywhere:
-                if unmatched is not None:
-                    return passed(unmatched)
-                raise BadRequest(
-                    "org.camunda.bpm.engine.MismatchingMessageCorrelationException: Cannot "
-                    f"correlate message '{name}': {UNMATCHED}"
-                )
+        if not matched and not broadcast:
+            if unmatched is not None:
+                return passed(unmatched)
+            raise BadRequest(
+                "org.camunda.bpm.engine.MismatchingMessageCorrelationException: Cannot "
+                f"correlate message '{name}': {UNMATCHED}"
+            )
         if not wants_result:
             return NOTHING
         results = [one for one in results if one]
         return Response(json.dumps(results), content_type="application/json")
 
     async def _correlate_in_eight(
-        self, eight: Upstream, name: str, fields: Fields, everywhere: bool
+        self, eight: Upstream, name: str, fields: Fields, starts: str
     ) -> Json | None:
-        """What a message found there, as Camunda 7 tells it; None for nothing."""
+        """What a message found there, as Camunda 7 tells it; None for nothing.
+
+        Args:
+            starts: the process of which it starts an instance; "" where it may find one.
+        """
         if fields.get("processVariablesLocal") or fields.get("localCorrelationKeys"):
             raise CannotBe("Camunda 8 has no local variables of a message and no local keys.")
         said: Json = {
@@ -94,7 +103,7 @@ class Messages:
         tenant = fields.maybe_text("tenantId") or eight.tenant
         if tenant is not None:
             said["tenantId"] = tenant
-        if everywhere:
+        if fields.flag("all"):
             path, said["timeToLive"] = "/v2/messages/publication", 0
             await eights.ask(eight, "POST", path, said, f"publish message {name}")
             return {}
@@ -106,6 +115,12 @@ class Messages:
             number = int(answer.json_object()["processInstanceKey"])
         except (KeyError, TypeError, ValueError) as error:
             raise eight.rest.nonsense("correlate a message") from error
+        self._desk.noticed(eight, number)
+        if starts:
+            key = fields.maybe_text("businessKey")
+            await self._desk.storage.submit(
+                lambda rows, now: instances.started(rows, eight.name, str(number), starts, key, now)
+            )
         id = name_of(eight, number)
         execution = {"id": id, "processInstanceId": id, "ended": False, "tenantId": None}
         return {"resultType": "Execution", "execution": execution, "processInstance": None}
@@ -141,24 +156,50 @@ class Messages:
         return NOTHING
 
 
-async def where_to(desk: Desk, message: Fields) -> Sequence[Upstream]:
+async def where_to(desk: Desk, name: str, message: Fields) -> Delivery:
     """The engines that a message is offered to, in this order.
 
     Raises: BadRequest; CannotBe; EngineUnavailable, one that may have its instance is silent.
     """
     named = _named(desk)
     if named:
-        return named
+        return Delivery(named)
     instance = message.maybe_text("processInstanceId")
     if instance is None:
-        return desk.engines.sevens + (() if desk.engines.eight is None else (desk.engines.eight,))
+        eight = () if desk.engines.eight is None else (desk.engines.eight,)
+        found = await by_rule(desk, _message(name, message))
+        return found or Delivery(desk.engines.sevens + eight)
     if of_eight(desk.engines, instance) is not None:
         raise CannotBe(
             f"Process instance {instance} lives in Camunda 8, which correlates a message by its "
             "key and not by an instance; send correlationKeys or a businessKey instead."
         )
     engine = await desk.whereabouts.seven_of("process-instance", instance)
-    return () if engine is None else (engine,)
+    return Delivery(() if engine is None else (engine,))
+
+
+def _message(name: str, fields: Fields) -> Message:
+    """What tells whom a message is for. A key of another type than these is left out: who waits is
+    asked of more instances then, and the engine looks closer."""
+    typed = fields.get("correlationKeys")
+    keys = typed if isinstance(typed, dict) else {}
+    variables = {
+        key: one["value"]
+        for key, one in keys.items()
+        if isinstance(one, dict)
+        and isinstance(one.get("value"), str)
+        and one.get("type") in (None, "String", "string")
+    }
+    plain = eights.variables(fields, "correlationKeys")
+    business_key = fields.maybe_text("businessKey")
+    return Message(
+        name,
+        business_key,
+        next((str(value) for value in plain.values()), business_key or ""),
+        "camunda7",
+        {name.lower(): value for name, value in request.headers.items()},
+        variables,
+    )
 
 
 def _named(desk: Desk) -> tuple[Upstream, ...]:

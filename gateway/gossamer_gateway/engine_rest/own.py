@@ -17,6 +17,7 @@ from gossamer_gateway.engine_rest.tasks import task_row
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.index.instances import Instance, State
+from gossamer_gateway.sink.freshness import Watch
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import stamp
@@ -45,8 +46,12 @@ class Own:
         """Raises: BadRequest for a value of a wrong type."""
         return all(self.filters[name](row, value) for name, value in wanted.items())
 
+    def of(self, rows: Rows, eight: Upstream, now_ms: int, _watch: Watch) -> list[Row] | None:
+        """The rows; None where they are not known now."""
+        return self.read(rows, eight, now_ms)
 
-def _is(field: str) -> Fits:
+
+def equals(field: str) -> Fits:
     def fits(row: Row, value: JsonValue) -> bool:
         if not isinstance(value, str | int):
             raise BadRequest(f"The filter for {field} must be a text")
@@ -55,7 +60,7 @@ def _is(field: str) -> Fits:
     return fits
 
 
-def _in(field: str) -> Fits:
+def is_among(field: str) -> Fits:
     def fits(row: Row, value: JsonValue) -> bool:
         values = value.split(",") if isinstance(value, str) else value
         if not isinstance(values, list):
@@ -186,24 +191,24 @@ OWN: Mapping[str, Own] = {
     "/external-task": Own(
         _tasks,
         {
-            "externalTaskId": _is("id"),
-            "externalTaskIdIn": _in("id"),
-            "topicName": _is("topicName"),
-            "workerId": _is("workerId"),
+            "externalTaskId": equals("id"),
+            "externalTaskIdIn": is_among("id"),
+            "topicName": equals("topicName"),
+            "workerId": equals("workerId"),
             "locked": _flag(lambda row: bool(row["_locked"])),
             "notLocked": _flag(lambda row: not row["_locked"]),
             "withRetriesLeft": _flag(lambda row: row["retries"] is None or row["retries"] > 0),
             "noRetriesLeft": _flag(lambda row: row["retries"] == 0),
-            "activityId": _is("activityId"),
-            "activityIdIn": _in("activityId"),
-            "executionId": _is("executionId"),
-            "processInstanceId": _is("processInstanceId"),
-            "processInstanceIdIn": _in("processInstanceId"),
-            "processDefinitionId": _is("processDefinitionId"),
-            "processDefinitionKey": _is("processDefinitionKey"),
-            "processDefinitionKeyIn": _in("processDefinitionKey"),
-            "businessKey": _is("businessKey"),
-            "tenantIdIn": _in("tenantId"),
+            "activityId": equals("activityId"),
+            "activityIdIn": is_among("activityId"),
+            "executionId": equals("executionId"),
+            "processInstanceId": equals("processInstanceId"),
+            "processInstanceIdIn": is_among("processInstanceId"),
+            "processDefinitionId": equals("processDefinitionId"),
+            "processDefinitionKey": equals("processDefinitionKey"),
+            "processDefinitionKeyIn": is_among("processDefinitionKey"),
+            "businessKey": equals("businessKey"),
+            "tenantIdIn": is_among("tenantId"),
             "active": _ALL,
             "suspended": _NONE,
         },
@@ -211,10 +216,10 @@ OWN: Mapping[str, Own] = {
     "/process-instance": Own(
         _living,
         {
-            "processInstanceIds": _in("id"),
-            "businessKey": _is("businessKey"),
-            "processDefinitionKey": _is("definitionKey"),
-            "processDefinitionKeyIn": _in("definitionKey"),
+            "processInstanceIds": is_among("id"),
+            "businessKey": equals("businessKey"),
+            "processDefinitionKey": equals("definitionKey"),
+            "processDefinitionKeyIn": is_among("definitionKey"),
             "active": _ALL,
             "suspended": _NONE,
         },
@@ -222,27 +227,27 @@ OWN: Mapping[str, Own] = {
     "/process-definition": Own(
         _definitions,
         {
-            "processDefinitionId": _is("id"),
-            "processDefinitionIdIn": _in("id"),
-            "key": _is("key"),
-            "keysIn": _in("key"),
-            "version": _is("version"),
+            "processDefinitionId": equals("id"),
+            "processDefinitionIdIn": is_among("id"),
+            "key": equals("key"),
+            "keysIn": is_among("key"),
+            "version": equals("version"),
             "latest": _flag(lambda row: bool(row["_newest"])),
             "latestVersion": _flag(lambda row: bool(row["_newest"])),
-            "deploymentId": _is("deploymentId"),
+            "deploymentId": equals("deploymentId"),
             "active": _ALL,
             "suspended": _NONE,
         },
     ),
-    "/deployment": Own(_deployments, {"id": _is("id"), "withoutTenantId": _DEFAULT_TENANT}),
+    "/deployment": Own(_deployments, {"id": equals("id"), "withoutTenantId": _DEFAULT_TENANT}),
     "/history/process-instance": Own(
         _historic,
         {
-            "processInstanceId": _is("id"),
-            "processInstanceIds": _in("id"),
-            "processInstanceBusinessKey": _is("businessKey"),
-            "processDefinitionKey": _is("processDefinitionKey"),
-            "processDefinitionKeyIn": _in("processDefinitionKey"),
+            "processInstanceId": equals("id"),
+            "processInstanceIds": is_among("id"),
+            "processInstanceBusinessKey": equals("businessKey"),
+            "processDefinitionKey": equals("processDefinitionKey"),
+            "processDefinitionKeyIn": is_among("processDefinitionKey"),
             "active": _flag(lambda row: row["state"] == "ACTIVE"),
             "completed": _flag(lambda row: row["state"] == "COMPLETED"),
             "finished": _flag(lambda row: row["endTime"] is not None),

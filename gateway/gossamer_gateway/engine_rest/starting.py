@@ -149,6 +149,7 @@ class Starting:
             number, definition = int(told["processInstanceKey"]), int(told["processDefinitionKey"])
         except (KeyError, TypeError, ValueError) as error:
             raise eight.rest.nonsense("start a process") from error
+        self._desk.noticed(eight, number)
         known = Definition(eight.name, str(definition), process, version, "")
         await self._keep(eight, str(number), process, business_key, known)
         id, tenant = name_of(eight, number), told.get("tenantId")

@@ -3,17 +3,31 @@
 An instance of ten jobs would be written ten times for nothing. What is in the table stands in a
 bounded memory; the least recently seen goes first, and is written anew when it comes again, which
 changes nothing.
+
+Nobody who fetches jobs waits for these rows, or is refused because they can't be written: they are
+noted, and a task of their own writes them. What was not written is seen at the next job.
 """
 
+import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import trio
+
+from gossamer_gateway.errors import Overloaded, StorageFailed
 from gossamer_gateway.index.instances import Instance, Source, State, saw
 from gossamer_gateway.storage.port import Rows, Storage
 
+log = logging.getLogger("gossamer.gateway")
+
 KNOWN_MAX = 50_000
 """Instances that are known to be in the table: some 10 MB."""
+
+
+NOTED_MAX = 10_000
+"""Instances that wait to be written. More come only while the storage is slow, and are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,30 @@ class Sightings:
         self._storage = storage
         self._known_max = known_max
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._noted: dict[tuple[str, str], Sighting] = {}
+        self._wake = trio.Event()
+
+    def note(self, sightings: Iterable[Sighting]) -> None:
+        """Has the instances written soon, if `run` runs."""
+        for one in sightings:
+            key = (one.engine, one.id)
+            if key in self._known:
+                self._known.move_to_end(key)
+            elif len(self._noted) < NOTED_MAX:
+                self._noted[key] = one
+        if self._noted:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Writes what was noted, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            noted, self._noted = list(self._noted.values()), {}
+            try:
+                await self.saw(noted)
+            except (StorageFailed, Overloaded) as error:
+                log.warning("the index misses %d instances that were seen: %s", len(noted), error)
 
     async def saw(self, sightings: Iterable[Sighting]) -> None:
         """Has the instances in the table. Those that it knows cost a look into a dictionary.
@@ -68,3 +106,14 @@ class Sightings:
             self._known.move_to_end(key)
         while len(self._known) > self._known_max:
             self._known.popitem(last=False)
+
+
+def of_tasks(engine: str, tasks: Iterable[Mapping[str, Any]]) -> list[Sighting]:
+    """What tasks of Camunda 7 tell, as far as they do."""
+    found = []
+    for task in tasks:
+        id, process = task.get("processInstanceId"), task.get("processDefinitionKey")
+        key = task.get("businessKey")
+        if isinstance(id, str) and isinstance(process, str):
+            found.append(Sighting(engine, id, process, key if isinstance(key, str) else None))
+    return found

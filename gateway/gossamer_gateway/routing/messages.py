@@ -1,7 +1,8 @@
 """Which engines a message goes to. Pure: what is known comes in as facts.
 
 A message wakes an instance that waits for it, or starts one, and only an engine can tell which. So
-a rule for its name says where it goes, and `DEFAULT` stands in where nobody made one:
+a rule for its name says where it goes; without one the dialects offer it to one engine after
+another:
 
     to: instance    the engine where the instance lives that it is for; where none does, the first
                     engine of the client's own dialect, which answers as it always did
@@ -118,11 +119,6 @@ def where(rule: MessageRule, facts: Facts) -> Deliver | NotNow | NotOne:
     if rule.to == "start" and facts.routed is not None:
         return Deliver((facts.routed,))
     return Deliver((facts.own,))
-
-
-def default(message: str) -> MessageRule:
-    """For messages without a rule."""
-    return MessageRule(message, "instance")
 
 
 def value_of(rule: MessageRule) -> dict[str, Any]:

@@ -97,9 +97,9 @@ class Router:
         """The route that counts for a process; None where nobody made one."""
         return self._routes.get(process) or self._routes.get(ANY)
 
-    def rule_of(self, message: str) -> MessageRule:
-        """The rule for a message, for `messages.where`."""
-        return self._rules.get(message) or messages.default(message)
+    def rule_of(self, message: str) -> MessageRule | None:
+        """The rule for messages of a name; None where nobody made one."""
+        return self._rules.get(message)
 
     # --- what people do
 

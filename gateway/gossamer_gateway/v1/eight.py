@@ -1,14 +1,17 @@
 """What runs on a Zeebe that cannot be asked, as its exporter told the gateway's sink.
 
 Some seconds old, and said to be from there (`seen_by`). While the sink never heard of the engine,
-or hears no more, everything is unknown. Only an incident's retry goes to the engine itself, by
-Camunda 8's REST; it is over in the list once the exporter says so.
+or hears no more, everything is unknown but for what the gateways saw themselves: how many instances
+of a process were started through them, or had a job that came by. Whether they still run nobody
+told. Only an incident's retry goes to the engine itself, by Camunda 8's REST; it is over in the
+list once the exporter says so.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gossamer_gateway.errors import UnknownDefinition
+from gossamer_gateway.index import instances as index
 from gossamer_gateway.sink.freshness import Watch
 from gossamer_gateway.sink.reading import PAGE_MAX, Filter, View, look
 from gossamer_gateway.storage.port import Rows, Storage
@@ -57,7 +60,30 @@ class Eight:
                 found.append((one.process, deployed.name if deployed else None, there))
             return found
 
-        return await self._look(read)
+        try:
+            return await self._look(read)
+        except UnknownHere:
+            if seen := await self._seen():
+                return seen
+            raise
+
+    async def _seen(self) -> Sequence[tuple[str, str | None, ProcessOnEngine]]:
+        """What went through the gateways."""
+        counts = await self._storage.submit(lambda rows, _: index.counts(rows))
+        started: dict[str, int] = {}
+        for one in counts:
+            if one.engine == self._engine.name:
+                started[one.process] = started.get(one.process, 0) + one.count
+        return [
+            (
+                process,
+                None,
+                ProcessOnEngine(
+                    self._engine.name, None, None, count, None, None, seen_by="gateway"
+                ),
+            )
+            for process, count in sorted(started.items())
+        ]
 
     async def instances(
         self, process: str | None, state: str | None, limit: int

@@ -27,7 +27,7 @@ from functools import partial
 import trio
 from google.protobuf.message import DecodeError
 
-from gossamer_gateway.camunda8.activation import Taken, Wanted, read_wanted_message
+from gossamer_gateway.camunda8.activation import Taken, Wanted, read_wanted_message, see
 from gossamer_gateway.camunda8.refusals import INVALID_ARGUMENT, Refused
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.errors import Overloaded
@@ -192,6 +192,7 @@ class JobStream:
                 log.warning("%s pushed what is no job", engine.peer)
                 continue
             jobs.append((engine, Taken(job, str(job.key))))
+        see(self._desk, engine, (one for _, one in jobs))
         return jobs
 
     # --- the client
