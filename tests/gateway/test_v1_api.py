@@ -12,6 +12,7 @@ import openapi_spec_validator
 import pytest
 import trio
 from tests.gateway.v1_world import Gateway, open_gateway
+from tests.patience import seen
 from trio_websocket import ConnectionClosed, open_websocket_url
 
 from gossamer_gateway.config import GatewayConfig
@@ -45,15 +46,13 @@ async def answer(gateway: Gateway, path: str, status: int = 200) -> Any:
 
 async def test_an_engine_that_does_not_answer_is_unknown_and_not_nought(embedded_url: str) -> None:
     async with open_gateway(RING, embedded(embedded_url), NOWHERE) as gateway:
-        with gateway.watching.watch() as subscription:
-            heard: set[str] = set()
-            while not heard >= {"old", "new"}:
-                heard |= {
-                    one.subject
-                    for one in await subscription.next()
-                    if one.kind == "engine.changed" and one.data and one.data["answers"] is not None
-                }
-            old, new = await answer(gateway, "/engines")
+
+        async def looked_at() -> list[Any] | None:
+            told: list[Any] = await answer(gateway, "/engines")
+            return told if all(one["answers"] is not None for one in told) else None
+
+        with gateway.watching.watch():
+            old, new = await seen(looked_at)
             assert (old["answers"], old["silent_since_ms"], old["product"]) == (
                 True, None, "gossamer"
             )  # fmt: skip
