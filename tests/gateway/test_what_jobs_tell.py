@@ -118,6 +118,8 @@ async def test_what_could_not_be_written_is_seen_again() -> None:
         sightings.note([Sighting("old", "a", "p")])
         await trio.testing.wait_all_tasks_blocked()
         broken.mended = True
+        sightings.note([Sighting("old", "\ud800", "p")])  # an engine's junk
+        await trio.testing.wait_all_tasks_blocked(0.01)
         # More than it takes at once: the rest comes with its next jobs.
         sightings.note(Sighting("old", f"{n}", "p") for n in range(NOTED_MAX + 1))
 

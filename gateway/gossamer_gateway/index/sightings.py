@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from gossamer_gateway.errors import Overloaded, StorageFailed
+from gossamer_gateway.errors import GatewayError
 from gossamer_gateway.index.instances import Instance, Source, State, saw
 from gossamer_gateway.storage.port import Rows, Storage
 
@@ -73,7 +73,7 @@ class Sightings:
             noted, self._noted = list(self._noted.values()), {}
             try:
                 await self.saw(noted)
-            except (StorageFailed, Overloaded) as error:
+            except GatewayError as error:  # an engine's junk, too, that no column holds
                 log.warning("the index misses %d instances that were seen: %s", len(noted), error)
 
     async def saw(self, sightings: Iterable[Sighting]) -> None:
