@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench-runtime bench-density bench-hostile bench-mesh sim chaos engines setup clean help
+.PHONY: demo test check bench-runtime bench-density bench-hostile bench-mesh bench-gateway sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -37,6 +37,10 @@ bench-hostile: ## guests that attack: how late they are ended, what is left of t
 bench-mesh: ## what the mesh costs and how fast it is, beside memberlist: tables and charts
 	@$(PYTHON) tools/bootstrap.py check
 	@$(RUN)/python -m benchmarks.mesh $(or $(ARGS),--out benchmarks/results/mesh --page docs/explanation/mesh-figures.md)
+
+bench-gateway: ## what the gateway adds to a call, beside a bare application; 2,000 clients that wait
+	@$(PYTHON) tools/bootstrap.py test
+	@$(RUN)/python -m benchmarks.gateway $(ARGS)
 
 sim: ## whole meshes in virtual time: SEEDS=200 of them, or HOURS=1 of fresh ones
 	@$(PYTHON) tools/bootstrap.py check

@@ -6,6 +6,7 @@ exist stay where they live. It counts on every gateway at once, and each change 
 examples:
   gossamer route set hotel c8=25%
   gossamer route show
+  gossamer route progress hotel
   gossamer route remove hotel
   gossamer route history hotel
   gossamer route message paid --to start --process hotel
@@ -42,6 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     showing = add_subcommand(parsers, "show", show)
     showing.add_argument("process", metavar="PROCESS", nargs="?", help="one alone")
     add_flags(showing)
+    moving = add_subcommand(parsers, "progress", progress)
+    moving.add_argument("process", metavar="PROCESS", nargs="?", help="one alone")
+    add_flags(moving)
     removing = add_subcommand(parsers, "remove", remove)
     removing.add_argument("process", metavar="PROCESS", help="its id, or *")
     add_flags(removing)
@@ -110,6 +114,43 @@ def show(arguments: argparse.Namespace) -> int:
     said = f"no routes; the engines are {', '.join(found['engines']) or 'none'}"
     _print(arguments, {**found, "routes": routes}, text if routes else said)
     return 0
+
+
+def progress(arguments: argparse.Namespace) -> int:
+    """Show how many instances of each process live, started and ended on each engine.
+
+    Who says so stands beside: the engine itself, its exporter, or the gateway, which knows what it
+    saw and no more. What nobody can tell is a question mark, never zero.
+
+    examples:
+      gossamer route progress
+      gossamer route progress hotel --json
+    """
+    found = ask(arguments, "GET", "/progress")
+    processes = [
+        one for one in found["processes"] if arguments.process in (None, one["process"])
+    ]  # fmt: skip
+    if arguments.process is not None and not processes:
+        raise InputError(f"nothing is known of a process {arguments.process} here.")
+    rows = [
+        (
+            one["process"],
+            each["engine"],
+            *(_figure(each[name]) for name in ("live", "started", "finished", "incidents")),
+            each["seen_by"],
+        )
+        for one in processes
+        for each in one["engines"]
+    ]
+    heads = ("PROCESS", "ENGINE", "LIVE", "STARTED", "FINISHED", "INCIDENTS", "SAID BY")
+    lines = [table(heads, rows) if rows else "no processes"]
+    lines += [f"{engine}: {why}" for engine, why in sorted(found["unknown"].items())]
+    _print(arguments, {**found, "processes": processes}, "\n".join(lines))
+    return 0
+
+
+def _figure(value: int | None) -> str:
+    return "?" if value is None else str(value)
 
 
 def remove(arguments: argparse.Namespace) -> int:
