@@ -27,14 +27,13 @@ from gossamer_gateway.overrides.subjects import process_of
 from gossamer_gateway.settings import http
 from gossamer_gateway.settings.describing import (
     ANYTHING,
-    PAGE,
     TEXT,
     Schema,
-    changes,
     in_path,
     listed,
     operation,
     record,
+    resource,
 )
 from gossamer_gateway.settings.http import Who
 
@@ -142,6 +141,9 @@ def described() -> dict[str, Any]:
     """Path items of the resources, by path; a rule's fields are in docs/how-to/overrides.md."""
     name = in_path("name", "The rule's name.")
     about = partial(operation, about="overrides")
+    rules = resource(
+        "override", "overrides", "rule", name, shown=ANYTHING, body=ANYTHING, history=ANYTHING
+    )
     tried = record(
         {
             "method": TEXT,
@@ -176,27 +178,5 @@ def described() -> dict[str, Any]:
                 may_miss=False,
             )
         },
-        "/v1/overrides/{name}": {
-            "get": about("override", summary="One rule.", answers=ANYTHING, parameters=[name]),
-            "put": about(
-                "set_override",
-                summary="Adds a rule, or puts another in its place.",
-                answers=ANYTHING,
-                body=ANYTHING,
-                parameters=[name],
-                may_miss=False,
-            ),
-            "delete": about(
-                "remove_override", summary="Removes a rule.", answers=None, parameters=[name]
-            ),
-        },
-        "/v1/overrides/{name}/history": {
-            "get": about(
-                "history_of_override",
-                summary="Who changed a rule, the newest first.",
-                answers=changes(ANYTHING),
-                parameters=[name, *PAGE],
-                may_miss=False,
-            )
-        },
+        **{f"/v1/overrides{path}": item for path, item in rules.items()},
     }

@@ -34,6 +34,7 @@ from gossamer_gateway.settings.describing import (
     listed,
     operation,
     record,
+    resource,
 )
 from gossamer_gateway.settings.http import Who
 
@@ -192,77 +193,43 @@ def described() -> dict[str, Any]:
     told = record(_VALUE)
     rule = record({"message": TEXT, **_RULE}, optional=("process",))
     value = record(_RULE, optional=("process",))
-    about = partial(operation, about="routes")
+    listing = partial(operation, about="routes", may_miss=False)
+    routes = resource(
+        "route", "routes", "route", process,
+        shown=_ROUTE, body=record(_VALUE, optional=("sticky",)), history=told,
+    )  # fmt: skip
+    rules = resource("message_rule", "routes", "rule", name, shown=rule, body=value)
     return {
         "/v1/routes": {
-            "get": about(
+            "get": listing(
                 "routes",
                 summary="All routes, and the engines there are.",
                 answers=record({"routes": listed(_ROUTE), "engines": listed(TEXT)}),
-                may_miss=False,
             )
         },
-        "/v1/routes/{process}": {
-            "get": about("route", summary="One route.", answers=_ROUTE, parameters=[process]),
-            "put": about(
-                "set_route",
-                summary="Makes a route; it counts on every gateway at once.",
-                answers=_ROUTE,
-                body=record(_VALUE, optional=("sticky",)),
-                parameters=[process],
-                may_miss=False,
-            ),
-            "delete": about(
-                "remove_route", summary="Removes a route.", answers=None, parameters=[process]
-            ),
-        },
-        "/v1/routes/{process}/history": {
-            "get": about(
-                "history_of_route",
-                summary="Who changed a route, the newest first.",
-                answers=changes(told),
-                parameters=[process, *PAGE],
-                may_miss=False,
-            )
-        },
+        **{f"/v1/routes{path}": item for path, item in routes.items()},
         "/v1/route-history": {
-            "get": about(
+            "get": listing(
                 "history_of_routes",
                 summary="Who changed routes, the newest first.",
                 answers=changes(told),
                 parameters=PAGE,
-                may_miss=False,
             )
         },
         "/v1/messages": {
-            "get": about(
+            "get": listing(
                 "message_rules",
                 summary="Where messages of each name go.",
                 answers=record({"messages": listed(rule)}),
-                may_miss=False,
             )
         },
-        "/v1/messages/{name}": {
-            "get": about("message_rule", summary="One rule.", answers=rule, parameters=[name]),
-            "put": about(
-                "set_message_rule",
-                summary="Says where messages of this name go.",
-                answers=rule,
-                body=value,
-                parameters=[name],
-                may_miss=False,
-            ),
-            "delete": about(
-                "remove_message_rule", summary="Removes a rule.", answers=None, parameters=[name]
-            ),
-        },
+        **{f"/v1/messages{path}": item for path, item in rules.items()},
         "/v1/message-history": {
-            "get": about(
+            "get": listing(
                 "history_of_message_rules",
                 summary="Who changed rules for messages, the newest first.",
                 answers=changes(value),
                 parameters=[of_name, *PAGE],
-                may_miss=False,
             )
         },
     }

@@ -103,3 +103,52 @@ def operation(
     if body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return made
+
+
+def resource(
+    id: str,
+    about: str,
+    what: str,
+    parameter: Schema,
+    *,
+    shown: Schema,
+    body: Schema,
+    history: Schema | None = None,
+) -> dict[str, dict[str, Any]]:
+    """A setting that is read, set and removed by its name, and the history of it.
+
+    Args:
+        what: as sentences call it: `route`.
+        history: what its changes are of; None: they have no path of their own.
+    """
+    one = "/{" + str(parameter["name"]) + "}"
+    items = {
+        one: {
+            "get": operation(id, about, f"One {what}.", shown, parameters=[parameter]),
+            "put": operation(
+                f"set_{id}",
+                about,
+                f"Sets a {what}; it counts on every gateway at once.",
+                shown,
+                body=body,
+                parameters=[parameter],
+                may_miss=False,
+            ),
+            "delete": operation(
+                f"remove_{id}", about, f"Removes a {what}.", None, parameters=[parameter]
+            ),
+        }
+    }
+    if history is not None:
+        said = f"Who changed a {what}, the newest first."
+        items[f"{one}/history"] = {
+            "get": operation(
+                f"history_of_{id}",
+                about,
+                said,
+                changes(history),
+                parameters=[parameter, *PAGE],
+                may_miss=False,
+            )
+        }
+    return items
