@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -42,7 +42,8 @@ async def _http_error(failed: Exception) -> Response:
     status = failed.code or 500
     if status < 400:
         return Response("", status, headers=dict(failed.get_headers()))
-    kind, content = body_of(request.path, Denied(status, f"HTTP {status} {failed.name}"))
+    path = request.path if has_request_context() else websocket.path
+    kind, content = body_of(path, Denied(status, f"HTTP {status} {failed.name}"))
     answer = Response(content, status, content_type=kind.decode())
     for name, value in failed.get_headers():
         if name == "Allow":
