@@ -5,12 +5,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
 import openapi_spec_validator
 import pytest
 import trio
+from tests.gateway.bpmn_text import bpmn, end, flow, start, task
 from tests.gateway.v1_world import Gateway, open_gateway
 from tests.patience import seen
 from trio_websocket import ConnectionClosed, open_websocket_url
@@ -61,7 +63,7 @@ async def test_an_engine_that_does_not_answer_is_unknown_and_not_nought(embedded
             health = await answer(gateway, "/health")
             assert health["status"] == "degraded"
             assert health["engines"] == {"old": True, "new": False}
-            for path in ("/progress", "/instances", "/incidents"):
+            for path in ("/progress", "/instances", "/incidents", "/jobs"):
                 assert "new" in (await answer(gateway, path))["unknown"]
         await answer(gateway, "/processes/nobody/diagram", 503)  # the other one may have it
         await answer(gateway, "/processes/nobody/diagram?engine=old", 404)
@@ -158,6 +160,36 @@ async def whole(folder: Path, *engines: EngineConfig) -> AsyncIterator[str]:
     )
     async with open_whole(config) as gateway:
         yield gateway.url
+
+
+async def test_jobs_of_an_engine_are_told(embedded_url: str, tmp_path: Path) -> None:
+    process, topic = f"p{token_hex(4)}", f"t{token_hex(4)}"
+    model = bpmn(
+        start(), flow("s", "work"), task("work", topic=topic), flow("work", "e"), end(),
+        process_id=process,
+    )  # fmt: skip
+    rest = "/engine-rest"
+    async with (
+        whole(tmp_path, embedded(embedded_url)) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+    ):
+        await http.post(f"{rest}/deployment/create", files={"m": ("m.bpmn", model)})
+        await http.post(f"{rest}/process-definition/key/{process}/start", json={})
+        (waits,) = (await http.get(f"/v1/jobs?topic={topic}")).json()["items"]
+        assert (waits["engine"], waits["process"], waits["worker"]) == ("old", process, None)
+        fetch = {
+            "workerId": "me",
+            "maxTasks": 1,
+            "topics": [{"topicName": topic, "lockDuration": 60_000}],
+        }
+        await http.post(f"{rest}/external-task/fetchAndLock", json=fetch)
+
+        async def taken() -> bool:
+            (one,) = (await http.get(f"/v1/jobs?topic={topic}")).json()["items"]
+            return one["worker"] == "me" and one["locked_until_ms"] is not None
+
+        await seen(taken)
+        assert (await http.get("/v1/jobs?engine=nobody")).status_code == 404
 
 
 async def test_the_document_is_right(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ async def test_a_silent_exporter_leaves_all_unknown(storage: Storage) -> None:
         assert progress.processes == [] and ENGINE in progress.unknown
         assert (await work.instances(None, None, None, 10)).unknown.keys() == {ENGINE}
         assert (await work.incidents(None, 10)).unknown.keys() == {ENGINE}
+        assert (await work.jobs(None, None, 10)).unknown.keys() == {ENGINE}
 
 
 async def test_without_an_exporter_it_is_told_what_went_through_the_gateway(
@@ -84,6 +85,11 @@ async def test_what_was_recorded_of_a_real_one(storage: Storage) -> None:
         assert await one.instances("order", "suspended", 100) == []
         incidents = await one.incidents(100)
         assert {each.message for each in incidents if each.process == "order"} >= {"no rooms today"}
+        jobs = await one.jobs(None, 100)
+        assert jobs and {each.process for each in jobs} >= {"order"}
+        topic = jobs[0].topic
+        of_topic = await one.jobs(topic, 100)
+        assert of_topic == [each for each in jobs if each.topic == topic]
         diagram = await one.diagram("order")
         assert diagram.tokens is not None and "bpmn" in diagram.xml
         stuck = [each for each in diagram.tokens if each.incidents]

@@ -47,6 +47,7 @@ from gossamer_gateway.v1.shapes import (
     Health,
     Incident,
     Instance,
+    Job,
     Listed,
     Page,
     Progress,
@@ -160,6 +161,13 @@ class _Views:
                 errors=_UNAVAILABLE | {404: "There is no such engine."},
             ),
             Operation(
+                "GET", "/jobs", "Jobs that wait for a worker, or that one has", Listed[Job],
+                self.jobs, "engines",
+                "Of all engines, whoever works them: nodes of the mesh, or clients.",
+                (Parameter("topic", "Of this topic alone."), _ENGINE, LIMIT),
+                errors=_UNAVAILABLE | {404: "There is no such engine."},
+            ),
+            Operation(
                 "GET", "/incidents", "What keeps instances from going on", Listed[Incident],
                 self.incidents, "engines", parameters=(_ENGINE, LIMIT),
                 errors=_UNAVAILABLE | {404: "There is no such engine."},
@@ -260,6 +268,12 @@ class _Views:
         return await self._sources.work.instances(
             asked.get("process"), engine, asked.get("state"), asked.limit
         )
+
+    async def jobs(self, asked: Asked) -> Listed[Job] | Response:
+        engine = asked.get("engine")
+        if engine is not None and self._sources.engines.named(engine) is None:
+            return self._no_engine(engine)
+        return await self._sources.work.jobs(asked.get("topic"), engine, asked.limit)
 
     async def incidents(self, asked: Asked) -> Listed[Incident] | Response:
         engine = asked.get("engine")

@@ -17,7 +17,15 @@ from gossamer_gateway.sink.reading import PAGE_MAX, Filter, View, look
 from gossamer_gateway.storage.port import Rows, Storage
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.v1.seven import UnknownIncident
-from gossamer_gateway.v1.shapes import Diagram, Incident, Instance, ProcessOnEngine, State, Tokens
+from gossamer_gateway.v1.shapes import (
+    Diagram,
+    Incident,
+    Instance,
+    Job,
+    ProcessOnEngine,
+    State,
+    Tokens,
+)
 from gossamer_gateway.v1.work import UnknownHere
 
 T = TypeVar("T")
@@ -105,6 +113,26 @@ class Eight:
                     incidents=one.incidents,
                 )
                 for one in view.instances(wanted, limit=limit, newest_first=True)
+            ]
+
+        return await self._look(read)
+
+    async def jobs(self, topic: str | None, limit: int) -> Sequence[Job]:
+        def read(view: View) -> list[Job]:
+            return [
+                Job(
+                    id=str(one.key),
+                    engine=self._engine.name,
+                    topic=one.topic,
+                    process=one.process,
+                    instance=str(one.instance),
+                    element=one.element,
+                    worker=one.worker or None,
+                    locked_until_ms=one.deadline_ms,
+                    retries=one.retries,
+                    message=one.error_message or None,
+                )
+                for one in view.jobs(topic=topic, limit=limit)
             ]
 
         return await self._look(read)

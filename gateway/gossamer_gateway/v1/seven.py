@@ -18,6 +18,7 @@ from gossamer_gateway.v1.shapes import (
     Diagram,
     Incident,
     Instance,
+    Job,
     ProcessOnEngine,
     State,
     Tokens,
@@ -110,6 +111,27 @@ class Seven:
             )
             for row in rows
         ]
+
+    async def jobs(self, topic: str | None, limit: int) -> Sequence[Job]:
+        query: dict[str, str | int] = {"maxResults": limit}
+        if topic is not None:
+            query["topicName"] = topic
+        return [self._job(row) for row in await self._list("/external-task", **query)]
+
+    def _job(self, row: dict[str, Any]) -> Job:
+        retries = row.get("retries")
+        return Job(
+            id=str(row.get("id")),
+            engine=self._engine.name,
+            topic=str(row.get("topicName")),
+            process=_text(row.get("processDefinitionKey")),
+            instance=_text(row.get("processInstanceId")),
+            element=_text(row.get("activityId")),
+            worker=_text(row.get("workerId")),
+            locked_until_ms=_ms(row.get("lockExpirationTime")),
+            retries=retries if isinstance(retries, int) else None,
+            message=_text(row.get("errorMessage")),
+        )
 
     async def incidents(self, limit: int) -> Sequence[Incident]:
         query = {"maxResults": limit, "sortBy": "incidentTimestamp", "sortOrder": "desc"}

@@ -144,6 +144,29 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """A job that waits for a worker, or that one has.
+
+    Attributes:
+        topic: Camunda 7's topic, Camunda 8's job type.
+        worker: who has it, as far as the engine or its exporter says; null: nobody.
+        locked_until_ms: the end of the worker's lock.
+        retries: null before the first failure, in Camunda 7.
+    """
+
+    id: str
+    engine: str
+    topic: str
+    process: str | None
+    instance: str | None
+    element: str | None
+    worker: str | None
+    locked_until_ms: int | None
+    retries: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
     """What engines answered, and the engines that did not.
 

@@ -15,6 +15,7 @@ from gossamer_gateway.v1.shapes import (
     Diagram,
     Incident,
     Instance,
+    Job,
     Listed,
     Process,
     ProcessOnEngine,
@@ -44,6 +45,9 @@ class EngineWork(Protocol):
         self, process: str | None, state: str | None, limit: int
     ) -> Sequence[Instance]:
         """The newest instances, at most `limit`."""
+
+    async def jobs(self, topic: str | None, limit: int) -> Sequence[Job]:
+        """Jobs that are not done, of a topic or all, at most `limit`."""
 
     async def incidents(self, limit: int) -> Sequence[Incident]:
         """What is open, at most `limit`."""
@@ -97,6 +101,15 @@ class Work:
         )
         items = [item for items in found.values() for item in items[:limit]]
         items.sort(key=lambda one: (-(one.started_ms or 0), one.engine, one.id))
+        return Listed(items, unknown, any(len(one) > limit for one in found.values()))
+
+    async def jobs(self, topic: str | None, engine: str | None, limit: int) -> Listed[Job]:
+        """Those of each engine."""
+        found, unknown = await self._all(
+            ("jobs", topic, limit), lambda one: one.jobs(topic, limit + 1), self._chosen(engine)
+        )
+        items = [item for items in found.values() for item in items[:limit]]
+        items.sort(key=lambda one: (one.topic, one.engine, one.id))
         return Listed(items, unknown, any(len(one) > limit for one in found.values()))
 
     async def incidents(self, engine: str | None, limit: int) -> Listed[Incident]:
