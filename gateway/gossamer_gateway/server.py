@@ -112,8 +112,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         book = await _open_book(config, storage, node, background)
         router = Router(book, engines)
         forwarder = await stack.enter_async_context(open_forwarder(node.mesh.node_id))
-        asking = Asking(node.working.leasing.calling)
-        overrides = Overrides(book, engines, forwarder, asking)
+        asking = Asking(node.working.leasing.calling, node.working.depending)
+        overrides = Overrides(book, engines, forwarder, asking, asking.look_for)
         desk = Desk(
             engines,
             polling,

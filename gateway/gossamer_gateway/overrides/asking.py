@@ -1,16 +1,19 @@
 """Calls of WASM services by the gateway itself, as another service of the mesh would make them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import trio
 
+from gossamer_gateway.overrides.rules import Service
 from gossamer_node.calls import Call, Unanswered
 from gossamer_node.jobs import Job, JobRef, Outcome
-from gossamer_node.service.spec import ServiceSpec
+from gossamer_node.service.spec import Dependency, ServiceSpec
 from gossamer_node.variables import Variables
 from gossamer_node.work.calling import Calling
 from gossamer_node.work.context import LeaseContext, no_lock
+from gossamer_node.work.depending import Depending
 
 CALLER = ServiceSpec(Path(), "gateway", "0.0.0")
 """How those who are called see their caller."""
@@ -20,11 +23,16 @@ class Asking:
     """Safe to use from several tasks at once.
 
     Args:
-        calling: the node's.
+        calling, depending: the node's.
     """
 
-    def __init__(self, calling: Calling) -> None:
+    def __init__(self, calling: Calling, depending: Depending) -> None:
         self._calling = calling
+        self._depending = depending
+
+    def look_for(self, services: Sequence[Service]) -> None:
+        """Has the node find out who in the mesh offers these, and no longer others."""
+        self._depending.look_for(Dependency(one.name, one.version) for one in services)
 
     async def __call__(self, call: Call) -> Outcome | Unanswered:
         """Makes a call and waits for its end. One that is given up stops what it called."""

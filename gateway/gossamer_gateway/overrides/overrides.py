@@ -1,6 +1,6 @@
 """What the gateway asks before anybody serves a request, and what people change about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gossamer_gateway.errors import BadRequest, UpstreamFailed
@@ -24,6 +24,8 @@ class Overrides:
     Args:
         forwarder: for rules with a URL.
         call_service: for rules with a service; None where no mesh is at hand.
+        wants: told of the services that rules name, whenever they may be others: who has them in
+            the mesh is only known of services that somebody looks for.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Overrides:
         engines: Upstreams,
         forwarder: Forwarder,
         call_service: CallService | None = None,
+        wants: Callable[[Sequence[Service]], None] = lambda services: None,
     ) -> None:
         self._book = book
         self._engines = engines
         self._forwarder = forwarder
         self._call_service = call_service
+        self._wants = wants
         self._rules: dict[str, Rule] = {}
         self._ordered: list[Rule] = []
         book.listen(self._heard)
@@ -49,6 +53,8 @@ class Overrides:
                 if one.value is not None:
                     self._rules[one.name] = rules.of_setting(one)
         self._ordered = ordered(self._rules.values())
+        actions = [one.action for one in self._ordered]
+        self._wants([one for one in actions if isinstance(one, Service)])
 
     # --- what requests ask
 

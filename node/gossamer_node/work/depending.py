@@ -235,11 +235,17 @@ class Depending:
         self._changed = changed
         self._services: dict[str, _Service] = {}
         self._unusable: frozenset[tuple[str, str]] = frozenset()
+        self._beside: tuple[Dependency, ...] = ()
         offers.is_good = self.is_usable
 
     def is_usable(self, offer: Offer) -> bool:
         """Whether an offer has what it needs, as far as this node knows."""
         return (offer.member, offer.name) not in self._unusable
+
+    def look_for(self, beside: Iterable[Dependency]) -> None:
+        """Looks for these as well from now on, which no service here names."""
+        self._beside = tuple(beside)
+        self.review()
 
     def review(self) -> bool:
         """Looks anew, at once. Returns whether other services are at work than before."""
@@ -250,7 +256,7 @@ class Depending:
         view = look(needs, self._offers.of)
         self._unusable = view.unusable
         called = [each for one in services for each in services_called(one)]
-        self._offers.want([*view.wanted, *called])
+        self._offers.want([*view.wanted, *called, *self._beside])
         self._services = {
             name: self._services.get(name) or _Service(Standing(now)) for name in sorted(needs)
         }
