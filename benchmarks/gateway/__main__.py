@@ -155,7 +155,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     gateway,
                     bare,
                     forwarder,
-                    300 if quick else 4_000,
+                    300 if quick else 2_000,
                 )
             )
             crowds = []
@@ -166,8 +166,8 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     seven.url,
                     clients=200 if quick else 2_000,
                     workers=workers,
-                    starts=5 if quick else 50,
-                    seconds=3 if quick else 70,
+                    starts=5 if quick else 30,
+                    seconds=3 if quick else 30,
                 )
                 crowds.append(await _in_thread(crowd))
     return {"calls": calls, "crowds": crowds}
