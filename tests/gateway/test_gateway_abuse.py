@@ -128,6 +128,8 @@ async def test_no_request_is_our_mistake(tmp_path: Path) -> None:
                     method, quote(path, safe="/%;:") + query, content=body, headers=headers
                 )
             case = (method, path, query, body[:200], kind, told.status_code, told.text[:300])
+            # A client resolves the dots of a path before it asks, and so may leave the dialect.
+            path = told.request.url.path
             assert told.status_code in (501, 502, 503) or told.status_code < 500, case
             if told.status_code >= 400 and method != "HEAD" and path.startswith("/engine-rest/"):
                 assert b'"message"' in told.content, case
