@@ -1,0 +1,72 @@
+"""Conditions of choices: JSON, so that no language has to be learned or escaped. Pure.
+
+`{"path": "$.previous.amount", "greaterThan": 100}` compares what is at a path with a value;
+`{"all": […]}`, `{"any": […]}` and `{"not": …}` put conditions together. Texts compare with texts,
+numbers with numbers; between others only `equals` and `notEquals` mean something. A path that leads
+nowhere makes `exists` false and every other comparison false as well, `notEquals` too.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gossamer_gateway.runs.model.mapping import MappingFailed, find
+
+
+def _same(left: Any, right: Any) -> bool:
+    # True is 1 to Python, and nobody else.
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _ordered(compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
+    if isinstance(left, str) and isinstance(right, str):
+        return compare(left, right)
+    return _is_number(left) and _is_number(right) and compare(left, right)
+
+
+COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "equals": _same,
+    "notEquals": lambda left, right: not _same(left, right),
+    "lessThan": lambda left, right: _ordered(operator.lt, left, right),
+    "lessThanOrEqual": lambda left, right: _ordered(operator.le, left, right),
+    "greaterThan": lambda left, right: _ordered(operator.gt, left, right),
+    "greaterThanOrEqual": lambda left, right: _ordered(operator.ge, left, right),
+    "in": lambda left, right: any(_same(left, one) for one in right),
+}
+TOGETHER = ("all", "any", "not")
+
+
+def holds(condition: Mapping[str, Any], scope: Any) -> bool:
+    """Whether a condition, checked by `reading`, holds."""
+    if "all" in condition:
+        return all(holds(one, scope) for one in condition["all"])
+    if "any" in condition:
+        return any(holds(one, scope) for one in condition["any"])
+    if "not" in condition:
+        return not holds(condition["not"], scope)
+    try:
+        value = find(condition["path"], scope)
+    except MappingFailed:
+        return condition.get("exists") is False
+    if "exists" in condition:
+        return bool(condition["exists"])
+    return all(
+        compare(value, condition[name])
+        for name, compare in COMPARISONS.items()
+        if name in condition
+    )
+
+
+def paths(condition: Mapping[str, Any]) -> Iterator[str]:
+    """All paths of a condition."""
+    for name in ("all", "any"):
+        for one in condition.get(name, ()):
+            yield from paths(one)
+    if "not" in condition:
+        yield from paths(condition["not"])
+    if "path" in condition:
+        yield condition["path"]
