@@ -490,12 +490,14 @@ def _impossible(code: str, message: str) -> Failure:
 
 def _mended(failure: Failure, blame: str) -> Failure:
     """A failure from outside, cut to size."""
+    told_ms = failure.retry_after_ms
     return Failure(
         mended(failure.code, e.CODE_CHARACTERS_MAX) or "Error",
         mended(failure.message, e.MESSAGE_CHARACTERS_MAX),
         blame,
         failure.retryable,
         mended(failure.details, e.DETAILS_CHARACTERS_MAX),
+        None if told_ms is None else min(max(0, told_ms), e.RETRY_AFTER_MS_MAX),
     )
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
+from gossamer_gateway.runs.model.events import RETRY_AFTER_MS_MAX
 from gossamer_gateway.runs.providers.port import REPLY_BYTES_MAX
 from gossamer_node.engines.exchange import one_line
 
@@ -24,8 +25,6 @@ CONNECT_S = 5.0
 """Who takes longer is down: a region that is gone often says nothing at all."""
 
 CONNECTIONS_MAX = 256
-
-RETRY_AFTER_MS_MAX = 3_600_000
 
 
 class NoReply(Exception):
