@@ -70,6 +70,7 @@ class Engine:
         self._known: OrderedDict[str, Run] = OrderedDict()
         self._listeners: list[Listener] = []
         self._sooner = trio.Event()
+        self._freed = trio.Event()
 
     def listen(self, listener: Listener) -> None:
         """Has somebody told of every change made here."""
@@ -227,6 +228,55 @@ class Engine:
 
         return await self._storage.submit(command)
 
+    async def extend(
+        self, run: str, step: str, attempt: int, worker: str, lock_ms: int
+    ) -> int | None:
+        """A job is its worker's for so long from now. Gives until when; None: it is not his."""
+
+        def command(rows: Rows, now_ms: int) -> int | None:
+            changed = rows.execute(
+                "UPDATE workflow_jobs SET free_ms = ? WHERE run = ? AND step = ? AND attempt = ?"
+                " AND worker = ?",
+                (now_ms + lock_ms, run, step, attempt, worker),
+            ).rowcount
+            return now_ms + lock_ms if changed else None
+
+        return await self._storage.submit(command)
+
+    async def release(self, run: str, step: str, attempt: int, worker: str) -> bool:
+        """A job is free again. Gives whether it was this worker's."""
+
+        def command(rows: Rows, now_ms: int) -> bool:
+            changed = rows.execute(
+                "UPDATE workflow_jobs SET free_ms = ?, worker = NULL WHERE run = ? AND step = ?"
+                " AND attempt = ? AND worker = ?",
+                (now_ms, run, step, attempt, worker),
+            ).rowcount
+            return changed > 0
+
+        released = await self._storage.submit(command)
+        self._freed.set()
+        self._freed = trio.Event()
+        return released
+
+    async def wait_free(self, queues: Sequence[str], deadline: float) -> None:
+        """Returns when jobs of these queues may be free, or at the deadline of trio's clock."""
+        freed = self._freed
+        marks = ", ".join("?" * len(queues))
+
+        def command(rows: Rows, now_ms: int) -> int | None:
+            (first,) = rows.execute(
+                f"SELECT MIN(free_ms) FROM workflow_jobs WHERE queue IN ({marks})",  # noqa: S608
+                tuple(queues),
+            ).fetchone()
+            return None if first is None else max(0, first - now_ms)
+
+        in_ms = await self._storage.submit(command)
+        if in_ms is not None:
+            deadline = min(deadline, trio.current_time() + in_ms / 1_000)
+        with trio.move_on_at(deadline):
+            await freed.wait()
+
     async def keep_time(self) -> None:
         """Sees to what is due, until cancelled."""
         shards = range(store.SHARDS)
@@ -256,6 +306,8 @@ class Engine:
             if len(self._known) > KNOWN_MAX:
                 self._known.popitem(last=False)
         if events:
+            self._freed.set()
+            self._freed = trio.Event()
             self._sooner.set()
             for listener in self._listeners:
                 listener(run, events)

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS workflow_runs (
 CREATE UNIQUE INDEX IF NOT EXISTS workflow_runs_key ON workflow_runs (workflow, idempotency_key);
 CREATE INDEX IF NOT EXISTS workflow_runs_due ON workflow_runs (shard, due_ms);
 CREATE INDEX IF NOT EXISTS workflow_runs_newest ON workflow_runs (triggered_ms, id);
+CREATE INDEX IF NOT EXISTS workflow_runs_ended ON workflow_runs (ended_ms);
 CREATE TABLE IF NOT EXISTS workflow_events (
     position INTEGER PRIMARY KEY,
     run TEXT NOT NULL,
