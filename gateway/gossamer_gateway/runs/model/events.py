@@ -25,6 +25,7 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
             `time` (nobody answered), `definition` (a mapping or a choice that cannot be).
         retryable: False: another attempt is no use, whatever the policy says.
         details: a worker's, such as a stack trace; bounded.
+        retry_after_ms: how long a provider asks to be left alone; None: it said nothing.
     """
 
     code: str
@@ -32,6 +33,7 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
     blame: str = "worker"
     retryable: bool = True
     details: str = ""
+    retry_after_ms: int | None = None
 
 
 MESSAGE_CHARACTERS_MAX = 2_000
