@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from gossamer_gateway.errors import BadRequest
-from gossamer_gateway.runs.model.mapping import DEPTH_MAX
+from gossamer_gateway.runs.model.values import DEPTH_MAX
 from gossamer_gateway.storage.port import INTEGER_END
 
 PAYLOAD_BYTES_MAX = 2**20

@@ -238,6 +238,8 @@ class _Yaml:
             below = (*path, name)
             if name in made:
                 self._problems.add(below, f"{shown(name)} stands here twice; keep one", name=True)
-            self._places.names[below] = (event.start_mark.line + 1, event.start_mark.column + 1)
+            mark = event.start_mark
+            assert mark is not None, "what was read from a text has a place in it"
+            self._places.names[below] = (mark.line + 1, mark.column + 1)
             made[name] = self._node(self._next(), below)
         return made
