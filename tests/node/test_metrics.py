@@ -1,6 +1,7 @@
 """Metrics: what Prometheus reads is well formed, behind a narrow door; and what scales by it."""
 
 import configparser
+import os
 import re
 import subprocess
 from argparse import Namespace
