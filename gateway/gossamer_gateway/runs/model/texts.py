@@ -207,13 +207,12 @@ class _Yaml:
         return event
 
     def _refuse(self, message: str, event: Any) -> NoReturn:
-        raise _refused(message, event.start_mark.line + 1, event.start_mark.column + 1)
+        raise _refused(message, *_place(event))
 
     def _node(self, event: Any, path: Path) -> Any:
         if len(path) > DEPTH_MAX:
             self._refuse(TOO_DEEP, event)
-        place = (event.start_mark.line + 1, event.start_mark.column + 1)
-        self._places.values[path] = place
+        self._places.values[path] = _place(event)
         if event.anchor is not None:
             self._problems.add(path, f"&{event.anchor} is of no use here; remove it")
         if isinstance(event, yaml.ScalarEvent):
@@ -238,8 +237,10 @@ class _Yaml:
             below = (*path, name)
             if name in made:
                 self._problems.add(below, f"{shown(name)} stands here twice; keep one", name=True)
-            mark = event.start_mark
-            assert mark is not None, "what was read from a text has a place in it"
-            self._places.names[below] = (mark.line + 1, mark.column + 1)
+            self._places.names[below] = _place(event)
             made[name] = self._node(self._next(), below)
         return made
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
