@@ -17,7 +17,8 @@ from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.deciding import Answer
 from gossamer_gateway.runs.model.events import Event, Failure
 from gossamer_gateway.runs.model.run import Run
-from gossamer_gateway.runs.values import PAYLOAD_BYTES_MAX, size_of
+from gossamer_gateway.runs.model.values import VALUE_BYTES_MAX
+from gossamer_gateway.runs.strict import size_of
 
 ID_CHARACTERS_MAX = 200
 """Of runs, steps and workers."""
@@ -58,9 +59,9 @@ def read_result(value: Any) -> Result:
     if status == "completed":
         output = value.get("output")
         size = size_of(output)
-        if size <= PAYLOAD_BYTES_MAX:
+        if size <= VALUE_BYTES_MAX:
             return Result(run, Answer(step, attempt, output))
-        said = f"the output is {size} bytes of JSON; {PAYLOAD_BYTES_MAX} is the most"
+        said = f"the output is {size} bytes of JSON; {VALUE_BYTES_MAX} is the most"
         return Result(
             run, Answer(step, attempt, failure=Failure("TooLarge", said, retryable=False))
         )

@@ -16,11 +16,13 @@ from gossamer_gateway.errors import (
 )
 from gossamer_gateway.runs.api.rows import rows
 from gossamer_gateway.runs.api.serving import Conflict, Serving
+from gossamer_gateway.runs.api.shapes import Refused
 from gossamer_gateway.runs.engine import UnknownRun, UnknownWorkflow
 from gossamer_gateway.runs.jobs import http as jobs
+from gossamer_gateway.runs.model.problems import DefinitionRefused
 from gossamer_gateway.runs.opening import Workflows
-from gossamer_gateway.runs.values import TooLarge
-from gossamer_gateway.v1.operations import Operation, broken, http_error, problem
+from gossamer_gateway.runs.strict import TooLarge
+from gossamer_gateway.v1.operations import Operation, broken, http_error, json_response, problem
 
 _STATUSES: tuple[tuple[type[GatewayError], int], ...] = (
     (UnknownWorkflow, 404),
@@ -53,6 +55,9 @@ def create_blueprint(rows: tuple[Operation, ...]) -> Blueprint:
 
 
 async def _refused(error: Exception) -> Response:
+    if isinstance(error, DefinitionRefused):
+        told = Refused("Bad Request", 400, str(error), list(error.problems), error.left_out)
+        return json_response(told, 400, "application/problem+json")
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return problem(status, HTTPStatus(status).phrase, str(error))

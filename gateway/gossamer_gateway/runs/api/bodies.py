@@ -4,15 +4,14 @@ Whatever the network brings ends as a value of the right type or as a refusal th
 and where it can the line.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from gossamer_gateway.errors import BadRequest
-from gossamer_gateway.runs import values
+from gossamer_gateway.runs import strict
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import MESSAGE_CHARACTERS_MAX
-from gossamer_gateway.runs.model.reading import read_definition
+from gossamer_gateway.runs.model.reading import read_definition, read_object
 
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
@@ -59,7 +58,7 @@ def trigger(data: bytes, _media: str) -> Trigger:
     ):
         raise BadRequest("version must be a whole number from 1")
     given = fields.get("input")
-    values.check_size(given, "the input")
+    strict.check_size(given, "the input")
     return Trigger(given, version)
 
 
@@ -87,25 +86,16 @@ def key(text: str | None) -> str | None:
     return text
 
 
-def _object(data: bytes, *names: str) -> dict[str, Any]:
-    """A JSON object with some of these fields; no body is an empty one."""
-    if not data.strip():
-        return {}
-    value = values.read(data)
-    if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object")
-    for name in value:
-        if name not in names:
-            known = ", ".join(names) or "none"
-            raise BadRequest(f"there is no field {name[:64]!r} here; there is {known}")
-    return value
-
-
 def execution(data: bytes, _media: str) -> Executed:
     """A workflow and its input. Raises: DefinitionRefused, BadRequest."""
     fields = _object(data, "workflow", "input")
     if "workflow" not in fields:
         raise BadRequest("there is no workflow here; write it as the field workflow")
     given = fields.get("input")
-    values.check_size(given, "the input")
-    return Executed(read_definition(json.dumps(fields["workflow"]).encode()), given)
+    strict.check_size(given, "the input")
+    return Executed(read_object(fields["workflow"], "workflow", data), given)
+
+
+def _object(data: bytes, *names: str) -> dict[str, Any]:
+    """A JSON object with some of these fields; no body is an empty one."""
+    return strict.read_object(data, *names) if data.strip() else {}

@@ -4,6 +4,23 @@ from typing import Any
 
 from msgspec import Struct
 
+from gossamer_gateway.runs.model.problems import Problem
+
+
+class Refused(Struct, frozen=True, rename="camel"):
+    """Why a definition is refused (RFC 9457). `errors`: each with its line, column and field.
+
+    Attributes:
+        left_out: errors beyond those that are told.
+    """
+
+    title: str
+    status: int
+    detail: str
+    errors: list[Problem]
+    left_out: int = 0
+    type: str = "about:blank"
+
 
 class Triggered(Struct, frozen=True, rename="camel"):
     """A run that was started, or was before, by the same key."""

@@ -1,14 +1,12 @@
 """Runs and workflows as the doors show them. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import msgspec
 
 from gossamer_gateway.runs.api import shapes
 from gossamer_gateway.runs.listing import Defined, Found
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import Failure
+from gossamer_gateway.runs.model.reading import as_written
 from gossamer_gateway.runs.model.run import Run, StepState
 from gossamer_gateway.settings.http import instant
 
@@ -87,16 +85,8 @@ def workflow_shown(found: Defined) -> shapes.WorkflowShown:
         name=of.name,
         steps=len(of.steps),
         created=instant(found.at_ms),
-        definition=written(of),
+        definition=as_written(of),
     )
-
-
-def written(definition: Definition) -> dict[str, Any]:
-    """A definition as somebody could have written it."""
-    made: dict[str, Any] = msgspec.to_builtins(definition)
-    made.pop("version", None)
-    made["steps"] = list(made["steps"].values())
-    return made
 
 
 def _steps(run: Run, definition: Definition, notices: Notices) -> list[shapes.StepResult]:

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from gossamer_gateway.errors import BadRequest
-from gossamer_gateway.runs import values
+from gossamer_gateway.runs import strict
 from gossamer_gateway.runs.jobs import shapes
 from gossamer_gateway.runs.opening import Workflows
 from gossamer_gateway.runs.results import ID_CHARACTERS_MAX, Result, give, read_result
@@ -133,7 +133,7 @@ def _shown(job: Job) -> shapes.JobShown:
 
 
 def _fetch(data: bytes, _media: str) -> Fetch:
-    fields = _fields(data, "actions", "worker", "max", "waitMs", "lockMs")
+    fields = strict.read_object(data, "actions", "worker", "max", "waitMs", "lockMs")
     actions = fields.get("actions")
     if not isinstance(actions, list) or not 0 < len(actions) <= ACTIONS_MAX:
         raise BadRequest(f"actions must be a list of 1 to {ACTIONS_MAX} actions")
@@ -150,7 +150,7 @@ def _fetch(data: bytes, _media: str) -> Fetch:
 
 
 def _results(data: bytes, _media: str) -> tuple[Result, ...]:
-    results = _list(_fields(data, "worker", "results"), "results")
+    results = _list(strict.read_object(data, "worker", "results"), "results")
     read = []
     for at, one in enumerate(results):
         try:
@@ -161,7 +161,7 @@ def _results(data: bytes, _media: str) -> tuple[Result, ...]:
 
 
 def _extend(data: bytes, _media: str) -> Extend:
-    fields = _fields(data, "worker", "lockMs", "jobs")
+    fields = strict.read_object(data, "worker", "lockMs", "jobs")
     jobs = []
     for at, one in enumerate(_list(fields, "jobs")):
         found = [one.get(name) for name in ("run", "step", "attempt")] if _is_object(one) else []
@@ -175,16 +175,6 @@ def _extend(data: bytes, _media: str) -> Extend:
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
-
-
-def _fields(data: bytes, *names: str) -> dict[str, Any]:
-    value = values.read(data)
-    if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object")
-    for name in value:
-        if name not in names:
-            raise BadRequest(f"there is no field {name[:64]!r} here; there is {', '.join(names)}")
-    return value
 
 
 def _worker(fields: dict[str, Any]) -> str:
