@@ -1,130 +1,120 @@
-"""Lists for people: runs by what they are, definitions, counts.
+"""Lists of definitions and runs, a page at a time, from their rows alone: no run is read for them.
 
-Pages are stable: a cursor names the last line that was seen, by the time at which its run was
-triggered and its id, so what comes or goes meanwhile moves no line from one page to another. The
-newest stand first.
+A page begins after a place, in an order that never changes for what is there: definitions by id,
+versions downwards, runs from the newest. What is added meanwhile is on no page that was asked for
+before, and nothing is on two.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
-from gossamer_gateway.errors import RequestError
 from gossamer_gateway.runs.model.definition import Definition
-from gossamer_gateway.runs.model.run import Status
-from gossamer_gateway.storage import Rows
+from gossamer_gateway.storage import Rows, Value
 
-LIMIT_MAX = 1_000
-"""Lines of a page."""
-
-COUNT_MAX = 10_000
-"""Of each status: to count on would take as long as there are runs."""
-
-
-class BadCursor(RequestError):
-    """It was not given by this list."""
+VERSION_END = 2**31
+"""Versions are below it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which runs. None: whatever it is.
+class Defined:
+    """A version of a workflow. `at_ms`: when it was made."""
 
-    Attributes:
-        since_ms, until_ms: triggered then or later; before then.
-        id: how its id begins.
-    """
-
-    workflow: str | None = None
-    status: Status | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-    id: str | None = None
-
-
-ALL = Wanted()
+    definition: Definition
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A run, as lists show it."""
+class Place:
+    """Where a page of runs ends: the last run on it."""
+
+    triggered_ms: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run as its row has it."""
 
     id: str
     workflow: str
     version: int
     executor: str
-    status: Status
-    seq: int
+    status: str
     triggered_ms: int
     ended_ms: int | None
     key: str | None
 
+    @property
+    def place(self) -> Place:
+        return Place(self.triggered_ms, self.id)
 
-def read(
-    rows: Rows, wanted: Wanted, cursor: str | None, limit: int
-) -> tuple[list[Line], str | None]:
-    """A page, and the cursor of the next; None: there is none.
 
-    Raises: BadCursor.
-    """
-    conditions, values = ["1 = 1"], []
-    for column, value in (
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which runs; None: any. `since_ms` is the first moment that counts, `until_ms` none."""
+
+    workflow: str | None = None
+    status: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+def workflows(rows: Rows, after: str | None, limit: int) -> list[Defined]:
+    """The newest version of each workflow, by id."""
+    return _defined(
+        rows,
+        "SELECT d.data, d.at_ms FROM workflow_definitions d WHERE d.id > ? AND d.version ="
+        " (SELECT MAX(version) FROM workflow_definitions WHERE id = d.id)"
+        " ORDER BY d.id LIMIT ?",
+        (after or "", limit),
+    )
+
+
+def versions(rows: Rows, id: str, below: int | None, limit: int) -> list[Defined]:
+    """The versions of a workflow, the newest first; empty where there is no such workflow."""
+    return _defined(
+        rows,
+        "SELECT data, at_ms FROM workflow_definitions WHERE id = ? AND version < ?"
+        " ORDER BY version DESC LIMIT ?",
+        (id, VERSION_END if below is None else below, limit),
+    )
+
+
+def version(rows: Rows, id: str, number: int | None) -> Defined | None:
+    """A version of a workflow, or its newest."""
+    found = versions(rows, id, None if number is None else number + 1, 1)
+    return next((one for one in found if number in (None, one.definition.version)), None)
+
+
+def runs(rows: Rows, wanted: Wanted, after: Place | None, limit: int) -> list[Found]:
+    """Runs, the newest first."""
+    terms: list[str] = []
+    values: list[Value] = []
+    for term, value in (
         ("workflow = ?", wanted.workflow),
-        ("status = ?", wanted.status and wanted.status.value),
+        ("status = ?", wanted.status),
         ("triggered_ms >= ?", wanted.since_ms),
         ("triggered_ms < ?", wanted.until_ms),
-        ("id >= ?", wanted.id),
-        ("id < ?", wanted.id and wanted.id + "\U0010ffff"),
     ):
         if value is not None:
-            conditions.append(column)
+            terms.append(term)
             values.append(value)
-    if cursor is not None:
-        conditions.append("(triggered_ms, id) < (?, ?)")
-        values += _seen(cursor)
-    limit = max(1, min(limit, LIMIT_MAX))
+    if after is not None:
+        terms.append("(triggered_ms < ? OR (triggered_ms = ? AND id < ?))")
+        values += [after.triggered_ms, after.triggered_ms, after.id]
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
     found = rows.execute(
-        "SELECT id, workflow, version, executor, status, seq, triggered_ms, ended_ms,"  # noqa: S608
-        f" idempotency_key FROM workflow_runs WHERE {' AND '.join(conditions)}"
-        " ORDER BY triggered_ms DESC, id DESC LIMIT ?",
-        (*values, limit + 1),
-    ).fetchall()
-    lines = [
-        Line(id, workflow, version, executor, Status(status), seq, triggered_ms, ended_ms, key)
-        for id, workflow, version, executor, status, seq, triggered_ms, ended_ms, key
-        in found[:limit]
-    ]  # fmt: skip
-    has_more = len(found) > limit
-    return lines, f"{lines[-1].triggered_ms}.{lines[-1].id}" if has_more else None
+        "SELECT id, workflow, version, executor, status, triggered_ms, ended_ms, idempotency_key"  # noqa: S608
+        f" FROM workflow_runs{where} ORDER BY triggered_ms DESC, id DESC LIMIT ?",
+        (*values, limit),
+    )
+    return [Found(*one) for one in found]
 
 
-def _seen(cursor: str) -> list[Any]:
-    head, _, id = cursor.partition(".")
-    if not (head.isascii() and head.isdigit() and len(head) < 19 and id):
-        raise BadCursor(f"{cursor[:100]!r} is no cursor of this list; begin without one")
-    return [int(head), id]
-
-
-def counts(rows: Rows) -> dict[str, int]:
-    """How many runs there are of each status; `COUNT_MAX` are that many or more."""
-    found = {}
-    for status in Status:
-        (found[status.value],) = rows.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM workflow_runs WHERE status = ? LIMIT ?) AS some",
-            (status.value, COUNT_MAX),
-        ).fetchone()
-    return found
-
-
-def read_definitions(
-    rows: Rows, cursor: str | None, limit: int
-) -> tuple[list[Definition], str | None]:
-    """The newest version of each workflow, by id, and the cursor of the next page."""
-    limit = max(1, min(limit, LIMIT_MAX))
-    found = rows.execute(
-        "SELECT data FROM workflow_definitions AS one WHERE id > ? AND version ="
-        " (SELECT MAX(version) FROM workflow_definitions WHERE id = one.id) ORDER BY id LIMIT ?",
-        (cursor or "", limit + 1),
-    ).fetchall()
-    made = [msgspec.json.decode(data, type=Definition) for (data,) in found[:limit]]
-    return made, made[-1].id if len(found) > limit else None
+def _defined(rows: Rows, statement: str, values: Sequence[Value]) -> list[Defined]:
+    return [
+        Defined(msgspec.json.decode(data, type=Definition), at_ms)
+        for data, at_ms in rows.execute(statement, values)
+    ]
