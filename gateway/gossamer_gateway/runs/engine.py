@@ -228,18 +228,16 @@ class Engine:
 
         return await self._storage.submit(command)
 
-    async def extend(
-        self, run: str, step: str, attempt: int, worker: str, lock_ms: int
-    ) -> int | None:
-        """A job is its worker's for so long from now. Gives until when; None: it is not his."""
+    async def extend(self, run: str, step: str, attempt: int, worker: str, lock_ms: int) -> bool:
+        """A job is its worker's for so long from now. False: it is not his."""
 
-        def command(rows: Rows, now_ms: int) -> int | None:
+        def command(rows: Rows, now_ms: int) -> bool:
             changed = rows.execute(
                 "UPDATE workflow_jobs SET free_ms = ? WHERE run = ? AND step = ? AND attempt = ?"
                 " AND worker = ?",
                 (now_ms + lock_ms, run, step, attempt, worker),
             ).rowcount
-            return now_ms + lock_ms if changed else None
+            return changed > 0
 
         return await self._storage.submit(command)
 
