@@ -20,6 +20,9 @@ from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import asked as asking
 from gossamer_gateway.runs.jobs.asked import Asked
 from gossamer_gateway.runs.jobs.polls import Polls
+from gossamer_gateway.runs.providers import api as providing
+from gossamer_gateway.runs.providers.invoker import Invoker
+from gossamer_gateway.runs.providers.opening import open_invoker
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.sweeping import Sweep
 from gossamer_gateway.v1.metrics import Family
@@ -32,6 +35,7 @@ class Workflows:
     Attributes:
         asked: when workers last asked for jobs of each action.
         polls: workers that wait for jobs.
+        invoker: calls functions of clouds.
     """
 
     config: WorkflowsConfig
@@ -40,6 +44,7 @@ class Workflows:
     asked: Asked
     polls: Polls
     counts: Counts
+    invoker: Invoker
 
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
@@ -50,10 +55,12 @@ class Workflows:
     def wind_up(self) -> None:
         """Answers all who wait, and those to come, at once."""
         self.polls.stop()
+        self.invoker.stop()
 
     def families(self) -> Iterable[Family]:
         """Counts for Prometheus."""
-        return counting.families(self.counts, self.polls)
+        yield from counting.families(self.counts, self.polls)
+        yield from providing.families(self.invoker)
 
     async def counted(self) -> Iterable[Family]:
         """Counts of what the rows hold."""
@@ -74,5 +81,6 @@ async def open_workflows(
     polls = Polls(engine, asked)
     counts = Counts()
     engine.listen(counts.happened)
-    yield Workflows(config, storage, engine, asked, polls, counts)
-    polls.stop()
+    async with open_invoker(config.providers, engine, storage) as invoker:
+        yield Workflows(config, storage, engine, asked, polls, counts, invoker)
+        polls.stop()
