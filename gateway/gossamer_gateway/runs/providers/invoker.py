@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import trio
 
 from gossamer_gateway.errors import GatewayError, Overloaded, StorageFailed
+from gossamer_gateway.runs import store
 from gossamer_gateway.runs.engine import Answer, Engine, UnknownRun
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition, Place
@@ -313,7 +314,9 @@ class Invoker:
             return None
         key = (run.workflow, run.version)
         if key not in self._definitions:
-            self._definitions[key] = await self._engine.definition(*key)
+            found = await self._storage.submit(lambda rows, _: store.read_definition(rows, *key))
+            assert found is not None, "a run's definition is kept"
+            self._definitions[key] = found
             if len(self._definitions) > DEFINITIONS_MAX:
                 self._definitions.popitem(last=False)
         return self._definitions[key].steps[job.step].places[state.place]
