@@ -190,7 +190,8 @@ def test_late_answers_are_recorded_up_to_a_bound() -> None:
     course = started({"id": "a", "action": "a", "timeoutMs": 1, "retry": policy})
     for _ in range(99):
         course.wait(), course.wait()
-    course.cancel(), course.crash()
+    course.cancel()
+    course.crash()
     for attempt in range(1, 101):
         assert kinds(course.answer("a", attempt=attempt)) == ["AttemptLate"]
     assert len(course.run.steps["a"].heard) == HEARD_MAX
@@ -391,7 +392,7 @@ PAIR = (fork("f", "a", "b", join="j"), task("a", "j"), task("b", "j"), join("j",
 def test_a_join_waits_for_all(order: str) -> None:
     course = started(*PAIR, given=1, start="f")
     assert course.at_work() == [("a", 1), ("b", 1)]
-    first, second = order
+    first, second = list(order)
     assert kinds(course.answer(first, first)) == ["StepCompleted", "BranchJoined"]
     course.crash()
     assert kinds(course.answer(second, second)) == [

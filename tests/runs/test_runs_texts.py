@@ -118,10 +118,12 @@ json_values = st.recursive(
 
 def every_place(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     found = [path]
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for name, one in items:
-        found += every_place(one, (*path, name))
+    if isinstance(value, dict):
+        for name, one in value.items():
+            found += every_place(one, (*path, name))
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            found += every_place(one, (*path, at))
     return found
 
 
