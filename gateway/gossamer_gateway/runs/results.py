@@ -41,17 +41,19 @@ def read_result(value: Any) -> Result:
         raise BadRequest("attempt must be a whole number from 1, as the job has it")
     status = value.get("status")
     if status == "completed":
-        output = value.get("output")
-        size = size_of(output)
-        if size <= VALUE_BYTES_MAX:
-            return Result(run, Answer(step, attempt, output))
-        said = f"the output is {size} bytes of JSON; {VALUE_BYTES_MAX} is the most"
-        return Result(
-            run, Answer(step, attempt, failure=Failure("TooLarge", said, retryable=False))
-        )
+        return Result(run, completed(step, attempt, value.get("output")))
     if status == "failed":
         return Result(run, Answer(step, attempt, failure=_failure(value.get("failure"))))
     raise BadRequest("status must be completed or failed")
+
+
+def completed(step: str, attempt: int, output: Any) -> Answer:
+    """An attempt is done, with this; one that is too large is a failure."""
+    size = size_of(output)
+    if size <= VALUE_BYTES_MAX:
+        return Answer(step, attempt, output)
+    said = f"the output has {size} bytes as JSON; {VALUE_BYTES_MAX} are the most"
+    return Answer(step, attempt, failure=failure_of("TooLarge", said, retryable=False))
 
 
 def failure_of(
