@@ -15,6 +15,10 @@ FORM = 1
 """Of the events' JSON; it changes when an old reader would be wrong."""
 
 
+EVENTS_MAX = 20_000
+"""Of one run; one that comes to it fails."""
+
+
 class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Why an attempt, a step or a run failed.
 
@@ -22,7 +26,8 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
         code: for programs, as `Timeout`, `TypeError`, `Throttled`.
         message: for people; at most `MESSAGE_CHARACTERS_MAX`.
         blame: `worker` or `function` (its own error), `provider` (the cloud, or the way to it),
-            `time` (nobody answered), `definition` (a mapping or a choice that cannot be).
+            `time` (nobody answered), `definition` (a mapping or a choice that cannot be). The last
+            two are decided here and never taken from an answer.
         retryable: False: another attempt is no use, whatever the policy says.
         details: a worker's, such as a stack trace; bounded.
     """
@@ -34,6 +39,7 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
     details: str = ""
 
 
+CODE_CHARACTERS_MAX = 200
 MESSAGE_CHARACTERS_MAX = 2_000
 DETAILS_CHARACTERS_MAX = 20_000
 
