@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
+from tests.kafka_fixture import kafka
 from tests.postgres_fixture import postgres
 from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
 
@@ -31,7 +32,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
-__all__ = ["embedded_engine", "embedded_url", "postgres"]
+__all__ = ["embedded_engine", "embedded_url", "kafka", "postgres"]
 
 # Hypothesis without its stopwatch: a busy host is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,7 +46,7 @@ NO_RIGHTS = "NOT RUN for want of rights: "
 """So it begins where no installation helps: the tests may not do as root does, or have no network
 namespaces. That is no failure anywhere, but said as loudly."""
 
-ENGINES = ("camunda7", "zeebe", "zeebe88")
+ENGINES = ("camunda7", "zeebe", "zeebe88", "kafka")
 """Fixtures, and marks of tests that start an engine of their own."""
 
 

@@ -189,11 +189,25 @@ def delay_ms(policy: Retry, tries: int, chance: float) -> int:
     return round(whole * (1 - policy.jitter * chance))
 
 
-def is_tried_again(policy: Retry, failure: Failure) -> bool:
-    """Whether another attempt is of use after this."""
-    if not failure.retryable or failure.code in policy.not_on:
+def wait_ms(policy: Retry, tries: int, failure: Failure, chance: float) -> int:
+    """How long to wait for the next attempt: the policy's delay, or longer where one was told."""
+    return max(delay_ms(policy, tries, chance), failure.retry_after_ms or 0)
+
+
+def is_of_use(policy: Retry, failure: Failure, *, elsewhere: bool = False) -> bool:
+    """Whether another attempt at the same place is of use after this.
+
+    A place that asks for more patience than the policy has is waited for only if there is no other.
+
+    Args:
+        elsewhere: there is another place to go to.
+    """
+    if failure.code in policy.not_on or (policy.on and failure.code not in policy.on):
         return False
-    return not policy.on or failure.code in policy.on
+    told_ms = failure.retry_after_ms
+    if elsewhere and told_ms is not None and told_ms > policy.max_delay_ms:
+        return False
+    return failure.retryable or (told_ms is not None and not elsewhere)
 
 
 def _timeout(step: Step, state: StepState) -> Failure:
@@ -401,19 +415,20 @@ class _Course:
         """The attempt at work failed: it is tried again, elsewhere, or given up."""
         state = self.run.steps[step.id]
         self.add(e.AttemptFailed, step.id, state.attempt, failure)
-        if is_tried_again(step.retry, failure) and state.tries < step.retry.max_attempts:
-            delay = delay_ms(step.retry, state.tries, chance())
-            if self._is_in_time(step, state, delay):
-                next_ms = self._now_ms + delay
-                self.add(e.RetryScheduled, step.id, state.attempt + 1, next_ms, delay)
-                return
-            failure = _too_late(step, failure)
-        elif self._may_fail_over(step, state, failure):
+        may_fail_over = self._may_fail_over(step, state, failure)
+        wait = wait_ms(step.retry, state.tries, failure, chance())
+        is_tried_again = state.tries < step.retry.max_attempts and (
+            is_of_use(step.retry, failure, elsewhere=may_fail_over)
+        )
+        if is_tried_again and self._is_in_time(step, state, wait):
+            next_ms = self._now_ms + wait
+            self.add(e.RetryScheduled, step.id, state.attempt + 1, next_ms, wait)
+        elif may_fail_over:
             left, taken = step.places[state.place], step.places[state.place + 1]
             self.add(e.FailedOver, step.id, state.place + 1, _name(left), _name(taken))
             self._attempt(step)
-            return
-        self._give_up(step, failure)
+        else:
+            self._give_up(step, _too_late(step, failure) if is_tried_again else failure)
 
     def _may_fail_over(self, step: Step, state: StepState, failure: Failure) -> bool:
         """Elsewhere is of use where the place is to blame, not where the function itself is."""
@@ -475,12 +490,14 @@ def _impossible(code: str, message: str) -> Failure:
 
 def _mended(failure: Failure, blame: str) -> Failure:
     """A failure from outside, cut to size."""
+    told_ms = failure.retry_after_ms
     return Failure(
         mended(failure.code, e.CODE_CHARACTERS_MAX) or "Error",
         mended(failure.message, e.MESSAGE_CHARACTERS_MAX),
         blame,
         failure.retryable,
         mended(failure.details, e.DETAILS_CHARACTERS_MAX),
+        None if told_ms is None else min(max(0, told_ms), e.RETRY_AFTER_MS_MAX),
     )
 
 

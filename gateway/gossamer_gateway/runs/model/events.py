@@ -30,6 +30,7 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
             two are decided here and never taken from an answer.
         retryable: False: another attempt is no use, whatever the policy says.
         details: a worker's, such as a stack trace; bounded.
+        retry_after_ms: how long it asks to be left alone, at most a day; None: it said nothing.
     """
 
     code: str
@@ -37,11 +38,13 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
     blame: str = "worker"
     retryable: bool = True
     details: str = ""
+    retry_after_ms: int | None = None
 
 
 CODE_CHARACTERS_MAX = 200
 MESSAGE_CHARACTERS_MAX = 2_000
 DETAILS_CHARACTERS_MAX = 20_000
+RETRY_AFTER_MS_MAX = 24 * 3_600_000
 
 
 class Event(Struct, frozen=True, rename="camel", tag_field="kind", omit_defaults=True):
