@@ -157,7 +157,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             ],
             root=[
                 page.create_blueprint(),
-                workflows_api.create_blueprint(workflow_rows),
+                *workflows_api.create_blueprints(workflows, workflow_rows),
                 sink.create_blueprint(
                     storage.submit, [one.name for one in config.engines if one.kind == "camunda8"]
                 ),

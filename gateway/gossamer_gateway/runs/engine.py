@@ -23,7 +23,7 @@ import msgspec
 import trio
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
-from gossamer_gateway.runs import groups, listing, offers, store
+from gossamer_gateway.runs import groups, offers, store
 from gossamer_gateway.runs.groups import (
     Answered,
     Change,
@@ -32,17 +32,15 @@ from gossamer_gateway.runs.groups import (
     Flows,
     Outcome,
     Rules,
-    TooLarge,
     Trigger,
     UnknownRun,
     UnknownWorkflow,
-    Verdict,
     Word,
 )
 from gossamer_gateway.runs.log import Entry, RowsLog
 from gossamer_gateway.runs.memory import Memory
 from gossamer_gateway.runs.model import deciding
-from gossamer_gateway.runs.model.deciding import Answer
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
 from gossamer_gateway.runs.model.run import Run
@@ -52,8 +50,7 @@ from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import Command, Rows, Storage
 
 __all__ = [
-    "Answer", "Decide", "Engine", "Job", "Listener", "TooLarge", "UnknownRun", "UnknownWorkflow",
-    "Verdict",
+    "Answer", "Decide", "Engine", "Job", "Listener", "UnknownRun", "UnknownWorkflow", "Verdict",
 ]  # fmt: skip
 
 GROUP_MAX = 64
@@ -146,30 +143,12 @@ class Engine:
 
         return await self._storage.submit(command)
 
-    async def definition(self, id: str, version: int | None = None) -> Definition:
-        """A definition; of no version, the newest.
-
-        Raises: UnknownWorkflow.
-        """
-        found = await self._storage.submit(lambda rows, _: store.read_definition(rows, id, version))
-        if found is None:
-            raise UnknownWorkflow(f"there is no workflow {id}; define it first")
-        return found
-
-    async def definitions(
-        self, *, cursor: str | None = None, limit: int = 100
-    ) -> tuple[list[Definition], str | None]:
-        """The newest version of each workflow, by id, and the cursor of the next page."""
-        return await self._storage.submit(
-            lambda rows, _: listing.read_definitions(rows, cursor, limit)
-        )
-
     async def trigger(
         self, workflow: str, given: Any, *, key: str | None = None, version: int | None = None
     ) -> Run:
         """Starts a run; one with the same key of the same workflow is not started again.
 
-        Raises: UnknownWorkflow; TooLarge.
+        Raises: UnknownWorkflow; BadRequest for an input or a key that cannot be kept.
         """
         run: Run = await self._say(Trigger(str(uuid4()), workflow, version, given, key))
         return run
@@ -195,7 +174,7 @@ class Engine:
         return state
 
     async def retry(self, run: str, *, who: str = "") -> Run:
-        """Raises: UnknownRun; TooLarge."""
+        """Raises: UnknownRun; RunFull."""
         state, _ = await self.change(
             run, lambda flow, run, now: deciding.retry(flow, run, now, who=who)
         )
@@ -204,7 +183,7 @@ class Engine:
     async def change(self, id: str, decide: Decide) -> tuple[Run, list[Event]]:
         """Changes a run as `decide` says. Gives its state, and the events that led there.
 
-        Raises: UnknownRun; TooLarge.
+        Raises: UnknownRun, and what `decide` does.
         """
         if not _may_be(id):
             raise UnknownRun(f"there is no run {id!r}")
@@ -233,19 +212,6 @@ class Engine:
         self._memory.put(*found)
         return found[0]
 
-    async def runs(
-        self, wanted: listing.Wanted = listing.ALL, *, cursor: str | None = None, limit: int = 100
-    ) -> tuple[list[listing.Line], str | None]:
-        """Runs, the newest first, and the cursor of the next page; None: there is none.
-
-        Raises: BadCursor.
-        """
-        return await self._storage.submit(lambda rows, _: listing.read(rows, wanted, cursor, limit))
-
-    async def counts(self) -> dict[str, int]:
-        """How many runs there are of each status, at most `listing.COUNT_MAX` are counted."""
-        return await self._storage.submit(lambda rows, _: listing.counts(rows))
-
     async def history(self, id: str, after: int = 0, limit: int = 1_000) -> list[AnyEvent]:
         """Events of a run with numbers above `after`."""
         if not _may_be(id):
@@ -265,13 +231,15 @@ class Engine:
         )  # fmt: skip
         return jobs
 
-    async def extend(self, run: str, step: str, attempt: int, worker: str, lock_ms: int) -> bool:
-        """Locks a job for longer, from now on. False: it is this worker's no more."""
-        done: bool = await self._do(
+    async def extend(
+        self, run: str, step: str, attempt: int, worker: str, lock_ms: int
+    ) -> int | None:
+        """Locks a job for so long from now. Gives until when; None: it is this worker's no more."""
+        until_ms: int | None = await self._do(
             partial(offers.extend, run=run, step=step, attempt=attempt, worker=worker,
                     lock_ms=lock_ms)
         )  # fmt: skip
-        return done
+        return until_ms
 
     async def release(self, run: str, step: str, attempt: int, worker: str) -> bool:
         """Frees a job that a worker took. False: it is this worker's no more."""
