@@ -48,19 +48,22 @@ def read_topic_whole(
 ) -> list[tuple[bytes | None, bytes | None, dict[str, bytes | None]]]:
     """All that is in a topic now: key, value and headers, in order within each partition."""
     reader = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 0})
+    whole = [
+        TopicPartition(topic, one, 0)
+        for one in reader.list_topics(topic, timeout=20).topics[topic].partitions
+    ]
+    left = {one.partition: reader.get_watermark_offsets(one, timeout=20)[1] for one in whole}
+    left = {partition: end for partition, end in left.items() if end}
+    reader.assign(whole)
     found = []
-    for partition in reader.list_topics(topic, timeout=20).topics[topic].partitions:
-        whole = TopicPartition(topic, partition, 0)
-        _, end = reader.get_watermark_offsets(whole, timeout=20)
-        reader.assign([whole])
-        position = 0
-        while position < end:
-            one = reader.poll(20)
-            assert one is not None and one.error() is None
-            offset = one.offset()
-            assert offset is not None
-            position = offset + 1
-            found.append((one.key(), one.value(), dict(bus.headers_of(one.headers()))))
+    while left:
+        one = reader.poll(20)
+        assert one is not None and one.error() is None
+        partition, offset = one.partition(), one.offset()
+        assert partition is not None and offset is not None
+        if offset + 1 >= left.get(partition, 0):
+            left.pop(partition, None)
+        found.append((one.key(), one.value(), dict(bus.headers_of(one.headers()))))
     reader.close()
     return found
 

@@ -81,14 +81,14 @@ class Publisher:
             nursery.start_soon(self._remove, taking)
             while True:
                 batch = await patiently(partial(self._outbox.next, BATCH_MAX))
-                if self._shared and not self._follows(batch):
+                if self._shared and self._is_ahead(batch):
                     self._outbox.undone()
                     continue
-                await self._publish(batch)
+                await self._publish(self._new_of(batch))
                 await giving.send(batch)
 
-    def _follows(self, batch: Sequence[Entry]) -> bool:
-        """Whether each event's predecessor was sent from here; if not, the rows are asked once."""
+    def _is_ahead(self, batch: Sequence[Entry]) -> bool:
+        """Whether an event came whose predecessor didn't. The rows are asked once for each."""
         sent: dict[str, int] = {}
         missing = set()
         for one in batch:
@@ -97,14 +97,19 @@ class Publisher:
                 missing.add((one.run, one.seq))
             sent[one.run] = max(one.seq, known)
         self._asked = frozenset(missing)
-        if missing:
-            return False
-        for run, seq in sent.items():
-            self._sent[run] = seq
-            self._sent.move_to_end(run)
+        return bool(missing)
+
+    def _new_of(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Without what Kafka has acknowledged before, and is only handed over once more."""
+        new = []
+        for one in batch:
+            if one.seq > self._sent.get(one.run, 0):
+                new.append(one)
+                self._sent[one.run] = one.seq
+                self._sent.move_to_end(one.run)
         while len(self._sent) > SENT_MAX:
             self._sent.popitem(last=False)
-        return True
+        return new
 
     async def _publish(self, batch: Sequence[Entry]) -> None:
         events = [(one, one.event) for one in batch]
