@@ -161,7 +161,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             ],
             root=[
                 page.create_blueprint(),
-                workflows_api.create_blueprint(workflow_rows),
+                *workflows_api.create_blueprints(workflows, workflow_rows),
                 live_socket.create_blueprint(workflows.bridge),
                 live_page.create_blueprint(),
                 sink.create_blueprint(

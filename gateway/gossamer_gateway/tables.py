@@ -10,6 +10,7 @@ from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.names import numbers
 from gossamer_gateway.runs import forms as runs
 from gossamer_gateway.runs.jobs import asked
+from gossamer_gateway.runs.jobs import dialect as tasks
 from gossamer_gateway.settings import keeping as settings
 from gossamer_gateway.sink import store as sink
 from gossamer_gateway.storage.file import Form
@@ -20,7 +21,7 @@ VERSION = 1
 APPLICATION_ID = 0x676F7367
 """SQLite's mark of whose file it is: "gosg". An embedded engine's file has another."""
 
-MODULES = (numbers, handed, instances, definitions, settings, sink, api_keys, asked)
+MODULES = (numbers, handed, instances, definitions, settings, sink, api_keys, asked, tasks)
 """Whose tables there are. The order is of no matter."""
 
 FORM = Form(

@@ -286,6 +286,17 @@ HTTP = (
         POST /workflow/jobs/fetch work all waits
         POST /workflow/jobs/results work all
         POST /workflow/jobs/extend work all
+        GET /workflow/engine-rest/version read none
+        GET /workflow/engine-rest/engine read none
+        GET /workflow/engine-rest/telemetry/data read none
+        POST /workflow/engine-rest/external-task work all
+        POST /workflow/engine-rest/external-task/fetchAndLock work all waits
+        GET /workflow/engine-rest/external-task/{} work all
+        POST /workflow/engine-rest/external-task/{}/complete work all
+        POST /workflow/engine-rest/external-task/{}/failure work all
+        POST /workflow/engine-rest/external-task/{}/bpmnError work all
+        POST /workflow/engine-rest/external-task/{}/extendLock work all
+        POST /workflow/engine-rest/external-task/{}/unlock work all
         GET /executions read all
         POST /executions deploy asked
         GET /executions/{} read asked

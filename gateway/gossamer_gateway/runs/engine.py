@@ -13,7 +13,7 @@ away holds it up, and never ends it.
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -23,7 +23,7 @@ import msgspec
 import trio
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
-from gossamer_gateway.runs import groups, listing, offers, store
+from gossamer_gateway.runs import groups, offers, store
 from gossamer_gateway.runs.groups import (
     Answered,
     Change,
@@ -32,17 +32,16 @@ from gossamer_gateway.runs.groups import (
     Flows,
     Outcome,
     Rules,
-    TooLarge,
     Trigger,
     UnknownRun,
     UnknownWorkflow,
-    Verdict,
     Word,
 )
-from gossamer_gateway.runs.log import Entry, RowsLog
+from gossamer_gateway.runs.leasing import Leases
+from gossamer_gateway.runs.log import Entry, RowsLog, renumber
 from gossamer_gateway.runs.memory import Memory
 from gossamer_gateway.runs.model import deciding
-from gossamer_gateway.runs.model.deciding import Answer
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
 from gossamer_gateway.runs.model.run import Run
@@ -52,8 +51,7 @@ from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import Command, Rows, Storage
 
 __all__ = [
-    "Answer", "Decide", "Engine", "Job", "Listener", "TooLarge", "UnknownRun", "UnknownWorkflow",
-    "Verdict",
+    "Answer", "Decide", "Engine", "Job", "Listener", "UnknownRun", "UnknownWorkflow", "Verdict",
 ]  # fmt: skip
 
 GROUP_MAX = 64
@@ -103,6 +101,7 @@ class Engine:
         self.news = News()
         self.log = RowsLog(storage, self.news)
         self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
+        self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._storage = storage
         self._rules = Rules(chance, executor, offered, outbox)
         self._flows = Flows()
@@ -116,7 +115,7 @@ class Engine:
     @property
     def shards(self) -> Collection[int]:
         """Those that this gateway sees to: whose clocks it keeps, whose events it publishes."""
-        return range(store.SHARDS)
+        return range(store.SHARDS) if self._leases is None else self._leases.shards
 
     def listen(self, listener: Listener) -> None:
         """Has somebody told of every change made here."""
@@ -146,30 +145,12 @@ class Engine:
 
         return await self._storage.submit(command)
 
-    async def definition(self, id: str, version: int | None = None) -> Definition:
-        """A definition; of no version, the newest.
-
-        Raises: UnknownWorkflow.
-        """
-        found = await self._storage.submit(lambda rows, _: store.read_definition(rows, id, version))
-        if found is None:
-            raise UnknownWorkflow(f"there is no workflow {id}; define it first")
-        return found
-
-    async def definitions(
-        self, *, cursor: str | None = None, limit: int = 100
-    ) -> tuple[list[Definition], str | None]:
-        """The newest version of each workflow, by id, and the cursor of the next page."""
-        return await self._storage.submit(
-            lambda rows, _: listing.read_definitions(rows, cursor, limit)
-        )
-
     async def trigger(
         self, workflow: str, given: Any, *, key: str | None = None, version: int | None = None
     ) -> Run:
         """Starts a run; one with the same key of the same workflow is not started again.
 
-        Raises: UnknownWorkflow; TooLarge.
+        Raises: UnknownWorkflow; BadRequest for an input or a key that cannot be kept.
         """
         run: Run = await self._say(Trigger(str(uuid4()), workflow, version, given, key))
         return run
@@ -195,7 +176,7 @@ class Engine:
         return state
 
     async def retry(self, run: str, *, who: str = "") -> Run:
-        """Raises: UnknownRun; TooLarge."""
+        """Raises: UnknownRun; RunFull."""
         state, _ = await self.change(
             run, lambda flow, run, now: deciding.retry(flow, run, now, who=who)
         )
@@ -204,7 +185,7 @@ class Engine:
     async def change(self, id: str, decide: Decide) -> tuple[Run, list[Event]]:
         """Changes a run as `decide` says. Gives its state, and the events that led there.
 
-        Raises: UnknownRun; TooLarge.
+        Raises: UnknownRun, and what `decide` does.
         """
         if not _may_be(id):
             raise UnknownRun(f"there is no run {id!r}")
@@ -228,19 +209,6 @@ class Engine:
         self._memory.put(*found)
         return found[0]
 
-    async def runs(
-        self, wanted: listing.Wanted = listing.ALL, *, cursor: str | None = None, limit: int = 100
-    ) -> tuple[list[listing.Line], str | None]:
-        """Runs, the newest first, and the cursor of the next page; None: there is none.
-
-        Raises: BadCursor.
-        """
-        return await self._storage.submit(lambda rows, _: listing.read(rows, wanted, cursor, limit))
-
-    async def counts(self) -> dict[str, int]:
-        """How many runs there are of each status, at most `listing.COUNT_MAX` are counted."""
-        return await self._storage.submit(lambda rows, _: listing.counts(rows))
-
     async def history(self, id: str, after: int = 0, limit: int = 1_000) -> list[AnyEvent]:
         """Events of a run with numbers above `after`."""
         if not _may_be(id):
@@ -260,13 +228,15 @@ class Engine:
         )  # fmt: skip
         return jobs
 
-    async def extend(self, run: str, step: str, attempt: int, worker: str, lock_ms: int) -> bool:
-        """Locks a job for longer, from now on. False: it is this worker's no more."""
-        done: bool = await self._do(
+    async def extend(
+        self, run: str, step: str, attempt: int, worker: str, lock_ms: int
+    ) -> int | None:
+        """Locks a job for so long from now. Gives until when; None: it is this worker's no more."""
+        until_ms: int | None = await self._do(
             partial(offers.extend, run=run, step=step, attempt=attempt, worker=worker,
                     lock_ms=lock_ms)
         )  # fmt: skip
-        return done
+        return until_ms
 
     async def release(self, run: str, step: str, attempt: int, worker: str) -> bool:
         """Frees a job that a worker took. False: it is this worker's no more."""
@@ -300,17 +270,45 @@ class Engine:
                 await rung.wait()
 
     async def keep_time(self) -> None:
-        """Sees to what is due, until cancelled."""
+        """Sees to what is due in this gateway's shards, and keeps these, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._leases is not None:
+                    nursery.start_soon(self._again, self._keep_leases)
+                    nursery.start_soon(self._again, self._renumber)
+                nursery.start_soon(self._again, self._keep_time)
+        finally:
+            if self._leases is not None:
+                await self._leases.give_back()
+
+    async def _again(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something again and again; a storage that is away holds it up."""
         pause_s = AWAY_S
         while True:
             try:
-                await self._keep_time()
+                await act()
+                if pause_s > AWAY_S:
+                    _log.info("Workflows go on: their storage is back")
                 pause_s = AWAY_S
             except (StorageFailed, Overloaded) as error:
                 if pause_s == AWAY_S:
                     _log.warning("Workflows wait for their storage: %s", error)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, AWAY_S_MAX)
+
+    async def _keep_leases(self) -> None:
+        assert self._leases is not None, "it is asked for where there are some"
+        await trio.sleep(await self._leases.renew())
+
+    async def _renumber(self) -> None:
+        while await self._storage.submit(renumber):
+            pass
+        await trio.sleep_forever()
+
+    def _shards_taken(self) -> None:
+        self._sooner.set()
+        if self.outbox is not None:
+            self.outbox.look_again()
 
     async def _keep_time(self) -> None:
         """Sees to what is due once, and waits for the next."""

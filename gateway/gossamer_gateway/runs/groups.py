@@ -12,7 +12,6 @@ beginning when the storage says so; so nothing here keeps anything but in what i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import trio
@@ -21,21 +20,12 @@ from gossamer_gateway.errors import RequestError, StorageFailed
 from gossamer_gateway.runs import store
 from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model import events as e
-from gossamer_gateway.runs.model.deciding import Answer, Chance
-from gossamer_gateway.runs.model.events import Event, Failure
+from gossamer_gateway.runs.model.deciding import Answer, Chance, Verdict
+from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.flow import Flow
-from gossamer_gateway.runs.model.run import Run, StepStatus, evolve
+from gossamer_gateway.runs.model.run import Run, evolve
 from gossamer_gateway.runs.store import Written
 from gossamer_gateway.storage import Command, Rows
-
-EVENTS_MAX = 20_000
-"""Of a run; the last is kept for saying that there were too many."""
-
-PAYLOAD_BYTES_MAX = 1024 * 1024
-"""Of an input, a payload or an output, as JSON."""
-
-EVENT_BYTES_MAX = PAYLOAD_BYTES_MAX + 64 * 1024
-"""With what stands around it in an event."""
 
 FLOWS_MAX = 1_000
 """Definitions in memory."""
@@ -47,23 +37,6 @@ class UnknownWorkflow(RequestError):
 
 class UnknownRun(RequestError):
     """There is no such run."""
-
-
-class TooLarge(RequestError):
-    """A value is above `PAYLOAD_BYTES_MAX`, or a run above `EVENTS_MAX`. Nothing was written."""
-
-
-class Verdict(StrEnum):
-    """What became of an answer.
-
-    TAKEN: the run went on with it. REPEATED: it was heard before. LATE: its attempt was given up,
-    or its run has ended: it was recorded, without effect. UNKNOWN: there is no such attempt.
-    """
-
-    TAKEN = "taken"
-    REPEATED = "repeated"
-    LATE = "late"
-    UNKNOWN = "unknown"
 
 
 Decide = Callable[[Flow, Run, int], list[Event]]
@@ -270,10 +243,7 @@ class _Group:
             for one in more:
                 run = evolve(run, one)
             events += more
-        data = [e.encode(one) for one in events]
-        if max(map(len, data)) > EVENT_BYTES_MAX:
-            raise TooLarge(f"the input is above {PAYLOAD_BYTES_MAX} bytes as JSON; send less")
-        self._add(run, events, data, 0)
+        self._add(run, events, 0)
         if word.key is not None:
             self._keys[word.workflow, word.key] = word.id
         return run
@@ -292,60 +262,26 @@ class _Group:
         return self._state(id)
 
     def _answer(self, word: Answered) -> Verdict:
-        run, said = self._state(word.run), word.said
-        state = run.steps.get(said.step) if run is not None else None
-        if run is None or state is None or not 1 <= said.attempt <= state.attempt:
+        run = self._state(word.run)
+        if run is None:
             return Verdict.UNKNOWN
-        if said.attempt in state.heard:
-            return Verdict.REPEATED
-        at_work = state.status is StepStatus.RUNNING and said.attempt == state.attempt
+        verdict = deciding.verdict(run, word.said)
         self._change(
             run,
-            lambda flow, run, now_ms: deciding.answer(flow, run, said, now_ms, self._rules.chance),
-            said,
+            lambda flow, run, now: deciding.answer(flow, run, word.said, now, self._rules.chance),
         )
-        return Verdict.TAKEN if at_work and not run.status.has_ended else Verdict.LATE
+        return verdict
 
-    def _change(
-        self, run: Run, decide: Decide, said: Answer | None = None
-    ) -> tuple[Run, list[Event]]:
-        flow, before = self._flow(run), run
-        events = decide(flow, run, self._now_ms)
-        if not events:
-            return run, events
-        data = [e.encode(one) for one in events]
-        if max(map(len, data)) > EVENT_BYTES_MAX or before.seq + len(events) >= EVENTS_MAX:
-            events = self._instead(flow, before, len(events), said)
-            data = [e.encode(one) for one in events]
-            if not events:
-                return run, events
-        for one in events:
-            run = evolve(run, one)
-        self._add(run, events, data, self.outcome.runs[run.id][1])
+    def _change(self, run: Run, decide: Decide) -> tuple[Run, list[Event]]:
+        events = decide(self._flow(run), run, self._now_ms)
+        if events:
+            for one in events:
+                run = evolve(run, one)
+            self._add(run, events, self.outcome.runs[run.id][1])
         return run, events
 
-    def _instead(self, flow: Flow, run: Run, count: int, said: Answer | None) -> list[Event]:
-        """Of events that are too large or too many: what happens in their place."""
-        now_ms = self._now_ms
-        if run.seq + count >= EVENTS_MAX:
-            if run.status.has_ended:
-                if said is not None:
-                    return []  # an answer that is late is refused, and no more recorded
-                raise TooLarge(f"run {run.id} has {run.seq} events and can have no more")
-            text = f"it has {run.seq} events, and {EVENTS_MAX} are the most"
-            return deciding.broken(flow, run, Failure("TooManyEvents", text, "definition"), now_ms)
-        if said is not None and said.failure is None:
-            text = f"the output is above {PAYLOAD_BYTES_MAX} bytes as JSON"
-            failure = Failure("TooLarge", text, retryable=False)
-            answer = Answer(said.step, said.attempt, failure=failure)
-            events = deciding.answer(flow, run, answer, now_ms, self._rules.chance)
-            if all(len(e.encode(one)) <= EVENT_BYTES_MAX for one in events):
-                return events
-        text = f"a value in it is above {PAYLOAD_BYTES_MAX} bytes as JSON"
-        failure = Failure("TooLarge", text, "definition", retryable=False)
-        return deciding.broken(flow, run, failure, now_ms)
-
-    def _add(self, run: Run, events: list[Event], data: list[bytes], size: int) -> None:
+    def _add(self, run: Run, events: list[Event], size: int) -> None:
+        data = [e.encode(one) for one in events]
         before = self._written.get(run.id)
         if before is not None:
             together = Written(run, [*before.events, *events], [*before.data, *data])

@@ -34,7 +34,7 @@ from typing import Protocol
 
 import trio
 
-from gossamer_gateway.errors import RequestError
+from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.events import AnyEvent
 from gossamer_gateway.runs.news import LOOK_S, News
@@ -43,12 +43,13 @@ from gossamer_gateway.storage import Rows, Storage
 SETTLING_S = 0.005
 """Between two looks when something was committed here that is not settled yet."""
 
-LIMIT_MAX = 10_000
-"""Entries of one answer."""
 
-
-class UnknownCursor(RequestError):
+class UnknownCursor(BadRequest):
     """This log never gave such a cursor."""
+
+
+RENUMBERED_MAX = 5_000
+"""Events of one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +68,19 @@ class Entry:
 class Log(Protocol):
     """The port."""
 
+    async def start(self) -> str:
+        """A cursor before all that is in it."""
+
     async def end(self) -> str:
-        """A cursor that stands behind all that is in it now."""
+        """A cursor behind all that is in it now."""
 
     async def read(
-        self, cursor: str | None, limit: int, wait_s: float = 0.0
+        self, cursor: str, limit: int, wait_s: float = 0.0
     ) -> tuple[Sequence[Entry], str]:
         """Entries behind a cursor, in order, and the cursor behind them.
 
         Args:
-            cursor: None: from the beginning.
-            limit: entries at most; there may be fewer though more are there.
+            limit: entries at most. Fewer: all that there were when the read began.
             wait_s: how long to wait for the first.
 
         Raises: UnknownCursor; StorageFailed or whatever else its source is away with.
@@ -98,15 +101,17 @@ class RowsLog:
         self._storage = storage
         self._news = news
 
+    async def start(self) -> str:
+        return _write(0, 0)
+
     async def end(self) -> str:
         return await self._storage.submit(lambda rows, _: _write(*_end(rows)))
 
     async def read(
-        self, cursor: str | None, limit: int, wait_s: float = 0.0
+        self, cursor: str, limit: int, wait_s: float = 0.0
     ) -> tuple[Sequence[Entry], str]:
         number, position = _read(cursor)
         deadline = trio.current_time() + wait_s
-        limit = min(limit, LIMIT_MAX)
         while True:
             rung = self._news.next
             found, unsettled = await self._storage.submit(
@@ -156,30 +161,28 @@ def _end(rows: Rows) -> tuple[int, int]:
     return found or (0, 0)
 
 
-def renumber(rows: Rows) -> None:
-    """Has events begin at 0 whose numbers are of another PostgreSQL: none here are so high."""
-    newest = rows.execute(
-        "SELECT number FROM workflow_events ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    (settled,) = rows.execute("SELECT transactions_settled()").fetchone()
-    if newest and newest[0] > settled + NUMBERS_OPEN_MAX:
-        rows.execute("UPDATE workflow_events SET number = 0")
+def renumber(rows: Rows, _now_ms: int) -> bool:
+    """Has events begin at 0 whose numbers are of another PostgreSQL: none here is so high yet.
 
-
-NUMBERS_OPEN_MAX = 1_000_000
-"""Transactions that a PostgreSQL can have open, and then some."""
+    True: there are more of them.
+    """
+    (number,) = rows.execute("SELECT transaction_number()").fetchone()
+    changed = rows.execute(
+        "UPDATE workflow_events SET number = 0 WHERE position IN"
+        " (SELECT position FROM workflow_events WHERE number > ? LIMIT ?)",
+        (number, RENUMBERED_MAX),
+    )
+    return changed.rowcount == RENUMBERED_MAX
 
 
 def _write(number: int, position: int) -> str:
     return f"r{number}.{position}"
 
 
-def _read(cursor: str | None) -> tuple[int, int]:
-    if cursor is None:
-        return -1, -1
+def _read(cursor: str) -> tuple[int, int]:
     head, _, tail = cursor[1:].partition(".")
     if cursor[:1] != "r" or not (_is_number(head) and _is_number(tail)):
-        raise UnknownCursor(f"{cursor[:100]!r} is no cursor of this log; begin without one")
+        raise UnknownCursor(f"{cursor[:100]!r} is no cursor of this log; begin at its start")
     return int(head), int(tail)
 
 

@@ -53,9 +53,11 @@ def fetch(
 
 def extend(
     rows: Rows, now_ms: int, run: str, step: str, attempt: int, worker: str, lock_ms: int
-) -> bool:
-    """Locks a job for longer, from now on. False: it is this worker's no more."""
-    return _of_worker(rows, now_ms + lock_ms, run, step, attempt, worker, keep=True)
+) -> int | None:
+    """Locks a job for so long from now. Gives until when; None: it is this worker's no more."""
+    locked_ms = now_ms + lock_ms
+    is_his = _of_worker(rows, locked_ms, run, step, attempt, worker, keep=True)
+    return locked_ms if is_his else None
 
 
 def release(rows: Rows, now_ms: int, run: str, step: str, attempt: int, worker: str) -> bool:

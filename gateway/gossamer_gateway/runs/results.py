@@ -6,17 +6,14 @@ these are passed over, so that a newer worker can speak to an older gateway. An 
 large is the worker's failure and is answered as one: refused, it would be sent for ever.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from gossamer_gateway.errors import BadRequest
-from gossamer_gateway.runs.engine import Engine, UnknownRun
+from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.model import events as e
-from gossamer_gateway.runs.model.deciding import Answer
-from gossamer_gateway.runs.model.events import Event, Failure
-from gossamer_gateway.runs.model.run import Run
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
+from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.model.values import VALUE_BYTES_MAX
 from gossamer_gateway.runs.strict import size_of
 
@@ -24,19 +21,6 @@ ID_CHARACTERS_MAX = 200
 """Of runs, steps and workers."""
 
 CODE_CHARACTERS_MAX = 200
-
-
-class Verdict(StrEnum):
-    """What became of a result."""
-
-    TAKEN = "taken"
-    """It counts."""
-    REPEATED = "repeated"
-    """It counted before."""
-    LATE = "late"
-    """The attempt had been given up: it is recorded, and has no effect."""
-    UNKNOWN = "unknown"
-    """There is no such run, step or attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +41,19 @@ def read_result(value: Any) -> Result:
         raise BadRequest("attempt must be a whole number from 1, as the job has it")
     status = value.get("status")
     if status == "completed":
-        output = value.get("output")
-        size = size_of(output)
-        if size <= VALUE_BYTES_MAX:
-            return Result(run, Answer(step, attempt, output))
-        said = f"the output is {size} bytes of JSON; {VALUE_BYTES_MAX} is the most"
-        return Result(
-            run, Answer(step, attempt, failure=Failure("TooLarge", said, retryable=False))
-        )
+        return Result(run, completed(step, attempt, value.get("output")))
     if status == "failed":
         return Result(run, Answer(step, attempt, failure=_failure(value.get("failure"))))
     raise BadRequest("status must be completed or failed")
+
+
+def completed(step: str, attempt: int, output: Any) -> Answer:
+    """An attempt is done, with this; one that is too large is a failure."""
+    size = size_of(output)
+    if size <= VALUE_BYTES_MAX:
+        return Answer(step, attempt, output)
+    said = f"the output has {size} bytes as JSON; {VALUE_BYTES_MAX} are the most"
+    return Answer(step, attempt, failure=failure_of("TooLarge", said, retryable=False))
 
 
 def failure_of(
@@ -101,26 +87,6 @@ def _id(value: dict[str, Any], name: str) -> str:
     return text
 
 
-def verdict(events: Sequence[Event]) -> Verdict | None:
-    """What became of an answer, by what came of it; None: nothing came, see `unheard`."""
-    if not events:
-        return None
-    return Verdict.LATE if isinstance(events[0], e.AttemptLate) else Verdict.TAKEN
-
-
-def unheard(run: Run, said: Answer) -> Verdict:
-    """Why an answer changed nothing."""
-    state = run.steps.get(said.step)
-    if state is None or said.attempt > state.attempt:
-        return Verdict.UNKNOWN
-    # A run records some of the late ones alone.
-    return Verdict.REPEATED if said.attempt in state.heard else Verdict.LATE
-
-
 async def give(engine: Engine, result: Result) -> Verdict:
     """Has a result take effect. Its verdict is told once that is on disk."""
-    try:
-        found = verdict(await engine.answer(result.run, result.answer))
-        return found or unheard(await engine.run(result.run), result.answer)
-    except UnknownRun:
-        return Verdict.UNKNOWN
+    return await engine.answer(result.run, result.answer)

@@ -5,6 +5,6 @@ Endpoints are rows (`rows`), as those of `/v1`, and stand in the same OpenAPI do
 what they answer, `views` makes it, `bodies` reads what they are sent.
 """
 
-from gossamer_gateway.runs.api.blueprint import create_blueprint, operations
+from gossamer_gateway.runs.api.blueprint import create_blueprints, operations
 
-__all__ = ["create_blueprint", "operations"]
+__all__ = ["create_blueprints", "operations"]

@@ -18,6 +18,7 @@ from gossamer_gateway.runs.api.rows import rows
 from gossamer_gateway.runs.api.serving import Conflict, Serving
 from gossamer_gateway.runs.api.shapes import Refused
 from gossamer_gateway.runs.engine import UnknownRun, UnknownWorkflow
+from gossamer_gateway.runs.jobs import dialect
 from gossamer_gateway.runs.jobs import http as jobs
 from gossamer_gateway.runs.model.problems import DefinitionRefused
 from gossamer_gateway.runs.opening import Workflows
@@ -41,8 +42,12 @@ def operations(workflows: Workflows, who: Callable[[], str]) -> tuple[Operation,
     return (*rows(Serving(workflows, who)), *jobs.rows(workflows))
 
 
-def create_blueprint(rows: tuple[Operation, ...]) -> Blueprint:
-    """The routes, from the root."""
+def create_blueprints(workflows: Workflows, rows: tuple[Operation, ...]) -> tuple[Blueprint, ...]:
+    """All routes, from the root."""
+    return _of_rows(rows), dialect.create_blueprint(workflows)
+
+
+def _of_rows(rows: tuple[Operation, ...]) -> Blueprint:
     routes = Blueprint("workflows", __name__)
     for one in rows:
         rule = f"{one.base}{one.path}".replace("{", "<").replace("}", ">")

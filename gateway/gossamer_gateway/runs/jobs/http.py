@@ -5,6 +5,7 @@ otherwise each has its verdict. A batch that was answered 503, or not at all, is
 was: what had been taken is `repeated`.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -110,8 +111,9 @@ class _Serving:
         wanted: Extend = asked.body
         locks = []
         for run, step, attempt in wanted.jobs:
-            until = await self._engine.extend(run, step, attempt, wanted.worker, wanted.lock_ms)
-            locks.append(shapes.Lock(run, step, attempt, until))
+            kept = await self._engine.extend(run, step, attempt, wanted.worker, wanted.lock_ms)
+            until_ms = time.time_ns() // 1_000_000 + wanted.lock_ms
+            locks.append(shapes.Lock(run, step, attempt, until_ms if kept else None))
         return shapes.Locks(locks)
 
 

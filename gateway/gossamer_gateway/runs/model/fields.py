@@ -348,7 +348,7 @@ ID_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.#-]*"
 ID_CHARACTERS_MAX = 100
 
 _ID = Text("a name of letters, digits, `_`, `.`, `#` and `-`", ID_CHARACTERS_MAX, ID_PATTERN)
-RESERVED = ("events", "jobs", "run", "runs")
+RESERVED = ("engine-rest", "events", "jobs", "run", "runs")
 """What stands beside ids in the paths of the API: no workflow has such a name."""
 
 _WORKFLOW = Text(

@@ -213,20 +213,22 @@ class _Yaml:
         if len(path) > DEPTH_MAX:
             self._refuse(TOO_DEEP, event)
         self._places.values[path] = _place(event)
-        if event.anchor is not None:
-            self._problems.add(path, f"&{event.anchor} is of no use here; remove it")
+        self._refuse_marks(event, path)
         if isinstance(event, yaml.ScalarEvent):
-            if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
-                self._problems.add(path, f"the tag {shown(event.tag)} means nothing; remove it")
             return _plain(event.value) if event.tag is None and event.implicit[0] else event.value
-        if event.tag not in (None, "!"):
-            self._problems.add(path, f"the tag {shown(event.tag)} means nothing; remove it")
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Any] = []
             while not isinstance(event := self._next(), yaml.SequenceEndEvent):
                 items.append(self._node(event, (*path, len(items))))
             return items
         return self._mapping(path)
+
+    def _refuse_marks(self, event: Any, path: Path) -> None:
+        if event.anchor is not None:
+            self._problems.add(path, f"&{event.anchor} is of no use here; remove it")
+        text = isinstance(event, yaml.ScalarEvent) and event.tag == "tag:yaml.org,2002:str"
+        if event.tag not in (None, "!") and not text:
+            self._problems.add(path, f"the tag {shown(event.tag)} means nothing; remove it")
 
     def _mapping(self, path: Path) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -235,6 +237,7 @@ class _Yaml:
                 self._refuse("a list or mapping cannot be a name; write a word", event)
             name = event.value
             below = (*path, name)
+            self._refuse_marks(event, below)
             if name in made:
                 self._problems.add(below, f"{shown(name)} stands here twice; keep one", name=True)
             self._places.names[below] = _place(event)

@@ -19,7 +19,7 @@ from types import MappingProxyType
 import httpx
 import trio
 
-from gossamer_gateway.runs.kafka.probing import brokers
+from gossamer_gateway.runs.kafka.topics import brokers
 from gossamer_node.errors import LocalEngineError
 from gossamer_node.local_engines import Progress, processes, silent
 from gossamer_node.local_engines.cache import Kit, provide
