@@ -20,6 +20,8 @@ from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import asked as asking
 from gossamer_gateway.runs.jobs.asked import Asked
 from gossamer_gateway.runs.jobs.polls import Polls
+from gossamer_gateway.runs.live.bridge import Bridge
+from gossamer_gateway.runs.live.facts import lookup
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.sweeping import Sweep
 from gossamer_gateway.v1.metrics import Family
@@ -32,6 +34,7 @@ class Workflows:
     Attributes:
         asked: when workers last asked for jobs of each action.
         polls: workers that wait for jobs.
+        bridge: pages that follow the events.
     """
 
     config: WorkflowsConfig
@@ -40,6 +43,7 @@ class Workflows:
     asked: Asked
     polls: Polls
     counts: Counts
+    bridge: Bridge
 
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
@@ -50,6 +54,7 @@ class Workflows:
     def wind_up(self) -> None:
         """Answers all who wait, and those to come, at once."""
         self.polls.stop()
+        self.bridge.end()
 
     def families(self) -> Iterable[Family]:
         """Counts for Prometheus."""
@@ -74,5 +79,7 @@ async def open_workflows(
     polls = Polls(engine, asked)
     counts = Counts()
     engine.listen(counts.happened)
-    yield Workflows(config, storage, engine, asked, polls, counts)
+    bridge = Bridge(engine.log, lookup(storage), engine.history)
+    nursery.start_soon(bridge.run)
+    yield Workflows(config, storage, engine, asked, polls, counts, bridge)
     polls.stop()
