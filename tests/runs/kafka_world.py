@@ -116,7 +116,7 @@ async def open_world(address: str, storage: Storage) -> AsyncIterator[World]:
     async with (
         open_kafka(
             engine, address, lambda _: False, shared=storage.shared, retention_ms=3_600_000
-        ) as parts,
+        ) as (parts, _),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(engine.keep_time)

@@ -7,12 +7,14 @@ at the very end: by then `wind_up` has answered whoever waited.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
+from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs import counting, forgetting
 from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.runs.counting import Counts
@@ -22,9 +24,13 @@ from gossamer_gateway.runs.jobs.asked import Asked
 from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.runs.live.bridge import Bridge
 from gossamer_gateway.runs.live.facts import lookup
+from gossamer_gateway.runs.log import Log
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.sweeping import Sweep
 from gossamer_gateway.v1.metrics import Family
+
+if TYPE_CHECKING:
+    from gossamer_gateway.runs.kafka.opening import Kafka
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class Workflows:
         asked: when workers last asked for jobs of each action.
         polls: workers that wait for jobs.
         bridge: pages that follow the events.
+        kafka: what goes over Kafka, where there is one.
     """
 
     config: WorkflowsConfig
@@ -44,6 +51,7 @@ class Workflows:
     polls: Polls
     counts: Counts
     bridge: Bridge
+    kafka: "Kafka | None" = None
 
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
@@ -58,7 +66,9 @@ class Workflows:
 
     def families(self) -> Iterable[Family]:
         """Counts for Prometheus."""
-        return counting.families(self.counts, self.polls)
+        yield from counting.families(self.counts, self.polls)
+        if self.kafka is not None:
+            yield from self.kafka.families()
 
     async def counted(self) -> Iterable[Family]:
         """Counts of what the rows hold."""
@@ -73,13 +83,44 @@ async def open_workflows(
 
     Raises: InputError for whatever a person must mend.
     """
-    engine = Engine(storage, executor=config.execution)
+    engine = Engine(
+        storage,
+        executor=config.execution,
+        offered=config.is_offered,
+        outbox=config.kafka is not None,
+    )
     nursery.start_soon(engine.keep_time)
     asked = Asked(storage)
     polls = Polls(engine, asked)
     counts = Counts()
     engine.listen(counts.happened)
-    bridge = Bridge(engine.log, lookup(storage), engine.history)
-    nursery.start_soon(bridge.run)
-    yield Workflows(config, storage, engine, asked, polls, counts, bridge)
-    polls.stop()
+    async with AsyncExitStack() as stack:
+        kafka: Kafka | None = None
+        log: Log = engine.log
+        if config.kafka is not None:
+            kafka, log = await stack.enter_async_context(_open_kafka(config, engine, storage))
+        bridge = Bridge(log, lookup(storage), engine.history)
+        nursery.start_soon(bridge.run)
+        yield Workflows(config, storage, engine, asked, polls, counts, bridge, kafka)
+        polls.stop()
+
+
+def _open_kafka(
+    config: WorkflowsConfig, engine: Engine, storage: Storage
+) -> AbstractAsyncContextManager["tuple[Kafka, Log]"]:
+    # Imported here: librdkafka is an extra, and who has no Kafka needs none of it.
+    try:
+        from gossamer_gateway.runs.kafka.opening import open_kafka  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(
+            f"Kafka needs a library that is not here ({error}); install it with: "
+            "pip install 'gossamer[kafka]'."
+        ) from None
+    assert config.kafka is not None, "it was asked for"
+    return open_kafka(
+        engine,
+        config.kafka.bootstrap,
+        config.is_offered,
+        shared=storage.shared,
+        retention_ms=config.retention_ms,
+    )

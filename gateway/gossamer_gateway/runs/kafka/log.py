@@ -82,7 +82,13 @@ class KafkaLog:
     async def end(self) -> str:
         """A cursor behind all that is in it now."""
         await self._wait_ready()
-        return _write(self._end)
+        # The broker is asked: what it has acknowledged may be on its way here.
+        with trio.move_on_after(AWAY_S):
+            while (ends := await self._ask(_ends)) is None:
+                await trio.sleep(_AGAIN_S)  # a leader is elected, say
+            await self._wait_end(ends)
+            return _write(self._end)
+        raise StorageFailed(f"Kafka at {self._address} is away; try again in a moment")
 
     def reached(self, cursor: str, goal: str) -> bool:
         """Whether all before `goal` is before `cursor`, too."""
@@ -90,19 +96,18 @@ class KafkaLog:
         return len(here) == len(there) and all(a >= b for a, b in zip(here, there, strict=True))
 
     async def read(
-        self, cursor: str | None, limit: int, wait_s: float = 0.0
+        self, cursor: str, limit: int, wait_s: float = 0.0
     ) -> tuple[Sequence[Entry], str]:
         """Entries behind a cursor, in order of each run, and the cursor behind them.
 
         Args:
-            cursor: None: the start.
             limit: entries at most. Fewer: all that there were when the read began.
             wait_s: how long to wait for the first.
 
         Raises: UnknownCursor; StorageFailed when the broker is away.
         """
         await self._wait_ready()
-        place = (0,) * len(self._end) if cursor is None else _read(cursor)
+        place = _read(cursor)
         if len(place) != len(self._end):
             raise UnknownCursor("this log has another number of partitions; begin at its start")
         if any(here > end for here, end in zip(place, self._end, strict=True)):
@@ -234,6 +239,9 @@ class KafkaLog:
         ends = await self._ask(_ends)
         if ends is not None and not _is_behind(ends, place):
             raise UnknownCursor("this log never came so far; begin at its start")
+        await self._wait_end(place)
+
+    async def _wait_end(self, place: Place) -> None:
         with trio.move_on_after(AWAY_S):
             while not _is_behind(self._end, place):
                 await self._came.wait()

@@ -12,6 +12,7 @@ import trio
 
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.kafka.bus import open_sender
+from gossamer_gateway.runs.kafka.log import KafkaLog, open_kafka_log
 from gossamer_gateway.runs.kafka.publisher import Publisher
 from gossamer_gateway.runs.kafka.results import Results
 from gossamer_gateway.runs.kafka.topics import make_topics, topics
@@ -51,8 +52,8 @@ async def open_kafka(
     *,
     shared: bool,
     retention_ms: int,
-) -> AsyncIterator[Kafka]:
-    """Publishes and takes results until the block is left.
+) -> AsyncIterator[tuple[Kafka, KafkaLog]]:
+    """Publishes, takes results and follows the events until the block is left.
 
     Args:
         engine: has an outbox.
@@ -62,12 +63,15 @@ async def open_kafka(
         retention_ms: of events, where the topic is made here.
     """
     assert engine.outbox is not None, "what is published goes through it"
-    async with open_sender(address, f"gossamer-{engine.id}") as sender:
+    async with (
+        open_sender(address, f"gossamer-{engine.id}") as sender,
+        open_kafka_log(address) as log,
+    ):
         publisher = Publisher(engine, engine.outbox, sender, offered, shared=shared)
         results = Results(engine, address, sender)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_work, address, retention_ms, publisher, results)
-            yield Kafka(publisher, results)
+            yield Kafka(publisher, results), log
             nursery.cancel_scope.cancel()
 
 
