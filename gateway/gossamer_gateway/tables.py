@@ -8,6 +8,7 @@ from gossamer_gateway.door import api_keys
 from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.names import numbers
 from gossamer_gateway.runs import store as runs
+from gossamer_gateway.runs.zeebe import open_runs
 from gossamer_gateway.settings import keeping as settings
 from gossamer_gateway.sink import store as sink
 from gossamer_gateway.storage.file import Form
@@ -18,7 +19,7 @@ VERSION = 1
 APPLICATION_ID = 0x676F7367
 """SQLite's mark of whose file it is: "gosg". An embedded engine's file has another."""
 
-MODULES = (numbers, handed, instances, definitions, settings, sink, api_keys, runs)
+MODULES = (numbers, handed, instances, definitions, settings, sink, api_keys, runs, open_runs)
 """Whose tables there are. The order is of no matter."""
 
 FORM = Form(

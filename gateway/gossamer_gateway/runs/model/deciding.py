@@ -5,8 +5,9 @@ something that is over. The same word may so be given any number of times. Whoev
 events on disk before anybody hears of them; what has to be done outside is in them as well: an
 `attempt.started` asks for a job or a call, `Run.due_ms` says when to come again.
 
-A run of another executor goes the same way, but its executor says which step is next (`reached`)
-and when all is done (`ended`), while attempts, retries and failovers are decided here.
+A run of another executor goes the same way, but a task begins when its executor says that it came
+there (`reached`). All else is decided here as ever, choices and joins too, and the executor is told
+where they lead: so both ways of execution give the same events.
 """
 
 from collections.abc import Callable
@@ -57,8 +58,7 @@ def start(flow: Flow, run: Run, now_ms: int, *, place: str | None = None) -> lis
         return []
     course = _Course(flow, run, now_ms)
     course.add(e.RunStarted, place)
-    if run.executor == OWN:
-        course.enter(flow.definition.start_at, run.input)
+    course.enter(flow.definition.start_at, run.input)
     return course.events
 
 
@@ -117,34 +117,36 @@ def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
     steps = tuple(id for id, one in run.steps.items() if one.status in again)
     course = _Course(flow, run, now_ms)
     course.add(e.RunRetried, steps, who)
-    if run.started_ms is None:
+    if run.started_ms is None and run.executor == OWN:
         course.add(e.RunStarted, None)
-    if run.executor == OWN:
-        for id in steps:
-            state = run.steps[id]
-            if not course.run.status.has_ended:
-                course.again(flow[id], state)
+        course.enter(flow.definition.start_at, run.input)
+    for id in steps:
+        state = run.steps[id]
+        if not course.run.status.has_ended:
+            course.again(flow[id], state)
     return course.events
 
 
-def reached(flow: Flow, run: Run, step_id: str, came: Any, now_ms: int) -> list[Event]:
-    """Another executor came to a task, with this. Nothing if the step has begun before."""
-    if run.status is not Status.RUNNING:
+def reached(
+    flow: Flow, run: Run, step_id: str, now_ms: int, *, job: str | None = None
+) -> list[Event]:
+    """Another executor came to a task. Nothing if the step has begun before.
+
+    What came along is known here. Where nothing leads there yet, somebody has a hand in that
+    executor: a step was passed whose output nobody has, and the run fails.
+
+    Args:
+        job: what the executor calls the step's job.
+    """
+    if run.status is not Status.RUNNING or step_id in run.steps:
         return []
-    state = run.steps.get(step_id)
     course = _Course(flow, run, now_ms)
-    if state is None:
-        course.enter(step_id, came)
-    elif state.status in (StepStatus.FAILED, StepStatus.LEFT):
-        course.again(flow[step_id], state)
-    return course.events
-
-
-def ended(flow: Flow, run: Run, output: Any, now_ms: int) -> list[Event]:
-    """Another executor came to the end of the run."""
-    course = _Course(flow, run, now_ms)
-    if run.status is Status.RUNNING:
-        course.add(e.RunCompleted, output)
+    came = _came(flow, run, step_id)
+    if came is None:
+        said = f"{run.executor} came to {step_id} before the steps that lead there were done"
+        course.add(e.RunFailed, Failure("OutOfStep", said, "engine", retryable=False), step_id)
+    else:
+        course.begin(flow[step_id], came[0], job)
     return course.events
 
 
@@ -154,6 +156,24 @@ def broken(flow: Flow, run: Run, failure: Failure, now_ms: int) -> list[Event]:
     if not run.status.has_ended:
         course.add(e.RunFailed, failure)
     return course.events
+
+
+def _came(flow: Flow, run: Run, step_id: str) -> tuple[Any] | None:
+    """What comes along to a step by now; None: nothing leads there."""
+    # The ways to a step are of one branch and exclude each other, but for a choice's direct way and
+    # one through other steps of it; and whichever is gone, its last step began last.
+    for id in reversed(run.steps):
+        state = run.steps[id]
+        if state.status is StepStatus.COMPLETED:
+            step = flow[id]
+            ahead: tuple[str | None, ...] = (step.next,)
+            if step.type is StepType.CHOICE:
+                ahead = (state.taken,)
+            elif step.type is StepType.PARALLEL:
+                ahead = step.branches
+            if step_id in ahead:
+                return (state.output,)
+    return (run.input,) if step_id == flow.definition.start_at else None
 
 
 def scope(run: Run, previous: Any) -> dict[str, Any]:
@@ -225,7 +245,8 @@ class _Course:
         """A step is come to, with this."""
         step = self._flow[id]
         if step.type is StepType.TASK:
-            self._begin(step, value)
+            if self.run.executor == OWN:
+                self.begin(step, value)
         elif step.type is StepType.CHOICE:
             self._choose(step, value)
         elif step.type is StepType.PARALLEL:
@@ -237,9 +258,12 @@ class _Course:
     def again(self, step: Step, state: StepState) -> None:
         """A step that failed, or was left, begins anew."""
         if state.attempt == 0:  # it never began, and what it has is what came along
-            self.enter(step.id, state.input)
+            if step.type is StepType.TASK:
+                self.begin(step, state.input)
+            else:
+                self.enter(step.id, state.input)
         else:
-            self.add(e.StepStarted, step.id, state.input)
+            self.add(e.StepStarted, step.id, state.input, state.job)
             self.attempt(step)
 
     def attempt(self, step: Step) -> None:
@@ -267,8 +291,7 @@ class _Course:
                 self._give_up(step, failure)
                 return
         self.add(e.StepCompleted, step.id, attempt, output)
-        if self.run.executor == OWN:
-            self._leave(step, output)
+        self._leave(step, output)
 
     def failed(self, step: Step, failure: Failure, chance: Chance) -> None:
         """The attempt at work failed: it is tried again, elsewhere, or given up."""
@@ -306,7 +329,8 @@ class _Course:
         self.add(e.StepFailed, step.id, failure, value)
         self.add(e.RunFailed, failure, step.id)
 
-    def _begin(self, step: Step, value: Any) -> None:
+    def begin(self, step: Step, value: Any, job: str | None = None) -> None:
+        """A task is come to, with this, and begins."""
         payload = value
         if step.input is not UNSET:
             try:
@@ -315,7 +339,7 @@ class _Course:
                 failure = Failure("MappingFailed", str(error), "definition", retryable=False)
                 self._give_up(step, failure, value)
                 return
-        self.add(e.StepStarted, step.id, payload)
+        self.add(e.StepStarted, step.id, payload, job)
         self.attempt(step)
 
     def _choose(self, step: Step, value: Any) -> None:
@@ -326,16 +350,20 @@ class _Course:
             self._give_up(step, Failure("NoChoice", said, "definition", retryable=False), value)
             return
         self.add(e.ChoiceTaken, step.id, taken, value)
-        self.enter(taken, value)
+        self._go_on(step, taken, value)
 
     def _leave(self, step: Step, value: Any) -> None:
         """A step is done with this: the way goes on, or ends."""
         if step.next is None:
             self.add(e.RunCompleted, value)
-        elif self._flow[step.next].type is StepType.JOIN:
-            self._join(self._flow[step.next], self._flow.heads[step.id], value)
         else:
-            self.enter(step.next, value)
+            self._go_on(step, step.next, value)
+
+    def _go_on(self, step: Step, next: str, value: Any) -> None:
+        if self._flow[next].type is StepType.JOIN:
+            self._join(self._flow[next], self._flow.heads[step.id], value)
+        else:
+            self.enter(next, value)
 
     def _join(self, join: Step, branch: str, value: Any) -> None:
         self.add(e.BranchJoined, join.id, branch, value)
