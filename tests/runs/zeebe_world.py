@@ -64,10 +64,12 @@ class ZeebeWorld:
 
     async def until(self, id: str, holds: Callable[[Run], bool]) -> Run:
         news = Bell(self.engine)
-        with trio.fail_after(PATIENCE_S):
+        with trio.move_on_after(PATIENCE_S):
             while not holds(run := await self.engine.run(id)):
                 await news.wait()
-        return run
+            return run
+        told = "\n".join(map(str, await self.history(id)))
+        raise AssertionError(f"{id} did not come so far within {PATIENCE_S:g} s:\n{told}")
 
     async def job(self, action: str) -> Job:
         """The next job of an action, locked."""

@@ -4,8 +4,8 @@ A task becomes a service task whose job type is its action, a choice an exclusiv
 and join parallel gateways. What a step's attempts need (mappings, retries, timeouts, places) is not
 in it: the gateway sees to that.
 
-Zeebe's joining gateway waits for a token on each flow that comes in. So where the ways of one
-branch part and come to the join by several, they are brought together first.
+Zeebe's parallel gateway waits for a token on each flow that comes in. So where several ways lead to
+a parallel, or several of one branch to its join, they are brought together first.
 
 Ids are the author's, behind a prefix; a character that no XML name has is written as its number
 between two `·`, which no id has.
@@ -142,7 +142,7 @@ def words(condition: Mapping[str, Any]) -> str:
 
 
 def _flows(flow: Flow) -> tuple[list[str], list[_Flow]]:
-    """Gateways that bring ways of a branch together before its join, and all sequence flows."""
+    """Gateways that bring ways together before a parallel gateway, and all sequence flows."""
     definition = flow.definition
     variables = choice_variables(definition)
     ways = [_Way("start", definition.start_at)]
@@ -164,24 +164,31 @@ def _flows(flow: Flow) -> tuple[list[str], list[_Flow]]:
     flows: list[_Flow] = []
     for source, target, name, holds in ways:
         there = "end" if target == "" else _id(target)
-        if target in flow.forks:
-            there = merges.get((target, flow.heads[source]), there)
+        there = merges.get(_entrance(flow, source, target), there)
         here = source if source == "start" else _id(source)
         flows.append(_Flow(f"flow-{len(flows) + 1}", here, there, name, holds))
-    for (join, _), merge in merges.items():
-        flows.append(_Flow(f"flow-{len(flows) + 1}", merge, _id(join)))
+    for (target, _), merge in merges.items():
+        flows.append(_Flow(f"flow-{len(flows) + 1}", merge, _id(target)))
     return list(merges.values()), flows
 
 
 def _merges(flow: Flow, ways: list[_Way]) -> dict[tuple[str, str], str]:
-    """By join and branch, the gateway that brings the branch's ways together."""
+    """By entrance, the gateway that brings its ways together."""
     count: dict[tuple[str, str], int] = {}
     for source, target, _, _ in ways:
-        if target in flow.forks:
-            way = target, flow.heads[source]
-            count[way] = count.get(way, 0) + 1
-    several = [way for way, ways_in in count.items() if ways_in > 1]
-    return {way: f"merge-{number}" for number, way in enumerate(several, 1)}
+        entrance = _entrance(flow, source, target)
+        count[entrance] = count.get(entrance, 0) + 1
+    parallel = (StepType.PARALLEL, StepType.JOIN)
+    several = [
+        one for one, number in count.items()
+        if number > 1 and one[0] and flow[one[0]].type in parallel
+    ]  # fmt: skip
+    return {one: f"merge-{number}" for number, one in enumerate(several, 1)}
+
+
+def _entrance(flow: Flow, source: str, target: str) -> tuple[str, str]:
+    """A join has one for each branch, all else one."""
+    return target, flow.heads[source] if target in flow.forks else ""
 
 
 def _element(step: Step) -> str:
