@@ -29,7 +29,8 @@ class RandomFlow:
         self.given = {"x": self._random.randrange(4), "name": "näme"}
         start = self._ways(self._random.randint(1, 4), None, 0)
         assert start is not None
-        self.text = {"id": id, "startAt": start, "steps": self._steps}
+        self.id = id
+        self.text: dict[str, Any] = {"id": id, "startAt": start, "steps": self._steps}
         tasks = [one["id"] for one in self._steps if one["type"] == "TASK"]
         self._failing = self._random.choice(tasks) if self.fails else None
 

@@ -125,3 +125,10 @@ def test_attempts_share_what_is_left_of_the_deadline() -> None:
     # Nobody answers: the time of the step is over, for other places as well.
     ends = case.comes_round(2_000)
     assert [type(one) for one in ends] == [e.AttemptFailed, e.StepFailed, e.RunFailed]
+
+
+def test_what_a_failure_tells_is_bounded() -> None:
+    (waits,) = Case(places=1).fails(Failure("Throttled", "", "provider", retry_after_ms=10**15))
+    assert isinstance(waits, e.RetryScheduled) and waits.delay_ms == e.RETRY_AFTER_MS_MAX
+    (waits,) = Case(places=1).fails(Failure("Throttled", "", "provider", retry_after_ms=-(10**15)))
+    assert isinstance(waits, e.RetryScheduled) and waits.delay_ms == 100

@@ -33,7 +33,7 @@ OF_TIME = ("run", "seq", "atMs", "dueMs", "executor", "place", "job")
 
 async def histories(world: ZeebeWorld, flows: list[RandomFlow], actions: list[str]) -> list[Any]:
     """The events of one run of each, retried until it completes."""
-    by_id = {one.text["id"]: one for one in flows}
+    by_id = {one.id: one for one in flows}
     healed: set[str] = set()
 
     def work(job: Job) -> Answer:
@@ -44,7 +44,7 @@ async def histories(world: ZeebeWorld, flows: list[RandomFlow], actions: list[st
 
     async def go(number: int, flow: RandomFlow) -> None:
         await world.define(flow.text)
-        run = await world.engine.trigger(flow.text["id"], flow.given)
+        run = await world.engine.trigger(flow.id, flow.given)
         run = await world.ended(run.id)
         if flow.fails and run.status is Status.FAILED:
             healed.add(run.id)

@@ -348,6 +348,14 @@ ID_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.#-]*"
 ID_CHARACTERS_MAX = 100
 
 _ID = Text("a name of letters, digits, `_`, `.`, `#` and `-`", ID_CHARACTERS_MAX, ID_PATTERN)
+RESERVED = ("engine-rest", "events", "jobs", "run", "runs")
+"""What stands beside ids in the paths of the API: no workflow has such a name."""
+
+_WORKFLOW = Text(
+    f"a name of letters, digits, `_`, `.`, `#` and `-`, other than {', '.join(RESERVED)}",
+    ID_CHARACTERS_MAX,
+    rf"(?!(?:{'|'.join(RESERVED)})$){ID_PATTERN}",
+)
 _STEP = Text("the id of a step", ID_CHARACTERS_MAX, ID_PATTERN)
 _CODE = Text("a code of errors, as `Throttled`", 200)
 _PROVIDER = Text("a provider, as `AWS`", ID_CHARACTERS_MAX, ID_PATTERN)
@@ -448,7 +456,7 @@ STEP = Record(
 DEFINITION = Record(
     "a workflow",
     (
-        Row("id", _ID, "Its name.", None),
+        Row("id", _WORKFLOW, "Its name.", None),
         Row("steps", Many(STEP, "steps", 1, STEPS_MAX), "What is done.", None),
         Row("startAt", _STEP, "The first step.", "the first of the list, and each task is followed "
             "by the next in the list"),

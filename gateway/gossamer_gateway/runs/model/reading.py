@@ -19,6 +19,9 @@ from gossamer_gateway.runs.model.structure import Link
 from gossamer_gateway.runs.model.values import TOO_DEEP, Path, flaws
 
 
+_NO_WORK = "a task needs an `action`, or a `provider` and a `functionId`; write one of them"
+
+
 def read_definition(data: bytes | str) -> Definition:
     """A definition from JSON, or from YAML where the text does not begin with `{`.
 
@@ -39,7 +42,7 @@ def read_object(value: Any, at: str = "", text: bytes | None = None) -> Definiti
     """
 
     def places() -> Places:
-        return texts.json_places(text.decode())[0] if text is not None else Places()
+        return texts.json_places(text.decode(errors="replace"))[0] if text else Places()
 
     problems = Problems((at,) if at else (), places)
     definition = _read(value, problems)
@@ -63,7 +66,7 @@ def as_written(definition: Definition) -> dict[str, Any]:
 
 
 def _step_as_written(step: Step) -> dict[str, Any]:
-    plain = msgspec.to_builtins(step)
+    plain = msgspec.json.decode(msgspec.json.encode(step))
     made: dict[str, Any] = {"id": step.id, "type": step.type.value}
     if step.places:
         first, *others = plain.pop("places")
@@ -163,7 +166,9 @@ class _Reading:
             action = draft.get("action")
             if action is None or "id" in draft.wrong:
                 if draft.lacks("id") and draft.lacks("action"):
-                    self._problems.add(("steps", at), "`id` is missing; write a name for this step")
+                    is_task = draft.get("type", "TASK") == "TASK" and draft.lacks("provider")
+                    said = _NO_WORK if is_task else "`id` is missing; write a name for this step"
+                    self._problems.add(("steps", at), said)
                 self._sound = False
                 continue
             id, number = action, 1
@@ -261,8 +266,7 @@ class _Reading:
                 said = f"`{name}` goes with a `provider`, which is missing; write `provider`"
                 self._problems.add((*at, name), said, name=True)
         if draft.lacks("action"):
-            said = "a task needs an `action`, or a `provider` and a `functionId`; write one of them"
-            self._problems.add(at, said)
+            self._problems.add(at, _NO_WORK)
         return values
 
     def _places(self, draft: Read, at: Path) -> tuple[Place, ...]:

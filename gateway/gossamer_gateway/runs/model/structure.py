@@ -3,8 +3,8 @@
 What holds afterwards, and `flow` and `deciding` rely on: there are no cycles. A branch of a
 parallel is entered only by its parallel and left only to its join; branches are disjoint and nest;
 a join is of one parallel. So in a run a step happens at most once, and when all branches of a
-parallel have come to its join, nothing of them is at work. A template names only steps that have run for certain
-when it is filled; a condition, which may ask what `exists`, those that may have run.
+parallel have come to its join, nothing of them is at work. A template names only steps that have
+run for certain when it is filled; a condition, which may ask what `exists`, those that may have.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -207,27 +207,28 @@ class _Yaml:
         return event
 
     def _refuse(self, message: str, event: Any) -> NoReturn:
-        raise _refused(message, event.start_mark.line + 1, event.start_mark.column + 1)
+        raise _refused(message, *_place(event))
 
     def _node(self, event: Any, path: Path) -> Any:
         if len(path) > DEPTH_MAX:
             self._refuse(TOO_DEEP, event)
-        place = (event.start_mark.line + 1, event.start_mark.column + 1)
-        self._places.values[path] = place
-        if event.anchor is not None:
-            self._problems.add(path, f"&{event.anchor} is of no use here; remove it")
+        self._places.values[path] = _place(event)
+        self._refuse_marks(event, path)
         if isinstance(event, yaml.ScalarEvent):
-            if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
-                self._problems.add(path, f"the tag {shown(event.tag)} means nothing; remove it")
             return _plain(event.value) if event.tag is None and event.implicit[0] else event.value
-        if event.tag not in (None, "!"):
-            self._problems.add(path, f"the tag {shown(event.tag)} means nothing; remove it")
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Any] = []
             while not isinstance(event := self._next(), yaml.SequenceEndEvent):
                 items.append(self._node(event, (*path, len(items))))
             return items
         return self._mapping(path)
+
+    def _refuse_marks(self, event: Any, path: Path) -> None:
+        if event.anchor is not None:
+            self._problems.add(path, f"&{event.anchor} is of no use here; remove it")
+        text = isinstance(event, yaml.ScalarEvent) and event.tag == "tag:yaml.org,2002:str"
+        if event.tag not in (None, "!") and not text:
+            self._problems.add(path, f"the tag {shown(event.tag)} means nothing; remove it")
 
     def _mapping(self, path: Path) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -236,8 +237,13 @@ class _Yaml:
                 self._refuse("a list or mapping cannot be a name; write a word", event)
             name = event.value
             below = (*path, name)
+            self._refuse_marks(event, below)
             if name in made:
                 self._problems.add(below, f"{shown(name)} stands here twice; keep one", name=True)
-            self._places.names[below] = (event.start_mark.line + 1, event.start_mark.column + 1)
+            self._places.names[below] = _place(event)
             made[name] = self._node(self._next(), below)
         return made
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1

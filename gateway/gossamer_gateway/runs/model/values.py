@@ -7,7 +7,7 @@ pair would break the writer, and deep nesting or a large size some later reader.
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -52,15 +52,23 @@ def flaws(value: Any) -> Iterator[tuple[Path, str]]:
                 yield path, flaw
 
 
-def flaw(value: Any) -> str | None:
-    """Why something is no value, or None: `flaws` and the size, as quickly as it goes."""
+class Flaw(NamedTuple):
+    """Why something is no value: a code for programs, a message for people."""
+
+    code: str
+    message: str
+
+
+def flaw(value: Any) -> Flaw | None:
+    """The first of `flaws`, or that it is too large; None for a value. As quickly as it goes."""
     kind = type(value)
     found = _first(value, DEPTH_MAX) if kind is dict or kind is list else _flaw_of_leaf(value)
     if found is not None:
-        return found
+        return Flaw("BadValue", found)
     size = len(msgspec.json.encode(value))
     if size > VALUE_BYTES_MAX:
-        return f"it has {size} bytes as JSON; {VALUE_BYTES_MAX} are the most"
+        said = f"it has {size} bytes as JSON, and {VALUE_BYTES_MAX} are the most; send a reference"
+        return Flaw("TooLarge", said)
     return None
 
 

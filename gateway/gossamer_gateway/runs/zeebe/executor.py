@@ -490,9 +490,9 @@ class Executor:
     async def _find(self) -> None:
         if self._has_lost:
             self._has_lost = False
-            after = ""
+            after = (0, "")
             while page := await self._storage.submit(partial(_running, after=after)):
-                for id in page:
+                for _, id in page:
                     await self._owed(id)
                 after = page[-1]
         for id in await self._storage.submit(
@@ -525,7 +525,7 @@ def _step_of(job: ActivatedJob) -> str:
     return step if isinstance(step, str) else ""
 
 
-def _running(rows: Rows, now_ms: int, *, after: str) -> list[str]:
+def _running(rows: Rows, now_ms: int, *, after: tuple[int, str]) -> list[tuple[int, str]]:
     return open_runs.running(rows, after)
 
 

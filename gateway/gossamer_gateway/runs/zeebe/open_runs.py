@@ -5,32 +5,27 @@ from gossamer_gateway.storage import Rows
 
 PAGE = 200
 
-_OPEN = "executor = 'zeebe' AND ended_ms IS NULL"
-
-SCHEMA = f"""
-CREATE INDEX IF NOT EXISTS workflow_runs_zeebe
-    ON workflow_runs (status, id, workflow, version, triggered_ms) WHERE {_OPEN};
-"""
+_OPEN = "executor = 'zeebe' AND status IN ('Pending', 'Running')"
 
 
 def pending(rows: Rows, before_ms: int) -> list[str]:
     """Runs that wait to be started since before then."""
     found = rows.execute(
-        f"SELECT id FROM workflow_runs WHERE {_OPEN} AND status = ?"  # noqa: S608
-        " AND triggered_ms < ? ORDER BY id LIMIT ?",
+        "SELECT id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"
+        " AND triggered_ms < ? ORDER BY triggered_ms, id LIMIT ?",
         (Status.PENDING.value, before_ms, PAGE),
     )
     return [id for (id,) in found]
 
 
-def running(rows: Rows, after: str) -> list[str]:
-    """Runs that run, by id, above one."""
+def running(rows: Rows, after: tuple[int, str]) -> list[tuple[int, str]]:
+    """Runs that run, by when they were triggered and id, above one."""
     found = rows.execute(
-        f"SELECT id FROM workflow_runs WHERE {_OPEN} AND status = ? AND id > ?"  # noqa: S608
-        " ORDER BY id LIMIT ?",
-        (Status.RUNNING.value, after, PAGE),
+        "SELECT triggered_ms, id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"
+        " AND (triggered_ms, id) > (?, ?) ORDER BY triggered_ms, id LIMIT ?",
+        (Status.RUNNING.value, *after, PAGE),
     )
-    return [id for (id,) in found]
+    return [(at_ms, id) for at_ms, id in found]
 
 
 def versions(rows: Rows) -> list[tuple[str, int]]:
