@@ -20,8 +20,13 @@ from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import asked as asking
 from gossamer_gateway.runs.jobs.asked import Asked
 from gossamer_gateway.runs.jobs.polls import Polls
+from gossamer_gateway.runs.model.deciding import ZEEBE
+from gossamer_gateway.runs.model.definition import Definition
+from gossamer_gateway.runs.zeebe.executor import Executor
+from gossamer_gateway.runs.zeebe.opening import open_executor
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.sweeping import Sweep
+from gossamer_gateway.upstreams.upstream import Upstreams
 from gossamer_gateway.v1.metrics import Family
 
 
@@ -32,6 +37,7 @@ class Workflows:
     Attributes:
         asked: when workers last asked for jobs of each action.
         polls: workers that wait for jobs.
+        executor: what keeps the flow of runs in the engine's stead; None: nothing.
     """
 
     config: WorkflowsConfig
@@ -40,6 +46,16 @@ class Workflows:
     asked: Asked
     polls: Polls
     counts: Counts
+    executor: Executor | None = None
+
+    async def define(self, definition: Definition) -> Definition:
+        """Keeps a definition, if who executes it takes it. See `Engine.define`.
+
+        Raises: DeploymentRefused.
+        """
+        if self.executor is not None:
+            await self.executor.check(definition)
+        return await self.engine.define(definition)
 
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
@@ -62,7 +78,7 @@ class Workflows:
 
 @asynccontextmanager
 async def open_workflows(
-    config: WorkflowsConfig, storage: Storage, nursery: trio.Nursery
+    config: WorkflowsConfig, storage: Storage, nursery: trio.Nursery, engines: Upstreams
 ) -> AsyncIterator[Workflows]:
     """Starts the engine and all that is around it; the block's end is their end.
 
@@ -74,5 +90,8 @@ async def open_workflows(
     polls = Polls(engine, asked)
     counts = Counts()
     engine.listen(counts.happened)
-    yield Workflows(config, storage, engine, asked, polls, counts)
+    executor = None
+    if config.execution == ZEEBE:
+        executor = await open_executor(config, engine, storage, engines, nursery)
+    yield Workflows(config, storage, engine, asked, polls, counts, executor)
     polls.stop()

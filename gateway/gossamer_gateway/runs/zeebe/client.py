@@ -14,7 +14,7 @@ from typing import TypeVar
 import trio
 from google.protobuf.message import DecodeError, Message
 
-from gossamer_gateway.errors import GatewayError, InputError
+from gossamer_gateway.errors import InputError, RequestError
 from gossamer_gateway.runs.zeebe.steering import RUN
 from gossamer_gateway.upstreams import rpc
 from gossamer_gateway.upstreams.upstream import Upstream
@@ -54,7 +54,7 @@ _CERTAIN = frozenset(
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class DeploymentRefused(GatewayError):
+class DeploymentRefused(RequestError):
     """Zeebe does not take a process that we made."""
 
 

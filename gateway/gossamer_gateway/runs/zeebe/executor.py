@@ -495,8 +495,9 @@ class Executor:
                 for _, id in page:
                     await self._owed(id)
                 after = page[-1]
+        shards = list(self._engine.shards)
         for id in await self._storage.submit(
-            lambda rows, now_ms: open_runs.pending(rows, now_ms - self._pending_ms)
+            lambda rows, now_ms: open_runs.pending(rows, now_ms - self._pending_ms, shards)
         ):
             if id not in self._starting:
                 self._put(partial(self._start, id))

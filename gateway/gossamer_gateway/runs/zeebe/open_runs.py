@@ -1,5 +1,7 @@
 """What the executor asks of the rows: which runs are open, and which workflows there are."""
 
+from collections.abc import Sequence
+
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.storage import Rows
 
@@ -8,12 +10,16 @@ PAGE = 200
 _OPEN = "executor = 'zeebe' AND status IN ('Pending', 'Running')"
 
 
-def pending(rows: Rows, before_ms: int) -> list[str]:
-    """Runs that wait to be started since before then."""
+def pending(rows: Rows, before_ms: int, shards: Sequence[int]) -> list[str]:
+    """Runs of these parts that wait to be started since before then."""
+    if not shards:
+        return []
+    marks = ", ".join("?" * len(shards))
     found = rows.execute(
         "SELECT id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"
-        " AND triggered_ms < ? ORDER BY triggered_ms, id LIMIT ?",
-        (Status.PENDING.value, before_ms, PAGE),
+        f" AND triggered_ms < ? AND shard IN ({marks})"  # noqa: S608
+        " ORDER BY triggered_ms, id LIMIT ?",
+        (Status.PENDING.value, before_ms, *shards, PAGE),
     )
     return [id for (id,) in found]
 
