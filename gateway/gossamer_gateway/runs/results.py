@@ -22,6 +22,8 @@ ID_CHARACTERS_MAX = 200
 
 CODE_CHARACTERS_MAX = 200
 
+ATTEMPT_MAX = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -31,14 +33,29 @@ class Result:
     answer: Answer
 
 
+def read_attempt(value: dict[str, Any], *alone: str) -> tuple[str, str, int]:
+    """Run, step and attempt.
+
+    Args:
+        alone: the names that there may be; none: any.
+
+    Raises: BadRequest, with the field that is wrong.
+    """
+    for name in value:
+        if alone and name not in alone:
+            raise BadRequest(f"there is no field {name[:64]!r} here; there is {', '.join(alone)}")
+    run, step = _id(value, "run"), _id(value, "step")
+    attempt = value.get("attempt")
+    if isinstance(attempt, bool) or not isinstance(attempt, int) or not 0 < attempt <= ATTEMPT_MAX:
+        raise BadRequest("attempt must be a whole number from 1, as the job has it")
+    return run, step, attempt
+
+
 def read_result(value: Any) -> Result:
     """Raises: BadRequest, with the field that is wrong."""
     if not isinstance(value, dict):
         raise BadRequest("a result is an object")
-    run, step = _id(value, "run"), _id(value, "step")
-    attempt = value.get("attempt")
-    if isinstance(attempt, bool) or not isinstance(attempt, int) or not 0 < attempt < 2**31:
-        raise BadRequest("attempt must be a whole number from 1, as the job has it")
+    run, step, attempt = read_attempt(value)
     status = value.get("status")
     if status == "completed":
         return Result(run, completed(step, attempt, value.get("output")))
@@ -69,9 +86,12 @@ def failure_of(
 
 
 def _failure(value: Any) -> Failure:
+    if value is None:
+        value = {}
     if not isinstance(value, dict):
         raise BadRequest('a failed result has a failure: {"code", "message", "retryable"}')
-    texts = [value.get(name) or "" for name in ("code", "message", "details")]
+    given = [value.get(name) for name in ("code", "message", "details")]
+    texts = ["" if one is None else one for one in given]
     if not all(isinstance(one, str) for one in texts):
         raise BadRequest("code, message and details of a failure are texts")
     retryable = value.get("retryable", True)
