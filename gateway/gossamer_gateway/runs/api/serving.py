@@ -50,7 +50,7 @@ class Serving:
     async def define(self, asked: Asked) -> Response:
         definition: Definition = asked.body
         check_process(definition.id)
-        made = await self._engine.define(definition)
+        made = await self._workflows.define(definition)
         return _plainly(shapes.Made(made.id, made.version), made.id, 201, f"/workflow/{made.id}")
 
     async def workflows(self, asked: Asked) -> Page[shapes.WorkflowShown]:
@@ -114,7 +114,7 @@ class Serving:
         said: bodies.Executed = asked.body
         key = bodies.key(request.headers.get(KEY_HEADER))
         check_process(said.definition.id)
-        made = await self._engine.define(said.definition)
+        made = await self._workflows.define(said.definition)
         run = await self._engine.trigger(made.id, said.given, key=key, version=made.version)
         answer = json_response(await self._execution(run), 201)
         answer.headers["Location"] = f"/executions/{run.id}"
