@@ -9,7 +9,7 @@ without engines or processes run first.
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Generic, TypeVar
@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
+from tests.kafka_fixture import kafka
 from tests.postgres_fixture import postgres
 from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
 
@@ -31,7 +32,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
-__all__ = ["embedded_engine", "embedded_url", "postgres"]
+__all__ = ["embedded_engine", "embedded_url", "kafka", "postgres"]
 
 # Hypothesis without its stopwatch: a busy host is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,7 +46,7 @@ NO_RIGHTS = "NOT RUN for want of rights: "
 """So it begins where no installation helps: the tests may not do as root does, or have no network
 namespaces. That is no failure anywhere, but said as loudly."""
 
-ENGINES = ("camunda7", "zeebe", "zeebe88")
+ENGINES = ("camunda7", "zeebe", "zeebe88", "kafka")
 """Fixtures, and marks of tests that start an engine of their own."""
 
 
@@ -176,8 +177,10 @@ def _slowness(item: pytest.Item) -> int:
     return 1 if item.get_closest_marker("processes") else 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where an async test skips itself, pytest-trio skips it anew and forgets why."""
     told = None if call.excinfo is None else call.excinfo.value
     if isinstance(told, pytest.skip.Exception) and not told.msg:
@@ -186,6 +189,12 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
             caught = caught.exceptions[0]
         if isinstance(caught, pytest.skip.Exception):
             told.msg = caught.msg
+    report = yield
+    # Half a surrogate that a test had logged could not go from one process to another.
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 def _not_run_reason(report: pytest.TestReport, *marks: str) -> str | None:

@@ -14,6 +14,7 @@ from gossamer_gateway.door.config import DOOR, DoorConfig, exposed
 from gossamer_gateway.door.tls import TLS, TlsConfig
 from gossamer_gateway.errors import InputError as GatewayInputError
 from gossamer_gateway.names import forms
+from gossamer_gateway.runs.config import WORKFLOWS, WorkflowsConfig, misplaced
 from gossamer_gateway.storage import Place, PostgresPlace, SqlitePlace
 from gossamer_node.address import ADDRESS, Address
 from gossamer_node.config import NODE, LogConfig, NodeConfig
@@ -58,6 +59,7 @@ class GatewayConfig:
     grpc: Address = GRPC
     engines: tuple[EngineConfig, ...] = ()
     storage: StorageConfig = field(default_factory=StorageConfig)
+    workflows: WorkflowsConfig = field(default_factory=WorkflowsConfig)
     door: DoorConfig = field(default_factory=DoorConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
     peers: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ def _check(config: GatewayConfig) -> Iterator[tuple[str, str]]:
         forms.tags(one.name for one in config.engines)
     except GatewayInputError as error:
         yield "engines", str(error).rstrip(".")
+    yield from misplaced(config.workflows, {one.name: one.kind for one in config.engines})
     open_to = exposed(config.door, (config.http, config.grpc))
     if open_to is not None:
         yield "door", open_to
@@ -160,7 +163,8 @@ GATEWAY: Record[GatewayConfig] = Record(
             ADDRESS,
             "http",
             "Where it serves HTTP: `/engine-rest` for clients of Camunda 7, `/v2` for those of "
-            "Camunda 8, `/v1` for its own, and the operations page at `/`.",
+            "Camunda 8, `/v1` for its own, `/workflow` and `/executions` for workflows, and the "
+            "operations page at `/`.",
             "Loopback, so that a first try opens nothing to the network.",
             flag="--http",
         ),
@@ -179,6 +183,7 @@ GATEWAY: Record[GatewayConfig] = Record(
             why="A gateway without engines still shows the mesh.",
         ),
         Field("storage", STORAGE, "storage", "Where it keeps its rows."),
+        Field("workflows", WORKFLOWS, "workflows", "How workflows run, and over what."),
         Field("door", DOOR, "door", "Who is let in, how much, and from which web pages."),
         Field("tls", TLS, "tls", "The certificate under which it serves."),
         Field(

@@ -43,13 +43,17 @@ from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing import api as routing
 from gossamer_gateway.routing.router import FORMS as ROUTING
 from gossamer_gateway.routing.router import Router
+from gossamer_gateway.runs import api as workflows_api
+from gossamer_gateway.runs.live import page as live_page
+from gossamer_gateway.runs.live import socket as live_socket
+from gossamer_gateway.runs.opening import Workflows, open_workflows
 from gossamer_gateway.serving import STOP_S, listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.settings.table import Setting
 from gossamer_gateway.sink import bulk as sink
 from gossamer_gateway.storage import Storage, open_storage
-from gossamer_gateway.sweeping import keep_swept
+from gossamer_gateway.sweeping import ALL, keep_swept
 from gossamer_gateway.upstreams import asking as seeking
 from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.watching.watching import Watching
@@ -72,6 +76,7 @@ class Gateway:
         app: what serves HTTP behind the door.
         desk: what requests are served with.
         node: the member of the mesh that it is.
+        workflows: what they are served with.
     """
 
     url: str
@@ -79,6 +84,7 @@ class Gateway:
     app: QuartTrio
     desk: Desk
     node: Node
+    workflows: Workflows
 
 
 @asynccontextmanager
@@ -114,6 +120,10 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         forwarder = await stack.enter_async_context(open_forwarder(node.mesh.node_id))
         asking = Asking(node.working.leasing.calling, node.working.depending)
         overrides = Overrides(book, engines, forwarder, asking, asking.look_for)
+        workflows = await stack.enter_async_context(
+            open_workflows(config.workflows, storage, background, engines)
+        )
+        workflow_rows = workflows_api.operations(workflows, _who)
         desk = Desk(
             engines,
             polling,
@@ -133,8 +143,13 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             polling,
             storage,
             watch=desk.watch,
-            metrics=(partial(observed.families, observing, engines, polling, door.gate),),
+            metrics=(
+                partial(observed.families, observing, engines, polling, door.gate),
+                workflows.families,
+            ),
             described={**routing.described(), **overriding.described()},
+            operations=workflow_rows,
+            counted=(workflows.counted,),
         )
         book.listen(partial(_tell_settings, sources.watching))
         app = create_app(
@@ -146,6 +161,9 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             ],
             root=[
                 page.create_blueprint(),
+                *workflows_api.create_blueprints(workflows, workflow_rows),
+                live_socket.create_blueprint(workflows.bridge),
+                live_page.create_blueprint(),
                 sink.create_blueprint(
                     storage.submit, [one.name for one in config.engines if one.kind == "camunda8"]
                 ),
@@ -160,12 +178,13 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         grpc_server = GrpcServer(observing.methods(door.guarded(methods)))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
         await background.start(grpc_server.serve, listener, grpc_tls)
-        background.start_soon(keep_swept, storage.submit)
+        background.start_soon(keep_swept, storage.submit, {**ALL, **workflows.sweeps})
         serving = await stack.enter_async_context(trio.open_nursery())
         stopping = trio.Event()
 
         async def wind_up() -> None:
             sources.watching.end()
+            workflows.wind_up()
             await polling.drain()
 
         async def serve(*, task_status: trio.TaskStatus[None]) -> None:
@@ -180,7 +199,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             )
 
         await serving.start(serve)
-        yield Gateway(url, grpc_address, app, desk, node)
+        yield Gateway(url, grpc_address, app, desk, node, workflows)
         stopping.set()
         with trio.move_on_after(STOP_S):
             await grpc_server.stop()

@@ -62,3 +62,36 @@ def stamp(time_ms: int | None) -> str | None:
 
 def error(kind: str, message: str, code: int | None = None) -> Json:
     return {"type": kind, "message": message, "code": code}
+
+
+def task_row(row: Mapping[str, Any]) -> Json:
+    """An external task, of an engine in which an instance has one token."""
+    return {
+        "activityId": row["node_id"],
+        "activityInstanceId": row["activity_id"],
+        "errorMessage": row["error_message"],
+        # One token, so one execution: the instance is its own.
+        "executionId": row["instance_id"],
+        "id": row["id"],
+        "lockExpirationTime": stamp(row["lock_until_ms"] or None),
+        "createTime": stamp(row["created_ms"]),
+        "processDefinitionId": row["definition_id"],
+        "processDefinitionKey": row["definition_key"],
+        "processDefinitionVersionTag": row["version_tag"],
+        "processInstanceId": row["instance_id"],
+        "retries": row["retries"],
+        "suspended": False,
+        "workerId": row["worker_id"],
+        "topicName": row["topic"],
+        "tenantId": None,
+        "priority": row["priority"],
+        "businessKey": row["business_key"],
+    }
+
+
+def not_locked_by(task_id: str, worker_id: str, holder: str | None, refusal: str) -> str:
+    """What Camunda 7 says to a worker that has no lock; `refusal` is one of the sentences above."""
+    return (
+        f"{refusal.format(task_id)} worker '{worker_id}'. It is locked by worker "
+        f"'{holder or 'null'}'."
+    )

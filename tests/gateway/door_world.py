@@ -51,6 +51,8 @@ class Clock:
 class MemoryStorage:
     """Rows in memory, with the tables of API keys."""
 
+    shared = False
+
     def __init__(self, clock: Callable[[], int]) -> None:
         self.rows = sqlite3.connect(":memory:", isolation_level=None)
         self.rows.executescript(api_keys.SCHEMA)

@@ -159,6 +159,8 @@ async def test_definitions(storage: Storage) -> None:
 class Counting:
     """A storage that counts, and refuses when told to."""
 
+    shared = False
+
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.count = 0

@@ -18,6 +18,7 @@ from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.door import api_keys
 from gossamer_gateway.door.config import ApiKeys, DoorConfig
 from gossamer_gateway.door.principals import Grant
+from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.server import Gateway, open_gateway
 from gossamer_gateway.storage import open_storage
 from gossamer_node.address import Address
@@ -58,13 +59,14 @@ async def open_whole(
     folder: Path,
     *engines: EngineConfig,
     keys: Mapping[str, Sequence[Grant]] | None = None,
+    workflows: WorkflowsConfig | None = None,
     **door: Any,
 ) -> AsyncIterator[Whole]:
     """Runs until the block is left, then stops in order.
 
     Args:
         keys: what each key of a name opens; None: everybody is let in.
-        door: more of its settings.
+        door: more of the door's settings.
     """
     config = GatewayConfig(
         name="gateway",
@@ -73,6 +75,7 @@ async def open_whole(
         http=Address("127.0.0.1", 0),
         grpc=Address("127.0.0.1", 0),
         engines=engines,
+        workflows=workflows or WorkflowsConfig(),
         door=DoorConfig(() if keys is None else (ApiKeys(),), **door),
     )
     made = {}

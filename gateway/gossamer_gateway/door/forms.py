@@ -23,7 +23,8 @@ class Denied(Exception):
 
 def body_of(path: str, denied: Denied) -> tuple[bytes, bytes]:
     """Content type and body of a refusal, in the dialect of a path."""
-    if path == "/engine-rest" or path.startswith("/engine-rest/"):
+    of_seven = path.removeprefix("/workflow")
+    if of_seven == "/engine-rest" or of_seven.startswith("/engine-rest/"):
         kind = "AuthorizationException" if denied.status in (401, 403) else "RestException"
         told = {"type": kind, "message": denied.said, "code": 0}
         return b"application/json", json.dumps(told).encode()

@@ -4,8 +4,8 @@ A row has a method, a path and what it needs. In a path `{process}` is a process
 door then judges by itself; `{}` is any one segment, `**` what is left, if anything. What is in no
 row needs `admin`, so that a new endpoint is closed until somebody has thought of it. HEAD is GET.
 A path is taken as the application takes it, decoded; one with an empty segment, `.` or `..` is in
-no row, so that no two readings of it can differ. Camunda 7's `/engine-rest/engine/{name}/…` is the
-same without that.
+no row, so that no two readings of it can differ (but for the last slash of `SLASHED`). Camunda 7's
+`/engine-rest/engine/{name}/…` is the same without that.
 
 `Reach` says what becomes of grants that are limited to processes. A handler of a row with `ASKED`
 promises to ask (`asking`) before it reads or changes anything; from a handler that did not, who is
@@ -80,6 +80,7 @@ HTTP = (
         """
         GET / - none
         GET /page/** - none
+        GET /live/** - none
         GET /favicon.ico - none
         POST /_bulk admin all
         PUT /_index_template/{} admin all
@@ -269,7 +270,43 @@ HTTP = (
         """,
         "/v1",
     ),
+    *_rows(
+        """
+        GET /workflow read all
+        POST /workflow deploy asked
+        GET /workflow/{process} read named
+        GET /workflow/{process}/versions read named
+        POST /workflow/{process}/trigger start named
+        GET /workflow/events read asked waits
+        GET /workflow/runs read all
+        GET /workflow/run/{} read asked
+        GET /workflow/run/{}/events read asked
+        POST /workflow/run/{}/cancel start asked
+        POST /workflow/run/{}/retry start asked
+        POST /workflow/jobs/fetch work all waits
+        POST /workflow/jobs/results work all
+        POST /workflow/jobs/extend work all
+        GET /workflow/engine-rest/version read none
+        GET /workflow/engine-rest/engine read none
+        GET /workflow/engine-rest/telemetry/data read none
+        POST /workflow/engine-rest/external-task work all
+        POST /workflow/engine-rest/external-task/fetchAndLock work all waits
+        GET /workflow/engine-rest/external-task/{} work all
+        POST /workflow/engine-rest/external-task/{}/complete work all
+        POST /workflow/engine-rest/external-task/{}/failure work all
+        POST /workflow/engine-rest/external-task/{}/bpmnError work all
+        POST /workflow/engine-rest/external-task/{}/extendLock work all
+        POST /workflow/engine-rest/external-task/{}/unlock work all
+        GET /executions read all
+        POST /executions deploy asked
+        GET /executions/{} read asked
+        POST /executions/{}/cancel start asked
+        """
+    ),
 )
+
+SLASHED = ("/workflow/", "/executions/")
+"""Paths that mean the same without their last slash."""
 
 SERVICE = "/gateway_protocol.Gateway/"
 
@@ -328,6 +365,8 @@ _ROOT = _tree()
 
 def need_of(method: str, path: str) -> Need:
     """What an HTTP request needs."""
+    if path in SLASHED:
+        path = path[:-1]
     segments = path[1:].split("/") if path.startswith("/") else ["."]
     if path != "/" and any(one in ("", ".", "..") for one in segments):
         return UNKNOWN

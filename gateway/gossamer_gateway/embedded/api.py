@@ -35,7 +35,7 @@ from gossamer_gateway.errors import (
 )
 from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
 from gossamer_gateway.storage.committer import Committer
-from gossamer_gateway.wording7 import HTTP_ERRORS, STATUSES, Json, error
+from gossamer_gateway.wording7 import HTTP_ERRORS, STATUSES, Json, error, task_row
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class _Resources:
         lists: list[tuple[str, Listing, Callable[[Mapping[str, Any]], Json]]] = [
             ("/process-definition", queries.DEFINITIONS, dialect.definition_row),
             ("/process-instance", queries.INSTANCES, dialect.instance_row),
-            ("/external-task", queries.TASKS, dialect.task_row),
+            ("/external-task", queries.TASKS, task_row),
             ("/incident", queries.INCIDENTS, dialect.incident_row),
             ("/history/process-instance", queries.HISTORIC_INSTANCES,
              dialect.historic_instance_row),
@@ -380,7 +380,7 @@ class _Resources:
         row = await self._find_one(queries.TASKS, "externalTaskId", task_id)
         if row is None:
             raise UnknownTask(task_id)
-        return dialect.task_row(row)
+        return task_row(row)
 
     async def _error_details(self, task_id: str) -> tuple[str, int] | Response:
         task = await self._submit(lambda _now: self._engine.task(task_id))

@@ -12,7 +12,7 @@ from gossamer_gateway.embedded.engine import LockedTask
 from gossamer_gateway.embedded.model import Definition, Deployment, Instance, InstanceState
 from gossamer_gateway.embedded.values import BINARY, Wire, Wires, answered
 from gossamer_gateway.errors import ProcessRefused
-from gossamer_gateway.wording7 import Json, error, stamp
+from gossamer_gateway.wording7 import Json, error, stamp, task_row
 
 
 def parse_error(refused: ProcessRefused) -> Json:
@@ -146,7 +146,7 @@ def locked_task(
     visible = task.local_variables if local_only else instance.variables | task.local_variables
     if names is not None:
         visible = {name: visible[name] for name in names if name in visible}
-    return _task(
+    return task_row(
         {
             "id": task.id,
             "instance_id": instance.id,
@@ -168,33 +168,6 @@ def locked_task(
         "errorDetails": task.error_details,
         "variables": variables(visible, deserialize=deserialize),
     }
-
-
-def _task(row: Mapping[str, Any]) -> Json:
-    return {
-        "activityId": row["node_id"],
-        "activityInstanceId": row["activity_id"],
-        "errorMessage": row["error_message"],
-        # One token, so one execution: the instance is its own.
-        "executionId": row["instance_id"],
-        "id": row["id"],
-        "lockExpirationTime": stamp(row["lock_until_ms"] or None),
-        "createTime": stamp(row["created_ms"]),
-        "processDefinitionId": row["definition_id"],
-        "processDefinitionKey": row["definition_key"],
-        "processDefinitionVersionTag": row["version_tag"],
-        "processInstanceId": row["instance_id"],
-        "retries": row["retries"],
-        "suspended": False,
-        "workerId": row["worker_id"],
-        "topicName": row["topic"],
-        "tenantId": None,
-        "priority": row["priority"],
-        "businessKey": row["business_key"],
-    }
-
-
-task_row = _task
 
 
 def incident_row(row: Mapping[str, Any]) -> Json:

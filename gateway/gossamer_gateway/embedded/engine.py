@@ -27,7 +27,7 @@ from gossamer_gateway.errors import (
     UnknownInstance,
     UnknownTask,
 )
-from gossamer_gateway.wording7 import COMPLETE, EXTEND, FAILURE, LOCK
+from gossamer_gateway.wording7 import COMPLETE, EXTEND, FAILURE, LOCK, not_locked_by
 
 LOCK_MS_MAX = 10 * 365 * 24 * 3_600_000
 """Ten years: no lock is meant to be longer, and no date is written past the year 9999."""
@@ -283,10 +283,7 @@ class Engine:
 
 
 def _not_locked_by(task: Task, worker_id: str, refusal: str) -> NotLockedByWorker:
-    return NotLockedByWorker(
-        f"{refusal.format(task.id)} worker '{worker_id}'. "
-        f"It is locked by worker '{task.worker_id or 'null'}'."
-    )
+    return NotLockedByWorker(not_locked_by(task.id, worker_id, task.worker_id, refusal))
 
 
 def _check_lock(lock_ms: int, name: str) -> None:

@@ -25,11 +25,11 @@ OTHER: Final = "other"
 HEADER: Final = b"traceparent"
 
 
-_DIALECTS: Final = ("engine-rest", "v2", "v1")
+_DIALECTS: Final = ("engine-rest", "v2", "v1", "workflow", "executions")
 
 
 def dialect_of(path: str) -> str:
-    """`engine-rest`, `v2`, `v1`, or `other`."""
+    """The first word of the path, if it is one of these; else `other`."""
     first = path[1:].partition("/")[0]
     return first if first in _DIALECTS else OTHER
 

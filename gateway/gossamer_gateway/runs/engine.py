@@ -1,15 +1,20 @@
 """Runs at work: every word from outside becomes events of a run, on disk before it is answered.
 
-One function changes a run: it reads the run's state, asks `model.deciding`, and writes the events,
-all in one command of the storage; so two that come at once take turns, on one gateway or several. A
-state that was read before is kept (`_known`), and used again if its number is still the row's.
+Words that come while others are being committed go together into the next transaction (`groups`);
+one is under way at a time, so a gateway is never in its own way. A run's state is kept in memory
+(`memory`, and `cache` where gateways share one) and used if its number is still the row's; what is
+kept may be lost or old at any time, and costs a fold then, no more.
 
-Who follows (`listen`) is told of events after they are on disk, in the order of each run.
+Who follows (`listen`) is told of events after they are on disk, in the order of each run; `log` has
+them in one order, from any point. `keep_time` sees to what happens by itself; a storage that is
+away holds it up, and never ends it.
 """
 
+import logging
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -17,59 +22,100 @@ from uuid import uuid4
 import msgspec
 import trio
 
-from gossamer_gateway.errors import RequestError
-from gossamer_gateway.runs import store
+from gossamer_gateway.errors import Overloaded, StorageFailed
+from gossamer_gateway.runs import groups, offers, store
+from gossamer_gateway.runs.groups import (
+    Answered,
+    Change,
+    Decide,
+    Errand,
+    Flows,
+    Outcome,
+    Rules,
+    Trigger,
+    UnknownRun,
+    UnknownWorkflow,
+    Word,
+)
+from gossamer_gateway.runs.leasing import Leases
+from gossamer_gateway.runs.log import Entry, RowsLog, renumber
+from gossamer_gateway.runs.memory import Memory
 from gossamer_gateway.runs.model import deciding
-from gossamer_gateway.runs.model.deciding import Answer
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
-from gossamer_gateway.runs.model.flow import Flow
-from gossamer_gateway.runs.model.run import Run, evolve
+from gossamer_gateway.runs.model.run import Run
+from gossamer_gateway.runs.news import LOOK_S, News
+from gossamer_gateway.runs.outbox import Outbox
 from gossamer_gateway.runs.store import Job
-from gossamer_gateway.storage import Rows, Storage
+from gossamer_gateway.storage import Command, Rows, Storage
 
-KNOWN_MAX = 10_000
-"""States of runs in memory."""
+__all__ = [
+    "Answer", "Decide", "Engine", "Job", "Listener", "UnknownRun", "UnknownWorkflow", "Verdict",
+]  # fmt: skip
 
-FLOWS_MAX = 1_000
-"""Definitions in memory."""
+GROUP_MAX = 64
+"""Words of one transaction: enough to share a flush, few enough to bound the wait for it."""
 
-DUE_MAX = 100
-"""Runs that are seen to in one go."""
+WAITING_MAX = 10_000
+"""Words that wait for theirs."""
 
+DUE_MAX = 16
+"""Runs of each shard that are seen to in one go."""
 
-class UnknownWorkflow(RequestError):
-    """No such workflow is defined."""
+AWAY_S, AWAY_S_MAX = 0.5, 10.0
+"""The pause when the storage is away, doubled each time up to the second."""
 
-
-class UnknownRun(RequestError):
-    """There is no such run."""
-
-
-Decide = Callable[[Flow, Run, int], list[Event]]
-"""Takes a run and the time; gives what happens, maybe nothing."""
+_log = logging.getLogger(__name__)
 
 Listener = Callable[[Run, Sequence[Event]], None]
 """Told of a run's new state and the events that led there. Never waits, never raises."""
 
 
 class Engine:
-    """All runs of this gateway's storage."""
+    """All runs of this gateway's storage.
+
+    Args:
+        chance: draws the jitter of delays.
+        executor: whose runs new ones are: `own` or `zeebe`.
+        offered: tells of an action whether its attempts are jobs here; others are sent elsewhere.
+        outbox: whether events are published: each has a row until `Engine.outbox` says it was.
+
+    Attributes:
+        id: this gateway's, new at each start.
+        log: all events, to be followed.
+        outbox: events to publish; None where none are.
+        news: rung at each commit.
+    """
 
     def __init__(
         self,
         storage: Storage,
         *,
         chance: Callable[[], float] = random.random,
-        executor: str = "own",
+        executor: str = deciding.OWN,
+        offered: store.Offered = lambda _: True,
+        outbox: bool = False,
     ) -> None:
+        self.id = str(uuid4())
+        self.news = News()
+        self.log = RowsLog(storage, self.news)
+        self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
+        self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._storage = storage
-        self._chance = chance
-        self._executor = executor
-        self._flows: OrderedDict[tuple[str, int], Flow] = OrderedDict()
-        self._known: OrderedDict[str, Run] = OrderedDict()
+        self._rules = Rules(chance, executor, offered, outbox)
+        self._flows = Flows()
+        self._memory = Memory()
         self._listeners: list[Listener] = []
+        self._waiting: deque[Word] = deque()
+        self._is_flying = False
+        self._next_due_ms: int | None = None
         self._sooner = trio.Event()
+
+    @property
+    def shards(self) -> Collection[int]:
+        """Those that this gateway sees to: whose clocks it keeps, whose events it publishes."""
+        return range(store.SHARDS) if self._leases is None else self._leases.shards
 
     def listen(self, listener: Listener) -> None:
         """Has somebody told of every change made here."""
@@ -104,47 +150,23 @@ class Engine:
     ) -> Run:
         """Starts a run; one with the same key of the same workflow is not started again.
 
-        Raises: UnknownWorkflow.
+        Raises: UnknownWorkflow; BadRequest for an input or a key that cannot be kept.
         """
-        id = str(uuid4())
-
-        def command(rows: Rows, now_ms: int) -> tuple[Run, list[Event]]:
-            if key is not None:
-                known = rows.execute(
-                    "SELECT id FROM workflow_runs WHERE workflow = ? AND idempotency_key = ?",
-                    (workflow, key),
-                ).fetchone()
-                if known:
-                    run = store.read_run(rows, known[0])
-                    assert run is not None, "its row and its events are written together"
-                    return run, []
-            definition = store.read_definition(rows, workflow, version)
-            if definition is None:
-                raise UnknownWorkflow(f"there is no workflow {workflow}; define it first")
-            flow = self._flow(rows, definition.id, definition.version)
-            events = deciding.trigger(flow, id, given, now_ms, key=key, executor=self._executor)
-            run = evolve(None, events[0])
-            if self._executor == deciding.OWN:
-                more = deciding.start(flow, run, now_ms)
-                for one in more:
-                    run = evolve(run, one)
-                events += more
-            store.write(rows, run, events)
-            return run, events
-
-        run, events = await self._storage.submit(command)
-        self._happened(run, events)
+        run: Run = await self._say(Trigger(str(uuid4()), workflow, version, given, key))
         return run
 
-    async def answer(self, run: str, said: Answer) -> list[Event]:
-        """Takes what a worker answered; gives what came of it, nothing for a repetition.
+    async def answer(self, run: str, said: Answer) -> Verdict:
+        """Takes what a worker answered; tells what became of it, once that is on disk."""
+        if not _may_be(run):
+            return Verdict.UNKNOWN
+        verdict: Verdict = await self._say(Answered(run, said))
+        return verdict
 
-        Raises: UnknownRun.
-        """
-        _, events = await self.change(
-            run, lambda flow, run, now_ms: deciding.answer(flow, run, said, now_ms, self._chance)
-        )
-        return events
+    async def answer_all(self, said: Sequence[tuple[str, Answer]]) -> list[Verdict]:
+        """Takes many answers, each with its run, and tells what became of each."""
+        words = [Answered(run, one) if _may_be(run) else None for run, one in said]
+        await self._say_all([one for one in words if one is not None])
+        return [Verdict.UNKNOWN if one is None else _result(one) for one in words]
 
     async def cancel(self, run: str, *, reason: str = "", who: str = "") -> Run:
         """Raises: UnknownRun."""
@@ -154,7 +176,7 @@ class Engine:
         return state
 
     async def retry(self, run: str, *, who: str = "") -> Run:
-        """Raises: UnknownRun."""
+        """Raises: UnknownRun; RunFull."""
         state, _ = await self.change(
             run, lambda flow, run, now: deciding.retry(flow, run, now, who=who)
         )
@@ -163,36 +185,39 @@ class Engine:
     async def change(self, id: str, decide: Decide) -> tuple[Run, list[Event]]:
         """Changes a run as `decide` says. Gives its state, and the events that led there.
 
-        Raises: UnknownRun.
+        Raises: UnknownRun, and what `decide` does.
         """
-        known = self._known.get(id)
+        if not _may_be(id):
+            raise UnknownRun(f"there is no run {id!r}")
+        result: tuple[Run, list[Event]] = await self._say(Change(id, decide))
+        return result
 
-        def command(rows: Rows, now_ms: int) -> tuple[Run, list[Event]]:
-            seq = store.read_seq(rows, id)
-            run = known if known is not None and known.seq == seq else store.read_run(rows, id)
-            if run is None:
-                raise UnknownRun(f"there is no run {id}")
-            events = decide(self._flow(rows, run.workflow, run.version), run, now_ms)
-            if events:
-                for one in events:
-                    run = evolve(run, one)
-                store.write(rows, run, events)
-            return run, events
-
-        run, events = await self._storage.submit(command)
-        self._happened(run, events)
-        return run, events
+    def known(self, id: str) -> Run | None:
+        """The state of a run as far as memory has it; it may be an old one."""
+        found = self._memory.get(id)
+        return None if found is None else found[0]
 
     async def run(self, id: str) -> Run:
         """The state of a run.
 
         Raises: UnknownRun.
         """
-        found, _ = await self.change(id, lambda *_: [])
-        return found
+        known = self._memory.get(id)
+
+        def command(rows: Rows, _: int) -> tuple[Run, int] | None:
+            seq = store.read_seqs(rows, [id]).get(id)
+            return known if known is not None and known[0].seq == seq else store.read_run(rows, id)
+
+        found = await self._storage.submit(command) if _may_be(id) else None
+        if found is None:
+            raise UnknownRun(f"there is no run {id!r}")
+        self._memory.put(*found)
+        return found[0]
 
     async def history(self, id: str, after: int = 0, limit: int = 1_000) -> list[AnyEvent]:
         """Events of a run with numbers above `after`."""
+        if not _may_be(id):
+            return []
         return await self._storage.submit(
             lambda rows, _now: store.read_events(rows, id, after, limit)
         )
@@ -201,72 +226,196 @@ class Engine:
         self, queues: Sequence[str], worker: str, *, jobs_max: int, lock_ms: int
     ) -> list[Job]:
         """Locks jobs of these queues for a worker; gives at once what there is."""
+        own = frozenset(self.shards) if self._storage.shared else None
+        jobs: list[Job] = await self._do(
+            partial(offers.fetch, queues=queues, worker=worker, jobs_max=jobs_max,
+                    lock_ms=lock_ms, own=own)
+        )  # fmt: skip
+        return jobs
 
-        def command(rows: Rows, now_ms: int) -> list[Job]:
-            marks = ", ".join("?" * len(queues))
-            found = rows.execute(
-                "SELECT run, step, attempt, queue, due_ms FROM workflow_jobs"  # noqa: S608
-                f" WHERE queue IN ({marks}) AND free_ms <= ? ORDER BY free_ms LIMIT ?",
-                (*queues, now_ms, jobs_max),
-            ).fetchall()
-            jobs = []
-            for id, step, attempt, queue, due_ms in found:
-                rows.execute(
-                    "UPDATE workflow_jobs SET free_ms = ?, worker = ? WHERE run = ? AND step = ?",
-                    (now_ms + lock_ms, worker, id, step),
-                )
-                known = self._known.get(id)
-                run = known if known is not None and step in known.steps else None
-                run = run or store.read_run(rows, id)
-                assert run is not None, "a job's run is there"
-                payload = run.steps[step].input
-                jobs.append(
-                    Job(id, run.workflow, step, attempt, queue, payload, due_ms, now_ms + lock_ms)
-                )
-            return jobs
+    async def extend(
+        self, run: str, step: str, attempt: int, worker: str, lock_ms: int
+    ) -> int | None:
+        """Locks a job for so long from now. Gives until when; None: it is this worker's no more."""
+        until_ms: int | None = await self._do(
+            partial(offers.extend, run=run, step=step, attempt=attempt, worker=worker,
+                    lock_ms=lock_ms)
+        )  # fmt: skip
+        return until_ms
 
-        return await self._storage.submit(command)
+    async def release(self, run: str, step: str, attempt: int, worker: str) -> bool:
+        """Frees a job that a worker took. False: it is this worker's no more."""
+        done: bool = await self._do(
+            partial(offers.release, run=run, step=step, attempt=attempt, worker=worker)
+        )
+        self.news.ring()
+        return done
+
+    async def wait_free(self, queues: Sequence[str], deadline: float) -> bool:
+        """Waits until one of these queues has a free job; whoever fetches first has it.
+
+        Args:
+            deadline: by trio's clock. False: it has come.
+        """
+        while True:
+            rung = self.news.next
+            free_ms, now_ms = await self._storage.submit(
+                lambda rows, now_ms: (offers.next_free_ms(rows, queues), now_ms)
+            )
+            if free_ms is not None and free_ms <= now_ms:
+                return True
+            left_s = deadline - trio.current_time()
+            if left_s <= 0:
+                return False
+            if free_ms is not None:
+                left_s = min(left_s, (free_ms - now_ms) / 1_000)
+            if self._storage.shared:
+                left_s = min(left_s, LOOK_S)
+            with trio.move_on_after(left_s):
+                await rung.wait()
 
     async def keep_time(self) -> None:
-        """Sees to what is due, until cancelled."""
-        shards = range(store.SHARDS)
+        """Sees to what is due in this gateway's shards, and keeps these, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._leases is not None:
+                    nursery.start_soon(self._again, self._keep_leases)
+                    nursery.start_soon(self._again, self._renumber)
+                nursery.start_soon(self._again, self._keep_time)
+        finally:
+            if self._leases is not None:
+                await self._leases.give_back()
+
+    async def _again(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something again and again; a storage that is away holds it up."""
+        pause_s = AWAY_S
         while True:
-            self._sooner = trio.Event()
-            found, next_ms, now_ms = await self._storage.submit(
-                lambda rows, now: (
-                    store.due_runs(rows, shards, now, DUE_MAX),
-                    store.next_due_ms(rows, shards),
-                    now,
+            try:
+                await act()
+                if pause_s > AWAY_S:
+                    _log.info("Workflows go on: their storage is back")
+                pause_s = AWAY_S
+            except (StorageFailed, Overloaded) as error:
+                if pause_s == AWAY_S:
+                    _log.warning("Workflows wait for their storage: %s", error)
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, AWAY_S_MAX)
+
+    async def _keep_leases(self) -> None:
+        assert self._leases is not None, "it is asked for where there are some"
+        await trio.sleep(await self._leases.renew())
+
+    async def _renumber(self) -> None:
+        while await self._storage.submit(renumber):
+            pass
+        await trio.sleep_forever()
+
+    def _shards_taken(self) -> None:
+        self._sooner.set()
+        if self.outbox is not None:
+            self.outbox.look_again()
+
+    async def _keep_time(self) -> None:
+        """Sees to what is due once, and waits for the next."""
+        shards = list(self.shards)
+        self._sooner, self._next_due_ms = trio.Event(), None
+        found, next_ms, now_ms = await self._storage.submit(
+            lambda rows, now: (
+                store.due_runs(rows, shards, now, DUE_MAX),
+                store.next_due_ms(rows, shards),
+                now,
+            )
+        )
+        await self._say_all([Change(id, self._due) for id in found])
+        if found:
+            return
+        if self._next_due_ms is not None and (next_ms is None or self._next_due_ms < next_ms):
+            next_ms = self._next_due_ms
+        self._next_due_ms = next_ms
+        wait_s = 3600.0 if next_ms is None else max(0, next_ms - now_ms) / 1000
+        with trio.move_on_after(min(wait_s, LOOK_S) if self._storage.shared else wait_s):
+            await self._sooner.wait()
+
+    def _due(self, flow: Any, run: Run, now_ms: int) -> list[Event]:
+        return deciding.due(flow, run, now_ms, self._rules.chance)
+
+    async def _do(self, command: Command[Any]) -> Any:
+        return await self._say(Errand(command))
+
+    async def _say(self, word: Word) -> Any:
+        await self._say_all([word])
+        return _result(word)
+
+    async def _say_all(self, words: Sequence[Word]) -> None:
+        """Waits until these are settled. They take effect although who waits is cancelled."""
+        if len(self._waiting) + len(words) > WAITING_MAX:
+            raise Overloaded(f"{WAITING_MAX} requests wait for the storage; try again in a moment")
+        self._waiting.extend(words)
+        if not self._is_flying:
+            self._is_flying = True
+            # No task of the caller's: who is cancelled leaves the others' words under way.
+            trio.lowlevel.spawn_system_task(self._fly)
+        for word in words:
+            await word.settled.wait()
+
+    async def _fly(self) -> None:
+        try:
+            while self._waiting:
+                count = min(GROUP_MAX, len(self._waiting))
+                words = [self._waiting.popleft() for _ in range(count)]
+                await self._commit(words)
+        finally:
+            self._is_flying = False
+
+    async def _commit(self, words: Sequence[Word]) -> None:
+        known = {
+            one.run: found
+            for one in words
+            if isinstance(one, Change | Answered) and (found := self._memory.get(one.run))
+        }
+        try:
+            outcome = await self._storage.submit(
+                lambda rows, now_ms: groups.work(
+                    rows, now_ms, words, known, self._flows, self._rules
                 )
             )
-            for id in found:
-                await self.change(
-                    id, lambda flow, run, now: deciding.due(flow, run, now, self._chance)
-                )
-            if not found:
-                wait_s = 3600.0 if next_ms is None else max(0, next_ms - now_ms) / 1000
-                with trio.move_on_after(wait_s):
-                    await self._sooner.wait()
+        except Exception as error:
+            for word in words:
+                word.error = error
+        else:
+            self._happened(outcome)
+            for place, word in enumerate(words):
+                word.result = outcome.results.get(place)
+                word.error = outcome.errors.get(place)
+        for word in words:
+            word.settled.set()
 
-    def _happened(self, run: Run, events: Sequence[Event]) -> None:
-        known = self._known.get(run.id)
-        if known is None or known.seq < run.seq:
-            self._known[run.id] = run
-            self._known.move_to_end(run.id)
-            if len(self._known) > KNOWN_MAX:
-                self._known.popitem(last=False)
-        if events:
-            self._sooner.set()
+    def _happened(self, outcome: Outcome) -> None:
+        for run, size in outcome.runs.values():
+            self._memory.put(run, size)
+            due_ms = run.due_ms
+            if due_ms is not None and (self._next_due_ms is None or due_ms < self._next_due_ms):
+                self._next_due_ms = due_ms
+                self._sooner.set()
+        for run, events in outcome.happened:
             for listener in self._listeners:
                 listener(run, events)
+        if self.outbox is not None:
+            for each in outcome.written:
+                self.outbox.add(
+                    Entry(one.run, one.seq, data)
+                    for one, data in zip(each.events, each.data, strict=True)
+                )
+        if outcome.written:
+            self.news.ring()
 
-    def _flow(self, rows: Rows, id: str, version: int) -> Flow:
-        # A version never changes, so what is kept of it is right, whoever kept it.
-        flow = self._flows.get((id, version))
-        if flow is None:
-            definition = store.read_definition(rows, id, version)
-            assert definition is not None, "a run's definition is kept"
-            flow = self._flows[id, version] = Flow(definition)
-            if len(self._flows) > FLOWS_MAX:
-                self._flows.popitem(last=False)
-        return flow
+
+def _may_be(run: str) -> bool:
+    """Whether a text may be the id of a run: what no column holds is none."""
+    return run.isprintable()
+
+
+def _result(word: Word) -> Any:
+    if word.error is not None:
+        raise word.error
+    return word.result

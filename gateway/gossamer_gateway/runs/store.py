@@ -1,70 +1,37 @@
-"""Runs as rows: definitions, events, one row of each run to find it by, and jobs that wait.
+"""Runs as rows: the statements that read and write the tables of `forms`.
 
-The events are the truth; `workflow_runs` is what lists and clocks ask, and `workflow_jobs` what
-workers are given: both change in the transaction that adds the events, so they never differ. All
-functions here run within a command of the storage.
+The events are the truth; the rest changes in the transaction that adds the events, so they never
+differ. All functions here run within a command of the storage. What changes runs goes through
+`write` alone, for many runs at once: one statement of each kind, whatever their number.
+
+A run's row carries the number of its newest event, and `write` changes it only from the number that
+was read: together with the unique (run, seq) of the events, two gateways can never both add to the
+same end of a history, whatever either believes.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from gossamer_gateway.errors import StorageFailed
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
-from gossamer_gateway.runs.model.run import Run, Status, StepStatus, fold
+from gossamer_gateway.runs.model.flow import Flow
+from gossamer_gateway.runs.model.run import Run, StepStatus, fold
 from gossamer_gateway.storage import Rows
 
 SHARDS = 16
 """Parts of all runs, by their ids: gateways that share a storage share these out."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS workflow_definitions (
-    id TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    at_ms INTEGER NOT NULL,
-    digest TEXT NOT NULL,  -- of what was sent, to know it again
-    data BLOB NOT NULL,    -- a Definition as JSON
-    PRIMARY KEY (id, version)
-);
-CREATE TABLE IF NOT EXISTS workflow_runs (
-    id TEXT NOT NULL PRIMARY KEY,
-    workflow TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    executor TEXT NOT NULL,
-    status TEXT NOT NULL,
-    seq INTEGER NOT NULL,        -- of its newest event
-    shard INTEGER NOT NULL,
-    due_ms INTEGER,              -- when something happens by itself
-    triggered_ms INTEGER NOT NULL,
-    ended_ms INTEGER,
-    idempotency_key TEXT
-);
-CREATE UNIQUE INDEX IF NOT EXISTS workflow_runs_key ON workflow_runs (workflow, idempotency_key);
-CREATE INDEX IF NOT EXISTS workflow_runs_due ON workflow_runs (shard, due_ms);
-CREATE INDEX IF NOT EXISTS workflow_runs_newest ON workflow_runs (triggered_ms, id);
-CREATE TABLE IF NOT EXISTS workflow_events (
-    position INTEGER PRIMARY KEY,
-    run TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    data BLOB NOT NULL           -- an event as JSON
-);
-CREATE UNIQUE INDEX IF NOT EXISTS workflow_events_run ON workflow_events (run, seq);
-CREATE TABLE IF NOT EXISTS workflow_jobs (
-    run TEXT NOT NULL,
-    step TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    queue TEXT NOT NULL,         -- an action, or `provider:NAME`
-    due_ms INTEGER NOT NULL,
-    free_ms INTEGER NOT NULL,    -- when it may be taken (again)
-    worker TEXT,
-    PRIMARY KEY (run, step)
-);
-CREATE INDEX IF NOT EXISTS workflow_jobs_free ON workflow_jobs (queue, free_ms);
-"""
+IDS_MAX = 500
+"""In one statement: SQLite takes 999 values in the oldest version that is met."""
+
+Offered = Callable[[str], bool]
+"""Tells of an action whether its attempts are jobs here; those of functions always are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +60,34 @@ class Job:
         return f"{self.run}:{self.step}"
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Events to add to a run.
+
+    Attributes:
+        run: the state after them.
+        data: each as it is stored.
+    """
+
+    run: Run
+    events: Sequence[Event]
+    data: Sequence[bytes]
+
+
 def shard_of(run: str) -> int:
     """Which part of all runs one is in."""
     return zlib.crc32(run.encode()) % SHARDS
 
 
-def read_run(rows: Rows, id: str) -> Run | None:
-    """A run, from its events."""
-    history = read_events(rows, id)
-    return fold(history) if history else None
+def read_run(rows: Rows, id: str) -> tuple[Run, int] | None:
+    """A run, from its events, and how many bytes those are."""
+    history = [
+        data
+        for (data,) in rows.execute(
+            "SELECT data FROM workflow_events WHERE run = ? ORDER BY seq", (id,)
+        )
+    ]
+    return (fold(map(e.decode, history)), sum(map(len, history))) if history else None
 
 
 def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[AnyEvent]:
@@ -114,92 +100,174 @@ def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[A
     return [e.decode(data) for (data,) in rows.execute(statement, values)]
 
 
-def read_seq(rows: Rows, run: str) -> int:
-    """The number of a run's newest event; 0 where there is no such run."""
-    found = rows.execute("SELECT seq FROM workflow_runs WHERE id = ?", (run,)).fetchone()
-    return found[0] if found else 0
+def read_seqs(rows: Rows, runs: Iterable[str]) -> dict[str, int]:
+    """The numbers of runs' newest events; runs that there are not are left out."""
+    wanted = list(dict.fromkeys(runs))
+    found: dict[str, int] = {}
+    for first in range(0, len(wanted), IDS_MAX):
+        part = wanted[first : first + IDS_MAX]
+        marks = ", ".join("?" * len(part))
+        found.update(
+            rows.execute(
+                f"SELECT id, seq FROM workflow_runs WHERE id IN ({marks})",  # noqa: S608
+                part,
+            ).fetchall()
+        )
+    return found
 
 
-def write(rows: Rows, run: Run, events: Sequence[Event]) -> None:
-    """Adds events to a run's; `run` is the state after them."""
+def write(
+    rows: Rows, written: Sequence[Written], flow: Callable[[Run], Flow], offered: Offered,
+    *, outbox: bool,
+) -> None:  # fmt: skip
+    """Adds events to runs', each run at most once.
+
+    Raises: StorageFailed when a run has changed meanwhile; nothing may be committed then.
+    """
     rows.executemany(
-        "INSERT INTO workflow_events (run, seq, data) VALUES (?, ?, ?)",
-        [(one.run, one.seq, e.encode(one)) for one in events],
+        "INSERT INTO workflow_events (number, run, seq, data)"
+        " VALUES (transaction_number(), ?, ?, ?)",
+        [
+            (one.run, one.seq, data)
+            for each in written
+            for one, data in zip(each.events, each.data, strict=True)
+        ],
     )
-    if events[0].seq == 1:
-        rows.execute(
+    new = [each.run for each in written if each.events[0].seq == 1]
+    if new:
+        rows.executemany(
             "INSERT INTO workflow_runs (id, workflow, version, executor, status, seq, shard,"
             " due_ms, triggered_ms, ended_ms, idempotency_key)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (run.id, run.workflow, run.version, run.executor, run.status.value, run.seq,
-             shard_of(run.id), run.due_ms, run.triggered_ms, run.ended_ms, run.key),
+            [
+                (run.id, run.workflow, run.version, run.executor, run.status.value, run.seq,
+                 shard_of(run.id), run.due_ms, run.triggered_ms, run.ended_ms, run.key)
+                for run in new
+            ],
         )  # fmt: skip
-    else:
-        rows.execute(
-            "UPDATE workflow_runs SET status = ?, seq = ?, due_ms = ?, ended_ms = ? WHERE id = ?",
-            (run.status.value, run.seq, run.due_ms, run.ended_ms, run.id),
+    old = [each for each in written if each.events[0].seq > 1]
+    if old:
+        changed = rows.executemany(
+            "UPDATE workflow_runs SET status = ?, seq = ?, due_ms = ?, ended_ms = ?"
+            " WHERE id = ? AND seq = ?",
+            [
+                (each.run.status.value, each.run.seq, each.run.due_ms, each.run.ended_ms,
+                 each.run.id, each.events[0].seq - 1)
+                for each in old
+            ],
+        ).rowcount  # fmt: skip
+        if changed != len(old):
+            raise StorageFailed("A run was changed by somebody else meanwhile; try again")
+    if outbox:
+        rows.executemany(
+            "INSERT INTO workflow_outbox (shard, run, seq) VALUES (?, ?, ?)",
+            [(shard_of(one.run), one.run, one.seq) for each in written for one in each.events],
         )
-    _write_jobs(rows, run, events)
+    _write_jobs(rows, written, flow, offered)
 
 
-def _write_jobs(rows: Rows, run: Run, events: Sequence[Event]) -> None:
+JobRow = tuple[str, str, int, str, int, str, int, int, bytes]
+"""Of workflow_jobs, without its worker."""
+
+
+def _write_jobs(
+    rows: Rows, written: Sequence[Written], flow: Callable[[Run], Flow], offered: Offered
+) -> None:
+    begun: list[JobRow] = []
+    over: list[tuple[str, str]] = []
+    for each in written:
+        # Only the last word on each step counts: an attempt may fail and the next begin at once.
+        touched: dict[str, int | None] = {}  # when its attempt began, if one did
+        for one in each.events:
+            step = getattr(one, "step", None)
+            if step is not None:
+                begun_ms = one.at_ms if isinstance(one, e.AttemptStarted) else touched.get(step)
+                touched[step] = begun_ms
+        if each.run.status.has_ended:
+            left = (id for id, one in each.run.steps.items() if one.status is StepStatus.LEFT)
+            touched.update(dict.fromkeys(left))
+        for step, begun_ms in touched.items():
+            state = each.run.steps.get(step)
+            if state is None or state.attempt == 0:
+                continue
+            of = flow(each.run)
+            if state.status is not StepStatus.RUNNING:
+                over.append((each.run.id, step))
+            elif begun_ms is not None and (row := _job_row(each.run, step, of, offered, begun_ms)):
+                begun.append(row)
+    if over:
+        rows.executemany("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", over)
+    insert_jobs(rows, begun)
+
+
+def insert_jobs(rows: Rows, jobs: Sequence[JobRow]) -> None:
+    """Adds jobs, in place of those of earlier attempts."""
+    if jobs:
+        rows.executemany(
+            "INSERT INTO workflow_jobs (run, step, attempt, workflow, shard, queue, due_ms,"
+            " free_ms, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (run, step) DO UPDATE SET"
+            " attempt = excluded.attempt, queue = excluded.queue, due_ms = excluded.due_ms,"
+            " free_ms = excluded.free_ms, payload = excluded.payload, worker = NULL",
+            jobs,
+        )
+
+
+def standing_jobs(run: Run, flow: Flow, offered: Offered) -> list[JobRow]:
+    """The jobs that there are of a run, all free: what `workflow_jobs` holds but for its locks."""
     if run.status.has_ended:
-        rows.execute("DELETE FROM workflow_jobs WHERE run = ?", (run.id,))
-        return
-    # Only the last word on each step counts: an attempt may fail and the next begin at once.
-    for step in {one.step: None for one in events if hasattr(one, "step")}:
-        state = run.steps.get(step)
-        begun = [
-            one
-            for one in events
-            if isinstance(one, e.AttemptStarted) and one.step == step
-        ]  # fmt: skip
-        if begun and state is not None and state.status is StepStatus.RUNNING:
-            new = begun[-1]
-            queue = new.action if new.action is not None else f"provider:{new.provider}"
-            rows.execute(
-                "INSERT INTO workflow_jobs (run, step, attempt, queue, due_ms, free_ms, worker)"
-                " VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (run, step) DO UPDATE SET"
-                " attempt = excluded.attempt, queue = excluded.queue, due_ms = excluded.due_ms,"
-                " free_ms = excluded.free_ms, worker = NULL",
-                (run.id, step, new.attempt, queue, new.due_ms, new.at_ms),
-            )
-        elif state is None or state.status is not StepStatus.RUNNING:
-            rows.execute("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", (run.id, step))
+        return []
+    at_work = (id for id, one in run.steps.items() if one.status is StepStatus.RUNNING)
+    return [row for id in at_work if (row := _job_row(run, id, flow, offered, 0)) is not None]
+
+
+def _job_row(run: Run, step: str, flow: Flow, offered: Offered, free_ms: int) -> JobRow | None:
+    state, of = run.steps[step], flow[step]
+    if of.action is not None and not offered(of.action):
+        return None
+    queue = of.action if of.action is not None else f"provider:{of.places[state.place].provider}"
+    assert state.due_ms is not None, "an attempt at work has its end"
+    return (
+        run.id, step, state.attempt, run.workflow, shard_of(run.id), queue, state.due_ms, free_ms,
+        msgspec.json.encode(state.input),
+    )  # fmt: skip
 
 
 def due_runs(rows: Rows, shards: Sequence[int], now_ms: int, limit: int) -> list[str]:
-    """Runs in which something is to happen by now."""
-    marks = ", ".join("?" * len(shards))
-    found = rows.execute(
-        f"SELECT id FROM workflow_runs WHERE shard IN ({marks}) AND due_ms <= ?"  # noqa: S608
-        " ORDER BY due_ms LIMIT ?",
-        (*shards, now_ms, limit),
-    )
-    return [id for (id,) in found]
+    """Runs in which something is to happen by now, at most so many of each shard."""
+    part = "SELECT * FROM (SELECT due_ms, id FROM workflow_runs WHERE shard = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?) AS s{}"  # noqa: E501
+    found = of_shards(rows, part, [(shard, now_ms, limit) for shard in shards])
+    return [id for _, id in sorted(found)]
 
 
 def next_due_ms(rows: Rows, shards: Sequence[int]) -> int | None:
     """When something happens by itself next."""
-    marks = ", ".join("?" * len(shards))
-    (found,) = rows.execute(
-        f"SELECT MIN(due_ms) FROM workflow_runs WHERE shard IN ({marks})",  # noqa: S608
-        tuple(shards),
-    ).fetchone()
-    assert found is None or isinstance(found, int), "it is a column of whole numbers"
-    return found
+    part = "SELECT * FROM (SELECT due_ms FROM workflow_runs WHERE shard = ? AND due_ms IS NOT NULL ORDER BY due_ms LIMIT 1) AS s{}"  # noqa: E501
+    found = of_shards(rows, part, [(shard,) for shard in shards])
+    return min((due_ms for (due_ms,) in found), default=None)
+
+
+def of_shards(rows: Rows, part: str, values: Sequence[tuple[int, ...]]) -> list[Any]:
+    """What a statement finds in each shard: each is a short walk along an index."""
+    if not values:
+        return []
+    statement = " UNION ALL ".join(part.format(shard) for shard in range(len(values)))
+    return rows.execute(statement, [one for each in values for one in each]).fetchall()
 
 
 def read_definition(rows: Rows, id: str, version: int | None = None) -> Definition | None:
     """A definition; of no version, the newest."""
+    version = newest_version(rows, id) if version is None else version
     found = rows.execute(
-        "SELECT data FROM workflow_definitions WHERE id = ? AND (version = ? OR ? IS NULL)"
-        " ORDER BY version DESC LIMIT 1",
-        (id, version, version),
+        "SELECT data FROM workflow_definitions WHERE id = ? AND version = ?", (id, version)
     ).fetchone()
     return msgspec.json.decode(found[0], type=Definition) if found else None
 
 
-def end_statuses() -> tuple[str, ...]:
-    """Those of runs that are over."""
-    return tuple(one.value for one in Status if one.has_ended)
+def newest_version(rows: Rows, id: str) -> int:
+    """0 where there is none."""
+    found = rows.execute(
+        "SELECT version FROM workflow_definitions WHERE id = ? ORDER BY version DESC LIMIT 1",
+        (id,),
+    ).fetchone()
+    return found[0] if found else 0

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from gossamer_gateway.errors import InputError
 from gossamer_gateway.storage.file import Form
+from gossamer_gateway.storage.parts import Part
 from gossamer_gateway.storage.places import Place, PostgresPlace, SqlitePlace
 from gossamer_gateway.storage.port import Command, Rows, Storage, Value
 from gossamer_gateway.storage.sqlite import open_sqlite
@@ -15,6 +16,7 @@ from gossamer_gateway.storage.sqlite import open_sqlite
 __all__ = [
     "Command",
     "Form",
+    "Part",
     "Place",
     "PostgresPlace",
     "Rows",

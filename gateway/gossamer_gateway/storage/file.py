@@ -6,12 +6,13 @@ commits by itself: `committer` draws the lines.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gossamer_gateway.errors import InputError
+from gossamer_gateway.storage.parts import Part
 
 CACHE_KIB = 16 * 1024
 LOCKED_WAIT_S = 2.0
@@ -28,6 +29,7 @@ class Form:
         application_id: SQLite's mark of whose file it is.
         version: kept in `user_version`; a file of another is refused rather than guessed at.
         schema: what makes the tables of a new file.
+        parts: tables that grow by steps of their own, whatever `version` is.
     """
 
     subject: str
@@ -35,6 +37,7 @@ class Form:
     application_id: int
     version: int
     schema: str
+    parts: Sequence[Part] = ()
 
 
 class File:

@@ -10,7 +10,10 @@ rows, and looks at nothing that others change.
 Statements are of the SQL that both know, in SQLite's words, with `?` for values. INTEGER is of 64
 bits, `INTEGER PRIMARY KEY` counts by itself where none is given (there may be gaps), and TEXT, REAL
 and BLOB are the other types. Upserts are `ON CONFLICT … DO UPDATE`, `RETURNING` is allowed, and
-only a statement that answers rows is asked for rows. A statement that the database refuses, as one
+only a statement that answers rows is asked for rows. Two functions tell in which
+order transactions were begun and which are over: `transaction_number()`, of this one, and
+`transactions_settled()`: what all with lower numbers wrote is to be seen here, or was taken back. A
+transaction sees nothing of one with a higher number. A statement that the database refuses, as one
 that breaks a constraint, fails its command with StorageFailed. Equal values of ORDER BY come in any
 order. `tests/gateway/test_storage_port.py` holds both to the same.
 """
@@ -68,6 +71,10 @@ Command = Callable[[Rows, int], T]
 
 class Storage(Protocol):
     """Where rows are kept."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others write to it as well."""
 
     async def submit(self, command: Command[T]) -> T:
         """Runs a command and returns its result once it is on disk.

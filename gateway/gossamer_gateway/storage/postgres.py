@@ -9,10 +9,10 @@ Nothing here works through a pooler that gives every transaction another connect
 
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 import trio
@@ -20,10 +20,19 @@ from psycopg import sql
 
 from gossamer_gateway.errors import InputError
 from gossamer_gateway.storage.file import Form
+from gossamer_gateway.storage.parts import grow
 from gossamer_gateway.storage.pending import Pending
 from gossamer_gateway.storage.places import PostgresPlace
-from gossamer_gateway.storage.port import Command
-from gossamer_gateway.storage.session import AWAY_S, COMMITS, FORGET, Away, Session, reason
+from gossamer_gateway.storage.port import Command, Value
+from gossamer_gateway.storage.session import (
+    AWAY_S,
+    COMMITS,
+    FORGET,
+    Away,
+    PostgresRows,
+    Session,
+    reason,
+)
 
 CONNECTIONS = 2
 """Of one gateway, so that a long command holds up half of the others. With more of them, they are
@@ -42,11 +51,21 @@ _WORDS = (
 
 _FORM_TABLE = "gossamer_form"
 
+FUNCTIONS = {
+    "transaction_number": "SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)",
+    "transactions_settled": "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT)"
+    " AS BIGINT)",
+}
+"""Those of the port. Numbers are given in the order in which transactions first write; below the
+oldest that is still open, all are over."""
+
 T = TypeVar("T")
 
 
 class PostgresStorage:
     """`Storage` in a database."""
+
+    shared = True
 
     def __init__(self, place: PostgresPlace) -> None:
         self._pending: Pending[Command[object]] = Pending("PostgreSQL")
@@ -171,11 +190,38 @@ def _make_tables(session: Session, place: PostgresPlace, form: Form) -> None:
                     f"the schema {place.schema} has version {row[1]}, and {form.version} is read "
                     "here; use the Gossamer that wrote it."
                 )
+        _make_functions(connection, place.schema)
+        for part in form.parts:
+            grow(_Schema(connection), part, f"the schema {place.schema} has")
         connection.execute(FORGET)
         connection.execute("COMMIT")
     except InputError:
         connection.execute("ROLLBACK")
         raise
+
+
+def _make_functions(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
+    for name, body in FUNCTIONS.items():
+        known = connection.execute(
+            "SELECT 1 FROM pg_proc JOIN pg_namespace ON pronamespace = pg_namespace.oid"
+            " WHERE nspname = %s AND proname = %s",
+            (schema, name),
+        )
+        if known.fetchone() is None:
+            connection.execute(
+                f"CREATE FUNCTION {name}() RETURNS BIGINT LANGUAGE SQL STABLE AS '{body}'".encode()
+            )
+
+
+class _Schema(PostgresRows):
+    """Rows of somebody who makes tables, too."""
+
+    def execute(
+        self, statement: str, values: Sequence[Value] = (), /
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        if statement.lstrip()[:6].upper() in ("CREATE", "ALTER "):
+            statement = _translated(statement).decode()
+        return super().execute(statement, values)
 
 
 def _translated(schema: str) -> bytes:

@@ -13,6 +13,7 @@ import trio
 
 from gossamer_gateway.storage.committer import Committer
 from gossamer_gateway.storage.file import File, Form
+from gossamer_gateway.storage.parts import grow
 from gossamer_gateway.storage.places import SqlitePlace
 from gossamer_gateway.storage.port import Command, Value, plain
 
@@ -35,6 +36,8 @@ class SqliteRows:
 class SqliteStorage:
     """`Storage` in a file."""
 
+    shared = False
+
     def __init__(self, file: File, clock: Callable[[], int]) -> None:
         self._rows = SqliteRows(file.connection)
         self._committer = Committer(file, clock, lambda: None)
@@ -49,6 +52,23 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _grow(file: File, form: Form) -> None:
+    # One writes, one transaction after the other: all that is to be seen is settled, and what
+    # comes later stands behind it by the number of its row.
+    for name, value in (("transaction_number", 0), ("transactions_settled", 1)):
+        file.connection.create_function(name, 0, lambda value=value: value, deterministic=True)
+    if not form.parts:
+        return
+    file.begin()
+    try:
+        for part in form.parts:
+            grow(SqliteRows(file.connection), part, f"{form.subject} has")
+    except BaseException:
+        file.rollback()
+        raise
+    file.commit()
+
+
 @asynccontextmanager
 async def open_sqlite(place: SqlitePlace, form: Form) -> AsyncIterator[SqliteStorage]:
     """Opens the file, and closes it when what was begun is on disk.
@@ -57,6 +77,7 @@ async def open_sqlite(place: SqlitePlace, form: Form) -> AsyncIterator[SqliteSto
     """
     file = File(place.path, form)
     try:
+        _grow(file, form)
         storage = SqliteStorage(file, clock_ms)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(storage.run)

@@ -4,7 +4,6 @@ Nothing here knows of HTTP but for `create_blueprint`: it gives each row its rou
 raised into problems.
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.upstreams.upstream import Upstreams
 from gossamer_gateway.v1 import events, metrics
 from gossamer_gateway.v1.looking import Looking
-from gossamer_gateway.v1.metrics import More
+from gossamer_gateway.v1.metrics import Counted, More
 from gossamer_gateway.v1.openapi import document
 from gossamer_gateway.v1.operations import (
     AFTER,
@@ -36,6 +35,8 @@ from gossamer_gateway.v1.operations import (
     Asked,
     Operation,
     Parameter,
+    broken,
+    http_error,
     json_response,
     page,
     problem,
@@ -58,8 +59,6 @@ from gossamer_gateway.watching.shapes import Event, Lease, Node, Service
 from gossamer_gateway.watching.watching import Watching
 from gossamer_node.errors import EngineError, EngineUnavailable
 
-log = logging.getLogger("gossamer.v1")
-
 SNAPSHOT_MAX = 2_000
 """Leases, and services, that who follows the events begins with; the page says how many there are
 beyond."""
@@ -74,6 +73,8 @@ class Sources:
         work: what runs on the engines.
         metrics: of other parts of the gateway.
         described: OpenAPI path items of other blueprints under `/v1`, by path.
+        operations: of other blueprints, whose rows are in the document as well.
+        counted: metrics for which something has to be asked.
     """
 
     name: str
@@ -85,6 +86,8 @@ class Sources:
     work: Work
     metrics: tuple[More, ...] = ()
     described: Mapping[str, Any] = field(default_factory=dict)
+    operations: tuple[Operation, ...] = ()
+    counted: tuple[Counted, ...] = ()
 
 
 _ENGINE = Parameter("engine", "Of this engine alone.")
@@ -210,13 +213,18 @@ class _Views:
         own = metrics.families(
             await self.health(asked), engines, self._picture, self._watching.counts
         )
-        more = (family for each in self._sources.metrics for family in each())
+        more = [family for each in self._sources.metrics for family in each()]
+        for each in self._sources.counted:
+            more += await each()
         return metrics.text([*own, *more])
 
     async def document(self, _asked: Asked) -> Response:
         if self._document is None:
             made = document(
-                self.table(), version("gossamer"), {**self._sources.described, **_EVENTS}, (Event,)
+                (*self.table(), *self._sources.operations),
+                version("gossamer"),
+                {**self._sources.described, **_EVENTS},
+                (Event,),
             )
             self._document = await json_response(made).get_data(as_text=False)
         assert isinstance(self._document, bytes)
@@ -383,8 +391,8 @@ def create_blueprint(sources: Sources) -> Blueprint:
     events.register(routes, sources.watching, views.snapshot)
     routes.register_error_handler(GatewayError, _refused)
     routes.register_error_handler(EngineError, _engine_failed)
-    routes.register_error_handler(HTTPException, _http_error)
-    routes.register_error_handler(Exception, _broken)
+    routes.register_error_handler(HTTPException, http_error)
+    routes.register_error_handler(Exception, broken)
     return routes
 
 
@@ -397,24 +405,10 @@ async def _refused(error: Exception) -> Response:
         return problem(503, "Unknown", str(error))
     if isinstance(error, Overloaded | StorageFailed):
         return problem(503, "Overloaded", str(error))
-    return await _broken(error)
+    return await broken(error)
 
 
 async def _engine_failed(error: Exception) -> Response:
     if isinstance(error, EngineUnavailable):
         return problem(503, "Engine unavailable", str(error))
     return problem(409, "Engine refused", str(error))
-
-
-async def _http_error(failed: Exception) -> Response:
-    assert isinstance(failed, HTTPException)
-    answer = problem(failed.code or 500, failed.name, failed.description or failed.name)
-    for name, value in failed.get_headers():
-        if name == "Allow":
-            answer.headers[name] = value
-    return answer
-
-
-async def _broken(mistake: Exception) -> Response:
-    log.error("a request failed by a mistake of the gateway", exc_info=mistake)
-    return problem(500, "Mistake", "the gateway made a mistake; its log says which")

@@ -5,7 +5,7 @@ Here is what the gateway alone knows, and the mesh as it sees it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gossamer_gateway.v1.shapes import Engine, Health
@@ -37,6 +37,9 @@ class Family:
 
 More = Callable[[], Iterable[Family]]
 """Metrics of another part of the gateway."""
+
+Counted = Callable[[], Awaitable[Iterable[Family]]]
+"""Metrics for which another part asks, as its rows."""
 
 
 def text(families: Iterable[Family]) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of `/v1`, made of its operations. Pure.
+"""The OpenAPI 3.1 document of our own API, made of its operations. Pure.
 
 quart-schema was looked at first. It describes all routes of an application, dialects included,
 takes over how its errors are answered, and its pages load their viewer from other hosts; msgspec
@@ -49,7 +49,7 @@ def document(
     for row in operations:
         answers = next(at) if _is_described(row.answers) else {"type": "string"}
         body = next(at) if row.body is not None else None
-        path = paths.setdefault(f"/v1{row.path}", {})
+        path = paths.setdefault(f"{row.base}{row.path}", {})
         path[row.method.lower()] = _operation(row, answers, body)
     for path, item in (others or {}).items():
         paths.setdefault(path, {}).update(item)
@@ -88,16 +88,24 @@ def _operation(
         "tags": [row.about],
         "parameters": [_parameter(one) for one in row.parameters],
         "responses": {
-            "200": {"description": "It is so.", "content": {row.media: {"schema": answers}}},
+            str(row.status): {
+                "description": "It is so.",
+                "content": {row.media: {"schema": answers}},
+            },
             **{
                 str(status): {"description": when, "content": {PROBLEM: {"schema": _PROBLEM}}}
                 for status, when in sorted(errors.items())
             },
         },
     }
+    if row.plainly:
+        made["responses"][str(row.status)]["content"]["text/plain"] = {"schema": {"type": "string"}}
     if row.description:
         made["description"] = inspect.cleandoc(row.description)
-    if body is not None:
+    if row.takes is not None:
+        content = {media: {"schema": row.takes.schema} for media in row.takes.medias}
+        made["requestBody"] = {"required": row.takes.required, "content": content}
+    elif body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return made
 

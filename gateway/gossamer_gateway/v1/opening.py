@@ -13,7 +13,8 @@ from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.v1.api import Sources
 from gossamer_gateway.v1.eight import Eight
 from gossamer_gateway.v1.looking import Looking
-from gossamer_gateway.v1.metrics import More
+from gossamer_gateway.v1.metrics import Counted, More
+from gossamer_gateway.v1.operations import Operation
 from gossamer_gateway.v1.seven import Seven
 from gossamer_gateway.v1.work import EngineWork, Work
 from gossamer_gateway.watching.watching import Watching
@@ -31,6 +32,8 @@ async def begin(
     watch: Watch | None = None,
     metrics: tuple[More, ...] = (),
     described: Mapping[str, Any] | None = None,
+    operations: tuple[Operation, ...] = (),
+    counted: tuple[Counted, ...] = (),
 ) -> Sources:
     """Starts what `/v1` needs in a nursery; returns what to give to `create_blueprint`.
 
@@ -38,7 +41,7 @@ async def begin(
 
     Args:
         watch: of the sink: what this gateway was told by engines itself.
-        metrics, described: see `Sources`.
+        metrics, described, operations, counted: see `Sources`.
     """
     watching = Watching(mesh)
     await nursery.start(watching.run)
@@ -59,4 +62,6 @@ async def begin(
         work=work,
         metrics=metrics,
         described=described or {},
+        operations=operations,
+        counted=counted,
     )

@@ -1,10 +1,12 @@
-"""An endpoint of `/v1` as one row: where it is, what it takes and answers, and who serves it.
+"""An endpoint as one row: where it is, what it takes and answers, and who serves it.
 
-The application's routes and the OpenAPI document are both made of these rows, so neither can say
-what the other does not. Types are dataclasses: msgspec makes their JSON, checks what comes in, and
-gives their JSON Schema.
+Those of `/v1`, and those of workflows, which have paths of their own. The application's routes and
+the OpenAPI document are both made of these rows, so neither can say what the other does not. Types
+are dataclasses or msgspec's: it makes their JSON, checks what comes in, and gives their JSON
+Schema.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,9 +14,12 @@ from typing import Any, Literal
 import msgspec
 from quart import request
 from quart.wrappers import Response as QuartResponse
+from werkzeug.exceptions import HTTPException
 
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.v1.shapes import Problem
+
+log = logging.getLogger("gossamer.v1")
 
 LIMIT_DEFAULT = 200
 LIMIT_MAX = 500
@@ -67,17 +72,36 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """A request's body that an operation reads by itself.
+
+    Attributes:
+        reads: makes it of its bytes and media type. Raises: BadRequest.
+        schema: as OpenAPI has it.
+        required: False: no body at all is right as well.
+    """
+
+    reads: Callable[[bytes, str], Any]
+    schema: Mapping[str, Any]
+    required: bool = True
+    medias: tuple[str, ...] = ("application/json",)
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One endpoint.
 
     Attributes:
-        path: below `/v1`, with `{name}` for parameters.
-        answers: the type of its 200.
+        path: below `base`, with `{name}` for parameters.
+        answers: the type of its answer.
         serve: answers; what it raises becomes a problem.
         about: its group in the document.
-        body: the type of the request's body; None: it has none.
+        body: the type of the request's body, which msgspec reads.
+        takes: the body, where the operation reads it by itself. Neither: there is none.
         errors: statuses of problems that it may answer beside 400, and when.
         media: of the answer, where it is not JSON.
+        status: of its answer.
+        plainly: it may answer a text of one word as well, which is what who names no form gets.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -91,11 +115,16 @@ class Operation:
     body: Any = None
     errors: Mapping[int, str] = field(default_factory=dict)
     media: str = "application/json"
+    base: str = "/v1"
+    status: int = 200
+    plainly: bool = False
+    takes: Body | None = None
 
     @property
     def id(self) -> str:
         """Its name in the document and among the routes."""
-        words = self.path.replace("{", "").replace("}", "").strip("/").split("/")
+        base = "" if self.base == "/v1" else self.base
+        words = f"{base}{self.path}".replace("{", "").replace("}", "").strip("/").split("/")
         return "-".join((self.method.lower(), *(word.replace(".", "-") for word in words)))
 
     async def respond(self, **path: str) -> QuartResponse:
@@ -105,7 +134,7 @@ class Operation:
             return answer
         if self.media != "application/json":
             return QuartResponse(answer, content_type=self.media)
-        return json_response(answer)
+        return json_response(answer, self.status)
 
     async def _read(self, path: Mapping[str, str]) -> Asked:
         known = {one.name: one for one in self.parameters}
@@ -119,10 +148,12 @@ class Operation:
             if name in given:
                 raise BadRequest(f"{name} is given twice")
             given[name] = _checked(known[name], value)
-        if self.body is None:
+        if self.body is None and self.takes is None:
             return Asked(given)
         data = await request.get_data(as_text=False)
         assert isinstance(data, bytes)
+        if self.takes is not None:
+            return Asked(given, self.takes.reads(data, request.mimetype))
         try:
             return Asked(given, msgspec.json.decode(data, type=self.body))
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
@@ -152,6 +183,22 @@ def problem(status: int, title: str, detail: str) -> QuartResponse:
     if status == 503:
         answer.headers["Retry-After"] = "1"
     return answer
+
+
+async def http_error(failed: Exception) -> QuartResponse:
+    """An error handler: what Quart itself refuses, as a problem."""
+    assert isinstance(failed, HTTPException)
+    answer = problem(failed.code or 500, failed.name, failed.description or failed.name)
+    for name, value in failed.get_headers():
+        if name == "Allow":
+            answer.headers[name] = value
+    return answer
+
+
+async def broken(mistake: Exception) -> QuartResponse:
+    """An error handler for what nobody has foreseen."""
+    log.error("a request failed by a mistake of the gateway", exc_info=mistake)
+    return problem(500, "Mistake", "the gateway made a mistake; its log says which")
 
 
 def page(

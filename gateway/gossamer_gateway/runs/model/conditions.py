@@ -7,15 +7,21 @@ nowhere makes `exists` false and every other comparison false as well, `notEqual
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gossamer_gateway.runs.model.mapping import MappingFailed, find
 
 
 def _same(left: Any, right: Any) -> bool:
-    # True is 1 to Python, and nobody else.
-    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+    # True is 1 to Python, and to nobody else.
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[name], right[name]) for name in left)
+    return bool(left == right)
 
 
 def _is_number(value: Any) -> bool:
@@ -52,21 +58,10 @@ def holds(condition: Mapping[str, Any], scope: Any) -> bool:
         value = find(condition["path"], scope)
     except MappingFailed:
         return condition.get("exists") is False
-    if "exists" in condition:
-        return bool(condition["exists"])
+    if condition.get("exists") is False:
+        return False
     return all(
         compare(value, condition[name])
         for name, compare in COMPARISONS.items()
         if name in condition
     )
-
-
-def paths(condition: Mapping[str, Any]) -> Iterator[str]:
-    """All paths of a condition."""
-    for name in ("all", "any"):
-        for one in condition.get(name, ()):
-            yield from paths(one)
-    if "not" in condition:
-        yield from paths(condition["not"])
-    if "path" in condition:
-        yield condition["path"]

@@ -5,23 +5,27 @@ something that is over. The same word may so be given any number of times. Whoev
 events on disk before anybody hears of them; what has to be done outside is in them as well: an
 `attempt.started` asks for a job or a call, `Run.due_ms` says when to come again.
 
-A run of another executor goes the same way, but its executor says which step is next (`reached`)
-and when all is done (`ended`), while attempts, retries and failovers are decided here.
+A run of another executor goes the same way, but a task begins when its executor says that it came
+there (`reached`). All else is decided here as ever, choices and joins too, and the executor is told
+where they lead: so both ways of execution give the same events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from msgspec import UNSET
 
+from gossamer_gateway.errors import BadRequest, RequestError
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.conditions import holds
 from gossamer_gateway.runs.model.definition import Place, Retry, Step, StepType
 from gossamer_gateway.runs.model.events import Event, Failure
 from gossamer_gateway.runs.model.flow import Flow
 from gossamer_gateway.runs.model.mapping import MappingFailed, fill
-from gossamer_gateway.runs.model.run import Run, Status, StepState, StepStatus, evolve
+from gossamer_gateway.runs.model.run import HEARD_MAX, Run, Status, StepState, StepStatus, evolve
+from gossamer_gateway.runs.model.values import flaw, mended
 
 OWN = "own"
 ZEEBE = "zeebe"
@@ -29,8 +33,17 @@ ZEEBE = "zeebe"
 LATE_MAX = 100
 """Answers that came too late which a run records; further ones are only refused."""
 
+FULL = e.EVENTS_MAX - LATE_MAX - 1
+"""Events after which a run takes only its end, and what comes late."""
+
+KEY_CHARACTERS_MAX = 255
+
 Chance = Callable[[], float]
 """Gives a number from 0 to below 1, each as likely."""
+
+
+class RunFull(RequestError):
+    """A run has all the events that it may have, so it cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +56,28 @@ class Answer:
     failure: Failure | None = None
 
 
+class Verdict(Enum):
+    """What becomes of an answer."""
+
+    TAKEN = "taken"
+    REPEATED = "repeated"
+    LATE = "late"
+    UNKNOWN = "unknown"
+
+
 def trigger(
     flow: Flow, run: str, given: Any, now_ms: int, *, key: str | None = None, executor: str = OWN
 ) -> list[Event]:
-    """There is a run of this, pending."""
+    """There is a run of this, pending.
+
+    Raises: BadRequest for an input or a key that cannot be kept.
+    """
     of = flow.definition
+    flawed = flaw(given)
+    if flawed is not None:
+        raise BadRequest(f"the input of {of.id} cannot be taken: {flawed.message}")
+    if key is not None and not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isprintable()):
+        raise BadRequest(f"a key has 1 to {KEY_CHARACTERS_MAX} printable characters")
     return [e.RunTriggered(run, 1, now_ms, of.id, of.version, given, key, executor)]
 
 
@@ -55,11 +85,18 @@ def start(flow: Flow, run: Run, now_ms: int, *, place: str | None = None) -> lis
     """It begins. `place`: of another executor, what that calls it."""
     if run.status is not Status.PENDING:
         return []
-    course = _Course(flow, run, now_ms)
-    course.add(e.RunStarted, place)
-    if run.executor == OWN:
-        course.enter(flow.definition.start_at, run.input)
-    return course.events
+    return _Course(flow, run, now_ms).decide(lambda course: course.begin(place))
+
+
+def verdict(run: Run, said: Answer) -> Verdict:
+    """What `answer` makes of an answer now. `LATE`: the attempt was given up before."""
+    state = run.steps.get(said.step)
+    if state is None or not 1 <= said.attempt <= state.attempt:
+        return Verdict.UNKNOWN
+    if said.attempt in state.heard or said.attempt <= state.attempt - HEARD_MAX:
+        return Verdict.REPEATED
+    at_work = state.status is StepStatus.RUNNING and said.attempt == state.attempt
+    return Verdict.TAKEN if at_work and run.status is Status.RUNNING else Verdict.LATE
 
 
 def answer(flow: Flow, run: Run, said: Answer, now_ms: int, chance: Chance) -> list[Event]:
@@ -68,92 +105,85 @@ def answer(flow: Flow, run: Run, said: Answer, now_ms: int, chance: Chance) -> l
     An answer that was heard before changes nothing; one to an attempt that was given up is recorded
     and has no effect.
     """
-    state = run.steps.get(said.step)
-    if state is None or not 1 <= said.attempt <= state.attempt or said.attempt in state.heard:
-        return []
+    judged = verdict(run, said)
     course = _Course(flow, run, now_ms)
-    at_work = state.status is StepStatus.RUNNING and said.attempt == state.attempt
-    if run.status is not Status.RUNNING or not at_work:
-        if run.late < LATE_MAX:
-            status = "failed" if said.failure else "completed"
-            course.add(e.AttemptLate, said.step, said.attempt, status)
-        return course.events
-    if said.failure is not None:
-        course.failed(flow[said.step], said.failure, chance)
-    else:
-        course.completed(flow[said.step], said.output)
+    if judged is Verdict.TAKEN:
+        step = flow[said.step]
+        return course.decide(lambda course: course.answered(step, said, chance))
+    if judged is Verdict.LATE and run.late < LATE_MAX:
+        status = "failed" if said.failure else "completed"
+        course.add(e.AttemptLate, said.step, said.attempt, status)
     return course.events
 
 
 def due(flow: Flow, run: Run, now_ms: int, chance: Chance) -> list[Event]:
     """Time has passed: attempts that nobody answered have failed, and delayed ones begin."""
-    course = _Course(flow, run, now_ms)
-    for id, state in run.steps.items():
-        if state.due_ms is None or state.due_ms > now_ms or course.run.status.has_ended:
-            continue
-        if state.status is StepStatus.RUNNING:
-            course.failed(flow[id], _timeout(flow[id], run, state), chance)
-        elif state.status is StepStatus.WAITING:
-            course.attempt(flow[id])
-    return course.events
+    return _Course(flow, run, now_ms).decide(lambda course: course.due(chance))
 
 
 def cancel(flow: Flow, run: Run, now_ms: int, *, reason: str = "", who: str = "") -> list[Event]:
     """Somebody ends it. Nothing if it has ended."""
     course = _Course(flow, run, now_ms)
     if not run.status.has_ended:
-        course.add(e.RunCancelled, reason[: e.MESSAGE_CHARACTERS_MAX], who)
+        course.add(e.RunCancelled, mended(reason, e.MESSAGE_CHARACTERS_MAX), _who(who))
     return course.events
 
 
 def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
     """Somebody has a failed run go on where it failed. Nothing if it has not failed.
 
-    Steps that were at work beside the one that failed begin anew as well.
+    Steps that were at work beside the one that failed begin anew as well, and branches that had not
+    begun begin.
+
+    Raises: RunFull.
     """
     if run.status is not Status.FAILED:
         return []
-    again = (StepStatus.FAILED, StepStatus.LEFT)
-    steps = tuple(id for id, one in run.steps.items() if one.status in again)
-    course = _Course(flow, run, now_ms)
-    course.add(e.RunRetried, steps, who)
-    if run.started_ms is None:
-        course.add(e.RunStarted, None)
-    if run.executor == OWN:
-        for id in steps:
-            state = run.steps[id]
-            if not course.run.status.has_ended:
-                course.again(flow[id], state)
-    return course.events
+    if run.seq >= FULL:
+        raise RunFull(f"{run.id} has {run.seq} events, it cannot go on; trigger a new run")
+    return _Course(flow, run, now_ms).decide(lambda course: course.go_on(_who(who)))
 
 
-def reached(flow: Flow, run: Run, step_id: str, came: Any, now_ms: int) -> list[Event]:
-    """Another executor came to a task, with this. Nothing if the step has begun before."""
-    if run.status is not Status.RUNNING:
+def reached(
+    flow: Flow, run: Run, step_id: str, now_ms: int, *, job: str | None = None
+) -> list[Event]:
+    """Another executor came to a task. Nothing if the step was come to before.
+
+    What comes along is known here. Where nothing leads there yet, somebody has a hand in that
+    executor: a step was passed whose output nobody has, and the run fails.
+
+    Args:
+        job: what the executor calls the step's job.
+    """
+    if run.status is not Status.RUNNING or step_id not in flow or step_id in run.steps:
         return []
-    state = run.steps.get(step_id)
-    course = _Course(flow, run, now_ms)
-    if state is None:
-        course.enter(step_id, came)
-    elif state.status in (StepStatus.FAILED, StepStatus.LEFT):
-        course.again(flow[step_id], state)
-    return course.events
-
-
-def ended(flow: Flow, run: Run, output: Any, now_ms: int) -> list[Event]:
-    """Another executor came to the end of the run."""
-    course = _Course(flow, run, now_ms)
-    if run.status is Status.RUNNING:
-        course.add(e.RunCompleted, output)
-    return course.events
+    return _Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
 
 
 def broken(flow: Flow, run: Run, failure: Failure, now_ms: int) -> list[Event]:
     """A run cannot go on, for no reason of a step's."""
     course = _Course(flow, run, now_ms)
     if not run.status.has_ended:
-        course.add(e.RunFailed, failure)
+        course.add(e.RunFailed, _mended(failure, failure.blame))
     return course.events
+
+
+def _came(flow: Flow, run: Run, step_id: str) -> tuple[Any] | None:
+    """What comes along to a step by now; None: nothing leads there."""
+    # Ways to a step exclude each other, but for a choice's direct one and one through steps behind
+    # it; and whichever was gone, its last step began last.
+    for id in reversed(run.steps):
+        state = run.steps[id]
+        if state.status is StepStatus.COMPLETED:
+            step = flow[id]
+            ahead: tuple[str | None, ...] = (step.next,)
+            if step.type is StepType.CHOICE:
+                ahead = (state.taken,)
+            elif step.type is StepType.PARALLEL:
+                ahead = step.branches
+            if step_id in ahead:
+                return (state.output,)
+    return (run.input,) if step_id == flow.definition.start_at else None
 
 
 def scope(run: Run, previous: Any) -> dict[str, Any]:
@@ -170,27 +200,54 @@ def delay_ms(policy: Retry, tries: int, chance: float) -> int:
     The source of the jitter: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015), whose
     "equal jitter" is `jitter: 0.5` and "full jitter" `jitter: 1`.
     """
-    # The power of a hundred attempts is above what a float holds.
+    # With the bounds that `fields` sets, a power beyond the 64th could be no float.
     grown = policy.initial_delay_ms * policy.multiplier ** min(tries - 1, 64)
     whole = min(grown, policy.max_delay_ms)
     return round(whole * (1 - policy.jitter * chance))
 
 
-def is_tried_again(policy: Retry, failure: Failure) -> bool:
-    """Whether another attempt is of use after this."""
-    if not failure.retryable or failure.code in policy.not_on:
+def wait_ms(policy: Retry, tries: int, failure: Failure, chance: float) -> int:
+    """How long to wait for the next attempt: the policy's delay, or longer where one was told."""
+    return max(delay_ms(policy, tries, chance), failure.retry_after_ms or 0)
+
+
+def is_of_use(policy: Retry, failure: Failure, *, elsewhere: bool = False) -> bool:
+    """Whether another attempt at the same place is of use after this.
+
+    A place that asks for more patience than the policy has is waited for only if there is no other.
+
+    Args:
+        elsewhere: there is another place to go to.
+    """
+    if failure.code in policy.not_on or (policy.on and failure.code not in policy.on):
         return False
-    return not policy.on or failure.code in policy.on
+    told_ms = failure.retry_after_ms
+    if elsewhere and told_ms is not None and told_ms > policy.max_delay_ms:
+        return False
+    return failure.retryable or (told_ms is not None and not elsewhere)
 
 
-def _timeout(step: Step, run: Run, state: StepState) -> Failure:
-    after_s = step.timeout_ms / 1000
+def _timeout(step: Step, state: StepState) -> Failure:
+    last_ms = None if step.deadline_ms is None else state.begun_ms + step.deadline_ms
+    within_ms = step.timeout_ms
+    said = "within"
+    if last_ms is not None and state.due_ms is not None and state.due_ms >= last_ms:
+        within_ms, said = step.deadline_ms or 0, "before its deadline of"
     if step.action is not None:
-        who = f"no worker of {step.action} answered within {after_s:g} s"
+        who = f"no worker of {step.action} answered"
     else:
         place = step.places[state.place]
-        who = f"{place.provider} did not answer for {place.function_id} within {after_s:g} s"
-    return Failure("Timeout", f"attempt {state.attempt} of {step.id}: {who}", "time")
+        who = f"{place.provider} did not answer for {place.function_id}"
+    message = f"attempt {state.attempt} of {step.id}: {who} {said} {within_ms / 1000:g} s"
+    return Failure("Timeout", mended(message, e.MESSAGE_CHARACTERS_MAX), "time")
+
+
+Way = tuple[str, Any, str]
+"""A step that is come to, with what, and from which step."""
+
+
+class _Full(Exception):
+    """There is no room for another event."""
 
 
 class _Course:
@@ -202,33 +259,142 @@ class _Course:
         self._flow = flow
         self._now_ms = now_ms
 
+    def decide(self, act: Callable[["_Course"], None]) -> list[Event]:
+        """The events of an act; if there are too many, up to there, and that the run failed."""
+        try:
+            act(self)
+        except _Full:
+            said = f"a run has at most {e.EVENTS_MAX} events, and this one is full"
+            failure = Failure("TooManyEvents", said, "definition", retryable=False)
+            self.add(e.RunFailed, failure)
+        return self.events
+
     def add(self, kind: Callable[..., Event], *values: Any) -> None:
+        if self.run.seq >= FULL and kind not in (e.RunFailed, e.RunCancelled, e.AttemptLate):
+            raise _Full
         event = kind(self.run.id, self.run.seq + 1, self._now_ms, *values)
         self.run = evolve(self.run, event)
         self.events.append(event)
 
-    def enter(self, id: str, value: Any) -> None:
-        """A step is come to, with this."""
+    # What may happen
+
+    def begin(self, place: str | None = None) -> None:
+        self.add(e.RunStarted, place)
+        self._follow([(self._flow.definition.start_at, self.run.input, "")])
+
+    def answered(self, step: Step, said: Answer, chance: Chance) -> None:
+        """The attempt at work was answered."""
+        if said.failure is not None:
+            blame = said.failure.blame
+            if blame not in ("worker", "function", "provider"):
+                blame = "provider" if step.places else "worker"
+            self._failed(step, _mended(said.failure, blame), chance)
+            return
+        flawed = flaw(said.output)
+        if flawed is not None:
+            failure = Failure(flawed.code, f"the output: {flawed.message}", retryable=False)
+            self._failed(step, failure, chance)
+            return
+        self._completed(step, said.output)
+
+    def due(self, chance: Chance) -> None:
+        for id, state in self.run.steps.items():
+            if state.due_ms is None or state.due_ms > self._now_ms:
+                continue
+            if self.run.status is not Status.RUNNING:
+                return
+            step = self._flow[id]
+            if state.status is StepStatus.RUNNING:
+                self._failed(step, _timeout(step, state), chance)
+            elif self._is_in_time(step, state, 0):
+                self._attempt(step)
+            else:
+                last = state.failure or Failure("Timeout", "", "time")
+                self._give_up(step, _too_late(step, last))
+
+    def go_on(self, who: str) -> None:
+        """A failed run is retried."""
+        again = (StepStatus.FAILED, StepStatus.LEFT)
+        steps = {id: one for id, one in self.run.steps.items() if one.status in again}
+        unbegun = list(self._unbegun())
+        self.add(e.RunRetried, tuple(steps), who)
+        if self.run.status is Status.PENDING and self.run.executor == OWN:
+            self.begin()
+        for id, state in steps.items():
+            if self.run.status is Status.RUNNING:
+                self._again(self._flow[id], state)
+        self._follow(unbegun)
+
+    def reached(self, step: Step, job: str | None) -> None:
+        """Another executor came to a task that has not begun."""
+        came = _came(self._flow, self.run, step.id)
+        if came is None:
+            said = f"{self.run.executor} came to {step.id} before what leads there was done"
+            failure = Failure("OutOfStep", said, "engine", retryable=False)
+            self.add(e.RunFailed, failure, step.id)
+        else:
+            self._begin(step, came[0], job)
+
+    # Steps
+
+    def _follow(self, ways: Sequence[Way]) -> None:
+        """Goes these ways, each until it ends, waits, or the run is over. Branches in order."""
+        waiting = list(reversed(ways))
+        while waiting and self.run.status is Status.RUNNING:
+            waiting.extend(reversed(self._enter(*waiting.pop())))
+
+    def _enter(self, id: str, value: Any, source: str) -> Sequence[Way]:
+        """A step is come to; where the way goes on at once."""
         step = self._flow[id]
         if step.type is StepType.TASK:
-            self._begin(step, value)
-        elif step.type is StepType.CHOICE:
-            self._choose(step, value)
-        elif step.type is StepType.PARALLEL:
+            if self.run.executor == OWN:
+                self._begin(step, value)
+            return ()
+        if step.type is StepType.CHOICE:
+            return self._choose(step, value)
+        if step.type is StepType.PARALLEL:
             self.add(e.ParallelStarted, id, step.branches, value)
-            for branch in step.branches:
-                if not self.run.status.has_ended:
-                    self.enter(branch, value)
+            return [(branch, value, id) for branch in step.branches]
+        self.add(e.BranchJoined, id, self._flow.heads[source], value)
+        return self._join(step)
 
-    def again(self, step: Step, state: StepState) -> None:
+    def _again(self, step: Step, state: StepState) -> None:
         """A step that failed, or was left, begins anew."""
-        if state.attempt == 0:  # it never began, and what it has is what came along
-            self.enter(step.id, state.input)
-        else:
-            self.add(e.StepStarted, step.id, state.input)
-            self.attempt(step)
+        if state.attempt:
+            self.add(e.StepStarted, step.id, state.input, state.job)
+            self._attempt(step)
+        elif step.type is StepType.TASK:  # it was come to and could not begin
+            self._begin(step, state.input)
+        elif step.type is StepType.JOIN:
+            self._follow(self._join(step))
+        else:  # what it has is what came along
+            self._follow([(step.id, state.input, "")])
 
-    def attempt(self, step: Step) -> None:
+    def _unbegun(self) -> Iterator[Way]:
+        """Branches that nobody came to, as the run failed in one before them."""
+        for id, state in self.run.steps.items():
+            step = self._flow[id]
+            if step.type is StepType.PARALLEL and step.next not in self.run.steps:
+                for branch in step.branches:
+                    if branch not in self.run.steps:
+                        yield branch, state.output, id
+
+    def _begin(self, step: Step, value: Any, job: str | None = None) -> None:
+        payload = value
+        if step.input is not UNSET:
+            try:
+                payload = fill(step.input, scope(self.run, value))
+            except MappingFailed as error:
+                self._cannot(step, "MappingFailed", f"the input: {error}", value)
+                return
+            flawed = flaw(payload)
+            if flawed is not None:
+                self._cannot(step, flawed.code, f"the input: {flawed.message}", value)
+                return
+        self.add(e.StepStarted, step.id, payload, job)
+        self._attempt(step)
+
+    def _attempt(self, step: Step) -> None:
         state = self.run.steps[step.id]
         due_ms = self._now_ms + step.timeout_ms
         if step.deadline_ms is not None:
@@ -239,40 +405,44 @@ class _Course:
             where = (None, place.provider, place.function_id, place.region)
         self.add(e.AttemptStarted, step.id, state.attempt + 1, due_ms, *where)
 
-    def completed(self, step: Step, result: Any) -> None:
+    def _completed(self, step: Step, result: Any) -> None:
         """The attempt at work is done."""
-        attempt = self.run.steps[step.id].attempt
+        state = self.run.steps[step.id]
         output = result
         if step.output is not UNSET:
-            known = scope(self.run, self.run.steps[step.id].input) | {"result": result}
+            known = scope(self.run, state.input) | {"result": result}
+            flawed: tuple[str, str] | None
             try:
                 output = fill(step.output, known)
+                flawed = flaw(output)
             except MappingFailed as error:
-                failure = Failure("MappingFailed", str(error), "definition", retryable=False)
-                self.add(e.AttemptFailed, step.id, attempt, failure)
+                flawed = ("MappingFailed", str(error))
+            if flawed is not None:
+                failure = _impossible(flawed[0], f"the output: {flawed[1]}")
+                self.add(e.AttemptFailed, step.id, state.attempt, failure)
                 self._give_up(step, failure)
                 return
-        self.add(e.StepCompleted, step.id, attempt, output)
-        if self.run.executor == OWN:
-            self._leave(step, output)
+        self.add(e.StepCompleted, step.id, state.attempt, output)
+        self._follow(self._leave(step, output))
 
-    def failed(self, step: Step, failure: Failure, chance: Chance) -> None:
+    def _failed(self, step: Step, failure: Failure, chance: Chance) -> None:
         """The attempt at work failed: it is tried again, elsewhere, or given up."""
         state = self.run.steps[step.id]
         self.add(e.AttemptFailed, step.id, state.attempt, failure)
-        if is_tried_again(step.retry, failure) and state.tries < step.retry.max_attempts:
-            delay = delay_ms(step.retry, state.tries, chance())
-            if self._is_in_time(step, state, delay):
-                next_ms = self._now_ms + delay
-                self.add(e.RetryScheduled, step.id, state.attempt + 1, next_ms, delay)
-                return
-            failure = _too_late(step, failure)
-        elif self._may_fail_over(step, state, failure):
+        may_fail_over = self._may_fail_over(step, state, failure)
+        wait = wait_ms(step.retry, state.tries, failure, chance())
+        is_tried_again = state.tries < step.retry.max_attempts and (
+            is_of_use(step.retry, failure, elsewhere=may_fail_over)
+        )
+        if is_tried_again and self._is_in_time(step, state, wait):
+            next_ms = self._now_ms + wait
+            self.add(e.RetryScheduled, step.id, state.attempt + 1, next_ms, wait)
+        elif may_fail_over:
             left, taken = step.places[state.place], step.places[state.place + 1]
             self.add(e.FailedOver, step.id, state.place + 1, _name(left), _name(taken))
-            self.attempt(step)
-            return
-        self._give_up(step, failure)
+            self._attempt(step)
+        else:
+            self._give_up(step, _too_late(step, failure) if is_tried_again else failure)
 
     def _may_fail_over(self, step: Step, state: StepState, failure: Failure) -> bool:
         """Elsewhere is of use where the place is to blame, not where the function itself is."""
@@ -291,50 +461,67 @@ class _Course:
         self.add(e.StepFailed, step.id, failure, value)
         self.add(e.RunFailed, failure, step.id)
 
-    def _begin(self, step: Step, value: Any) -> None:
-        payload = value
-        if step.input is not UNSET:
-            try:
-                payload = fill(step.input, scope(self.run, value))
-            except MappingFailed as error:
-                failure = Failure("MappingFailed", str(error), "definition", retryable=False)
-                self._give_up(step, failure, value)
-                return
-        self.add(e.StepStarted, step.id, payload)
-        self.attempt(step)
+    def _cannot(self, step: Step, code: str, message: str, value: Any = None) -> None:
+        """A step cannot even begin, with what came along."""
+        self._give_up(step, _impossible(code, message), value)
 
-    def _choose(self, step: Step, value: Any) -> None:
+    def _choose(self, step: Step, value: Any) -> Sequence[Way]:
         known = scope(self.run, value)
         taken = next((one.next for one in step.choices if holds(one.when, known)), step.default)
         if taken is None:
             said = f"no condition of {step.id} holds, and it has no default"
-            self._give_up(step, Failure("NoChoice", said, "definition", retryable=False), value)
-            return
+            self._cannot(step, "NoChoice", said, value)
+            return ()
         self.add(e.ChoiceTaken, step.id, taken, value)
-        self.enter(taken, value)
+        return ((taken, value, step.id),)
 
-    def _leave(self, step: Step, value: Any) -> None:
+    def _leave(self, step: Step, value: Any) -> Sequence[Way]:
         """A step is done with this: the way goes on, or ends."""
-        if step.next is None:
-            self.add(e.RunCompleted, value)
-        elif self._flow[step.next].type is StepType.JOIN:
-            self._join(self._flow[step.next], self._flow.heads[step.id], value)
-        else:
-            self.enter(step.next, value)
+        if step.next is not None:
+            return ((step.next, value, step.id),)
+        self.add(e.RunCompleted, value)
+        return ()
 
-    def _join(self, join: Step, branch: str, value: Any) -> None:
-        self.add(e.BranchJoined, join.id, branch, value)
-        fork = self._flow[self._flow.forks[join.id]]
+    def _join(self, join: Step) -> Sequence[Way]:
+        """A branch came to its join; the way goes on with the last."""
+        branches = self._flow[self._flow.forks[join.id]].branches
         come = self.run.joins[join.id]
-        if len(come) == len(fork.branches):
-            together = {one: come[one] for one in fork.branches}
-            self.add(e.JoinCompleted, join.id, together)
-            self._leave(join, together)
+        if len(come) < len(branches):
+            return ()
+        together = {one: come[one] for one in branches}
+        flawed = flaw(together)
+        if flawed is not None:
+            self._cannot(join, flawed.code, f"what the branches gave: {flawed.message}")
+            return ()
+        self.add(e.JoinCompleted, join.id, together)
+        return self._leave(join, together)
+
+
+def _impossible(code: str, message: str) -> Failure:
+    message = mended(message, e.MESSAGE_CHARACTERS_MAX)
+    return Failure(code, message, "definition", retryable=False)
+
+
+def _mended(failure: Failure, blame: str) -> Failure:
+    """A failure from outside, cut to size."""
+    told_ms = failure.retry_after_ms
+    return Failure(
+        mended(failure.code, e.CODE_CHARACTERS_MAX) or "Error",
+        mended(failure.message, e.MESSAGE_CHARACTERS_MAX),
+        blame,
+        failure.retryable,
+        mended(failure.details, e.DETAILS_CHARACTERS_MAX),
+        None if told_ms is None else min(max(0, told_ms), e.RETRY_AFTER_MS_MAX),
+    )
 
 
 def _too_late(step: Step, failure: Failure) -> Failure:
     said = f"{step.id} had {step.deadline_ms} ms in all; the last attempt said: {failure.message}"
-    return Failure("DeadlineExceeded", said[: e.MESSAGE_CHARACTERS_MAX], "time", retryable=False)
+    return Failure("DeadlineExceeded", mended(said, e.MESSAGE_CHARACTERS_MAX), "time", False)
+
+
+def _who(who: str) -> str:
+    return mended(who, e.CODE_CHARACTERS_MAX)
 
 
 def _name(place: Place) -> str:

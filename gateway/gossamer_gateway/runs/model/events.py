@@ -15,6 +15,10 @@ FORM = 1
 """Of the events' JSON; it changes when an old reader would be wrong."""
 
 
+EVENTS_MAX = 20_000
+"""Of one run; one that comes to it fails."""
+
+
 class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Why an attempt, a step or a run failed.
 
@@ -22,9 +26,12 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
         code: for programs, as `Timeout`, `TypeError`, `Throttled`.
         message: for people; at most `MESSAGE_CHARACTERS_MAX`.
         blame: `worker` or `function` (its own error), `provider` (the cloud, or the way to it),
-            `time` (nobody answered), `definition` (a mapping or a choice that cannot be).
+            `time` (nobody answered), `definition` (a mapping or a choice that cannot be), `engine`
+            (another executor of the run, or who has a hand in it). The last three are decided here
+            and never taken from an answer.
         retryable: False: another attempt is no use, whatever the policy says.
         details: a worker's, such as a stack trace; bounded.
+        retry_after_ms: how long it asks to be left alone, at most a day; None: it said nothing.
     """
 
     code: str
@@ -32,10 +39,13 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
     blame: str = "worker"
     retryable: bool = True
     details: str = ""
+    retry_after_ms: int | None = None
 
 
+CODE_CHARACTERS_MAX = 200
 MESSAGE_CHARACTERS_MAX = 2_000
 DETAILS_CHARACTERS_MAX = 20_000
+RETRY_AFTER_MS_MAX = 24 * 3_600_000
 
 
 class Event(Struct, frozen=True, rename="camel", tag_field="kind", omit_defaults=True):
@@ -66,10 +76,11 @@ class RunStarted(Event, tag="run.started", frozen=True):
 
 
 class StepStarted(Event, tag="step.started", frozen=True):
-    """A task began, with this as its payload."""
+    """A task began, with this as its payload. `job`: what another executor calls its job."""
 
     step: str
     input: Any = None
+    job: str | None = None
 
 
 class AttemptStarted(Event, tag="attempt.started", frozen=True):

@@ -1,7 +1,5 @@
 """A definition and what follows from it alone: which branch a step is in, where branches meet."""
 
-from collections.abc import Iterator
-
 from gossamer_gateway.runs.model.definition import Definition, Step, StepType
 
 
@@ -20,15 +18,19 @@ class Flow:
         for step in definition.steps.values():
             if step.type is StepType.PARALLEL and step.next is not None:
                 self.forks[step.next] = step.id
-        self._walk(definition.start_at, None)
+        self._walk()
 
     def __getitem__(self, step_id: str) -> Step:
         return self.definition.steps[step_id]
 
-    def _walk(self, start: str, head: str | None) -> None:
-        # Innermost last: a branch within a branch overwrites what the outer one wrote.
+    def __contains__(self, step_id: str) -> bool:
+        return step_id in self.definition.steps
+
+    def _walk(self) -> None:
+        # Branches are disjoint and left only to their joins (see `structure`), so a step has the
+        # head of whatever leads to it first; a join has that of its parallel.
         seen: set[str] = set()
-        waiting: list[tuple[str, str | None]] = [(start, head)]
+        waiting: list[tuple[str, str | None]] = [(self.definition.start_at, None)]
         while waiting:
             id, head = waiting.pop()
             if id in seen:
@@ -40,19 +42,7 @@ class Flow:
             if step.type is StepType.PARALLEL:
                 waiting += [(branch, branch) for branch in step.branches]
                 if step.next is not None:
-                    waiting.append((step.next, head))  # the join is where its parallel is
-            else:
-                inner = {join for join, fork in self.forks.items() if head in self[fork].branches}
-                waiting += [(next, head) for next in follows(step) if next not in inner]
-
-
-def follows(step: Step) -> Iterator[str]:
-    """The steps that may come right after one; of a parallel: its branches."""
-    if step.type is StepType.PARALLEL:
-        yield from step.branches
-        return
-    for branch in step.choices:
-        yield branch.next
-    for one in (step.default, step.next):
-        if one is not None:
-            yield one
+                    waiting.append((step.next, head))
+                continue
+            nexts = (*(one.next for one in step.choices), step.default, step.next)
+            waiting += [(one, head) for one in nexts if one is not None and one not in self.forks]

@@ -2,25 +2,24 @@
 
 A template is any JSON. A text that begins with `$.` is a path and stands for the value there; one
 that begins with `$$.` is that text with one `$` less. A path has names and whole numbers in
-brackets, as `$.steps.charge.receipts[0].id`. At its root are `input` (the run's), `steps` (what
+brackets, as `$.steps.charge.receipts[0].id`; a name of other characters is written in quotes, as
+`$.steps["com.acme.charge"]`. At its root are `input` (the run's), `steps` (what
 each has given, by id), `previous` (what came along) and, in an output template, `result` (what the
 worker answered). What is not there is an error, not null: a typing mistake is found in the first
 run, not in the accounts.
 """
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from gossamer_gateway.errors import GatewayError
 
-_PATH = re.compile(r"\$(\.[A-Za-z_][\w-]*|\[\d{1,6}\])+")
-_PART = re.compile(r"\.([A-Za-z_][\w-]*)|\[(\d+)\]")
+_PART = re.compile(r"""\.([A-Za-z_][\w-]*)|\[(?:(\d{1,6})|"([^"\\]+)"|'([^'\\]+)')\]""", re.ASCII)
 
 ROOTS = ("input", "steps", "previous", "result")
 
-DEPTH_MAX = 64
-"""Of templates and of values that come from outside."""
+PATH_CHARACTERS_MAX = 1_000
 
 
 class MappingFailed(GatewayError):
@@ -32,16 +31,23 @@ def is_path(text: str) -> bool:
     return text.startswith("$.")
 
 
+@lru_cache(maxsize=4_096)
 def parts(path: str) -> tuple[str | int, ...]:
     """The names and numbers of a path.
 
     Raises: ValueError for what is none.
     """
-    if _PATH.fullmatch(path) is None:
-        raise ValueError(f"{path!r} is no path; one is written like $.steps.charge.items[0].id")
-    return tuple(
-        found[1] if found[1] is not None else int(found[2]) for found in _PART.finditer(path)
-    )
+    found: list[str | int] = []
+    at = 1
+    while (part := _PART.match(path, at)) is not None:
+        name, number, *quoted = part.groups()
+        found.append(int(number) if number else name or quoted[0] or quoted[1])
+        at = part.end()
+    if not path.startswith("$.") or at < len(path) or at > PATH_CHARACTERS_MAX:
+        raise ValueError(
+            f"{path[:60]!r} is no path; one is written like $.steps.charge.items[0].id"
+        )
+    return tuple(found)
 
 
 def find(path: str, scope: Any) -> Any:
@@ -74,16 +80,3 @@ def fill(template: Any, scope: Any) -> Any:
     if isinstance(template, list):
         return [fill(value, scope) for value in template]
     return template
-
-
-def paths(template: Any) -> Iterator[str]:
-    """All paths of a template."""
-    if isinstance(template, str):
-        if is_path(template):
-            yield template
-    elif isinstance(template, dict):
-        for value in template.values():
-            yield from paths(value)
-    elif isinstance(template, list):
-        for value in template:
-            yield from paths(value)

@@ -54,6 +54,8 @@ class StepState(Struct, frozen=True, rename="camel", omit_defaults=True):
         due_ms: when its attempt counts as failed, or its next one begins.
         begun_ms: when it (last) began, for its deadline.
         heard: attempts that were answered, the newest ones.
+        taken: where a choice went on.
+        job: what another executor calls the step's job.
     """
 
     status: StepStatus
@@ -67,6 +69,8 @@ class StepState(Struct, frozen=True, rename="camel", omit_defaults=True):
     ended_ms: int | None = None
     failure: Failure | None = None
     heard: tuple[int, ...] = ()
+    taken: str | None = None
+    job: str | None = None
 
 
 class Run(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -111,17 +115,16 @@ class OutOfPlace(Exception):
 
 
 HEARD_MAX = 100
-"""Attempts whose answers a step remembers."""
+"""How many attempts back a step remembers which were answered; older ones count as answered."""
 
-_ANY = frozenset(Status)
-_RUNNING = frozenset({Status.RUNNING})
+_RUNNING = (Status.RUNNING,)
 
-ALLOWED: dict[type[Event], frozenset[Status]] = {
-    e.RunStarted: frozenset({Status.PENDING}),
-    e.RunCancelled: frozenset({Status.PENDING, Status.RUNNING}),
-    e.RunFailed: frozenset({Status.PENDING, Status.RUNNING}),
-    e.RunRetried: frozenset({Status.FAILED}),
-    e.AttemptLate: _ANY,
+ALLOWED: dict[type[Event], tuple[Status, ...]] = {
+    e.RunStarted: (Status.PENDING,),
+    e.RunCancelled: (Status.PENDING, Status.RUNNING),
+    e.RunFailed: (Status.PENDING, Status.RUNNING),
+    e.RunRetried: (Status.FAILED,),
+    e.AttemptLate: tuple(Status),
     **dict.fromkeys(
         (
             e.StepStarted, e.AttemptStarted, e.AttemptFailed, e.RetryScheduled, e.FailedOver,
@@ -132,6 +135,25 @@ ALLOWED: dict[type[Event], frozenset[Status]] = {
     ),
 }  # fmt: skip
 """In which status of a run an event may happen."""
+
+_AGAIN = (None, StepStatus.FAILED, StepStatus.LEFT)
+_MEANWHILE = (None, StepStatus.FAILED)  # of steps that take no time, and so are never left
+
+ALLOWED_IN_STEP: dict[type[Event], tuple[StepStatus | None, ...]] = {
+    e.StepStarted: _AGAIN,
+    e.AttemptStarted: (StepStatus.WAITING,),
+    e.AttemptFailed: (StepStatus.RUNNING,),
+    e.AttemptLate: tuple(StepStatus),
+    e.RetryScheduled: (StepStatus.WAITING,),
+    e.FailedOver: (StepStatus.WAITING,),
+    e.StepCompleted: (StepStatus.RUNNING,),
+    e.StepFailed: (*_AGAIN, StepStatus.WAITING),
+    e.ChoiceTaken: _MEANWHILE,
+    e.ParallelStarted: _MEANWHILE,
+    e.BranchJoined: (None,),
+    e.JoinCompleted: _MEANWHILE,
+}
+"""In which status of its step an event may happen; None: the step has not begun."""
 
 
 def fold(history: Iterable[Event]) -> Run:
@@ -162,23 +184,29 @@ def evolve(run: Run | None, event: Event) -> Run:
         )  # fmt: skip
     if event.run != run.id or event.seq != run.seq + 1:
         raise OutOfPlace(f"{event.run} {event.seq} does not follow {run.id} {run.seq}")
-    if run.status not in ALLOWED.get(type(event), ()):
-        raise OutOfPlace(f"a run that is {run.status.value} takes no {type(event).__name__}")
-    return _EVOLVE[type(event)](run, event)
+    kind = type(event)
+    if run.status not in ALLOWED.get(kind, ()):
+        raise OutOfPlace(f"a run that is {run.status.value} takes no {kind.__name__}")
+    allowed = ALLOWED_IN_STEP.get(kind)
+    if allowed is not None:
+        state = run.steps.get(event.step)  # type: ignore[attr-defined]
+        status = None if state is None else state.status
+        if status not in allowed:
+            raise OutOfPlace(f"a step that is {status} takes no {event!r}")
+    return _EVOLVE[kind](run, event)
 
 
 def _step(run: Run, event: Any, **changes: Any) -> Run:
     """A run with a step of it changed."""
-    try:
-        changed = replace(run.steps[event.step], **changes)
-    except KeyError:
-        raise OutOfPlace(f"step {event.step} of {run.id} has not begun") from None
+    changed = replace(run.steps[event.step], **changes)
     return replace(run, seq=event.seq, steps={**run.steps, event.step: changed})
 
 
-def _done(run: Run, event: Any, value: Any) -> Run:
+def _done(run: Run, event: Any, value: Any, taken: str | None = None) -> Run:
     """A run with a step in it that took no time."""
-    state = StepState(StepStatus.COMPLETED, event.at_ms, value, value, ended_ms=event.at_ms)
+    state = StepState(
+        StepStatus.COMPLETED, event.at_ms, value, value, ended_ms=event.at_ms, taken=taken
+    )  # fmt: skip
     return replace(run, seq=event.seq, steps={**run.steps, event.step: state})
 
 
@@ -204,28 +232,39 @@ def _step_started(run: Run, event: e.StepStarted) -> Run:
         StepStatus.WAITING, event.at_ms, event.input,
         attempt=known.attempt if known else 0,
         heard=known.heard if known else (),
+        job=event.job,
     )  # fmt: skip
     return replace(run, seq=event.seq, steps={**run.steps, event.step: state})
 
 
 def _attempt_started(run: Run, event: e.AttemptStarted) -> Run:
-    tries = run.steps[event.step].tries + 1 if event.step in run.steps else 0
+    state = run.steps[event.step]
+    if event.attempt != state.attempt + 1:
+        raise OutOfPlace(f"{event!r} does not follow attempt {state.attempt}")
     return _step(
-        run, event, status=StepStatus.RUNNING, attempt=event.attempt, tries=tries,
+        run, event, status=StepStatus.RUNNING, attempt=event.attempt, tries=state.tries + 1,
         due_ms=event.due_ms,
     )  # fmt: skip
 
 
 def _attempt_failed(run: Run, event: e.AttemptFailed) -> Run:
+    _is_at_work(run, event)
+    # Nobody answered one whose time ran out, so its answer may still come.
     heard = _heard(run, event) if event.failure.blame != "time" else {}
     return _step(
         run, event, status=StepStatus.WAITING, due_ms=None, failure=event.failure, **heard
     )  # fmt: skip
 
 
+def _is_at_work(run: Run, event: Any) -> None:
+    if event.attempt != run.steps[event.step].attempt:
+        raise OutOfPlace(f"{event!r} is not of the attempt that is at work")
+
+
 def _heard(run: Run, event: Any) -> dict[str, tuple[int, ...]]:
-    step = run.steps.get(event.step)
-    return {"heard": ((*step.heard, event.attempt) if step else ())[-HEARD_MAX:]}
+    step = run.steps[event.step]
+    oldest = step.attempt - HEARD_MAX
+    return {"heard": (*(one for one in step.heard if one > oldest), event.attempt)}
 
 
 def _attempt_late(run: Run, event: e.AttemptLate) -> Run:
@@ -237,6 +276,7 @@ def _failed_over(run: Run, event: e.FailedOver) -> Run:
 
 
 def _step_completed(run: Run, event: e.StepCompleted) -> Run:
+    _is_at_work(run, event)
     return _step(
         run, event, status=StepStatus.COMPLETED, output=event.output, due_ms=None, failure=None,
         ended_ms=event.at_ms, **_heard(run, event),
@@ -254,7 +294,10 @@ def _step_failed(run: Run, event: e.StepFailed) -> Run:
 
 
 def _branch_joined(run: Run, event: e.BranchJoined) -> Run:
-    come = {**run.joins.get(event.step, {}), event.branch: event.value}
+    before = run.joins.get(event.step, {})
+    if event.branch in before:
+        raise OutOfPlace(f"{event!r} comes twice")
+    come = {**before, event.branch: event.value}
     return replace(run, seq=event.seq, joins={**run.joins, event.step: come})
 
 
@@ -264,9 +307,8 @@ def _join_completed(run: Run, event: e.JoinCompleted) -> Run:
 
 
 def _run_retried(run: Run, event: e.RunRetried) -> Run:
-    return replace(
-        run, seq=event.seq, status=Status.RUNNING, ended_ms=None, failure=None
-    )  # fmt: skip
+    status = Status.PENDING if run.started_ms is None else Status.RUNNING
+    return replace(run, seq=event.seq, status=status, ended_ms=None, failure=None)
 
 
 _EVOLVE: dict[type[Event], Callable[[Run, Any], Run]] = {
@@ -279,7 +321,7 @@ _EVOLVE: dict[type[Event], Callable[[Run, Any], Run]] = {
     e.FailedOver: _failed_over,
     e.StepCompleted: _step_completed,
     e.StepFailed: _step_failed,
-    e.ChoiceTaken: lambda run, event: _done(run, event, event.value),
+    e.ChoiceTaken: lambda run, event: _done(run, event, event.value, event.next),
     e.ParallelStarted: lambda run, event: _done(run, event, event.value),
     e.BranchJoined: _branch_joined,
     e.JoinCompleted: _join_completed,

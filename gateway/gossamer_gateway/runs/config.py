@@ -1,0 +1,169 @@
+"""The section `workflows:` of a gateway's configuration: where runs execute, and what is around
+them.
+
+A part of the gateway's table, whose rules of reading are those of `gossamer_node.config`. What
+needs another section as well (an engine's name) is asked by `misplaced`, for whoever reads both.
+"""
+
+import fnmatch
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from gossamer_gateway.runs.model.deciding import OWN, ZEEBE
+from gossamer_gateway.runs.providers.config import PROVIDERS, ProviderConfig
+from gossamer_node.address import ADDRESS, Address
+from gossamer_node.schema import Choice, Field, ListOf, Record, Secret, Text, Whole
+
+DAY_MS = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """A Kafka. `servers`: some of its brokers, by which the others are found."""
+
+    servers: tuple[Address, ...]
+
+    @property
+    def bootstrap(self) -> str:
+        """As Kafka's clients want to have it: `HOST:PORT,HOST:PORT`."""
+        return ",".join(str(one) for one in self.servers)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowsConfig:
+    """Settings of workflows, complete and checked. `WORKFLOWS` says what each one means.
+
+    Attributes:
+        execution: `own` or `zeebe`.
+        engine: the name of the Camunda 8 that keeps the flow; None: the one there is.
+        kafka: None: all jobs are offered over HTTP and to the mesh.
+        redis: a URL; None: states are in memory and in the rows alone.
+        offered: globs of actions that are offered over HTTP and to the mesh although there is a
+            Kafka.
+    """
+
+    execution: str = OWN
+    engine: str | None = None
+    kafka: KafkaConfig | None = None
+    redis: str | None = None
+    offered: tuple[str, ...] = ()
+    retention_days: int = 30
+    providers: tuple[ProviderConfig, ...] = ()
+
+    def is_offered(self, queue: str) -> bool:
+        """Whether jobs of a queue (an action, or `provider:NAME`) are rows that workers fetch."""
+        if self.kafka is None or queue.startswith("provider:"):
+            return True
+        return any(fnmatch.fnmatchcase(queue, one) for one in self.offered)
+
+    @property
+    def retention_ms(self) -> int:
+        return self.retention_days * DAY_MS
+
+
+def _check(config: WorkflowsConfig) -> Iterator[tuple[str, str]]:
+    """Settings that are right alone and wrong together."""
+    if config.offered and config.kafka is None:
+        yield "offered", "all actions are offered where there is no kafka; name one, or remove this"
+    if config.engine is not None and config.execution != ZEEBE:
+        yield "engine", "an engine is for `execution: zeebe` alone; write that, or remove this"
+
+
+def misplaced(config: WorkflowsConfig, engines: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the section beside the others.
+
+    Args:
+        engines: kinds of the gateway's engines by name.
+    """
+    if config.execution != ZEEBE:
+        return
+    eights: Collection[str] = [name for name, kind in engines.items() if kind == "camunda8"]
+    if config.engine is not None and config.engine not in eights:
+        known = ", ".join(eights) or "none"
+        yield "workflows", f"{config.engine} is no Camunda 8 among `engines`; there is {known}"
+    elif not eights:
+        yield "workflows", "`execution: zeebe` needs a Camunda 8 among `engines`; name it there"
+
+
+KAFKA = Record(
+    "Kafka",
+    "Jobs go to workers over a Kafka, and every event of every run is published there. Needs the "
+    "extra `kafka`.",
+    KafkaConfig,
+    (
+        Field(
+            "servers",
+            ListOf(ADDRESS, "brokers, as `HOST:PORT`", 20, items_min=1),
+            "servers",
+            "Some of its brokers, by which the others are found.",
+        ),
+    ),
+)
+
+WORKFLOWS: Record[WorkflowsConfig] = Record(
+    "Workflows",
+    "How workflows run. Without this section they run on the gateway's own core, their rows are "
+    "beside its others, and workers fetch jobs over HTTP or are services on the mesh.",
+    WorkflowsConfig,
+    (
+        Field(
+            "execution",
+            Choice((OWN, ZEEBE)),
+            "execution",
+            "Who keeps the flow of new runs: the gateway's own core, or a Zeebe, to which each "
+            "workflow is deployed as BPMN. Attempts, retries and failover are the gateway's in "
+            "both.",
+            "It needs nothing else, and one machine does thousands of steps a second with it.",
+        ),
+        Field(
+            "engine",
+            Text("an engine's name", 100),
+            "engine",
+            "With `zeebe`: which of `engines` it is.",
+            "A gateway has one Camunda 8 at most.",
+            default_words="the Camunda 8 among `engines`",
+        ),
+        Field(
+            "kafka",
+            KAFKA,
+            "kafka",
+            "The Kafka over which workers get jobs and send results.",
+            "Workers over HTTP and services on the mesh need none.",
+            default_words="none",
+        ),
+        Field(
+            "redis",
+            Secret(),
+            "redis",
+            "A Redis that keeps the states of active runs for several gateways, as a URL: "
+            "`redis://user:password@host:6379/0`. It is a cache: what is lost with it is read "
+            "from the rows again. Needs the extra `redis`.",
+            "One gateway has them in memory.",
+            default_words="none",
+        ),
+        Field(
+            "offered",
+            ListOf(Text("an action, in which `*` stands for any characters", 200), "actions", 100),
+            "offered",
+            "With a Kafka: actions whose jobs workers fetch over HTTP or the mesh instead.",
+            "Who names a Kafka wants his jobs there.",
+        ),
+        Field(
+            "retention_days",
+            Whole(1, 3_650),
+            "retention_days",
+            "How long a run that has ended is kept with all its events. A failed one counts as "
+            "ended, and can be retried for so long.",
+            "A month, in which somebody has looked.",
+        ),
+        Field(
+            "providers",
+            PROVIDERS,
+            "providers",
+            "Clouds whose functions tasks with a `provider` call. Gateways that share their rows "
+            "need the same ones.",
+            "Who may define a workflow should not thereby use what this machine may do in a cloud.",
+        ),
+    ),
+    check=_check,
+)

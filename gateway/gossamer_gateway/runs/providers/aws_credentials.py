@@ -1,0 +1,210 @@
+"""Where AWS's credentials are, in the order in which AWS's own tools look.
+
+1. The environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
+2. The files `~/.aws/credentials` and `~/.aws/config`, or those that `AWS_CONFIG_FILE` and
+   `AWS_SHARED_CREDENTIALS_FILE` name: the keys of a profile (`AWS_PROFILE`, else `default`).
+3. The container's endpoint (ECS, EKS Pod Identity): `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
+   `…_FULL_URI`, with `AWS_CONTAINER_AUTHORIZATION_TOKEN` or `…_TOKEN_FILE`.
+4. The metadata of the machine (EC2, IMDSv2), unless `AWS_EC2_METADATA_DISABLED` is `true`.
+
+A configured profile is looked for in the files alone. Profiles that assume a role, sign in over SSO
+or run a program are refused by name: let the AWS CLI export what they give.
+"""
+
+import configparser
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import trio
+
+from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange, is_loopback
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+from gossamer_gateway.runs.providers.sigv4 import Keys
+
+METADATA_S = 1.0
+"""For each question to the metadata: it answers in milliseconds, or is not there."""
+
+CONTAINER_URL = "http://169.254.170.2"
+METADATA_URL = "http://169.254.169.254"
+
+_PLAIN_HOSTS = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+"""Of containers; the only ones but for this machine that may be asked without TLS (AWS SDKs and
+Tools Reference Guide, "Container credential provider")."""
+
+_FILE_BYTES_MAX = 2**20
+
+_OTHER_WAYS = ("role_arn", "sso_session", "sso_start_url", "credential_process")
+
+
+class Places:
+    """The usual places, of this environment.
+
+    Args:
+        client: asks container and metadata, through no proxy.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], client: httpx.AsyncClient, *, profile: str | None = None
+    ) -> None:
+        self._environ = environ
+        self._client = client
+        self._profile = profile
+
+    def region(self) -> str:
+        """The region that is set up here; empty where none is."""
+        names = () if self._profile else ("AWS_REGION", "AWS_DEFAULT_REGION")
+        for name in names:
+            if self._environ.get(name):
+                return self._environ[name]
+        try:
+            return self._of_profile().get("region", "")
+        except NoCredentials:
+            return ""
+
+    async def fetch(self) -> Fetched[Keys]:
+        """Raises: NoCredentials."""
+        if self._profile is None:
+            of_environment = self._of_environment()
+            if of_environment is not None:
+                return Fetched(of_environment)
+        profile = await trio.to_thread.run_sync(self._of_profile)
+        if "aws_access_key_id" in profile and "aws_secret_access_key" in profile:
+            token = profile.get("aws_session_token") or None
+            keys = Keys(profile["aws_access_key_id"], profile["aws_secret_access_key"], token)
+            return Fetched(keys)
+        name = self._name()
+        for way in _OTHER_WAYS:
+            if way in profile:
+                raise NoCredentials(
+                    f"profile {name} has {way}, which is not supported here; "
+                    f"`aws configure export-credentials --profile {name}` gives keys"
+                )
+        if self._profile is not None:
+            raise NoCredentials(f"the files of AWS have no keys of profile {name}")
+        found = await self._of_container()
+        if found is None:
+            found = await self._of_machine()
+        return found
+
+    def _of_environment(self) -> Keys | None:
+        id, secret = (
+            self._environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        )
+        if not id or not secret:
+            return None
+        return Keys(id, secret, self._environ.get("AWS_SESSION_TOKEN") or None)
+
+    def _name(self) -> str:
+        return self._profile or self._environ.get("AWS_PROFILE") or "default"
+
+    def _of_profile(self) -> dict[str, str]:
+        """Settings of the profile from both files; those of `credentials` count first."""
+        name = self._name()
+        home = Path(self._environ.get("HOME", "/nonexistent")) / ".aws"
+        found: dict[str, str] = {}
+        for variable, file, section in (
+            ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
+        ):
+            path = Path(self._environ.get(variable) or home / file)
+            found |= _section(path, section)
+        return found
+
+    async def _of_container(self) -> Fetched[Keys] | None:
+        relative = self._environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+        full = self._environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if relative:
+            url = CONTAINER_URL + "/" + relative.lstrip("/")
+        elif full:
+            url = full
+            host = urlsplit(url).hostname or ""
+            if not url.startswith("https://") and not is_loopback(url) and host not in _PLAIN_HOSTS:
+                raise NoCredentials(f"AWS_CONTAINER_CREDENTIALS_FULL_URI names {host} without TLS")
+        else:
+            return None
+        token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
+        file = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+        if file:
+            token = _text(Path(file)).strip()
+        headers = {"authorization": token} if token else {}
+        return _keys(await self._ask("GET", url, headers), "the container's endpoint")
+
+    async def _of_machine(self) -> Fetched[Keys]:
+        nowhere = (
+            "neither the environment nor the files of AWS nor this machine's metadata have any"
+        )
+        if self._environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+            raise NoCredentials("neither the environment nor the files of AWS have any")
+        base = self._environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or METADATA_URL
+        base = base.rstrip("/")
+        try:
+            reply = await self._ask(
+                "PUT", f"{base}/latest/api/token", {"x-aws-ec2-metadata-token-ttl-seconds": "21600"}
+            )
+            token = {"x-aws-ec2-metadata-token": _line(reply)}
+            path = f"{base}/latest/meta-data/iam/security-credentials/"
+            role = _line(await self._ask("GET", path, token))
+            return _keys(await self._ask("GET", path + role, token), "this machine's metadata")
+        except NoCredentials as error:
+            raise NoCredentials(f"{nowhere}; the metadata: {error}") from error
+
+    async def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> Reply:
+        try:
+            with trio.fail_after(METADATA_S):
+                request = self._client.build_request(method, url, headers=headers)
+                reply = await exchange(self._client, request)
+        except trio.TooSlowError:
+            raise NoCredentials(f"no answer within {METADATA_S:g} s") from None
+        except (NoReply, httpx.InvalidURL) as error:
+            raise NoCredentials(str(error)) from error
+        if reply.status != 200:
+            raise NoCredentials(f"it answered {reply.status}")
+        return reply
+
+
+def _section(path: Path, section: str) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    parser = configparser.RawConfigParser(default_section="\0none", strict=False)
+    try:
+        parser.read_string(_text(path))
+    except configparser.Error as error:
+        # Its own words quote the line, which may be a secret.
+        raise NoCredentials(f"{path} cannot be read: {type(error).__name__}") from None
+    return dict(parser[section]) if parser.has_section(section) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_FILE_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoCredentials(f"{path} cannot be read: {type(error).__name__}") from None
+
+
+def _line(reply: Reply) -> str:
+    text = reply.body.decode("latin-1").strip()
+    if not text.isprintable() or not 0 < len(text) <= 1_000 or not text.isascii():
+        raise NoCredentials("it answered junk")
+    return text
+
+
+def _keys(reply: Reply, who: str) -> Fetched[Keys]:
+    """Keys with an end, as container and metadata give them."""
+    fields: Mapping[str, Any] = reply.fields()
+    id, secret, token, ends = (
+        fields.get(name) for name in ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
+    )
+    try:
+        assert isinstance(id, str) and isinstance(secret, str) and isinstance(ends, str)
+        assert token is None or isinstance(token, str)
+        assert all(one.isascii() and one.isprintable() for one in (id, secret, token or "")) and id
+        at = datetime.fromisoformat(ends)
+    except (AssertionError, ValueError):
+        raise NoCredentials(f"{who} answered no keys") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return Fetched(Keys(id, secret, token), at.timestamp())

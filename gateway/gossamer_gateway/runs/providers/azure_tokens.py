@@ -1,0 +1,120 @@
+"""Tokens of Entra ID for a function app: of a client with a secret, or of a managed identity.
+
+1. A client: configured, or `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`; from
+   `AZURE_AUTHORITY_HOST`, by default `https://login.microsoftonline.com` (OAuth 2.0 §4.4).
+2. App Service's endpoint: `IDENTITY_ENDPOINT` with `IDENTITY_HEADER`.
+3. The metadata of the machine (IMDS).
+"""
+
+import time
+from collections.abc import Mapping
+
+import httpx
+import trio
+
+from gossamer_gateway.runs.providers.calling import said
+from gossamer_gateway.runs.providers.config import AzureConfig
+from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange, is_loopback
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+
+AUTHORITY = "https://login.microsoftonline.com"
+METADATA_URL = "http://169.254.169.254/metadata/identity/oauth2/token"
+METADATA_S = 2.0
+
+
+class Tokens:
+    """Where tokens are from.
+
+    Args:
+        client: for the authority. `metadata`: for this machine's, through no proxy.
+    """
+
+    def __init__(
+        self,
+        config: AzureConfig,
+        environ: Mapping[str, str],
+        client: httpx.AsyncClient,
+        metadata: httpx.AsyncClient,
+    ) -> None:
+        self._environ = environ
+        self._client = client
+        self._metadata = metadata
+        self._tenant = config.tenant or environ.get("AZURE_TENANT_ID")
+        self._id = config.client_id or environ.get("AZURE_CLIENT_ID")
+        self._secret = config.client_secret or environ.get("AZURE_CLIENT_SECRET")
+
+    async def fetch(self, audience: str) -> Fetched[str]:
+        """Raises: NoCredentials."""
+        if self._tenant and self._id and self._secret:
+            return await self._of_client(audience)
+        endpoint = self._environ.get("IDENTITY_ENDPOINT")
+        header = self._environ.get("IDENTITY_HEADER")
+        # With its id alone, AZURE_CLIENT_ID names one of several managed identities.
+        query = {"resource": audience, **({"client_id": self._id} if self._id else {})}
+        if endpoint and header:
+            if not endpoint.startswith("https://") and not _is_local(endpoint):
+                raise NoCredentials("IDENTITY_ENDPOINT is another machine's, without TLS")
+            return await self._of_machine(
+                endpoint, {"api-version": "2019-08-01", **query}, {"x-identity-header": header}
+            )
+        return await self._of_machine(
+            METADATA_URL, {"api-version": "2018-02-01", **query}, {"metadata": "true"}
+        )
+
+    async def _of_client(self, audience: str) -> Fetched[str]:
+        authority = (self._environ.get("AZURE_AUTHORITY_HOST") or AUTHORITY).rstrip("/")
+        if "://" not in authority:
+            authority = f"https://{authority}"
+        if not authority.startswith("https://") and not is_loopback(authority):
+            raise NoCredentials("AZURE_AUTHORITY_HOST is not https")
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._id,
+            "client_secret": self._secret,
+            "scope": f"{audience.rstrip('/')}/.default",
+        }
+        url = f"{authority}/{self._tenant}/oauth2/v2.0/token"
+        try:
+            reply = await exchange(self._client, self._client.build_request("POST", url, data=form))
+        except (NoReply, httpx.InvalidURL) as error:
+            raise NoCredentials(f"the token endpoint: {error}") from error
+        if reply.status != 200:
+            raise NoCredentials(
+                f"the token endpoint refuses the client {self._id} ({reply.status}) "
+                f"{said(reply.fields(), 'error')}"
+            )
+        return _token(reply, "the token endpoint")
+
+    async def _of_machine(
+        self, url: str, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Fetched[str]:
+        nowhere = "there is no client's secret, and this machine has no managed identity"
+        request = self._metadata.build_request("GET", url, params=query, headers=headers)
+        try:
+            with trio.fail_after(METADATA_S):
+                reply = await exchange(self._metadata, request)
+        except trio.TooSlowError:
+            raise NoCredentials(f"{nowhere}: no answer within {METADATA_S:g} s") from None
+        except NoReply as error:
+            raise NoCredentials(f"{nowhere}: {error}") from error
+        if reply.status != 200:
+            raise NoCredentials(f"{nowhere}: it answered {reply.status}")
+        return _token(reply, "the managed identity's endpoint")
+
+
+def _is_local(url: str) -> bool:
+    return is_loopback(url) or url.startswith("http://169.254.")
+
+
+def _token(reply: Reply, who: str) -> Fetched[str]:
+    fields = reply.fields()
+    token = said(fields, "access_token")
+    try:
+        if not token or not token.isascii() or not token.isprintable():
+            raise ValueError
+        # Seconds as text from managed identities, as a number from the authority.
+        if "expires_on" in fields:
+            return Fetched(token, float(fields["expires_on"]))
+        return Fetched(token, time.time() + float(fields["expires_in"]))
+    except (KeyError, TypeError, ValueError):
+        raise NoCredentials(f"{who} gave no token") from None

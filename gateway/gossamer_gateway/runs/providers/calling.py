@@ -1,0 +1,157 @@
+"""What all adapters have in common: whatever happens in a call ends as an outcome or a failure.
+
+An adapter says how to ask (`_call`), may raise what it knows (`NoReply`, `NoCredentials`,
+`BadFunctionId`), and notes each secret that it sends, so that none of them comes back in a message.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+
+from gossamer_gateway.runs.model.definition import Place
+from gossamer_gateway.runs.model.events import Failure
+from gossamer_gateway.runs.providers.classifying import failed, of_http_function
+from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
+from gossamer_gateway.runs.providers.keeping import NoCredentials
+from gossamer_gateway.runs.providers.port import Invocation, Outcome, failure, scrubbed
+from gossamer_gateway.runs.providers.urls import BadFunctionId
+from gossamer_node import logs
+from gossamer_node.engines.exchange import one_line
+
+log = logs.get("providers")
+
+SECRETS_MAX = 64
+"""The newest ones sent; older ones were renewed since."""
+
+
+class Calling:
+    """A provider but for its `_call` and `region`."""
+
+    def __init__(self, name: str, client: httpx.AsyncClient) -> None:
+        self.name = name
+        self._client = client
+        self._secrets: deque[str] = deque(maxlen=SECRETS_MAX)
+
+    async def invoke(self, invocation: Invocation) -> Outcome | Failure:
+        """Calls a function. Never raises but for cancellation."""
+        try:
+            with trio.fail_after(max(0, invocation.deadline_ms) / 1_000):
+                found = await self._call(invocation)
+        except trio.TooSlowError:
+            what = shown(invocation.place)
+            found = failed("Timeout", f"{what} did not answer within {invocation.deadline_ms} ms")
+        except NoReply as error:
+            found = failed(error.code, f"{shown(invocation.place)}: {error}")
+        except NoCredentials as error:
+            found = failed("NoCredentials", f"{self.name} has no credentials: {error}")
+        except BadFunctionId as error:
+            found = failed("BadFunctionId", str(error))
+        except Exception as error:
+            # A mistake of ours must not take the gateway's other calls along.
+            log.error("a call failed by a mistake", provider=self.name, kind=type(error).__name__)
+            found = failed("Mistake", f"the gateway made a mistake: {type(error).__name__}")
+        return found if isinstance(found, Outcome) else self._clean(found)
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def _call(self, invocation: Invocation) -> Outcome | Failure:
+        raise NotImplementedError
+
+    async def _exchange(self, request: httpx.Request) -> Reply:
+        """As `exchange`; what is no output comes without secrets, before anything is cut short."""
+        reply = await exchange(self._client, request)
+        if reply.status < 300 and "x-amz-function-error" not in reply.headers:
+            return reply
+        headers = {name: scrubbed(text, self._secrets) for name, text in reply.headers.items()}
+        body = scrubbed(reply.body.decode("utf-8", "surrogateescape"), self._secrets)
+        return Reply(reply.status, headers, body.encode("utf-8", "surrogateescape"))
+
+    def _note(self, *secrets: str | None) -> None:
+        self._secrets.extend(one for one in secrets if one and one not in self._secrets)
+
+    def _clean(self, found: Failure) -> Failure:
+        return msgspec.structs.replace(
+            found,
+            code=scrubbed(found.code, self._secrets),
+            message=scrubbed(found.message, self._secrets),
+            details=scrubbed(found.details, self._secrets),
+        )
+
+
+def shown(place: Place) -> str:
+    """A place, for people."""
+    region = f" in {place.region}" if place.region else ""
+    return f"{place.function_id[:200]} at {place.provider}{region}"
+
+
+def encoded(payload: Any) -> bytes:
+    """A payload as JSON."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def said(fields: Mapping[str, Any], *names: str) -> str:
+    """The first of these fields that is a text; else an empty one."""
+    found = (fields.get(one) for one in names)
+    return next((one for one in found if isinstance(one, str) and one), "")
+
+
+def refused(code: str, reply: Reply, place: Place, message: str = "") -> Failure:
+    """The failure of a reply that is no success."""
+    words = message or said(reply.fields(), "message", "Message", "detail", "error", "title")
+    words = one_line(words or reply.body[:2_000].decode(errors="replace"))
+    tail = f": {words}" if words else ""
+    return failed(
+        code,
+        f"{shown(place)} answered {reply.status}{tail}",
+        retry_after_ms=reply.retry_after_ms(time.time()),
+    )
+
+
+def of_http(reply: Reply, place: Place) -> Outcome | Failure:
+    """What an HTTP function's reply means.
+
+    A body of JSON is the output, text of any kind is a text, and no body is null.
+    """
+    if not 200 <= reply.status < 300:
+        code = of_http_function(reply.status, reply.headers)
+        if code not in ("FunctionError", "FunctionRefused"):
+            return refused(code, reply, place)
+        fields = reply.fields()
+        own = said(fields, "code", "errorType", "type")
+        found = refused(code, reply, place, said(fields, "message", "errorMessage", "detail"))
+        return msgspec.structs.replace(found, code=own[:200] or code)
+    media = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not reply.body:
+        return Outcome(None)
+    try:
+        if media == "application/json" or media.endswith("+json"):
+            return Outcome(reply.json())
+        if media.startswith("text/"):
+            return Outcome(reply.body.decode())
+    except ValueError as error:
+        return failed("BadReply", f"{shown(place)} answered no {media}: {one_line(str(error))}")
+    return failed(
+        "BadReply",
+        f"{shown(place)} answered {media or 'something'}, which is neither JSON nor text",
+    )
+
+
+def own_error(fields: Mapping[str, Any], place: Place) -> Failure:
+    """What a function's code threw, as Lambda's runtimes say it."""
+    trace = fields.get("stackTrace", fields.get("trace"))
+    lines = trace if isinstance(trace, list) else []
+    message = said(fields, "errorMessage") or f"{shown(place)} failed without a word"
+    return failure(
+        said(fields, "errorType") or "FunctionError",
+        message,
+        blame="function",
+        details="\n".join(str(one).rstrip("\n") for one in lines[:200]),
+    )

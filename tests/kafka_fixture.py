@@ -1,0 +1,120 @@
+"""A real Kafka for tests: one broker of the session's own, in a temporary folder.
+
+The root conftest imports `kafka` from here. It may be killed and started again: its address and
+what it had acknowledged stay.
+"""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossamer_gateway.runs.stack.broker import RunningKafka, start_kafka
+from gossamer_node.errors import LocalEngineMissing
+from gossamer_node.local_engines import Progress, lines
+from gossamer_node.local_engines.processes import free_ports
+
+
+class Kafka:
+    """A broker that may go and come back.
+
+    Attributes:
+        address: `127.0.0.1:PORT`, what clients call `bootstrap.servers`; it stays.
+    """
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        (self._port,) = free_ports(1)
+        self.address = f"127.0.0.1:{self._port}"
+        self._folder = folder
+        self._progress = progress
+        self._running: RunningKafka | None = None
+        self._stop: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Starts it, and waits until it serves."""
+        assert self._running is None, "it runs"
+        running: Future[RunningKafka] = Future()
+        token: Future[trio.lowlevel.TrioToken] = Future()
+        scope = trio.CancelScope()
+
+        async def run() -> None:
+            token.set_result(trio.lowlevel.current_trio_token())
+            try:
+                with scope:
+                    async with start_kafka(
+                        progress=self._progress, port=self._port, folder=self._folder
+                    ) as kafka:
+                        running.set_result(kafka)
+                        await trio.sleep_forever()
+            except Exception as error:
+                if running.done():
+                    raise
+                running.set_exception(error)
+
+        thread = threading.Thread(target=trio.run, args=(run,))
+
+        def stop() -> None:
+            with suppress(trio.RunFinishedError):
+                token.result().run_sync_soon(scope.cancel)
+            thread.join()
+
+        thread.start()
+        try:
+            self._running = running.result()
+        except BaseException:
+            stop()
+            raise
+        self._stop = stop
+
+    def kill(self) -> None:
+        """Ends it with kill -9: what its disk hasn't got is lost."""
+        running, self._running = self._running, None
+        assert running is not None, "it does not run"
+        running.kill()
+        self._stop()
+        shutil.rmtree(running.process.log_path.parent, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        if self._running is not None:
+            self._stop()
+            self._running = None
+
+
+def _downloads_shown(config: pytest.Config) -> Progress:
+    """Writes to the terminal how far downloads are; of the rest nothing."""
+    plugins = config.pluginmanager
+
+    def write_line(line: str) -> None:
+        with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+            plugins.getplugin("terminalreporter").write_line(line)
+
+    report = lines(write_line, terminal=False)
+
+    def downloads(text: str, fraction: float | None) -> None:
+        if fraction is not None:
+            report(text, fraction)
+
+    return downloads
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """A broker that the whole session shares; who kills it starts it again."""
+    folder = Path(tempfile.mkdtemp(prefix="gossamer-kafka-"))
+    broker = Kafka(folder, _downloads_shown(request.config))
+    try:
+        try:
+            broker.start()
+        except LocalEngineMissing as error:
+            pytest.skip(f"NOT RUN: {error}")
+        yield broker
+        broker.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,18 @@
+"""Worlds in which workflows run."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.runs.worlds import EXECUTIONS, World, open_world
+
+
+@pytest.fixture(params=EXECUTIONS)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """A gateway, by each execution."""
+    engines = []
+    if request.param == "zeebe":
+        zeebe: RunningZeebe = request.getfixturevalue("zeebe")
+        engines = [EngineConfig("eight", "camunda8", zeebe.url, grpc=zeebe.grpc_address)]
+    async with open_world(tmp_path, request.param, *engines) as made:
+        yield made

@@ -1,0 +1,204 @@
+"""What the engine answers and what it leaves in its rows, in a file and on a PostgreSQL."""
+
+import pytest
+import trio
+from tests.patience import patience, seen
+from tests.runs.durable.flows import BUSY, LINE, QUEUES, at_second, lines, well, work
+
+from gossamer_gateway.errors import BadRequest, StorageFailed
+from gossamer_gateway.runs.checking import check
+from gossamer_gateway.runs.engine import Answer, Engine, UnknownRun, UnknownWorkflow, Verdict
+from gossamer_gateway.runs.model.run import Status, fold
+from gossamer_gateway.storage import Storage
+
+
+async def test_runs_go_through_and_leave_rows_that_agree(storage: Storage) -> None:
+    engine = Engine(storage)
+    await engine.define(BUSY)
+    ids = [(await engine.trigger("busy", {"n": n})).id for n in range(9)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.keep_time)
+        with patience():
+            while not all([(await engine.run(id)).status.has_ended for id in ids]):
+                assert await check(storage) == []
+                await work(engine, at_second)
+        nursery.cancel_scope.cancel()
+    for id in ids:
+        run = await engine.run(id)
+        assert run.status is Status.COMPLETED
+        assert fold(await engine.history(id)) == run
+        assert (run.steps["first"].attempt, run.steps["right"].attempt) == (2, 2)
+    assert await check(storage) == []
+
+
+async def test_words_that_come_together_share_a_transaction_and_no_fate(storage: Storage) -> None:
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    told: dict[str, object] = {}
+
+    async def say(name: str, word: object) -> None:
+        try:
+            told[name] = await word  # type: ignore[misc]
+        except (UnknownRun, UnknownWorkflow, BadRequest) as error:
+            told[name] = type(error)
+
+    async with trio.open_nursery() as nursery:
+        for name, word in {
+            "nothing": engine.trigger("nothing", None),
+            "bad": engine.trigger("line", float("nan")),
+            "text": engine.trigger("line", "half \ud83d"),
+            "key": engine.trigger("line", None, key="a\0b"),
+            "nobody": engine.cancel("nobody"),
+            "torn": engine.cancel("a\0b"),
+            "early": engine.answer(id, Answer("three", 1)),
+            "answer": engine.answer(id, Answer("one", 1, "x")),
+            "again": engine.answer(id, Answer("one", 1, "x")),
+            "stranger": engine.answer("stranger", Answer("one", 1)),
+            "fine": engine.trigger("line", 1),
+        }.items():
+            nursery.start_soon(say, name, word)
+    fine = told.pop("fine")
+    assert getattr(fine, "status", None) is Status.RUNNING
+    assert {told.pop("answer"), told.pop("again")} == {Verdict.TAKEN, Verdict.REPEATED}
+    assert told == {
+        "nothing": UnknownWorkflow, "bad": BadRequest, "text": BadRequest, "key": BadRequest,
+        "nobody": UnknownRun, "torn": UnknownRun, "early": Verdict.UNKNOWN,
+        "stranger": Verdict.UNKNOWN,
+    }  # fmt: skip
+    assert (await engine.run(id)).steps["one"].output == "x"
+    assert await check(storage) == []
+
+
+async def test_many_answers_to_one_run_are_decided_in_turn(storage: Storage) -> None:
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    said = [(id, Answer(step, 1, step)) for step in ("one", "two", "three", "three")]
+    verdicts = await engine.answer_all([*said, ("?\0", Answer("one", 1))])
+    assert verdicts == [*3 * [Verdict.TAKEN], Verdict.REPEATED, Verdict.UNKNOWN]
+    assert (await engine.run(id)).status is Status.COMPLETED
+    assert await check(storage) == []
+
+
+async def test_an_answer_after_the_end_is_late(storage: Storage) -> None:
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    await engine.cancel(id, reason="enough")
+    assert await engine.answer(id, Answer("one", 1)) is Verdict.LATE
+    assert await engine.answer(id, Answer("one", 1)) is Verdict.REPEATED
+    assert await engine.fetch(QUEUES, "w", jobs_max=1, lock_ms=1) == []
+    assert await check(storage) == []
+
+
+async def test_a_key_makes_one_run(storage: Storage) -> None:
+    engine, other = Engine(storage), Engine(storage)
+    await engine.define(LINE)
+    ids: set[str] = set()
+
+    async def trigger(engine: Engine) -> None:
+        ids.add((await engine.trigger("line", 1, key="k")).id)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(trigger, engine)
+            nursery.start_soon(trigger, other)
+    assert len(ids) == 1
+    assert (await engine.trigger("line", 1, key="other")).id not in ids
+    assert await check(storage) == []
+
+
+async def test_a_job_is_its_workers_until_its_lock_runs_out(storage: Storage) -> None:
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    (job,) = await engine.fetch(QUEUES, "a", jobs_max=5, lock_ms=60_000)
+    assert (job.payload, job.workflow, job.key) == ({"n": 0}, "line", f"{id}:one")
+    assert await engine.fetch(QUEUES, "b", jobs_max=5, lock_ms=60_000) == []
+    assert await engine.extend(id, "one", 1, "b", 1) is None
+    assert not await engine.release(id, "one", 1, "b")
+    until_ms = await engine.extend(id, "one", 1, "a", 90_000)
+    assert until_ms is not None and until_ms > job.locked_ms
+    assert await engine.extend(id, "one", 1, "a", 1) is not None
+    with patience():
+        assert await engine.wait_free(["one"], trio.current_time() + 60)
+    (again,) = await engine.fetch(QUEUES, "b", jobs_max=5, lock_ms=60_000)
+    assert again.attempt == 1
+    assert await engine.release(id, "one", 1, "b")
+    assert await engine.wait_free(["one"], trio.current_time())
+
+
+async def test_who_waits_for_jobs_is_woken_by_a_commit(storage: Storage) -> None:
+    engine = Engine(storage)
+    await engine.define(LINE)
+    assert not await engine.wait_free(["one"], trio.current_time())
+    woken: list[bool] = []
+
+    async def wait() -> None:
+        woken.append(await engine.wait_free(["two", "one"], trio.current_time() + 60))
+
+    with patience():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            await engine.trigger("line", 1)
+    assert woken == [True]
+
+
+async def test_attempts_that_are_not_offered_are_no_jobs(storage: Storage) -> None:
+    offered = {"two"}.__contains__
+    engine = Engine(storage, offered=offered)
+    (id,) = await lines(engine, 1)
+    assert await engine.fetch(QUEUES, "w", jobs_max=5, lock_ms=1) == []
+    assert await engine.answer(id, Answer("one", 1)) is Verdict.TAKEN
+    assert await work(engine) == 1
+    assert await check(storage, offered) == []
+
+
+async def test_a_gateway_with_an_old_state_decides_on_the_new_one(storage: Storage) -> None:
+    here, there = Engine(storage), Engine(storage)
+    (id,) = await lines(here, 1)
+    await work(there, queues=["one"])
+    (job,) = await here.fetch(QUEUES, "w", jobs_max=5, lock_ms=60_000)
+    assert job.payload == {"did": "one", "got": {"n": 0}}
+    assert await here.answer(id, well(job)) is Verdict.TAKEN
+    assert await there.answer(id, well(job)) is Verdict.REPEATED
+    assert (await here.run(id)) == (await there.run(id))
+    assert await check(storage) == []
+
+
+async def test_who_gives_up_waiting_leaves_his_word(storage: Storage) -> None:
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.answer, id, Answer("one", 1))
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert await engine.answer(id, Answer("one", 1)) is Verdict.REPEATED
+
+
+async def test_the_clock_outlives_a_storage_that_is_away(
+    storage: Storage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossamer_gateway.runs.engine.AWAY_S", 0.001)
+    refusals = 5
+
+    class Away:
+        shared = storage.shared
+
+        async def submit(self, command: object) -> object:
+            nonlocal refusals
+            if refusals:
+                refusals -= 1
+                raise StorageFailed("PostgreSQL is away")
+            return await storage.submit(command)  # type: ignore[arg-type]
+
+    engine = Engine(storage)
+    await engine.define(BUSY)
+    id = (await engine.trigger("busy", {"n": 1})).id
+    (job,) = await engine.fetch(["one"], "w", jobs_max=1, lock_ms=60_000)
+    await engine.answer(id, at_second(job))
+    late = Engine(Away())  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(late.keep_time)
+        await seen(lambda: engine.fetch(["one"], "w", jobs_max=1, lock_ms=60_000))
+        nursery.cancel_scope.cancel()
+    assert refusals == 0
+    assert len([one for one in caplog.records if "wait for their storage" in one.message]) == 1

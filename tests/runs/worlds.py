@@ -1,0 +1,151 @@
+"""A whole gateway whose workflows are tested over HTTP, by what executes them.
+
+`open_world(place, execution)` starts one; a test that takes the fixture `world` runs on each. Steps
+are worked by `Hands`, which fetches jobs over HTTP as any worker does.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+from tests.gateway.whole_gateway import Whole, open_whole
+from tests.patience import seen
+
+from gossamer_gateway.runs.config import WorkflowsConfig
+
+EXECUTIONS = ("own", "zeebe")
+"""By what the suite of the API is run."""
+
+ENDED = ("Completed", "Failed", "Cancelled")
+
+Handler = Callable[[Any], Any]
+"""Makes an output of a payload, or raises."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A running gateway."""
+
+    whole: Whole
+    http: httpx.AsyncClient
+
+    async def define(self, id: str, *steps: Mapping[str, Any], **more: Any) -> None:
+        """Defines a workflow of these steps."""
+        made = await self.http.post("/workflow/", json={"id": id, "steps": list(steps), **more})
+        assert made.status_code == 201, made.text
+
+    async def trigger(self, id: str, given: Any = None, **headers: str) -> str:
+        """Starts a run; returns its id."""
+        told = await self.http.post(
+            f"/workflow/{id}/trigger", json={"input": given}, headers=headers
+        )
+        assert told.status_code == 200, told.text
+        return told.text
+
+    async def run(self, id: str) -> Any:
+        told = await self.http.get(f"/workflow/run/{id}")
+        assert told.status_code == 200, told.text
+        return told.json()
+
+    async def ended(self, id: str) -> Any:
+        """The run, once it has ended."""
+
+        async def look() -> Any:
+            found = await self.run(id)
+            return found if found["status"] in ENDED else None
+
+        return await seen(look)
+
+    async def step(self, id: str, step: str, status: str) -> Any:
+        """The step of a run, once it is in that state."""
+
+        async def look() -> Any:
+            found = await self.run(id)
+            return next(
+                (
+                    one
+                    for one in found["stepResults"]
+                    if one["stepId"] == step and one["status"] == status
+                ),
+                None,
+            )
+
+        return await seen(look)
+
+    async def fetch(self, *actions: str, worker: str = "w", **more: Any) -> list[Any]:
+        """Jobs of these actions."""
+        body = {"actions": list(actions), "worker": worker, "max": 10, **more}
+        told = await self.http.post("/workflow/jobs/fetch", json=body)
+        assert told.status_code == 200, told.text
+        jobs: list[Any] = told.json()["jobs"]
+        return jobs
+
+    async def job(self, action: str, worker: str = "w", **more: Any) -> Any:
+        """A job of an action, once there is one."""
+        (job,) = await self.fetch(action, worker=worker, max=1, waitMs=30_000, **more)
+        return job
+
+    async def give(self, *results: Mapping[str, Any], worker: str = "w") -> list[str]:
+        """Sends results; returns their verdicts."""
+        told = await self.http.post(
+            "/workflow/jobs/results", json={"worker": worker, "results": list(results)}
+        )
+        assert told.status_code == 200, told.text
+        return [one["verdict"] for one in told.json()["results"]]
+
+    async def complete(self, job: Mapping[str, Any], output: Any = None) -> str:
+        (verdict,) = await self.give(completed(job, output))
+        return verdict
+
+    async def fail(self, job: Mapping[str, Any], code: str, **more: Any) -> str:
+        (verdict,) = await self.give(failed(job, code, **more))
+        return verdict
+
+    @asynccontextmanager
+    async def working(self, **handlers: Handler) -> AsyncIterator[None]:
+        """Works jobs of these actions until the block is left."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._work, handlers)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _work(self, handlers: Mapping[str, Handler]) -> None:
+        while True:
+            for job in await self.fetch(*handlers, waitMs=10_000):
+                try:
+                    said = completed(job, handlers[job["action"]](job["payload"]))
+                except Exception as error:  # what the handler's mistake is, the run has to tell
+                    said = failed(job, type(error).__name__, message=str(error))
+                await self.give(said)
+
+
+def completed(job: Mapping[str, Any], output: Any = None) -> dict[str, Any]:
+    return {**_of(job), "status": "completed", "output": output}
+
+
+def failed(job: Mapping[str, Any], code: str, **more: Any) -> dict[str, Any]:
+    return {**_of(job), "status": "failed", "failure": {"code": code, **more}}
+
+
+def _of(job: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: job[name] for name in ("run", "step", "attempt")}
+
+
+@asynccontextmanager
+async def open_world(
+    place: Path, execution: str = "own", *engines: EngineConfig, **door: Any
+) -> AsyncIterator[World]:
+    """Runs until the block is left. What runs at an engine is cancelled then, so that its jobs
+    are not in the way of the next world's."""
+    config = WorkflowsConfig(execution=execution)
+    async with open_whole(place, *engines, workflows=config, **door) as whole:
+        world = World(whole, whole.http)
+        yield world
+        if engines:
+            for run in (await world.http.get("/workflow/runs?limit=1000")).json()["items"]:
+                if run["status"] not in ("Completed", "Cancelled"):
+                    await world.http.post(f"/workflow/run/{run['runId']}/cancel")
