@@ -40,6 +40,7 @@ final class Desk {
         final Consumer<Outcome> say;
         final Extend extend;
         Thread thread;
+        boolean hasBegun;
         boolean hasEnded;
         boolean isLeft;
 
@@ -191,15 +192,19 @@ final class Desk {
         try {
             for (Task task = next(); task != null; task = next()) {
                 Outcome outcome = run(task);
-                end(task, outcome);
+                boolean isLeft;
                 synchronized (this) {
-                    task.thread = null;
-                    if (task.isLeft) { // another thread has its place
+                    task.thread = null; // from here on it is not interrupted any more
+                    isLeft = task.isLeft;
+                    if (isLeft) { // another thread has its place
                         left -= 1;
                         threads -= 1;
-                        return;
                     }
-                    Thread.interrupted(); // the next job's time is not over
+                    Thread.interrupted(); // what was meant for the handler
+                }
+                end(task, outcome);
+                if (isLeft) {
+                    return;
                 }
             }
         } catch (InterruptedException error) {
@@ -218,6 +223,7 @@ final class Desk {
             Task task = queue.poll();
             if (task == null || !task.hasEnded) {
                 if (task != null) {
+                    task.hasBegun = true;
                     task.thread = Thread.currentThread();
                 }
                 return task;
@@ -285,7 +291,8 @@ final class Desk {
                     }
                     long nowMs = System.currentTimeMillis();
                     for (Task task : tasks) {
-                        if (task.job.dueMs() <= nowMs) {
+                        boolean isEnding = task.hasBegun && task.thread == null;
+                        if (task.job.dueMs() <= nowMs && !isEnding) {
                             late.add(task);
                         }
                     }
@@ -294,8 +301,7 @@ final class Desk {
                     }
                 }
                 for (Task task : late) {
-                    boolean ran = task.thread != null;
-                    String how = ran ? "its handler is still at work" : "it was not run";
+                    String how = task.hasBegun ? "its handler is still at work" : "it was not run";
                     end(task, timeout("its time is over; " + how));
                 }
             }

@@ -57,7 +57,8 @@ final class Failures {
         return whole.substring(0, whole.offsetByCodePoints(0, charactersMax - 1)) + "…";
     }
 
-    private static String whole(String text) {
+    /** A text that can be written as UTF-8. */
+    static String whole(String text) {
         // Half of a surrogate pair is no character, and cannot be sent.
         if (text.chars().noneMatch(one -> Character.isSurrogate((char) one))) {
             return text;

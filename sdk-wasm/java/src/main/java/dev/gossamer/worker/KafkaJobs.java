@@ -62,6 +62,8 @@ final class KafkaJobs implements Jobs {
     /** How often is looked whether Kafka is there; the clients themselves only log that. */
     private static final long LOOK_MS = 2_000;
 
+    private static final long ANSWER_MS = 5_000;
+
     private final List<String> actions;
     private final String worker;
     private final Desk desk;
@@ -156,7 +158,7 @@ final class KafkaJobs implements Jobs {
     private void waitTopics() throws InterruptedException {
         for (int tries = 1; !isStopping(); tries++) {
             try {
-                Set<String> there = admin.listTopics().names().get(2, TimeUnit.SECONDS);
+                Set<String> there = admin.listTopics().names().get(ANSWER_MS, TimeUnit.MILLISECONDS);
                 if (there.contains(JOBS) && there.contains(RESULTS)) {
                     voice.back();
                     return;
@@ -172,7 +174,7 @@ final class KafkaJobs implements Jobs {
 
     private void look() {
         try {
-            admin.describeCluster().nodes().get(LOOK_MS, TimeUnit.MILLISECONDS);
+            admin.describeCluster().nodes().get(ANSWER_MS, TimeUnit.MILLISECONDS);
             if (ready.size() == actions.size()) {
                 voice.back();
             }

@@ -80,7 +80,7 @@ final class Messages {
         byte[] bytes;
         try {
             JsonNode tree = JSON.valueToTree(output);
-            checkFinite(tree);
+            check(tree);
             bytes = JSON.writeValueAsBytes(tree);
         } catch (JsonProcessingException | RuntimeException | StackOverflowError error) {
             String message = "the result is no JSON: " + error.getMessage();
@@ -145,12 +145,23 @@ final class Messages {
         throw new Unreadable("it is not JSON");
     }
 
-    private static void checkFinite(JsonNode node) {
-        if (node.isFloatingPointNumber() && !Double.isFinite(node.doubleValue())
-                && !node.isBigDecimal()) {
-            throw new IllegalArgumentException(node + " is not JSON");
+    /** Jackson writes in its own way what JSON cannot say; a result must not change so. */
+    private static void check(JsonNode node) {
+        if (node.isDouble() || node.isFloat()) {
+            if (!Double.isFinite(node.doubleValue())) {
+                throw new IllegalArgumentException(node.asText() + " is no number of JSON's");
+            }
+        } else if (node.isTextual()) {
+            check(node.textValue());
         }
-        node.forEach(Messages::checkFinite);
+        node.fieldNames().forEachRemaining(Messages::check);
+        node.forEach(Messages::check);
+    }
+
+    private static void check(String text) {
+        if (!text.equals(Failures.whole(text))) {
+            throw new IllegalArgumentException("half a character is no JSON");
+        }
     }
 
     private static String text(JsonNode found, String name) throws Unreadable {

@@ -1,6 +1,5 @@
 package dev.gossamer.worker;
 
-import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -19,7 +18,8 @@ public record RegisterOptions(List<Class<? extends Throwable>> notRetryable) {
 
     /** Options of a handler whose attempts are not repeated after these. */
     @SafeVarargs
+    @SuppressWarnings("varargs") // it is only read, and copied
     public static RegisterOptions notRetryable(Class<? extends Throwable>... types) {
-        return new RegisterOptions(Arrays.stream(types).toList());
+        return new RegisterOptions(List.of(types));
     }
 }
