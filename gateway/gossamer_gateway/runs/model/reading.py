@@ -18,7 +18,6 @@ from gossamer_gateway.runs.model.problems import Places, Problems, shown
 from gossamer_gateway.runs.model.structure import Link
 from gossamer_gateway.runs.model.values import TOO_DEEP, Path, flaws
 
-
 _NO_WORK = "a task needs an `action`, or a `provider` and a `functionId`; write one of them"
 
 
