@@ -16,6 +16,7 @@ from tests.gateway.whole_gateway import Whole, open_whole
 from tests.patience import seen
 
 from gossamer_gateway.runs.config import WorkflowsConfig
+from gossamer_node.engines.config import EngineConfig
 
 EXECUTIONS = ("own", "zeebe")
 """By what the suite of the API is run."""

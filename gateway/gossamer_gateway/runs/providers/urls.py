@@ -9,7 +9,6 @@ import re
 from urllib.parse import quote, urlsplit
 
 from gossamer_gateway.runs.model.definition import Place
-from gossamer_gateway.runs.providers.exchange import is_loopback
 
 REGION = "{region}"
 
@@ -19,6 +18,12 @@ _PART = re.compile(r"[\w.~:@+-]{1,200}")
 
 class BadFunctionId(Exception):
     """A functionId that names no function here, in a sentence."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def check_base(text: str) -> str:
