@@ -304,6 +304,7 @@ def way(when: Any) -> dict[str, Any]:
 
 WHEN = "steps[0].choices[0].when"
 CONDITIONS: list[tuple[Any, str, str]] = [
+    (float("nan"), WHEN, "no finite"),
     (3, WHEN, "no condition"),
     ({}, f"{WHEN}.path", "write a path"),
     ({"path": "$.input"}, WHEN, "compares nothing"),

@@ -89,13 +89,15 @@ class Problems:
         self._found: list[tuple[Path, str, bool]] = []
         self._guesses = 0
         self._spoiled: set[Path] = set()
+        self._hidden = 0
         self.count = 0
 
     def add(self, path: Path, message: str, *, name: bool = False) -> None:
         """`name`: it is about a field's name, not its value."""
-        if path in self._spoiled and not name:
-            return
         self.count += 1
+        if path in self._spoiled and not name:
+            self._hidden += 1
+            return
         if not self.is_full:
             self._found.append((path, message, name))
 
@@ -132,7 +134,7 @@ class Problems:
             line, column = places.of(self._within + path, name=name)
             told.append(Problem(message, written(self._within + path), line, column))
         told.sort(key=lambda one: (one.line, one.column))
-        raise DefinitionRefused(told, self.count - len(told))
+        raise DefinitionRefused(told, self.count - self._hidden - len(told))
 
 
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
