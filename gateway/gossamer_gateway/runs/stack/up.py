@@ -183,17 +183,21 @@ async def _start_kafka(
     ends.watch(kafka.process)
 
 
+POSTGRES_VARIABLE = "GOSSAMER_STACK_POSTGRES"
+REDIS_VARIABLE = "GOSSAMER_STACK_REDIS"
+
+
 def gateway_config(settings: Settings, stack: Stack) -> dict[str, Any]:
-    """The file of the gateway."""
+    """The file of the gateway, without its secrets: a DSN may have a password."""
     workflows: dict[str, Any] = {"kafka": {"servers": stack.kafka.split(",")}}
     if stack.redis is not None:
-        workflows["redis"] = stack.redis
+        workflows["redis"] = {"env": REDIS_VARIABLE}
     return {
         "name": "stack",
         "http": f"{HOST}:{settings.http_ports[0]}",
         "grpc": f"{HOST}:0",
         "data_dir": str(settings.folder / "gateway"),
-        "storage": {"postgres": stack.postgres},
+        "storage": {"postgres": {"env": POSTGRES_VARIABLE}},
         "workflows": workflows,
     }
 
@@ -206,7 +210,6 @@ async def _start_gateway(
     file = settings.folder / "gateway.yaml"
     text = yaml.safe_dump(gateway_config(settings, stack), sort_keys=False)
     file.write_text(text, encoding="utf-8")
-    file.chmod(0o600)  # a DSN may have a password
     client = await opened.enter_async_context(httpx.AsyncClient(timeout=5, trust_env=False))
 
     async def ready() -> bool:
@@ -217,8 +220,11 @@ async def _start_gateway(
 
     command: list[str | Path] = [sys.executable, "-m", "gossamer_node", "gateway", "--config", file]
     log_path = settings.folder / "logs" / "gateway.log"
+    env = {POSTGRES_VARIABLE: stack.postgres, REDIS_VARIABLE: stack.redis or ""}
     ends.watch(
-        await opened.enter_async_context(parts.running("The gateway", command, log_path, ready))
+        await opened.enter_async_context(
+            parts.running("The gateway", command, log_path, ready, env=env)
+        )
     )
     stack.http.append(url)
     relays = await opened.enter_async_context(trio.open_nursery())
