@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gossamer_gateway.runs.model.definition import Definition, Place, Retry, StepType
+from gossamer_gateway.runs.model.definition import Definition, Place, Retry
 from gossamer_gateway.runs.model.problems import PROBLEMS_MAX, DefinitionRefused
 from gossamer_gateway.runs.model.reading import as_written, read_definition, read_object
 

@@ -30,6 +30,7 @@ from gossamer_gateway.runs.stack import settings as places
 from gossamer_gateway.runs.stack.parts import StackError
 from gossamer_gateway.runs.stack.settings import Settings
 from gossamer_gateway.runs.stack.up import Stack, open_stack, read_state
+from gossamer_gateway.runs.stack.workers import EXAMPLES
 from gossamer_node.control import is_held
 from gossamer_node.errors import NodeError
 from gossamer_node.local_engines import printed
@@ -68,7 +69,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{name}-port", type=_port, default=port, metavar="PORT",
             help=f"for the {what} that is started (default: {port}; 0: any)",
         )  # fmt: skip
-    up.add_argument("--no-workers", action="store_true", help="leave the example workers out")
+    names = [one.name for one in EXAMPLES]
+    up.add_argument(
+        "--workers", type=_workers, default=tuple(names), metavar="NAME[,NAME]",
+        help=f"example workers to start, or none (default: {','.join(names)})",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -85,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         return trio.run(_down, folder)
     settings = Settings(
         folder, arguments.http, arguments.kafka, arguments.kafka_port, arguments.postgres,
-        arguments.postgres_port, arguments.redis, arguments.redis_port, not arguments.no_workers,
+        arguments.postgres_port, arguments.redis, arguments.redis_port, arguments.workers,
     )  # fmt: skip
     failure = trio.run(_until_signal, settings, arguments.json)
     if failure is not None:
@@ -101,6 +106,14 @@ def _port(text: str) -> int:
 
 def _ports(text: str) -> tuple[int, ...]:
     return tuple(_port(one) for one in text.split(","))
+
+
+def _workers(text: str) -> tuple[str, ...]:
+    names = () if text == "none" else tuple(text.split(","))
+    for one in names:
+        if one not in {each.name for each in EXAMPLES}:
+            raise argparse.ArgumentTypeError(f"there is no worker {one!r}")
+    return names
 
 
 async def _until_signal(settings: Settings, as_json: bool) -> GatewayError | NodeError | None:

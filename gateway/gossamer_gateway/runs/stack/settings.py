@@ -32,7 +32,7 @@ class Settings:
         http_ports: where the gateway is found; 0 is any free one.
         kafka: `HOST:PORT` of one that is there already; None: it is started.
         postgres: a DSN, alike. `redis`: a URL, alike.
-        workers: whether the examples are started.
+        workers: names of the examples that are started.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Settings:
     postgres_port: int = POSTGRES_PORT
     redis: str | None = None
     redis_port: int = REDIS_PORT
-    workers: bool = True
+    workers: tuple[str, ...] = ()
 
 
 def default_folder() -> Path:

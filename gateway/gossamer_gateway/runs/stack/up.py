@@ -66,7 +66,8 @@ async def open_stack(settings: Settings, progress: Progress) -> AsyncIterator[tu
     settings.folder.mkdir(parents=True, exist_ok=True)
     logs = settings.folder / "logs"
     stack = Stack(os.getpid(), logs=str(logs))
-    async with AsyncExitStack() as opened, Ends.watching() as ends:
+    async with AsyncExitStack() as opened:
+        ends = await opened.enter_async_context(Ends.watching())
         try:
             opened.enter_context(hold_folder(settings.folder))
         except NodeInputError:
@@ -262,15 +263,14 @@ async def _start_workers(
         finally:
             settled.set()
 
-    settled = {one.name: trio.Event() for one in EXAMPLES}
-    for one in EXAMPLES:
-        workers.start_soon(run, one, settled[one.name])
-    for one in EXAMPLES:
-        await settled[one.name].wait()
-    for name in (one.name for one in EXAMPLES):
-        if name in found:
-            stack.workers.append(name)
-            ends.watch(found[name], lambda sentence: progress(sentence, None))
+    wanted = [(one, trio.Event()) for one in EXAMPLES if one.name in settings.workers]
+    for one, settled in wanted:
+        workers.start_soon(run, one, settled)
+    for one, settled in wanted:
+        await settled.wait()
+        if one.name in found:
+            stack.workers.append(one.name)
+            ends.watch(found[one.name], lambda sentence: progress(sentence, None))
 
 
 def read_state(folder: Path) -> Stack | None:
