@@ -9,7 +9,7 @@ without engines or processes run first.
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Generic, TypeVar
@@ -177,8 +177,10 @@ def _slowness(item: pytest.Item) -> int:
     return 1 if item.get_closest_marker("processes") else 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where an async test skips itself, pytest-trio skips it anew and forgets why."""
     told = None if call.excinfo is None else call.excinfo.value
     if isinstance(told, pytest.skip.Exception) and not told.msg:
@@ -187,6 +189,12 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
             caught = caught.exceptions[0]
         if isinstance(caught, pytest.skip.Exception):
             told.msg = caught.msg
+    report = yield
+    # Half a surrogate that a test had logged could not go from one process to another.
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 def _not_run_reason(report: pytest.TestReport, *marks: str) -> str | None:

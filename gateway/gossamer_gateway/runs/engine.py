@@ -13,7 +13,7 @@ away holds it up, and never ends it.
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -37,7 +37,8 @@ from gossamer_gateway.runs.groups import (
     UnknownWorkflow,
     Word,
 )
-from gossamer_gateway.runs.log import Entry, RowsLog
+from gossamer_gateway.runs.leasing import Leases
+from gossamer_gateway.runs.log import Entry, RowsLog, renumber
 from gossamer_gateway.runs.memory import Memory
 from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model.deciding import Answer, Verdict
@@ -100,6 +101,7 @@ class Engine:
         self.news = News()
         self.log = RowsLog(storage, self.news)
         self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
+        self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._storage = storage
         self._rules = Rules(chance, executor, offered, outbox)
         self._flows = Flows()
@@ -113,7 +115,7 @@ class Engine:
     @property
     def shards(self) -> Collection[int]:
         """Those that this gateway sees to: whose clocks it keeps, whose events it publishes."""
-        return range(store.SHARDS)
+        return range(store.SHARDS) if self._leases is None else self._leases.shards
 
     def listen(self, listener: Listener) -> None:
         """Has somebody told of every change made here."""
@@ -189,6 +191,11 @@ class Engine:
             raise UnknownRun(f"there is no run {id!r}")
         result: tuple[Run, list[Event]] = await self._say(Change(id, decide))
         return result
+
+    def known(self, id: str) -> Run | None:
+        """The state of a run as far as memory has it; it may be an old one."""
+        found = self._memory.get(id)
+        return None if found is None else found[0]
 
     async def run(self, id: str) -> Run:
         """The state of a run.
@@ -268,17 +275,45 @@ class Engine:
                 await rung.wait()
 
     async def keep_time(self) -> None:
-        """Sees to what is due, until cancelled."""
+        """Sees to what is due in this gateway's shards, and keeps these, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._leases is not None:
+                    nursery.start_soon(self._again, self._keep_leases)
+                    nursery.start_soon(self._again, self._renumber)
+                nursery.start_soon(self._again, self._keep_time)
+        finally:
+            if self._leases is not None:
+                await self._leases.give_back()
+
+    async def _again(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something again and again; a storage that is away holds it up."""
         pause_s = AWAY_S
         while True:
             try:
-                await self._keep_time()
+                await act()
+                if pause_s > AWAY_S:
+                    _log.info("Workflows go on: their storage is back")
                 pause_s = AWAY_S
             except (StorageFailed, Overloaded) as error:
                 if pause_s == AWAY_S:
                     _log.warning("Workflows wait for their storage: %s", error)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, AWAY_S_MAX)
+
+    async def _keep_leases(self) -> None:
+        assert self._leases is not None, "it is asked for where there are some"
+        await trio.sleep(await self._leases.renew())
+
+    async def _renumber(self) -> None:
+        while await self._storage.submit(renumber):
+            pass
+        await trio.sleep_forever()
+
+    def _shards_taken(self) -> None:
+        self._sooner.set()
+        if self.outbox is not None:
+            self.outbox.look_again()
 
     async def _keep_time(self) -> None:
         """Sees to what is due once, and waits for the next."""

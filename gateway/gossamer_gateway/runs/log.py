@@ -48,6 +48,10 @@ class UnknownCursor(BadRequest):
     """This log never gave such a cursor."""
 
 
+RENUMBERED_MAX = 5_000
+"""Events of one transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An event in a log. `data`: as it is stored, JSON on one line."""
@@ -81,6 +85,9 @@ class Log(Protocol):
 
         Raises: UnknownCursor; StorageFailed or whatever else its source is away with.
         """
+
+    def reached(self, cursor: str, goal: str) -> bool:
+        """Whether all that is before `goal` is before `cursor` as well. Raises: UnknownCursor."""
 
 
 class RowsLog:
@@ -119,6 +126,9 @@ class RowsLog:
             number, position = found[-1][:2]
         return [Entry(*one[2:]) for one in found], _write(number, position)
 
+    def reached(self, cursor: str, goal: str) -> bool:
+        return _read(cursor) >= _read(goal)
+
     def _pause_s(self, unsettled: bool) -> float:
         if unsettled:
             return SETTLING_S
@@ -151,18 +161,18 @@ def _end(rows: Rows) -> tuple[int, int]:
     return found or (0, 0)
 
 
-def renumber(rows: Rows) -> None:
-    """Has events begin at 0 whose numbers are of another PostgreSQL: none here are so high."""
-    newest = rows.execute(
-        "SELECT number FROM workflow_events ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    (settled,) = rows.execute("SELECT transactions_settled()").fetchone()
-    if newest and newest[0] > settled + NUMBERS_OPEN_MAX:
-        rows.execute("UPDATE workflow_events SET number = 0")
+def renumber(rows: Rows, _now_ms: int) -> bool:
+    """Has events begin at 0 whose numbers are of another PostgreSQL: none here is so high yet.
 
-
-NUMBERS_OPEN_MAX = 1_000_000
-"""Transactions that a PostgreSQL can have open, and then some."""
+    True: there are more of them.
+    """
+    (number,) = rows.execute("SELECT transaction_number()").fetchone()
+    changed = rows.execute(
+        "UPDATE workflow_events SET number = 0 WHERE position IN"
+        " (SELECT position FROM workflow_events WHERE number > ? LIMIT ?)",
+        (number, RENUMBERED_MAX),
+    )
+    return changed.rowcount == RENUMBERED_MAX
 
 
 def _write(number: int, position: int) -> str:

@@ -51,7 +51,7 @@ class Serving:
     async def define(self, asked: Asked) -> Response:
         definition: Definition = asked.body
         check_process(definition.id)
-        made = await self._engine.define(definition)
+        made = await self._workflows.define(definition)
         return _plainly(shapes.Made(made.id, made.version), made.id, 201, f"/workflow/{made.id}")
 
     async def workflows(self, asked: Asked) -> Page[shapes.WorkflowShown]:
@@ -116,7 +116,7 @@ class Serving:
         key = bodies.key(request.headers.get(KEY_HEADER))
         check_process(said.definition.id)
         check_role(Role.START, said.definition.id)
-        made = await self._engine.define(said.definition)
+        made = await self._workflows.define(said.definition)
         run = await self._engine.trigger(made.id, said.given, key=key, version=made.version)
         answer = json_response(await self._execution(run), 201)
         answer.headers["Location"] = f"/executions/{run.id}"

@@ -28,7 +28,7 @@ from gossamer_gateway.runs.providers.calling import (
 )
 from gossamer_gateway.runs.providers.classifying import failed, of_aws
 from gossamer_gateway.runs.providers.config import AwsConfig
-from gossamer_gateway.runs.providers.exchange import Reply, exchange
+from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.keeping import Keeper
 from gossamer_gateway.runs.providers.port import Invocation, Outcome
 from gossamer_gateway.runs.providers.sigv4 import Keys, signed
@@ -115,7 +115,7 @@ class Aws(Calling):
             "POST", url, headers, body, keys, region=region, service="lambda", at=at
         )  # fmt: skip
         request = self._client.build_request("POST", url, headers=headers, content=body)
-        return await exchange(self._client, request)
+        return await self._exchange(request)
 
 
 def _endpoint(region: str) -> str:

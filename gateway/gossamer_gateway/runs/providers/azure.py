@@ -9,7 +9,7 @@ from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.providers.azure_tokens import Tokens
 from gossamer_gateway.runs.providers.calling import Calling, encoded, of_http
 from gossamer_gateway.runs.providers.config import AzureConfig
-from gossamer_gateway.runs.providers.exchange import Reply, exchange
+from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.keeping import Keeper
 from gossamer_gateway.runs.providers.port import Invocation, Outcome
 from gossamer_gateway.runs.providers.urls import http_function
@@ -69,4 +69,4 @@ class Azure(Calling):
         request = self._client.build_request(
             "POST", url, headers=headers, content=encoded(invocation.payload)
         )
-        return await exchange(self._client, request)
+        return await self._exchange(request)

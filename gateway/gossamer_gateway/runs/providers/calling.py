@@ -17,7 +17,7 @@ import trio
 from gossamer_gateway.runs.model.definition import Place
 from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.providers.classifying import failed, of_http_function
-from gossamer_gateway.runs.providers.exchange import NoReply, Reply
+from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
 from gossamer_gateway.runs.providers.keeping import NoCredentials
 from gossamer_gateway.runs.providers.port import Invocation, Outcome, failure, scrubbed
 from gossamer_gateway.runs.providers.urls import BadFunctionId
@@ -64,6 +64,15 @@ class Calling:
 
     async def _call(self, invocation: Invocation) -> Outcome | Failure:
         raise NotImplementedError
+
+    async def _exchange(self, request: httpx.Request) -> Reply:
+        """As `exchange`; what is no output comes without secrets, before anything is cut short."""
+        reply = await exchange(self._client, request)
+        if reply.status < 300 and "x-amz-function-error" not in reply.headers:
+            return reply
+        headers = {name: scrubbed(text, self._secrets) for name, text in reply.headers.items()}
+        body = scrubbed(reply.body.decode("utf-8", "surrogateescape"), self._secrets)
+        return Reply(reply.status, headers, body.encode("utf-8", "surrogateescape"))
 
     def _note(self, *secrets: str | None) -> None:
         self._secrets.extend(one for one in secrets if one and one not in self._secrets)

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,7 +75,7 @@ class Reply:
         return min(max(0, round((at_s - now_s) * 1_000)), RETRY_AFTER_MS_MAX)
 
 
-def new_client(*, ca_file: str | None = None, trust_env: bool = True) -> httpx.AsyncClient:
+def new_client(*, ca_file: Path | None = None, trust_env: bool = True) -> httpx.AsyncClient:
     """A pool of connections that believes the public authorities, and this one.
 
     Raises: OSError: the file cannot be used.
@@ -134,8 +135,9 @@ async def _read(response: httpx.Response) -> bytes:
             found += chunk
             if len(found) > REPLY_BYTES_MAX:
                 # To leave the loop here would leave httpx's generators, one in another,
-                # unfinished; without their connection they end by themselves.
-                await response.extensions["network_stream"].aclose()
+                # unfinished; a closed response makes them all end by themselves. (Not its stream:
+                # the pool would take one that is whole, and closed, for a connection at rest.)
+                await response.aclose()
     except (httpx.HTTPError, httpx.StreamError, trio.ClosedResourceError):
         if len(found) <= REPLY_BYTES_MAX:
             raise

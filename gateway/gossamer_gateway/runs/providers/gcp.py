@@ -9,7 +9,7 @@ from gossamer_gateway.runs.model.definition import Place
 from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.providers.calling import Calling, encoded, of_http
 from gossamer_gateway.runs.providers.config import GcpConfig
-from gossamer_gateway.runs.providers.exchange import Reply, exchange
+from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.gcp_tokens import Tokens
 from gossamer_gateway.runs.providers.keeping import Keepers
 from gossamer_gateway.runs.providers.port import Invocation, Outcome
@@ -65,7 +65,7 @@ class Gcp(Calling):
         request = self._client.build_request(
             "POST", url, headers=headers, content=encoded(invocation.payload)
         )
-        return await exchange(self._client, request)
+        return await self._exchange(request)
 
 
 def _audience(url: str) -> str:

@@ -1,0 +1,255 @@
+/**
+ * Jobs from a gateway over HTTP: a long poll takes them under a lock, answers go back in batches.
+ *
+ * It fetches as many jobs as there are hands for (nothing waits here while another worker is
+ * idle), sends answers until they are taken, and makes locks longer while their jobs are at work.
+ */
+
+import type { Desk } from "./desk.js";
+import { failure } from "./failures.js";
+import { type Job, failed, readJob, result } from "./messages.js";
+import { type Say, Voice, pause, waitMs } from "./voice.js";
+
+/** How long the gateway may hold a question for jobs. */
+const WAIT_MS = 10_000;
+
+/** For how long a job is this worker's; made longer at a third of it. */
+const LOCK_MS = 30_000;
+
+/** How long a gateway may take for anything but waiting for jobs. */
+const ANSWER_MS = 15_000;
+
+/** What is answered in one request, unless a single result is larger. */
+const BATCH = 100;
+const BATCH_BYTES_MAX = 2 * 1_048_576;
+
+/** The gateway answered, and not with what was asked for. `status`: 0 for no sense at all. */
+class Refused extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+interface Sending {
+  readonly job: Job;
+  readonly text: string;
+  readonly isLast?: boolean;
+}
+
+/** What a worker has to do with a gateway. */
+export class HttpJobs {
+  readonly #base: string;
+  readonly #headers: Record<string, string>;
+  readonly #place: string;
+  readonly #voice: Voice;
+  readonly #stopping = new AbortController();
+  readonly #closing = new AbortController();
+  readonly #held = new Map<string, Job>();
+  readonly #queue: Sending[] = [];
+  #sending: Promise<void> | undefined;
+  #fetching: Promise<void> | undefined;
+  #keeper: NodeJS.Timeout | undefined;
+
+  constructor(
+    url: string,
+    token: string | undefined,
+    private readonly actions: readonly string[],
+    private readonly worker: string,
+    private readonly desk: Desk,
+    private readonly say: Say,
+  ) {
+    if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+      throw new TypeError(`a gateway's URL is http://host:port or https://…, not ${url}`);
+    }
+    this.#base = url.replace(/\/+$/, "");
+    this.#headers = { "content-type": "application/json", accept: "application/json" };
+    if (token) this.#headers["authorization"] = `Bearer ${token}`;
+    this.#place = `the gateway at ${url}`;
+    this.#voice = new Voice(this.#place, say);
+  }
+
+  /** Begins to take jobs. */
+  start(): void {
+    this.#fetching = this.#fetch();
+    this.#keeper = setInterval(() => void this.#keep(), LOCK_MS / 3);
+  }
+
+  /** Takes no more; what is at work goes on. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  /** After all was said, or the grace was over. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    clearInterval(this.#keeper);
+    await this.#fetching;
+    await this.#sending;
+  }
+
+  async #fetch(): Promise<void> {
+    const signal = this.#stopping.signal;
+    let isReady = false;
+    for (let tries = 0; !signal.aborted; ) {
+      const room = await this.desk.waitRoom(1_000, signal);
+      if (room === 0) continue;
+      const body = JSON.stringify({
+        actions: this.actions,
+        worker: this.worker,
+        max: room,
+        // The first answer says that all is well; it is not waited for.
+        waitMs: isReady ? WAIT_MS : 0,
+        lockMs: LOCK_MS,
+      });
+      let jobs: unknown;
+      try {
+        const answer = await this.#post("fetch", body, WAIT_MS + ANSWER_MS, signal);
+        jobs = (answer as { jobs?: unknown } | null)?.jobs;
+        if (!Array.isArray(jobs)) {
+          throw new Refused(0, "it answers without `jobs`; is it a gateway?");
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        tries += 1;
+        this.#voice.away(troubleOf(error));
+        await pause(waitMs(tries), signal);
+        continue;
+      }
+      tries = 0;
+      this.#voice.back();
+      if (!isReady) this.say(`ready: ${this.actions.join(", ")} from ${this.#place}`);
+      isReady = true;
+      for (const one of jobs as unknown[]) this.#take(one);
+    }
+  }
+
+  #take(found: unknown): void {
+    let job: Job;
+    try {
+      job = readJob(found);
+      if (!this.actions.includes(job.action)) throw new Error("its action was not asked for");
+    } catch (error) {
+      this.say(`${this.#place} gave what is no job: ${(error as Error).message}`);
+      return;
+    }
+    this.#held.set(nameOf(job), job);
+    this.desk.take(
+      job,
+      (outcome) => this.#send({ job, text: result(job, outcome, this.worker) }),
+      (one, lockMs) => this.#extend([one], lockMs),
+    );
+  }
+
+  #send(one: Sending): void {
+    this.#queue.push(one);
+    // Not at once: what else ends in this turn of the loop goes with it.
+    this.#sending ??= new Promise((resolve) => setImmediate(resolve))
+      .then(() => this.#drain())
+      .finally(() => (this.#sending = undefined));
+  }
+
+  async #drain(): Promise<void> {
+    let largest = BATCH;
+    for (let tries = 0; this.#queue.length; ) {
+      const batch = this.#batch(largest);
+      try {
+        const results = batch.map((one) => one.text).join(",");
+        const body = `{"worker":${JSON.stringify(this.worker)},"results":[${results}]}`;
+        await this.#post("results", body, ANSWER_MS);
+      } catch (error) {
+        if (error instanceof Refused && [400, 413, 422].includes(error.status)) {
+          if (batch.length > 1) largest = 1; // one of them is not taken: which?
+          else this.#refused(batch[0] as Sending, error);
+          continue;
+        }
+        if (this.#closing.signal.aborted) return;
+        tries += 1;
+        this.#voice.away(troubleOf(error));
+        await pause(waitMs(tries), this.#closing.signal);
+        continue;
+      }
+      tries = 0;
+      this.#voice.back();
+      this.#queue.splice(0, batch.length);
+      for (const one of batch) this.#done(one.job);
+    }
+  }
+
+  #refused({ job, isLast }: Sending, error: Refused): void {
+    this.say(`${this.#place} does not take the result of ${job.key}: ${error.message}`);
+    this.#queue.shift();
+    if (isLast) {
+      this.#done(job); // its time will be over
+      return;
+    }
+    const message = `the gateway did not take the result: ${error.message}`.slice(0, 500);
+    const text = result(job, failed(failure("Refused", message, false)), this.worker);
+    this.#queue.unshift({ job, text, isLast: true });
+  }
+
+  #batch(largest: number): Sending[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { text } of this.#queue) {
+      bytes += text.length;
+      if (count > 0 && bytes > BATCH_BYTES_MAX) break;
+      count += 1;
+      if (count === largest) break;
+    }
+    return this.#queue.slice(0, count);
+  }
+
+  #done(job: Job): void {
+    this.#held.delete(nameOf(job));
+    this.desk.sent();
+  }
+
+  async #keep(): Promise<void> {
+    if (this.#held.size === 0) return;
+    try {
+      await this.#extend([...this.#held.values()], LOCK_MS);
+    } catch (error) {
+      this.#voice.away(troubleOf(error));
+    }
+  }
+
+  async #extend(jobs: readonly Job[], lockMs: number): Promise<void> {
+    const names = jobs.map(({ run, step, attempt }) => ({ run, step, attempt }));
+    const body = JSON.stringify({ worker: this.worker, lockMs, jobs: names });
+    await this.#post("extend", body, ANSWER_MS);
+  }
+
+  async #post(path: string, body: string, ms: number, until?: AbortSignal): Promise<unknown> {
+    const time = AbortSignal.timeout(ms);
+    const answer = await fetch(`${this.#base}/workflow/jobs/${path}`, {
+      method: "POST",
+      headers: this.#headers,
+      body,
+      redirect: "error",
+      signal: until ? AbortSignal.any([time, until]) : time,
+    });
+    const text = await answer.text();
+    if (!answer.ok) {
+      const said = text.slice(0, 200).trim();
+      throw new Refused(answer.status, `it answers ${answer.status} ${answer.statusText}: ${said}`);
+    }
+    try {
+      return text ? (JSON.parse(text) as unknown) : null;
+    } catch {
+      throw new Refused(0, "it answers what is not JSON; is it a gateway?");
+    }
+  }
+}
+
+function nameOf(job: Job): string {
+  return `${job.key}:${job.attempt}`;
+}
+
+function troubleOf(error: unknown): string {
+  if (error instanceof Refused) return error.message;
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  return `it cannot be reached (${cause instanceof Error ? cause.message : String(cause)})`;
+}

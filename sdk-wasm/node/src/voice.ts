@@ -1,0 +1,57 @@
+/** Says once that the other side is away, and once that it is back; and how long to wait. */
+
+/** Where a worker's few words go. */
+export type Say = (line: string) => void;
+
+/** What a worker says when nobody asked for it otherwise: on standard error. */
+export const say: Say = (line) => {
+  process.stderr.write(`gossamer-worker: ${line}\n`);
+};
+
+const WAIT_MS = 100;
+const WAIT_MS_MAX = 5_000;
+
+/** What is said of one other side. */
+export class Voice {
+  #trouble = "";
+
+  constructor(
+    private readonly place: string,
+    private readonly say: Say,
+  ) {}
+
+  /** There is trouble; said unless the last word was of trouble already. */
+  away(trouble: string): void {
+    if (!this.#trouble) this.say(`${this.place}: ${trouble}; waiting`);
+    this.#trouble = trouble;
+  }
+
+  /** All is well; said if there was trouble. */
+  back(): void {
+    if (this.#trouble) this.say(`${this.place}: back`);
+    this.#trouble = "";
+  }
+}
+
+/**
+ * How long to wait after so many tries that failed, 1 or more: with jitter, so that many workers
+ * don't come back at once.
+ */
+export function waitMs(tries: number): number {
+  const longest = Math.min(WAIT_MS_MAX, WAIT_MS * 2 ** Math.min(tries - 1, 10));
+  return longest * (0.5 + Math.random() / 2);
+}
+
+/** Waits, but not longer than until the signal. */
+export function pause(ms: number, until: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (until.aborted) return resolve();
+    const done = (): void => {
+      clearTimeout(timer);
+      until.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    until.addEventListener("abort", done);
+  });
+}

@@ -1,0 +1,187 @@
+"""Gateways of one PostgreSQL share the shards out, and disagree about them without harm."""
+
+from random import Random
+
+import pytest
+import trio
+from tests.patience import patience, seen, until
+from tests.postgres_fixture import Postgres
+from tests.runs.durable.flows import BUSY, at_second, lines, work
+
+from gossamer_gateway import tables
+from gossamer_gateway.runs import leasing, sharing
+from gossamer_gateway.runs.checking import check
+from gossamer_gateway.runs.engine import Engine
+from gossamer_gateway.runs.model.run import Status
+from gossamer_gateway.runs.sharing import LEASE_MS, RENEW_MS, Lease, plan
+from gossamer_gateway.runs.store import SHARDS
+from gossamer_gateway.storage import Storage, open_storage
+
+
+def test_shards_are_shared_out_whoever_comes_and_goes() -> None:
+    """Gateways renew in any order, some die; soon each living one has its share, and no two one."""
+    seed = Random().getrandbits(32)
+    random = Random(seed)
+    leases = {shard: Lease(shard, None, 0, 0) for shard in range(SHARDS)}
+    heard: dict[str, int] = {}
+    gateways: list[str] = []
+    now_ms = 0
+    for _ in range(60):
+        if len(gateways) < 5 and random.random() < 0.5:
+            gateways.append(f"g{random.getrandbits(40)}")
+        elif gateways and random.random() < 0.5:
+            gateways.remove(random.choice(gateways))  # without a word
+        for _ in range(2 * LEASE_MS // RENEW_MS + 2):
+            now_ms += RENEW_MS // 2
+            for me in random.sample(gateways, len(gateways)):
+                now_ms += random.randrange(50)
+                heard[me] = now_ms + LEASE_MS
+                living = [one for one, until_ms in heard.items() if until_ms > now_ms]
+                for changed in plan(me, now_ms, list(leases.values()), living):
+                    before = leases[changed.shard]
+                    taken = changed.owner not in (before.owner, None)
+                    assert before.owner in (me, None) or before.until_ms <= now_ms, seed
+                    assert changed.epoch == before.epoch + taken, seed
+                    leases[changed.shard] = changed
+        for me in gateways:
+            mine = [one for one in leases.values() if one.owner == me and one.until_ms > now_ms]
+            assert len(mine) in (SHARDS // len(gateways), SHARDS // len(gateways) + 1), seed
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that move within the patience of a test."""
+    for module in (sharing, leasing):
+        monkeypatch.setattr(module, "LEASE_MS", 300)
+    monkeypatch.setattr(leasing, "RENEW_MS", 50)
+
+
+async def test_gateways_share_take_over_and_give_back(postgres: Postgres, short: None) -> None:
+    place = postgres.place()
+    async with (
+        open_storage(place, tables.FORM) as here,
+        open_storage(place, tables.FORM) as there,
+        trio.open_nursery() as nursery,
+    ):
+        one, two = Engine(here), Engine(there)
+        assert one.shards == frozenset()
+        first, second = trio.CancelScope(), trio.CancelScope()
+
+        async def serve(engine: Engine, scope: trio.CancelScope) -> None:
+            with scope:
+                await engine.keep_time()
+
+        nursery.start_soon(serve, one, first)
+        await until(lambda: len(one.shards) == SHARDS)
+        nursery.start_soon(serve, two, second)
+        await until(lambda: len(one.shards) == len(two.shards) == SHARDS // 2)
+        assert not set(one.shards) & set(two.shards)
+        first.cancel()
+        await until(lambda: len(two.shards) == SHARDS)
+        assert one.shards == frozenset()
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_due_is_seen_to_whoever_triggered_it(postgres: Postgres, short: None) -> None:
+    place = postgres.place()
+    async with (
+        open_storage(place, tables.FORM) as here,
+        open_storage(place, tables.FORM) as there,
+        trio.open_nursery() as nursery,
+    ):
+        engines = Engine(here), Engine(there)
+        for engine in engines:
+            nursery.start_soon(engine.keep_time)
+        await engines[0].define(BUSY)
+        ids = [(await engines[n % 2].trigger("busy", {"n": n})).id for n in range(20)]
+
+        async def are_over() -> bool:
+            for engine in engines:
+                await work(engine, at_second)
+            return all([(await engines[0].run(id)).status is Status.COMPLETED for id in ids])
+
+        await seen(are_over)
+        assert await check(here) == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_two_that_believe_in_the_same_lease_do_no_harm(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both see to all that is due, all the time, on states that are old as often as not."""
+    monkeypatch.setattr(leasing.Leases, "shards", range(SHARDS))
+    place = postgres.place()
+    async with (
+        open_storage(place, tables.FORM) as here,
+        open_storage(place, tables.FORM) as there,
+        trio.open_nursery() as nursery,
+    ):
+        engines = Engine(here, outbox=True), Engine(there, outbox=True)
+        published: dict[str, list[int]] = {}
+
+        async def publish(engine: Engine) -> None:
+            assert engine.outbox is not None
+            while True:
+                entries = await engine.outbox.next()
+                for one in entries:
+                    published.setdefault(one.run, []).append(one.seq)
+                await engine.outbox.done(entries)
+
+        for engine in engines:
+            nursery.start_soon(engine.keep_time)
+            nursery.start_soon(publish, engine)
+        await engines[0].define(BUSY)
+        ids = [(await engines[0].trigger("busy", {"n": n})).id for n in range(30)]
+
+        async def are_over() -> bool:
+            async with trio.open_nursery() as working:
+                for engine in engines:
+                    working.start_soon(work, engine, at_second)
+            return all([(await engines[1].run(id)).status is Status.COMPLETED for id in ids])
+
+        with patience():
+            await seen(are_over)
+        assert await check(here) == []
+
+        async def are_published() -> bool:
+            return not await here.submit(
+                lambda rows, _: rows.execute("SELECT 1 FROM workflow_outbox LIMIT 1").fetchall()
+            )
+
+        await seen(are_published)
+        for id in ids:
+            run = await engines[0].run(id)
+            assert (run.steps["first"].attempt, run.steps["right"].attempt) == (2, 2)
+            assert set(published[id]) == set(range(1, run.seq + 1))
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> None:
+    engine = Engine(storage, outbox=True)
+    assert engine.outbox is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.keep_time)
+        await until(lambda: len(engine.shards) == SHARDS)
+        ids = await lines(engine, 5)
+        refused = await engine.outbox.next(7)
+        engine.outbox.undone()
+        await work(engine)
+        found = []
+        with patience():
+            while len(found) < 5 * 12:
+                entries = await engine.outbox.next(7)
+                found += entries
+                await engine.outbox.done(entries)
+        assert [one for one in found if one.run in ids][: len(refused)] == refused
+        for id in ids:
+            seqs = [one.seq for one in found if one.run == id]
+            assert seqs == list(range(1, 13))
+        assert await check(storage) == []
+        left = await storage.submit(
+            lambda rows, _: rows.execute("SELECT * FROM workflow_outbox").fetchall()
+        )
+        assert left == []
+        (late,) = await lines(engine, 1)
+        (first, *_) = await engine.outbox.next()
+        assert (first.run, first.seq) == (late, 1)
+        nursery.cancel_scope.cancel()
