@@ -12,8 +12,7 @@ from typing import Any
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.model import events as e
-from gossamer_gateway.runs.model.deciding import Answer
-from gossamer_gateway.runs.model.deciding import Verdict as Verdict
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.model.values import VALUE_BYTES_MAX
 from gossamer_gateway.runs.strict import size_of

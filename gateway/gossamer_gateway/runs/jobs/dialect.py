@@ -24,10 +24,10 @@ from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
 from gossamer_gateway.runs.jobs import holding
 from gossamer_gateway.runs.jobs.holding import Held
 from gossamer_gateway.runs.jobs.variables import output_of, variables_of
-from gossamer_gateway.runs.model.deciding import Answer
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.opening import Workflows
-from gossamer_gateway.runs.results import Result, Verdict, completed, failure_of, give
+from gossamer_gateway.runs.results import Result, completed, failure_of, give
 from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import Rows
 from gossamer_gateway.wording7 import (
