@@ -147,6 +147,7 @@ async def open_world(
         world = World(whole, whole.http)
         yield world
         if engines:
-            for run in (await world.http.get("/workflow/runs?limit=1000")).json()["items"]:
-                if run["status"] not in ("Completed", "Cancelled"):
-                    await world.http.post(f"/workflow/run/{run['runId']}/cancel")
+            for run in (await world.http.get("/workflow/runs?limit=100")).json()["items"]:
+                doors = {"Failed": ("retry", "cancel")}.get(run["status"], ("cancel",))
+                for door in doors if run["status"] not in ("Completed", "Cancelled") else ():
+                    await world.http.post(f"/workflow/run/{run['runId']}/{door}")
