@@ -200,6 +200,14 @@ async def test_a_call_has_no_more_than_its_attempt_has() -> None:
     assert run.failure.blame == "provider", "the call says so before the time does"
 
 
+async def test_who_had_no_time_is_not_unwell_for_being_too_slow() -> None:
+    async with two_clouds(SILENCE) as (world, _, _gcp):
+        for _ in range(circuit.FAILURES_MIN + 1):
+            run = await world.do("AZURE", timeout_ms=200)
+            assert run.failure is not None and run.failure.code == "Timeout"
+        assert world.region("AZURE").circuit == "closed"
+
+
 async def test_so_many_calls_at_a_time_and_no_more() -> None:
     async with two_clouds(SILENCE, concurrency=3) as (world, azure, _):
         await world.trigger("AZURE")

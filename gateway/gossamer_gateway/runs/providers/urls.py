@@ -78,9 +78,14 @@ def filled(base_url: str, region: str, place: Place) -> str:
             f"{place.function_id[:200]!r} needs a region: name one in the step or for "
             f"{place.provider} in the gateway's configuration"
         )
+    return base_url.replace(REGION, checked_region(region))
+
+
+def checked_region(region: str) -> str:
+    """A region as it was written. Raises: BadFunctionId."""
     if not _REGION.fullmatch(region):
         raise BadFunctionId(f"{region[:64]!r} is no region's name")
-    return base_url.replace(REGION, region)
+    return region
 
 
 def _whole(url: str, base_url: str | None, origins: tuple[str, ...], region: str) -> str:
