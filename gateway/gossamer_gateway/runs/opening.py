@@ -22,6 +22,7 @@ from gossamer_gateway.runs.jobs.asked import Asked
 from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.runs.model.deciding import ZEEBE
 from gossamer_gateway.runs.model.definition import Definition
+from gossamer_gateway.runs.model.run import Run
 from gossamer_gateway.runs.zeebe.executor import Executor
 from gossamer_gateway.runs.zeebe.opening import open_executor
 from gossamer_gateway.storage import Storage
@@ -57,10 +58,18 @@ class Workflows:
             await self.executor.check(definition)
         return await self.engine.define(definition)
 
+    async def begun(self, run: Run) -> Run:
+        """A run that was just triggered, once it has begun, if that is soon."""
+        return run if self.executor is None else await self.executor.begun(run)
+
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
         """What is to be forgotten, as `sweeping` takes it."""
-        old = partial(forgetting.sweep, retention_ms=self.config.retention_ms)
+        old = partial(
+            forgetting.sweep,
+            retention_ms=self.config.retention_ms,
+            spares_zeebe=self.executor is not None,
+        )
         return {old: forgetting.SWEPT_MAX, asking.sweep: asking.SWEPT_MAX}
 
     def wind_up(self) -> None:
@@ -95,3 +104,5 @@ async def open_workflows(
         executor = await open_executor(config, engine, storage, engines, nursery)
     yield Workflows(config, storage, engine, asked, polls, counts, executor)
     polls.stop()
+    if executor is not None:
+        await executor.stop()
