@@ -45,6 +45,11 @@ class World:
             f"/workflow/{id}/trigger", json={"input": given}, headers=headers
         )
         assert told.status_code == 200, told.text
+
+        async def has_begun() -> bool:
+            return bool((await self.run(told.text))["status"] != "Pending")
+
+        await seen(has_begun)
         return told.text
 
     async def run(self, id: str) -> Any:
@@ -149,5 +154,5 @@ async def open_world(
         if engines:
             for run in (await world.http.get("/workflow/runs?limit=100")).json()["items"]:
                 doors = {"Failed": ("retry", "cancel")}.get(run["status"], ("cancel",))
-                for door in doors if run["status"] not in ("Completed", "Cancelled") else ():
-                    await world.http.post(f"/workflow/run/{run['runId']}/{door}")
+                for way in doors if run["status"] not in ("Completed", "Cancelled") else ():
+                    await world.http.post(f"/workflow/run/{run['runId']}/{way}")
