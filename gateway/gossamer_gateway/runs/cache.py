@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 WAIT_S = 0.05
-"""For states, before runs are folded instead: to fold a hundred events takes a few percent of it."""
+"""For states, before runs are folded instead: a hundred events take a few percent of it."""
 
 REPLY_S = 0.25
 """For one answer of Redis, and for a connection."""
