@@ -200,6 +200,11 @@ class Engine:
         result: tuple[Run, list[Event]] = await self._say(Change(id, decide))
         return result
 
+    def known(self, id: str) -> Run | None:
+        """The state of a run as far as memory has it; it may be an old one."""
+        found = self._memory.get(id)
+        return None if found is None else found[0]
+
     async def run(self, id: str) -> Run:
         """The state of a run.
 
