@@ -69,6 +69,9 @@ DUE_MAX = 16
 AWAY_S, AWAY_S_MAX = 0.5, 10.0
 """The pause when the storage is away, doubled each time up to the second."""
 
+TOLD_S = 60.0
+"""Between two lines in the log that say so."""
+
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[Run, Sequence[Event]], None]
@@ -119,6 +122,7 @@ class Engine:
         self._is_flying = False
         self._next_due_ms: int | None = None
         self._sooner = trio.Event()
+        self._told_s = -float("inf")
 
     @property
     def shards(self) -> Collection[int]:
@@ -301,11 +305,10 @@ class Engine:
         while True:
             try:
                 await act()
-                if pause_s > AWAY_S:
-                    _log.info("Workflows go on: their storage is back")
                 pause_s = AWAY_S
             except (StorageFailed, Overloaded) as error:
-                if pause_s == AWAY_S:
+                if trio.current_time() - self._told_s > TOLD_S:
+                    self._told_s = trio.current_time()
                     _log.warning("Workflows wait for their storage: %s", error)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, AWAY_S_MAX)
@@ -335,7 +338,14 @@ class Engine:
                 now,
             )
         )
-        await self._say_all([Change(id, self._due) for id in found])
+        words = [Change(id, self._due) for id in found]
+        await self._say_all(words)
+        for word in words:
+            if isinstance(word.error, StorageFailed | Overloaded):
+                raise word.error
+            if word.error is not None:
+                _log.error("Run %s cannot go on: %s", word.run, word.error, exc_info=word.error)
+                await trio.sleep(AWAY_S)  # it is seen to again, and has the others wait
         if found:
             return
         if self._next_due_ms is not None and (next_ms is None or self._next_due_ms < next_ms):
