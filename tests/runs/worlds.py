@@ -16,8 +16,9 @@ from tests.gateway.whole_gateway import Whole, open_whole
 from tests.patience import seen
 
 from gossamer_gateway.runs.config import WorkflowsConfig
+from gossamer_node.engines.config import EngineConfig
 
-EXECUTIONS = ("own",)
+EXECUTIONS = ("own", "zeebe")
 """By what the suite of the API is run."""
 
 ENDED = ("Completed", "Failed", "Cancelled")
@@ -44,6 +45,11 @@ class World:
             f"/workflow/{id}/trigger", json={"input": given}, headers=headers
         )
         assert told.status_code == 200, told.text
+
+        async def has_begun() -> bool:
+            return bool((await self.run(told.text))["status"] != "Pending")
+
+        await seen(has_begun)
         return told.text
 
     async def run(self, id: str) -> Any:
@@ -136,8 +142,17 @@ def _of(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_world(place: Path, execution: str = "own", **door: Any) -> AsyncIterator[World]:
-    """Runs until the block is left."""
+async def open_world(
+    place: Path, execution: str = "own", *engines: EngineConfig, **door: Any
+) -> AsyncIterator[World]:
+    """Runs until the block is left. What runs at an engine is cancelled then, so that its jobs
+    are not in the way of the next world's."""
     config = WorkflowsConfig(execution=execution)
-    async with open_whole(place, workflows=config, **door) as whole:
-        yield World(whole, whole.http)
+    async with open_whole(place, *engines, workflows=config, **door) as whole:
+        world = World(whole, whole.http)
+        yield world
+        if engines:
+            for run in (await world.http.get("/workflow/runs?limit=100")).json()["items"]:
+                doors = {"Failed": ("retry", "cancel")}.get(run["status"], ("cancel",))
+                for way in doors if run["status"] not in ("Completed", "Cancelled") else ():
+                    await world.http.post(f"/workflow/run/{run['runId']}/{way}")

@@ -25,4 +25,3 @@ def lookup(storage: Storage) -> Lookup:
         return await storage.submit(command)
 
     return look
-
