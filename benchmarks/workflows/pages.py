@@ -92,8 +92,9 @@ async def measure(folder: Path, pages: int, rate: int, seconds: float, browser: 
         expected = runs * 6 * pages
         print(
             f"{pages} pages, {rate} runs/s ({rate * 6} events/s):"
-            f" p50 {percentile(late, 0.5):.1f} ms, p99 {percentile(late, 0.99):.1f} ms, most {max(late, default=0):.1f} ms; gateway's"
-            f" processor time {cpu_s / seconds * 100:.0f} % of a core;"
+            f" p50 {percentile(late, 0.5):.1f} ms, p99 {percentile(late, 0.99):.1f} ms,"
+            f" most {max(late, default=0):.1f} ms;"
+            f" gateway's processor time {cpu_s / seconds * 100:.0f} % of a core;"
             f" {len(late)} of {expected} events came"
         )
         if browser:
@@ -199,9 +200,11 @@ async def follow(
 
 
 @asynccontextmanager
-async def shown(folder: Path, url: str, wanted: bool) -> AsyncIterator[list[list[object]]]:
+async def shown(
+    folder: Path, url: str, wanted: bool
+) -> AsyncIterator[list[tuple[str, int, float]]]:
     """The live page in a browser. After the block: run, number and time of what was drawn."""
-    found: list[list[object]] = []
+    found: list[tuple[str, int, float]] = []
     if not wanted:
         yield found
         return

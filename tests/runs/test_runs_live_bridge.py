@@ -1,9 +1,9 @@
-"""The bridge from the log of events to pages: where one begins, what it is sent, and that nothing is missed
-or given twice, however often it comes again."""
+"""The bridge from the log of events to pages: where one begins, what it is sent, and that nothing is
+missed or given twice, however often it comes again."""
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ async def frame(connection: WebSocketConnection) -> Any:
 
 async def until_live(connection: WebSocketConnection) -> tuple[list[Any], str]:
     """Events up to now, and the cursor from which they go on."""
-    events = []
+    events: list[Any] = []
     while True:
         told = await frame(connection)
         if told["kind"] == "live":
@@ -126,7 +126,7 @@ async def test_filters_are_the_servers_and_the_cursor_goes_on(
         await until_live(all_of_it)
         run = await world.an_order()
         await world.done(run, "ship")
-        everything = []
+        everything: list[Any] = []
         while not everything or everything[-1]["kind"] != "run.completed":
             events, ended = await some(all_of_it, 1)
             everything += events
@@ -224,10 +224,12 @@ async def test_what_cannot_be_is_refused_in_a_sentence(
         assert (told["kind"], told["status"]) == ("refused", status) and about in told["detail"]
         with pytest.raises(ConnectionClosed) as closed:
             await connection.get_message()
-        assert closed.value.reason.code == socket.POLICY
+        assert closed.value.reason and closed.value.reason.code == socket.POLICY
 
 
-async def server_sent(world: LiveWorld, last: str | None = None) -> AsyncIterator[dict[str, str]]:
+async def server_sent(
+    world: LiveWorld, last: str | None = None
+) -> AsyncGenerator[dict[str, str], None]:
     """Fields of each event, up to the one that says that it is live."""
     host, port = world.url.removeprefix("http://").split(":")
     connection = h11.Connection(h11.CLIENT)
@@ -285,7 +287,7 @@ async def test_who_reads_too_slowly_is_told_and_comes_again_from_there(
                     events += names(told["events"])
                 elif told["kind"] == "behind":
                     assert told["cursor"] == cursor
-        assert closed.value.reason.code == 1013 and told["kind"] == "behind"
+        assert closed.value.reason and closed.value.reason.code == 1013 and told["kind"] == "behind"
     assert len(events) < 4 * len(runs)
     async with following(world, f"from={cursor}") as again:
         events += names((await until_live(again))[0])

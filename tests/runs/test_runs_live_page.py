@@ -1,5 +1,5 @@
-"""The live page in a real browser, before a real gateway: what happens is seen, once, whatever becomes of
-the connection; what is started here is there at once, and taken back when it is refused.
+"""The live page in a real browser, before a real gateway: what happens is seen, once, whatever
+becomes of the connection; what is started here is there at once, and taken back when it is refused.
 
 Pictures of it are kept under build/screenshots, for a person to look at.
 """
@@ -179,7 +179,7 @@ async def test_a_cut_connection_misses_nothing_and_doubles_nothing(
 
 @pytest.mark.processes
 async def test_what_is_started_is_there_at_once(tmp_path: Path, nursery: trio.Nursery) -> None:
-    """By the keyboard alone; confirmed by its event, taken back by a refusal, once whatever happens."""
+    """By the keyboard alone; confirmed by its event, taken back by a refusal, and once."""
     async with seen_in_browser(tmp_path) as (world, browser):
         relay = Relay(world.url)
         await nursery.start(relay.run)
@@ -255,13 +255,14 @@ async def test_a_key_is_asked_for_and_a_page_of_another_origin_is_let_in(
 ) -> None:
     grants = [Grant(Role.READ), Grant(Role.START)]
     (tmp_path / "host").mkdir()
-    host = f"""<!doctype html><title>Another</title>
+    host = """<!doctype html><title>Another</title>
         <script type="module">
-          import {{ setKey }} from "GATEWAY/live/gossamer-live.js";
+          import { setKey } from "GATEWAY/live/gossamer-live.js";
           setKey("GATEWAY", "KEY");
         </script>
-        <gossamer-live-tail gateway="GATEWAY" workflow="hello" style="--gossamer-accent: red"></gossamer-live-tail>
-        <gossamer-trigger gateway="GATEWAY" workflow="hello" input='"from afar"'></gossamer-trigger>"""
+        <style>gossamer-live-tail {{ --gossamer-accent: red }}</style>
+        <gossamer-live-tail gateway="GATEWAY" workflow="hello"></gossamer-live-tail>
+        <gossamer-trigger gateway="GATEWAY" workflow="hello" input='"afar"'></gossamer-trigger>"""
 
     async def serve(stream: trio.SocketStream) -> None:
         async with stream:
@@ -286,7 +287,8 @@ async def test_a_key_is_asked_for_and_a_page_of_another_origin_is_let_in(
         await page.until(LIVE)
         afar = await browser.open(origin)
         await afar.until(
-            f"document.querySelector('gossamer-trigger')?.shadowRoot && {TAIL}.querySelector('[data-state=live]')"
+            "document.querySelector('gossamer-trigger')?.shadowRoot"
+            f" && {TAIL}.querySelector('[data-state=live]')"
         )
         await afar.eval(f"{TRIGGER}.querySelector('button').click()")
         await afar.until(f"{TAIL}.querySelectorAll('li').length === 4")

@@ -1,5 +1,5 @@
-"""What a page makes of events is what the gateway makes of them: histories made at random, folded by
-both, compared after each event."""
+"""What a page makes of events is what the gateway makes of them: histories made at random, folded
+by both, compared after each event."""
 
 import json
 import os
@@ -46,7 +46,7 @@ FAILURES = (
     Failure("Mistake", "<b>no</b>", retryable=False, details="line 1\nline 2"),
     Failure("Again"),
 )
-GIVEN = (None, {"a": 1}, {"a": 1, "b": [1, {"ü": "\u2028"}]}, "text", 0, False, [])
+GIVEN: tuple[Any, ...] = (None, {"a": 1}, {"a": 1, "b": [1, {"ü": "\u2028"}]}, "text", 0, False, [])
 
 
 def history(seed: int) -> list[Event]:
