@@ -121,7 +121,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         asking = Asking(node.working.leasing.calling, node.working.depending)
         overrides = Overrides(book, engines, forwarder, asking, asking.look_for)
         workflows = await stack.enter_async_context(
-            open_workflows(config.workflows, storage, background)
+            open_workflows(config.workflows, storage, background, engines)
         )
         workflow_rows = workflows_api.operations(workflows, _who)
         desk = Desk(

@@ -87,6 +87,7 @@ export class Part extends HTMLElement {
       draw: () => {
         set(element, "data-state", this.store.state);
         say(text, STATES[this.store.state]);
+        set(text, "class", this.store.state === "live" ? "unseen" : null);
         set(element, "title", this.store.detail || null);
       },
     };

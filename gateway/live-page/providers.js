@@ -34,22 +34,25 @@ class Providers extends Part {
 
   started() {
     const look = async () => {
-      if (!document.hidden) await this.look();
-      this.#timer = setTimeout(look, EVERY_MS);
+      if (document.hidden || (await this.look())) this.#timer = setTimeout(look, EVERY_MS);
     };
     look();
     this.ends(() => clearTimeout(this.#timer));
   }
 
+  /** Asks; false: there is no such thing here. */
   async look() {
+    let there = true;
     try {
       const told = await ask(baseOf(this.getAttribute("gateway")), "/v1/workflow/providers");
       const providers = Array.isArray(told) ? told : (told.items ?? told.providers ?? []);
       this.#regions = providers.flatMap((one) => (one.regions.length ? one.regions.map((region) => ({ of: one, region })) : one.configured ? [{ of: one, region: null }] : []));
-    } catch {
+    } catch (refused) {
       this.#regions = [];
+      there = refused.status !== 404;
     }
     this.redraw();
+    return there && this.isConnected;
   }
 
   draw() {

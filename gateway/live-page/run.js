@@ -19,7 +19,7 @@ header { align-items: center; }
 h2 { font-size: 21px; }
 .facts { display: flex; flex-wrap: wrap; gap: 2px 22px; margin: -4px 0 14px; font-size: 13.5px; }
 .facts > div { display: flex; gap: 7px; }
-.facts dt { color: var(--soft); }
+.facts dt { color: var(--soft); white-space: nowrap; }
 .note { margin-bottom: 14px; }
 .note strong { font-weight: 650; }
 .axis, .row { display: grid; grid-template-columns: minmax(130px, 25%) minmax(0, 1fr) 84px; gap: 14px; align-items: center; }
@@ -55,18 +55,20 @@ h2 { font-size: 21px; }
 @keyframes pulse { 50% { opacity: 0.65; } }
 .pause { top: 14px; height: 2px; background: repeating-linear-gradient(90deg, var(--warn) 0 5px, transparent 5px 9px); }
 .pause span { position: absolute; left: 50%; bottom: 2px; transform: translateX(-50%); font-size: 11px; line-height: 1; color: var(--warn); white-space: nowrap; }
-.move { top: 7px; width: 15px; height: 15px; margin-left: -8px; border-radius: 3px; rotate: 45deg; background: var(--move); border: 3px solid var(--card); }
+.move { top: -4px; width: 12px; height: 12px; margin-left: -6px; border-radius: 3px; rotate: 45deg; background: var(--move); border: 2px solid var(--card); }
 .late { top: -3px; margin-left: -7px; width: 14px; font-size: 13px; line-height: 1; text-align: center; color: var(--warn); }
 .point { top: 9px; width: 12px; height: 12px; margin-left: -6px; border-radius: 50%; background: var(--move-back); border: 2px solid var(--move); }
 .point.Failed { background: var(--bad-back); border-color: var(--bad); }
 .took { text-align: right; font-size: 13px; color: var(--soft); white-space: nowrap; }
-.inside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 14px; padding: 6px 0 16px; }
+.inside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 14px; padding: 6px 0 18px; }
+li > .inside { padding-left: 28px; }
 .inside > * { min-width: 0; }
 .wide { grid-column: 1 / -1; }
 pre { margin: 0; padding: 10px 12px; max-height: 260px; overflow: auto; border-radius: 10px; background: var(--paper); border: 1px solid var(--line); white-space: pre-wrap; }
 .attempts { width: 100%; border-collapse: collapse; font-size: 13.5px; }
 .attempts th { text-align: left; font-weight: 500; color: var(--soft); font-size: 12.5px; padding: 0 12px 4px 0; }
 .attempts td { padding: 5px 12px 5px 0; border-top: 1px solid var(--line); vertical-align: top; }
+.attempts .why { width: 45%; }
 .attempts .between td { color: var(--soft); font-size: 12.5px; border-top: 0; padding: 0 12px 5px 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 12px 0 4px; font-size: 12.5px; color: var(--soft); }
 .legend span { display: inline-flex; align-items: center; gap: 6px; }
@@ -80,21 +82,23 @@ details > .inside, details > ol { margin-top: 10px; }
 .events li { display: grid; grid-template-columns: 34px 84px 120px minmax(0, 1fr); gap: 10px; padding: 4px 0; border-top: 1px solid color-mix(in srgb, var(--line) 60%, transparent); align-items: baseline; }
 .events li > small { text-align: right; }
 @container (max-width: 720px) {
-  .axis { grid-template-columns: minmax(0, 1fr) 70px; }
-  .axis > :first-child { display: none; }
-  .axis > :last-child { visibility: hidden; }
+  .axis { grid-template-columns: minmax(0, 1fr); }
+  .axis > :first-child, .axis > :last-child { display: none; }
   .row { grid-template-columns: minmax(0, 1fr) 70px; gap: 2px 14px; padding: 8px 0; }
   .row .name { grid-column: 1 / 2; }
   .row .took { grid-column: 2; grid-row: 1; }
-  .row .track { grid-column: 1 / 3; margin-right: 84px; }
+  .row .track { grid-column: 1 / 3; }
+  li > .inside { padding-left: 0; }
   .events li { grid-template-columns: 84px minmax(0, 1fr); }
   .events li > small { display: none; }
   .events li > span:last-child { grid-column: 1 / -1; }
   .attempts thead { display: none; }
-  .attempts tr { display: grid; grid-template-columns: auto auto 1fr; gap: 0 12px; border-top: 1px solid var(--line); padding: 6px 0; }
+  .attempts tbody { display: block; }
+  .attempts tr { display: grid; grid-template-columns: 16px minmax(0, 1fr) auto auto; gap: 2px 10px; border-top: 1px solid var(--line); padding: 7px 0; }
   .attempts td { border: 0; padding: 0; }
   .attempts td.why { grid-column: 1 / -1; }
-  .attempts .between { border: 0; padding: 0 0 6px; }
+  .attempts .between { display: block; border: 0; padding: 0 0 6px; }
+  .attempts .between td:first-child { display: none; }
 }
 `;
 
@@ -110,13 +114,13 @@ class Run extends Part {
   #picture = null;
   #acting = false;
 
-  get id() {
+  get runId() {
     return this.getAttribute("run") ?? "";
   }
 
   make() {
     this.mark = this.link();
-    this.title = h("h2");
+    this.heading = h("h2");
     this.status = statusBadge("Pending");
     this.cancel = h("button", { type: "button", class: "plain", onclick: () => this.act("cancel") }, "Cancel run");
     this.retry = h("button", { type: "button", onclick: () => this.act("retry") }, "Try again");
@@ -144,7 +148,7 @@ class Run extends Part {
     );
     this.empty = h("p", { class: "empty" });
     this.root.append(
-      h("section", { class: "card", "aria-label": "Run" }, h("header", {}, this.title, this.status, this.mark.element, h("span", { class: "grow" }), this.cancel, this.retry), this.body, this.empty),
+      h("section", { class: "card", "aria-label": "Run" }, h("header", {}, this.heading, this.status, this.mark.element, h("span", { class: "grow" }), this.cancel, this.retry), this.body, this.empty),
     );
   }
 
@@ -154,14 +158,14 @@ class Run extends Part {
     this.steps.replaceChildren();
     this.steps.keyed = undefined;
     this.refusal.hidden = true;
-    if (this.id) this.ends(this.store.watch(this.id));
+    if (this.runId) this.ends(this.store.watch(this.runId));
   }
 
   async act(what) {
     this.#acting = true;
     this.redraw();
     try {
-      await this.store.act(this.id, what);
+      await this.store.act(this.runId, what);
       this.refusal.hidden = true;
     } catch (refused) {
       this.refusal.hidden = false;
@@ -183,8 +187,8 @@ class Run extends Part {
 
   draw() {
     this.mark.draw();
-    const run = this.store.runs.get(this.id);
-    const history = this.store.histories.get(this.id);
+    const run = this.store.runs.get(this.runId);
+    const history = this.store.histories.get(this.runId);
     const events = history?.events ?? [];
     const has = Boolean(run && events.length);
     this.body.hidden = !has;
@@ -194,8 +198,8 @@ class Run extends Part {
     this.retry.hidden = !has || run.status !== "Failed";
     this.cancel.disabled = this.retry.disabled = this.#acting;
     if (!has) {
-      say(this.title, "Run");
-      say(this.empty, !this.id ? "No run is chosen." : (history?.missing ?? "Looking for the run…"));
+      say(this.heading, "Run");
+      say(this.empty, !this.runId ? "No run is chosen." : (history?.missing ?? "Looking for the run…"));
       return;
     }
     if (this.#of !== events) {
@@ -205,7 +209,7 @@ class Run extends Part {
     const picture = this.#picture;
     const now = hasEnded(run.status) ? picture.endMs : Math.max(picture.endMs, this.store.now());
     const length = Math.max(1, now - picture.beganMs);
-    say(this.title, run.workflow);
+    say(this.heading, run.workflow);
     showStatus(this.status, run.status);
     this.drawFacts(run, events, length);
     this.drawWhy(run, picture);

@@ -292,7 +292,7 @@ export class Store extends EventTarget {
         triggeredMs: Date.parse(one.startTime), endedMs: one.endTime ? Date.parse(one.endTime) : null, steps: null,
       };
       this.listed.set(run.id, run);
-      if (!hasEnded(run.status)) this.#read(run.id); // where it is says only its history
+      this.#read(run.id); // how it went says only its history
     }
     this.#change();
     return told.next;

@@ -22,6 +22,7 @@ const LOOKS = `
 .list { position: relative; }
 ol { max-height: var(--gossamer-tail-height, 420px); overflow-y: auto; overscroll-behavior: contain; border-top: 1px solid var(--line); scrollbar-width: thin; font-size: 13.5px; }
 li { display: grid; grid-template-columns: 96px 116px minmax(90px, 190px) minmax(0, 1fr); gap: 4px 12px; align-items: baseline; padding: 5px 2px; border-bottom: 1px solid color-mix(in srgb, var(--line) 60%, transparent); }
+li > .badge { justify-self: start; }
 li.new { animation: appear 0.25s; }
 time { color: var(--soft); font-size: 12.5px; white-space: nowrap; }
 .of { display: flex; gap: 8px; min-width: 0; align-items: baseline; }
@@ -34,7 +35,7 @@ time { color: var(--soft); font-size: 12.5px; white-space: nowrap; }
   .of { grid-column: 1 / 3; grid-row: 2; }
   .what { grid-column: 1 / -1; }
   li time { grid-column: 3; grid-row: 1; }
-  li > .badge { justify-self: start; grid-column: 1 / 3; grid-row: 1; }
+  li > .badge { grid-column: 1 / 3; grid-row: 1; }
   .of { grid-column: 1 / -1; }
 }
 `;

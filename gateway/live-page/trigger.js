@@ -39,7 +39,7 @@ class Trigger extends Part {
   make() {
     this.select = h("select", { id: "workflow", required: true });
     this.choose = h("label", {}, "Workflow", this.select);
-    this.title = h("h2");
+    this.heading = h("h2");
     this.input = h("textarea", { id: "input", spellcheck: "false", rows: "4", "aria-describedby": "wrong", oninput: () => this.check(), onkeydown: (event) => this.key(event) });
     this.wrong = h("p", { class: "wrong", id: "wrong", role: "status" });
     this.send = h("button", { type: "submit" }, "Start run");
@@ -47,7 +47,7 @@ class Trigger extends Part {
     this.root.append(
       h(
         "section", { class: "card", "aria-label": "Start a run" },
-        h("header", {}, this.title),
+        h("header", {}, this.heading),
         h("form", { novalidate: true, onsubmit: (event) => this.submit(event) }, this.choose, h("label", {}, "Input, as JSON", this.input), this.wrong, h("div", { class: "do" }, this.send, h("small", {}, "Ctrl + Enter"))),
         this.sent,
       ),
@@ -137,7 +137,7 @@ class Trigger extends Part {
 
   draw() {
     const fixed = this.getAttribute("workflow");
-    say(this.title, fixed ? `Start ${fixed}` : "Start a run");
+    say(this.heading, fixed ? `Start ${fixed}` : "Start a run");
     this.choose.hidden = Boolean(fixed);
     this.send.disabled = !this.workflow;
     if (!fixed && !this.#workflows.length) say(this.wrong, this.store.state === "closed" ? "" : "No workflow is defined yet.");

@@ -10,5 +10,9 @@ from tests.runs.worlds import EXECUTIONS, World, open_world
 @pytest.fixture(params=EXECUTIONS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """A gateway, by each execution."""
-    async with open_world(tmp_path, request.param) as made:
+    engines = []
+    if request.param == "zeebe":
+        zeebe: RunningZeebe = request.getfixturevalue("zeebe")
+        engines = [EngineConfig("eight", "camunda8", zeebe.url, grpc=zeebe.grpc_address)]
+    async with open_world(tmp_path, request.param, *engines) as made:
         yield made

@@ -1,4 +1,4 @@
-"""JSON and YAML as texts: what is taken, what is refused and where, and that nothing else happens."""
+"""JSON and YAML as texts: what is taken, what is refused and where, and nothing else happens."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ def test_a_text_that_is_none_is_refused_with_its_place(
     ("text", "places"),
     [
         ('{"a": 1,\n "a": 2}', [("a", 2, 2)]),
-        ('{"x": [{}, {"b": 1, "c": {"b": 0}, "b": 2, "b": 3}]}', [("x[1].b", 1, 36), ("x[1].b", 1, 44)]),
+        ('{"x": [{}, {"b": 1, "c": {"b": 0}, "b": 2, "b": 3}]}', [("x[1].b", 1, 44)]),
         ('{"\\u0061": 1, "a": 2}', [("a", 1, 15)]),
         ("a: 1\nb: {c: 1, c: 2}\na: 3", [("b.c", 2, 11), ("a", 3, 1)]),
     ],
@@ -118,10 +118,12 @@ json_values = st.recursive(
 
 def every_place(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     found = [path]
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for name, one in items:
-        found += every_place(one, (*path, name))
+    if isinstance(value, dict):
+        for name, one in value.items():
+            found += every_place(one, (*path, name))
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            found += every_place(one, (*path, at))
     return found
 
 

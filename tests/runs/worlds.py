@@ -17,7 +17,7 @@ from tests.patience import seen
 
 from gossamer_gateway.runs.config import WorkflowsConfig
 
-EXECUTIONS = ("own",)
+EXECUTIONS = ("own", "zeebe")
 """By what the suite of the API is run."""
 
 ENDED = ("Completed", "Failed", "Cancelled")
@@ -136,8 +136,16 @@ def _of(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_world(place: Path, execution: str = "own", **door: Any) -> AsyncIterator[World]:
-    """Runs until the block is left."""
+async def open_world(
+    place: Path, execution: str = "own", *engines: EngineConfig, **door: Any
+) -> AsyncIterator[World]:
+    """Runs until the block is left. What runs at an engine is cancelled then, so that its jobs
+    are not in the way of the next world's."""
     config = WorkflowsConfig(execution=execution)
-    async with open_whole(place, workflows=config, **door) as whole:
-        yield World(whole, whole.http)
+    async with open_whole(place, *engines, workflows=config, **door) as whole:
+        world = World(whole, whole.http)
+        yield world
+        if engines:
+            for run in (await world.http.get("/workflow/runs?limit=1000")).json()["items"]:
+                if run["status"] not in ("Completed", "Cancelled"):
+                    await world.http.post(f"/workflow/run/{run['runId']}/cancel")

@@ -25,8 +25,16 @@ from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.runs.live.bridge import Bridge
 from gossamer_gateway.runs.live.facts import lookup
 from gossamer_gateway.runs.log import Log
+from gossamer_gateway.runs.model.deciding import ZEEBE
+from gossamer_gateway.runs.model.definition import Definition
+from gossamer_gateway.runs.providers import api as providing
+from gossamer_gateway.runs.providers.invoker import Invoker
+from gossamer_gateway.runs.providers.opening import open_invoker
+from gossamer_gateway.runs.zeebe.executor import Executor
+from gossamer_gateway.runs.zeebe.opening import open_executor
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.sweeping import Sweep
+from gossamer_gateway.upstreams.upstream import Upstreams
 from gossamer_gateway.v1.metrics import Family
 
 if TYPE_CHECKING:
@@ -40,8 +48,10 @@ class Workflows:
     Attributes:
         asked: when workers last asked for jobs of each action.
         polls: workers that wait for jobs.
+        invoker: calls functions of clouds.
         bridge: pages that follow the events.
         kafka: what goes over Kafka, where there is one.
+        executor: what keeps the flow of runs in the engine's stead; None: nothing.
     """
 
     config: WorkflowsConfig
@@ -50,8 +60,19 @@ class Workflows:
     asked: Asked
     polls: Polls
     counts: Counts
+    invoker: Invoker
     bridge: Bridge
     kafka: "Kafka | None" = None
+    executor: Executor | None = None
+
+    async def define(self, definition: Definition) -> Definition:
+        """Keeps a definition, if who executes it takes it. See `Engine.define`.
+
+        Raises: DeploymentRefused.
+        """
+        if self.executor is not None:
+            await self.executor.check(definition)
+        return await self.engine.define(definition)
 
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
@@ -62,11 +83,13 @@ class Workflows:
     def wind_up(self) -> None:
         """Answers all who wait, and those to come, at once."""
         self.polls.stop()
+        self.invoker.stop()
         self.bridge.end()
 
     def families(self) -> Iterable[Family]:
         """Counts for Prometheus."""
         yield from counting.families(self.counts, self.polls)
+        yield from providing.families(self.invoker)
         if self.kafka is not None:
             yield from self.kafka.families()
 
@@ -77,7 +100,7 @@ class Workflows:
 
 @asynccontextmanager
 async def open_workflows(
-    config: WorkflowsConfig, storage: Storage, nursery: trio.Nursery
+    config: WorkflowsConfig, storage: Storage, nursery: trio.Nursery, engines: Upstreams
 ) -> AsyncIterator[Workflows]:
     """Starts the engine and all that is around it; the block's end is their end.
 
@@ -95,13 +118,19 @@ async def open_workflows(
     counts = Counts()
     engine.listen(counts.happened)
     async with AsyncExitStack() as stack:
+        executor = None
+        if config.execution == ZEEBE:
+            executor = await open_executor(config, engine, storage, engines, nursery)
         kafka: Kafka | None = None
         log: Log = engine.log
         if config.kafka is not None:
             kafka, log = await stack.enter_async_context(_open_kafka(config, engine, storage))
         bridge = Bridge(log, lookup(storage), engine.history)
         nursery.start_soon(bridge.run)
-        yield Workflows(config, storage, engine, asked, polls, counts, bridge, kafka)
+        invoker = await stack.enter_async_context(open_invoker(config.providers, engine, storage))
+        yield Workflows(
+            config, storage, engine, asked, polls, counts, invoker, bridge, kafka, executor
+        )
         polls.stop()
 
 

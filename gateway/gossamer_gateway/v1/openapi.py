@@ -102,9 +102,11 @@ def _operation(
         made["responses"][str(row.status)]["content"]["text/plain"] = {"schema": {"type": "string"}}
     if row.description:
         made["description"] = inspect.cleandoc(row.description)
-    if body is not None:
-        content = {media: {"schema": body} for media in row.medias}
-        made["requestBody"] = {"required": True, "content": content}
+    if row.takes is not None:
+        content = {media: {"schema": row.takes.schema} for media in row.takes.medias}
+        made["requestBody"] = {"required": row.takes.required, "content": content}
+    elif body is not None:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return made
 
 

@@ -72,6 +72,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """A request's body that an operation reads by itself.
+
+    Attributes:
+        reads: makes it of its bytes and media type. Raises: BadRequest.
+        schema: as OpenAPI has it.
+        required: False: no body at all is right as well.
+    """
+
+    reads: Callable[[bytes, str], Any]
+    schema: Mapping[str, Any]
+    required: bool = True
+    medias: tuple[str, ...] = ("application/json",)
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One endpoint.
 
@@ -80,12 +96,11 @@ class Operation:
         answers: the type of its answer.
         serve: answers; what it raises becomes a problem.
         about: its group in the document.
-        body: the type of the request's body; None: it has none.
+        body: the type of the request's body, which msgspec reads.
+        takes: the body, where the operation reads it by itself. Neither: there is none.
         errors: statuses of problems that it may answer beside 400, and when.
         media: of the answer, where it is not JSON.
         status: of its answer.
-        medias: of the request's body, where it is not JSON alone.
-        reads: makes the body of its bytes and its media type; None: msgspec does, as `body`.
         plainly: it may answer a text of one word as well, which is what who names no form gets.
     """
 
@@ -102,9 +117,8 @@ class Operation:
     media: str = "application/json"
     base: str = "/v1"
     status: int = 200
-    medias: tuple[str, ...] = ("application/json",)
-    reads: Callable[[bytes, str], Any] | None = None
     plainly: bool = False
+    takes: Body | None = None
 
     @property
     def id(self) -> str:
@@ -134,12 +148,12 @@ class Operation:
             if name in given:
                 raise BadRequest(f"{name} is given twice")
             given[name] = _checked(known[name], value)
-        if self.body is None:
+        if self.body is None and self.takes is None:
             return Asked(given)
         data = await request.get_data(as_text=False)
         assert isinstance(data, bytes)
-        if self.reads is not None:
-            return Asked(given, self.reads(data, request.mimetype))
+        if self.takes is not None:
+            return Asked(given, self.takes.reads(data, request.mimetype))
         try:
             return Asked(given, msgspec.json.decode(data, type=self.body))
         except (msgspec.ValidationError, msgspec.DecodeError) as error:

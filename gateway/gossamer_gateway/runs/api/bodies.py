@@ -4,6 +4,7 @@ Whatever the network brings ends as a value of the right type or as a refusal th
 and where it can the line.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,21 @@ from gossamer_gateway.runs import strict
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import MESSAGE_CHARACTERS_MAX
 from gossamer_gateway.runs.model.reading import read_definition, read_object
+from gossamer_gateway.v1.operations import Body
 
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+
+Schema = Mapping[str, Any]
+
+
+def _schema(fields: Mapping[str, Schema], *required: str) -> Schema:
+    return {
+        "type": "object",
+        "properties": dict(fields),
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
 
 VERSION_MAX = 2**31 - 1
 
@@ -36,7 +50,7 @@ class Executed:
     given: Any
 
 
-def definition(data: bytes, media: str) -> Definition:
+def _definition(data: bytes, media: str) -> Definition:
     """A workflow, as JSON or, where the content type says so, as YAML.
 
     Raises: DefinitionRefused, BadRequest.
@@ -49,7 +63,7 @@ def definition(data: bytes, media: str) -> Definition:
     return read_definition(data)
 
 
-def trigger(data: bytes, _media: str) -> Trigger:
+def _trigger(data: bytes, _media: str) -> Trigger:
     """Raises: BadRequest."""
     fields = _object(data, "input", "version")
     version = fields.get("version")
@@ -62,7 +76,7 @@ def trigger(data: bytes, _media: str) -> Trigger:
     return Trigger(given, version)
 
 
-def reason(data: bytes, _media: str) -> str:
+def _reason(data: bytes, _media: str) -> str:
     """Why somebody cancels. Raises: BadRequest."""
     text = _object(data, "reason").get("reason", "")
     if not isinstance(text, str) or len(text) > MESSAGE_CHARACTERS_MAX:
@@ -70,7 +84,7 @@ def reason(data: bytes, _media: str) -> str:
     return text
 
 
-def nothing(data: bytes, _media: str) -> None:
+def _nothing(data: bytes, _media: str) -> None:
     """A body that says nothing. Raises: BadRequest."""
     _object(data)
 
@@ -86,7 +100,7 @@ def key(text: str | None) -> str | None:
     return text
 
 
-def execution(data: bytes, _media: str) -> Executed:
+def _execution(data: bytes, _media: str) -> Executed:
     """A workflow and its input. Raises: DefinitionRefused, BadRequest."""
     fields = _object(data, "workflow", "input")
     if "workflow" not in fields:
@@ -99,3 +113,18 @@ def execution(data: bytes, _media: str) -> Executed:
 def _object(data: bytes, *names: str) -> dict[str, Any]:
     """A JSON object with some of these fields; no body is an empty one."""
     return strict.read_object(data, *names) if data.strip() else {}
+
+
+_WORKFLOW: Schema = {
+    "type": "object",
+    "description": "A workflow; its fields have a reference page of their own.",
+    "required": ["id", "steps"],
+}
+_VERSION: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": VERSION_MAX}
+_REASON: Schema = {"type": "string", "maxLength": MESSAGE_CHARACTERS_MAX}
+
+DEFINITION = Body(_definition, _WORKFLOW, medias=("application/json", YAML[0]))
+TRIGGER = Body(_trigger, _schema({"input": {}, "version": _VERSION}), required=False)
+REASON = Body(_reason, _schema({"reason": _REASON}), required=False)
+NOTHING = Body(_nothing, _schema({}), required=False)
+EXECUTION = Body(_execution, _schema({"workflow": _WORKFLOW, "input": {}}, "workflow"))

@@ -1,7 +1,6 @@
 """The endpoints of workflows: a row each, out of which come their routes and their OpenAPI."""
 
 from functools import partial
-from typing import Any
 
 from gossamer_gateway.runs.api import bodies, shapes
 from gossamer_gateway.runs.api.serving import Serving
@@ -31,7 +30,6 @@ _FILTERS = (
     LIMIT,
     AFTER,
 )
-_SHAPE: Any = dict[str, Any]
 
 
 def rows(serving: Serving) -> tuple[Operation, ...]:
@@ -42,7 +40,7 @@ def rows(serving: Serving) -> tuple[Operation, ...]:
         workflow(
             "POST", "/", "Define a workflow, or a new version of it", shapes.Made, serving.define,
             description="What is the same as the newest version makes none.",
-            body=_SHAPE, reads=bodies.definition, medias=("application/json", bodies.YAML[0]),
+            takes=bodies.DEFINITION,
             status=201, plainly=True, errors=_BUSY,
         ),
         workflow(
@@ -64,7 +62,7 @@ def rows(serving: Serving) -> tuple[Operation, ...]:
         ),
         workflow(
             "POST", "/{id}/trigger", "Start a run", shapes.Triggered, serving.trigger,
-            description=_KEY, parameters=(_ID,), body=_SHAPE, reads=bodies.trigger, plainly=True,
+            description=_KEY, parameters=(_ID,), takes=bodies.TRIGGER, plainly=True,
             errors=_NO_WORKFLOW | _TOO_LARGE | _BUSY,
         ),
         workflow(
@@ -81,16 +79,16 @@ def rows(serving: Serving) -> tuple[Operation, ...]:
         ),
         workflow(
             "POST", "/run/{run}/cancel", "End a run", shapes.RunShown, serving.cancel,
-            parameters=(_RUN,), body=_SHAPE, reads=bodies.reason, errors=_NOT_AS_IT_IS | _BUSY,
+            parameters=(_RUN,), takes=bodies.REASON, errors=_NOT_AS_IT_IS | _BUSY,
         ),
         workflow(
             "POST", "/run/{run}/retry", "Have a failed run go on where it failed",
-            shapes.RunShown, serving.retry, parameters=(_RUN,), body=_SHAPE, reads=bodies.nothing,
+            shapes.RunShown, serving.retry, parameters=(_RUN,), takes=bodies.NOTHING,
             errors=_NOT_AS_IT_IS | _BUSY,
         ),
         executions(
             "POST", "", "Define a workflow and start it", shapes.Execution, serving.execute,
-            description=_KEY, body=_SHAPE, reads=bodies.execution, status=201,
+            description=_KEY, takes=bodies.EXECUTION, status=201,
             errors=_TOO_LARGE | _BUSY,
         ),
         executions(
@@ -103,7 +101,7 @@ def rows(serving: Serving) -> tuple[Operation, ...]:
         ),
         executions(
             "POST", "/{run}/cancel", "End an execution", shapes.Execution,
-            serving.cancel_execution, parameters=(_RUN,), body=_SHAPE, reads=bodies.reason,
+            serving.cancel_execution, parameters=(_RUN,), takes=bodies.REASON,
             errors=_NOT_AS_IT_IS | _BUSY,
         ),
     )  # fmt: skip

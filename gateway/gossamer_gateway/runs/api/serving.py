@@ -5,7 +5,7 @@ limited to some workflows is asked about each that a request turns out to be abo
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from gossamer_gateway.errors import BadRequest, RequestError
 from gossamer_gateway.runs import listing
 from gossamer_gateway.runs.api import bodies, shapes, views
 from gossamer_gateway.runs.engine import UnknownWorkflow
+from gossamer_gateway.runs.jobs import holding
 from gossamer_gateway.runs.jobs.notices import notices
 from gossamer_gateway.runs.listing import Place, Wanted
 from gossamer_gateway.runs.model.definition import Definition
@@ -49,7 +50,7 @@ class Serving:
     async def define(self, asked: Asked) -> Response:
         definition: Definition = asked.body
         check_process(definition.id)
-        made = await self._engine.define(definition)
+        made = await self._workflows.define(definition)
         return _plainly(shapes.Made(made.id, made.version), made.id, 201, f"/workflow/{made.id}")
 
     async def workflows(self, asked: Asked) -> Page[shapes.WorkflowShown]:
@@ -113,9 +114,9 @@ class Serving:
         said: bodies.Executed = asked.body
         key = bodies.key(request.headers.get(KEY_HEADER))
         check_process(said.definition.id)
-        made = await self._engine.define(said.definition)
+        made = await self._workflows.define(said.definition)
         run = await self._engine.trigger(made.id, said.given, key=key, version=made.version)
-        answer = json_response(views.execution(run, await self._definition(run), {}), 201)
+        answer = json_response(await self._execution(run), 201)
         answer.headers["Location"] = f"/executions/{run.id}"
         return answer
 
@@ -135,23 +136,24 @@ class Serving:
         check_process(run.workflow)
         return run
 
-    async def _definition(self, run: Run) -> Definition:
-        found = await self._submit(
-            lambda rows, _: listing.version(rows, run.workflow, run.version)
-        )  # fmt: skip
+    async def _around(self, run: Run) -> views.Around:
+        """What is shown of a run beside itself."""
+        found, held = await self._submit(
+            lambda rows, _: (
+                listing.version(rows, run.workflow, run.version),
+                [] if run.status.has_ended else holding.of_run(rows, run.id),
+            )
+        )
         assert found is not None, "a run's definition is kept"
-        return found.definition
+        config, asked = self._workflows.config, self._workflows.asked
+        told = await notices(config, asked, run, found.definition, held)
+        return views.Around(found.definition, {one.step: one for one in held}, told)
 
     async def _shown(self, run: Run) -> shapes.RunShown:
-        definition = await self._definition(run)
-        return views.run_shown(run, definition, await self._notices(run, definition))
+        return views.run_shown(run, await self._around(run))
 
     async def _execution(self, run: Run) -> shapes.Execution:
-        definition = await self._definition(run)
-        return views.execution(run, definition, await self._notices(run, definition))
-
-    async def _notices(self, run: Run, definition: Definition) -> Mapping[str, str]:
-        return await notices(self._workflows.config, self._workflows.asked, run, definition)
+        return views.execution(run, await self._around(run))
 
     async def _cancelled(self, id: str, reason: str) -> Run:
         await self._run(id)

@@ -81,6 +81,7 @@ class StepResult(Struct, frozen=True, rename="camel"):
             run ended without it).
         attempts: made so far, at all providers and through retries of the run.
         due_time: when its attempt counts as failed, or its next one begins.
+        worker: who has its job, or had it last; null: nobody fetched it here.
         notice: why nothing happens, where that is known.
     """
 
@@ -97,6 +98,7 @@ class StepResult(Struct, frozen=True, rename="camel"):
     start_time: str
     end_time: str | None
     due_time: str | None
+    worker: str | None = None
     notice: str | None = None
 
 

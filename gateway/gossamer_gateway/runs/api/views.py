@@ -1,8 +1,10 @@
 """Runs and workflows as the doors show them. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gossamer_gateway.runs.api import shapes
+from gossamer_gateway.runs.jobs.holding import Held
 from gossamer_gateway.runs.listing import Defined, Found
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import Failure
@@ -10,20 +12,31 @@ from gossamer_gateway.runs.model.reading import as_written
 from gossamer_gateway.runs.model.run import Run, StepState
 from gossamer_gateway.settings.http import instant
 
-Notices = Mapping[str, str]
-"""Why nothing happens in a step, by its id."""
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is shown of a run beside itself.
+
+    Attributes:
+        held: its jobs, by step.
+        notices: why nothing happens in a step, by its id.
+    """
+
+    definition: Definition
+    held: Mapping[str, Held]
+    notices: Mapping[str, str]
 
 
-def run_shown(run: Run, definition: Definition, notices: Notices) -> shapes.RunShown:
+def run_shown(run: Run, around: Around) -> shapes.RunShown:
     """A run as `/workflow/run/{runId}` has it."""
-    steps = _steps(run, definition, notices)
+    steps = _steps(run, around)
     current = _current(run)
     return shapes.RunShown(
         run_id=run.id,
         workflow_id=run.workflow,
         version=run.version,
         status=run.status.value,
-        current_step=None if current is None else _index(definition)[current],
+        current_step=None if current is None else _index(around.definition)[current],
         step_results=steps,
         start_time=instant(run.triggered_ms),
         end_time=_instant(run.ended_ms),
@@ -36,7 +49,7 @@ def run_shown(run: Run, definition: Definition, notices: Notices) -> shapes.RunS
     )
 
 
-def execution(run: Run, definition: Definition, notices: Notices) -> shapes.Execution:
+def execution(run: Run, around: Around) -> shapes.Execution:
     """A run as `/executions/{id}` has it."""
     return shapes.Execution(
         execution_id=run.id,
@@ -44,7 +57,7 @@ def execution(run: Run, definition: Definition, notices: Notices) -> shapes.Exec
         version=run.version,
         status=run.status.value,
         current_step_id=_current(run),
-        steps=_steps(run, definition, notices),
+        steps=_steps(run, around),
         input=run.input,
         output=run.output,
         error=_run_error(run),
@@ -89,17 +102,13 @@ def workflow_shown(found: Defined) -> shapes.WorkflowShown:
     )
 
 
-def _steps(run: Run, definition: Definition, notices: Notices) -> list[shapes.StepResult]:
-    index = _index(definition)
-    return [
-        _step(id, index[id], state, definition, notices.get(id)) for id, state in run.steps.items()
-    ]
+def _steps(run: Run, around: Around) -> list[shapes.StepResult]:
+    index = _index(around.definition)
+    return [_step(id, index[id], state, around) for id, state in run.steps.items()]
 
 
-def _step(
-    id: str, index: int, state: StepState, definition: Definition, notice: str | None
-) -> shapes.StepResult:
-    step = definition.steps[id]
+def _step(id: str, index: int, state: StepState, around: Around) -> shapes.StepResult:
+    step, job = around.definition.steps[id], around.held.get(id)
     return shapes.StepResult(
         step_id=id,
         step_index=index,
@@ -114,7 +123,8 @@ def _step(
         start_time=instant(state.begun_ms),
         end_time=_instant(state.ended_ms),
         due_time=_instant(state.due_ms),
-        notice=notice,
+        worker=None if job is None else job.worker,
+        notice=around.notices.get(id),
     )
 
 

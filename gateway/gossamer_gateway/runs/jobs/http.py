@@ -5,21 +5,24 @@ otherwise each has its verdict. A batch that was answered 503, or not at all, is
 was: what had been taken is `repeated`.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import trio
-
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs import strict
 from gossamer_gateway.runs.jobs import shapes
 from gossamer_gateway.runs.opening import Workflows
-from gossamer_gateway.runs.results import ID_CHARACTERS_MAX, Result, give, read_result
+from gossamer_gateway.runs.results import (
+    ATTEMPT_MAX,
+    ID_CHARACTERS_MAX,
+    Result,
+    read_attempt,
+    read_result,
+)
 from gossamer_gateway.runs.store import Job
-from gossamer_gateway.v1.operations import Asked, Operation
+from gossamer_gateway.v1.operations import Asked, Body, Operation
 
 ACTIONS_MAX = 200
 """Actions of one fetch."""
@@ -32,7 +35,65 @@ WAIT_MS_MAX = 60_000
 
 LOCK_MS_MIN, LOCK_MS_MAX = 100, 24 * 3_600_000
 
-_SHAPE: Any = dict[str, Any]
+_NAME = {"type": "string", "minLength": 1, "maxLength": ID_CHARACTERS_MAX}
+_LOCK = {"type": "integer", "minimum": LOCK_MS_MIN, "maximum": LOCK_MS_MAX}
+_ATTEMPT = {"type": "integer", "minimum": 1, "maximum": ATTEMPT_MAX}
+
+
+def _object(fields: dict[str, Any], *required: str, others: bool = False) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": list(required),
+        "additionalProperties": others,
+    }
+
+
+def _many(items: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+FETCH = _object(
+    {
+        "actions": _many(_NAME, ACTIONS_MAX),
+        "worker": _NAME,
+        "max": {"type": "integer", "minimum": 1, "maximum": JOBS_MAX},
+        "waitMs": {"type": "integer", "minimum": 0, "maximum": WAIT_MS_MAX},
+        "lockMs": _LOCK,
+    },
+    "actions",
+    "worker",
+)
+_TEXT = {"type": ["string", "null"]}
+_FAILURE = {
+    "type": ["object", "null"],
+    "properties": {
+        "code": _TEXT,
+        "message": _TEXT,
+        "details": _TEXT,
+        "retryable": {"type": "boolean"},
+    },
+}
+_RESULT = _object(
+    {
+        "run": _NAME,
+        "step": _NAME,
+        "attempt": _ATTEMPT,
+        "status": {"enum": ["completed", "failed"]},
+        "output": {},
+        "failure": _FAILURE,
+    },
+    "run",
+    "step",
+    "attempt",
+    "status",
+    others=True,
+)
+RESULTS = _object({"worker": _NAME, "results": _many(_RESULT, JOBS_MAX)}, "worker", "results")
+_JOB = _object({"run": _NAME, "step": _NAME, "attempt": _ATTEMPT}, "run", "step", "attempt")
+EXTEND = _object(
+    {"worker": _NAME, "lockMs": _LOCK, "jobs": _many(_JOB, JOBS_MAX)}, "worker", "jobs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +119,20 @@ class Extend:
 def rows(workflows: Workflows) -> tuple[Operation, ...]:
     """The endpoints."""
     serving = _Serving(workflows)
-    row = partial(Operation, "POST", base="/workflow/jobs", about="workers", body=_SHAPE)
+    row = partial(Operation, "POST", base="/workflow/jobs", about="workers")
     busy = {503: "Too many wait already, or the rows can't be written or read now."}
     return (
         row(
             "/fetch", "Lock jobs of some actions, waiting for the first", shapes.Jobs,
-            serving.fetch, reads=_fetch, errors=busy,
+            serving.fetch, takes=Body(_fetch, FETCH), errors=busy,
         ),
         row(
             "/results", "Say how attempts ended", shapes.Verdicts, serving.results,
-            reads=_results, errors=busy,
+            takes=Body(_results, RESULTS), errors=busy,
         ),
         row(
-            "/extend", "Keep jobs for longer", shapes.Locks, serving.extend, reads=_extend,
-            errors=busy,
+            "/extend", "Keep jobs for longer", shapes.Locks, serving.extend,
+            takes=Body(_extend, EXTEND), errors=busy,
         ),
     )  # fmt: skip
 
@@ -94,26 +155,20 @@ class _Serving:
 
     async def results(self, asked: Asked) -> shapes.Verdicts:
         results: Sequence[Result] = asked.body
-        judged: list[shapes.Judged | None] = [None] * len(results)
-
-        async def judge(at: int, result: Result) -> None:
-            said = result.answer
-            verdict = await give(self._engine, result)
-            judged[at] = shapes.Judged(result.run, said.step, said.attempt, verdict.value)
-
-        # All at once, so that they share a transaction.
-        async with trio.open_nursery() as nursery:
-            for at, result in enumerate(results):
-                nursery.start_soon(judge, at, result)
-        return shapes.Verdicts([one for one in judged if one is not None])
+        verdicts = await self._engine.answer_all([(one.run, one.answer) for one in results])
+        return shapes.Verdicts(
+            [
+                shapes.Judged(one.run, one.answer.step, one.answer.attempt, verdict.value)
+                for one, verdict in zip(results, verdicts, strict=True)
+            ]
+        )
 
     async def extend(self, asked: Asked) -> shapes.Locks:
         wanted: Extend = asked.body
         locks = []
         for run, step, attempt in wanted.jobs:
-            kept = await self._engine.extend(run, step, attempt, wanted.worker, wanted.lock_ms)
-            until_ms = time.time_ns() // 1_000_000 + wanted.lock_ms
-            locks.append(shapes.Lock(run, step, attempt, until_ms if kept else None))
+            until = await self._engine.extend(run, step, attempt, wanted.worker, wanted.lock_ms)
+            locks.append(shapes.Lock(run, step, attempt, until))
         return shapes.Locks(locks)
 
 
@@ -152,9 +207,10 @@ def _fetch(data: bytes, _media: str) -> Fetch:
 
 
 def _results(data: bytes, _media: str) -> tuple[Result, ...]:
-    results = _list(strict.read_object(data, "worker", "results"), "results")
+    fields = strict.read_object(data, "worker", "results")
+    _worker(fields)
     read = []
-    for at, one in enumerate(results):
+    for at, one in enumerate(_list(fields, "results")):
         try:
             read.append(read_result(one))
         except BadRequest as error:
@@ -166,17 +222,14 @@ def _extend(data: bytes, _media: str) -> Extend:
     fields = strict.read_object(data, "worker", "lockMs", "jobs")
     jobs = []
     for at, one in enumerate(_list(fields, "jobs")):
-        found = [one.get(name) for name in ("run", "step", "attempt")] if _is_object(one) else []
-        run, step, attempt = found if found else (None, None, None)
-        if not isinstance(run, str) or not isinstance(step, str) or type(attempt) is not int:
+        if not isinstance(one, dict):
             raise BadRequest(f"jobs[{at}] must be an object with run, step and attempt, as fetched")
-        jobs.append((run, step, attempt))
+        try:
+            jobs.append(read_attempt(one, "run", "step", "attempt"))
+        except BadRequest as error:
+            raise BadRequest(f"jobs[{at}]: {error}") from None
     lock_ms = _number(fields, "lockMs", 30_000, LOCK_MS_MIN, LOCK_MS_MAX)
     return Extend(_worker(fields), lock_ms, tuple(jobs))
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _worker(fields: dict[str, Any]) -> str:

@@ -1,32 +1,39 @@
-"""Why nothing happens in a run, where that is known: nobody asks for the jobs of a step.
+"""Who has the jobs of a run, and why nothing happens, where that is known: nobody asks for them.
 
 It is known of actions whose jobs workers fetch; whether somebody consumes a Kafka's topic only that
 knows. Providers are asked by the gateway itself.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.runs.jobs.asked import SILENT_MS, Asked
+from gossamer_gateway.runs.jobs.holding import Held
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.run import Run, StepStatus
 
 
 async def notices(
-    config: WorkflowsConfig, asked: Asked, run: Run, definition: Definition
+    config: WorkflowsConfig, asked: Asked, run: Run, definition: Definition, held: Iterable[Held]
 ) -> Mapping[str, str]:
-    """Sentences by step."""
+    """Sentences by step.
+
+    Args:
+        held: the run's jobs.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    at_work = {one.step for one in held if one.worker is not None and one.free_ms > now_ms}
     waiting: dict[str, str] = {}
     for id, state in run.steps.items():
         action = definition.steps[id].action
-        at_work = state.status is StepStatus.RUNNING
-        if at_work and action is not None and config.is_offered(action):
+        if action is None or state.status is not StepStatus.RUNNING or id in at_work:
+            continue
+        if config.is_offered(action):
             waiting[id] = action
     if not waiting:
         return {}
     last = await asked.last(waiting.values())
-    now_ms = time.time_ns() // 1_000_000
     told = {}
     for id, action in waiting.items():
         at_ms = last.get(action)

@@ -5,8 +5,9 @@ something that is over. The same word may so be given any number of times. Whoev
 events on disk before anybody hears of them; what has to be done outside is in them as well: an
 `attempt.started` asks for a job or a call, `Run.due_ms` says when to come again.
 
-A run of another executor goes the same way, but its executor says which step is next (`reached`)
-and when all is done (`ended`), while attempts, retries and failovers are decided here.
+A run of another executor goes the same way, but a task begins when its executor says that it came
+there (`reached`). All else is decided here as ever, choices and joins too, and the executor is told
+where they lead: so both ways of execution give the same events.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -143,22 +144,20 @@ def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
     return _Course(flow, run, now_ms).decide(lambda course: course.go_on(_who(who)))
 
 
-def reached(flow: Flow, run: Run, step_id: str, came: Any, now_ms: int) -> list[Event]:
-    """Another executor came to a task, with this. Nothing if the step has begun before."""
-    if run.status is not Status.RUNNING or step_id not in flow:
+def reached(
+    flow: Flow, run: Run, step_id: str, now_ms: int, *, job: str | None = None
+) -> list[Event]:
+    """Another executor came to a task. Nothing if the step was come to before.
+
+    What comes along is known here. Where nothing leads there yet, somebody has a hand in that
+    executor: a step was passed whose output nobody has, and the run fails.
+
+    Args:
+        job: what the executor calls the step's job.
+    """
+    if run.status is not Status.RUNNING or step_id not in flow or step_id in run.steps:
         return []
-    return _Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], came))
-
-
-def ended(flow: Flow, run: Run, output: Any, now_ms: int) -> list[Event]:
-    """Another executor came to the end of the run."""
-    course = _Course(flow, run, now_ms)
-    if run.status is Status.RUNNING:
-        flawed = flaw(output)
-        if flawed is None:
-            return course.decide(lambda course: course.add(e.RunCompleted, output))
-        course.add(e.RunFailed, Failure(*flawed, "definition", retryable=False))
-    return course.events
+    return _Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
 
 
 def broken(flow: Flow, run: Run, failure: Failure, now_ms: int) -> list[Event]:
@@ -167,6 +166,24 @@ def broken(flow: Flow, run: Run, failure: Failure, now_ms: int) -> list[Event]:
     if not run.status.has_ended:
         course.add(e.RunFailed, _mended(failure, failure.blame))
     return course.events
+
+
+def _came(flow: Flow, run: Run, step_id: str) -> tuple[Any] | None:
+    """What comes along to a step by now; None: nothing leads there."""
+    # Ways to a step exclude each other, but for a choice's direct one and one through steps behind
+    # it; and whichever was gone, its last step began last.
+    for id in reversed(run.steps):
+        state = run.steps[id]
+        if state.status is StepStatus.COMPLETED:
+            step = flow[id]
+            ahead: tuple[str | None, ...] = (step.next,)
+            if step.type is StepType.CHOICE:
+                ahead = (state.taken,)
+            elif step.type is StepType.PARALLEL:
+                ahead = step.branches
+            if step_id in ahead:
+                return (state.output,)
+    return (run.input,) if step_id == flow.definition.start_at else None
 
 
 def scope(run: Run, previous: Any) -> dict[str, Any]:
@@ -263,8 +280,7 @@ class _Course:
 
     def begin(self, place: str | None = None) -> None:
         self.add(e.RunStarted, place)
-        if self.run.executor == OWN:
-            self._follow([(self._flow.definition.start_at, self.run.input, "")])
+        self._follow([(self._flow.definition.start_at, self.run.input, "")])
 
     def answered(self, step: Step, said: Answer, chance: Chance) -> None:
         """The attempt at work was answered."""
@@ -302,26 +318,22 @@ class _Course:
         steps = {id: one for id, one in self.run.steps.items() if one.status in again}
         unbegun = list(self._unbegun())
         self.add(e.RunRetried, tuple(steps), who)
-        if self.run.executor != OWN:
-            return
-        if self.run.status is Status.PENDING:
+        if self.run.status is Status.PENDING and self.run.executor == OWN:
             self.begin()
         for id, state in steps.items():
             if self.run.status is Status.RUNNING:
                 self._again(self._flow[id], state)
         self._follow(unbegun)
 
-    def reached(self, step: Step, came: Any) -> None:
-        """Another executor came to a task."""
-        state = self.run.steps.get(step.id)
-        if state is None or (state.status is StepStatus.FAILED and state.attempt == 0):
-            flawed = flaw(came)
-            if flawed is None:
-                self._begin(step, came)
-            else:
-                self._cannot(step, *flawed)
-        elif state.status in (StepStatus.FAILED, StepStatus.LEFT):
-            self._again(step, state)
+    def reached(self, step: Step, job: str | None) -> None:
+        """Another executor came to a task that has not begun."""
+        came = _came(self._flow, self.run, step.id)
+        if came is None:
+            said = f"{self.run.executor} came to {step.id} before what leads there was done"
+            failure = Failure("OutOfStep", said, "engine", retryable=False)
+            self.add(e.RunFailed, failure, step.id)
+        else:
+            self._begin(step, came[0], job)
 
     # Steps
 
@@ -335,7 +347,8 @@ class _Course:
         """A step is come to; where the way goes on at once."""
         step = self._flow[id]
         if step.type is StepType.TASK:
-            self._begin(step, value)
+            if self.run.executor == OWN:
+                self._begin(step, value)
             return ()
         if step.type is StepType.CHOICE:
             return self._choose(step, value)
@@ -348,11 +361,13 @@ class _Course:
     def _again(self, step: Step, state: StepState) -> None:
         """A step that failed, or was left, begins anew."""
         if state.attempt:
-            self.add(e.StepStarted, step.id, state.input)
+            self.add(e.StepStarted, step.id, state.input, state.job)
             self._attempt(step)
+        elif step.type is StepType.TASK:  # it was come to and could not begin
+            self._begin(step, state.input)
         elif step.type is StepType.JOIN:
             self._follow(self._join(step))
-        else:  # it never began, and what it has is what came along
+        else:  # what it has is what came along
             self._follow([(step.id, state.input, "")])
 
     def _unbegun(self) -> Iterator[Way]:
@@ -364,7 +379,7 @@ class _Course:
                     if branch not in self.run.steps:
                         yield branch, state.output, id
 
-    def _begin(self, step: Step, value: Any) -> None:
+    def _begin(self, step: Step, value: Any, job: str | None = None) -> None:
         payload = value
         if step.input is not UNSET:
             try:
@@ -376,7 +391,7 @@ class _Course:
             if flawed is not None:
                 self._cannot(step, flawed.code, f"the input: {flawed.message}", value)
                 return
-        self.add(e.StepStarted, step.id, payload)
+        self.add(e.StepStarted, step.id, payload, job)
         self._attempt(step)
 
     def _attempt(self, step: Step) -> None:
@@ -408,8 +423,7 @@ class _Course:
                 self._give_up(step, failure)
                 return
         self.add(e.StepCompleted, step.id, state.attempt, output)
-        if self.run.executor == OWN:
-            self._follow(self._leave(step, output))
+        self._follow(self._leave(step, output))
 
     def _failed(self, step: Step, failure: Failure, chance: Chance) -> None:
         """The attempt at work failed: it is tried again, elsewhere, or given up."""

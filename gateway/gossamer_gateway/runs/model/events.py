@@ -26,8 +26,9 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
         code: for programs, as `Timeout`, `TypeError`, `Throttled`.
         message: for people; at most `MESSAGE_CHARACTERS_MAX`.
         blame: `worker` or `function` (its own error), `provider` (the cloud, or the way to it),
-            `time` (nobody answered), `definition` (a mapping or a choice that cannot be). The last
-            two are decided here and never taken from an answer.
+            `time` (nobody answered), `definition` (a mapping or a choice that cannot be), `engine`
+            (another executor of the run, or who has a hand in it). The last three are decided here
+            and never taken from an answer.
         retryable: False: another attempt is no use, whatever the policy says.
         details: a worker's, such as a stack trace; bounded.
         retry_after_ms: how long it asks to be left alone, at most a day; None: it said nothing.
@@ -75,10 +76,11 @@ class RunStarted(Event, tag="run.started", frozen=True):
 
 
 class StepStarted(Event, tag="step.started", frozen=True):
-    """A task began, with this as its payload."""
+    """A task began, with this as its payload. `job`: what another executor calls its job."""
 
     step: str
     input: Any = None
+    job: str | None = None
 
 
 class AttemptStarted(Event, tag="attempt.started", frozen=True):

@@ -18,7 +18,6 @@ from gossamer_gateway.runs.model.problems import Places, Problems, shown
 from gossamer_gateway.runs.model.structure import Link
 from gossamer_gateway.runs.model.values import TOO_DEEP, Path, flaws
 
-
 _NO_WORK = "a task needs an `action`, or a `provider` and a `functionId`; write one of them"
 
 
@@ -200,12 +199,12 @@ class _Reading:
                 self._links.append(Link(id, values["default"], (*at, "default")))
         elif kind is StepType.PARALLEL:
             values["branches"] = self._branches(draft, at)
-        if kind is not StepType.CHOICE:
-            values["next"] = self._next(id, kind, draft, at, after)
         for position, branch in enumerate(values.get("choices", ())):
             self._links.append(Link(id, branch.next, (*at, "choices", position, "next")))
         for position, branch in enumerate(values.get("branches", ())):
             self._links.append(Link(id, branch, (*at, "branches", position)))
+        if kind is not StepType.CHOICE:
+            values["next"] = self._next(id, kind, draft, at, after)
         return Step(id, kind, **values)
 
     def _next(

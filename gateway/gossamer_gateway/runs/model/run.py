@@ -54,6 +54,8 @@ class StepState(Struct, frozen=True, rename="camel", omit_defaults=True):
         due_ms: when its attempt counts as failed, or its next one begins.
         begun_ms: when it (last) began, for its deadline.
         heard: attempts that were answered, the newest ones.
+        taken: where a choice went on.
+        job: what another executor calls the step's job.
     """
 
     status: StepStatus
@@ -67,6 +69,8 @@ class StepState(Struct, frozen=True, rename="camel", omit_defaults=True):
     ended_ms: int | None = None
     failure: Failure | None = None
     heard: tuple[int, ...] = ()
+    taken: str | None = None
+    job: str | None = None
 
 
 class Run(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -198,9 +202,11 @@ def _step(run: Run, event: Any, **changes: Any) -> Run:
     return replace(run, seq=event.seq, steps={**run.steps, event.step: changed})
 
 
-def _done(run: Run, event: Any, value: Any) -> Run:
+def _done(run: Run, event: Any, value: Any, taken: str | None = None) -> Run:
     """A run with a step in it that took no time."""
-    state = StepState(StepStatus.COMPLETED, event.at_ms, value, value, ended_ms=event.at_ms)
+    state = StepState(
+        StepStatus.COMPLETED, event.at_ms, value, value, ended_ms=event.at_ms, taken=taken
+    )  # fmt: skip
     return replace(run, seq=event.seq, steps={**run.steps, event.step: state})
 
 
@@ -226,6 +232,7 @@ def _step_started(run: Run, event: e.StepStarted) -> Run:
         StepStatus.WAITING, event.at_ms, event.input,
         attempt=known.attempt if known else 0,
         heard=known.heard if known else (),
+        job=event.job,
     )  # fmt: skip
     return replace(run, seq=event.seq, steps={**run.steps, event.step: state})
 
@@ -314,7 +321,7 @@ _EVOLVE: dict[type[Event], Callable[[Run, Any], Run]] = {
     e.FailedOver: _failed_over,
     e.StepCompleted: _step_completed,
     e.StepFailed: _step_failed,
-    e.ChoiceTaken: lambda run, event: _done(run, event, event.value),
+    e.ChoiceTaken: lambda run, event: _done(run, event, event.value, event.next),
     e.ParallelStarted: lambda run, event: _done(run, event, event.value),
     e.BranchJoined: _branch_joined,
     e.JoinCompleted: _join_completed,

@@ -202,7 +202,7 @@ class _Structure:
                 elif heads[target] != below:
                     said = (
                         f"{shown(target)} is {_where(heads[target])} already, "
-                        f"and this comes from {_where(below)}; let each have steps of its own"
+                        f"and this way is {_where(below)}; let each have steps of its own"
                     )
                     self._problems.add(link.at, said)
         if self._start in self._forks:

@@ -1,0 +1,45 @@
+"""What the executor asks of the rows: which runs are open, and which workflows there are."""
+
+from collections.abc import Sequence
+
+from gossamer_gateway.runs.model.run import Status
+from gossamer_gateway.storage import Rows
+
+PAGE = 200
+
+_OPEN = "executor = 'zeebe' AND status IN ('Pending', 'Running')"
+
+
+def pending(rows: Rows, before_ms: int, shards: Sequence[int]) -> list[str]:
+    """Runs of these parts that wait to be started since before then."""
+    if not shards:
+        return []
+    marks = ", ".join("?" * len(shards))
+    found = rows.execute(
+        "SELECT id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"
+        f" AND triggered_ms < ? AND shard IN ({marks})"  # noqa: S608
+        " ORDER BY triggered_ms, id LIMIT ?",
+        (Status.PENDING.value, before_ms, *shards, PAGE),
+    )
+    return [id for (id,) in found]
+
+
+def running(rows: Rows, after: tuple[int, str]) -> list[tuple[int, str]]:
+    """Runs that run, by when they were triggered and id, above one."""
+    found = rows.execute(
+        "SELECT triggered_ms, id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"
+        " AND (triggered_ms, id) > (?, ?) ORDER BY triggered_ms, id LIMIT ?",
+        (Status.RUNNING.value, *after, PAGE),
+    )
+    return [(at_ms, id) for at_ms, id in found]
+
+
+def versions(rows: Rows) -> list[tuple[str, int]]:
+    """Workflows in their newest version, and those that have open runs."""
+    newest = rows.execute(
+        "SELECT id, MAX(version) FROM workflow_definitions GROUP BY id"
+    ).fetchall()
+    running = rows.execute(
+        f"SELECT DISTINCT workflow, version FROM workflow_runs WHERE {_OPEN}"  # noqa: S608
+    ).fetchall()
+    return sorted({(id, version) for id, version in [*newest, *running]})
