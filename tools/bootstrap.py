@@ -28,13 +28,14 @@ DEBIAN_PACKAGES = {
     "npm": "npm",
     "node": "nodejs",
     "postgres": "postgresql",
+    "redis-server": "redis-server",
     "chromium": "chromium",
 }
 """Command → Debian package, for the targets of `COMMANDS`."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "engines": ("mvn",),
-    "test": ("mvn", "node", "npm", "postgres", "chromium"),
+    "test": ("mvn", "node", "npm", "postgres", "redis-server", "chromium"),
 }
 
 BESIDE_THE_PATH = {"postgres": "usr/lib/postgresql/*/bin/postgres"}
