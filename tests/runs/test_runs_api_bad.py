@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from tests.runs.worlds import World
 
+pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
+"""The doors are the same, whatever executes runs."""
+
 NO_RUN = "00000000-0000-4000-8000-000000000000"
 
 FETCH = {"actions": ["a"], "worker": "w"}

@@ -45,6 +45,11 @@ class World:
             f"/workflow/{id}/trigger", json={"input": given}, headers=headers
         )
         assert told.status_code == 200, told.text
+
+        async def has_begun() -> bool:
+            return bool((await self.run(told.text))["status"] != "Pending")
+
+        await seen(has_begun)
         return told.text
 
     async def run(self, id: str) -> Any:
@@ -84,6 +89,15 @@ class World:
         assert told.status_code == 200, told.text
         jobs: list[Any] = told.json()["jobs"]
         return jobs
+
+    async def waits(self, count: int) -> None:
+        """Until so many workers wait for jobs."""
+        line = f"gossamer_gateway_workflow_polls_waiting {count}\n"
+
+        async def look() -> bool:
+            return line in (await self.http.get("/v1/metrics")).text
+
+        await seen(look)
 
     async def job(self, action: str, worker: str = "w", **more: Any) -> Any:
         """A job of an action, once there is one."""
@@ -148,6 +162,5 @@ async def open_world(
         yield world
         if engines:
             for run in (await world.http.get("/workflow/runs?limit=100")).json()["items"]:
-                doors = {"Failed": ("retry", "cancel")}.get(run["status"], ("cancel",))
-                for door in doors if run["status"] not in ("Completed", "Cancelled") else ():
+                for door in ("retry", "cancel"):
                     await world.http.post(f"/workflow/run/{run['runId']}/{door}")
