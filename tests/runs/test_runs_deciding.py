@@ -167,7 +167,8 @@ def test_an_old_attempt_is_late_and_a_future_one_unknown() -> None:
     course.wait(), course.wait()
     assert course.answer("a", attempt=3) == [] == course.answer("a", attempt=-1)
     assert course.said(deciding.Answer("b", 1)) == []
-    assert course.said(deciding.Answer("a", 0)) == []
+    for odd in (0, True, 1.0, 2.0, 10**30):
+        assert course.said(deciding.Answer("a", odd)) == []  # type: ignore[arg-type]
     assert kinds(course.fail("a", attempt=1)) == ["AttemptLate"]
     assert kinds(course.answer("a", "yes")) == ["StepCompleted", "RunCompleted"]
     assert course.answer("a", "yes", attempt=2) == []

@@ -14,6 +14,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from copy import copy
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -374,14 +375,14 @@ class Engine:
             if isinstance(one, Change | Answered) and (found := self._memory.get(one.run))
         }
         try:
-            outcome = await self._storage.submit(
+            outcome = await self._storage.submit_guarded(
                 lambda rows, now_ms: groups.work(
                     rows, now_ms, words, known, self._flows, self._rules
                 )
             )
         except Exception as error:
-            for word in words:
-                word.error = error
+            for word in words:  # each its own: every caller who raises one adds to it
+                word.error = copy(error)
         else:
             self._happened(outcome)
             for place, word in enumerate(words):

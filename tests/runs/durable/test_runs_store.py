@@ -190,6 +190,8 @@ async def test_the_clock_outlives_a_storage_that_is_away(
                 raise StorageFailed("PostgreSQL is away")
             return await storage.submit(command)  # type: ignore[arg-type]
 
+        submit_guarded = submit
+
     engine = Engine(storage)
     await engine.define(BUSY)
     id = (await engine.trigger("busy", {"n": 1})).id

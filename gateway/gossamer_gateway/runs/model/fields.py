@@ -311,7 +311,9 @@ class Record(Kind):
                 made[row.name] = read
         known = [row.name for row in self.rows]
         for name in value:
-            if name not in known:
+            if name not in known and problems.is_full:
+                problems.add((*path, name), "")
+            elif name not in known:
                 guess = problems.guess(name, known)
                 told = guess or f"; the fields are {', '.join(known)}"
                 problems.add((*path, name), f"{self.title} has no such field{told}", name=True)
