@@ -8,7 +8,7 @@ import pytest
 from tests.runs.worlds import World
 
 pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""The doors are the same, whatever executes runs."""
+"""What is wrong is seen before a run is executed."""
 
 NO_RUN = "00000000-0000-4000-8000-000000000000"
 

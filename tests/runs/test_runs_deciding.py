@@ -146,7 +146,7 @@ def test_how_long_it_waits(policy: Retry, tries: int, chance: float, delay: int)
     ],
 )  # fmt: skip
 def test_what_is_tried_again(policy: Retry, failure: Failure, again: bool) -> None:
-    assert deciding.is_tried_again(policy, failure) is again
+    assert deciding.is_of_use(policy, failure) is again
 
 
 def test_nobody_answers() -> None:
@@ -554,25 +554,34 @@ def test_another_executor_says_which_step_is_next() -> None:
             run = evolve(run, event)
         return kinds(events)
 
-    assert take(deciding.reached(flow, run, "a", 1, 2)) == []
+    assert take(deciding.reached(flow, run, "a", 2)) == []
     assert take(deciding.start(flow, run, 2, place="2251")) == ["RunStarted"]
     assert run.place == "2251"
-    assert take(deciding.reached(flow, run, "nothing", 1, 2)) == []
-    assert take(deciding.reached(flow, run, "a", 1, 2)) == ["StepStarted", "AttemptStarted"]
-    assert take(deciding.reached(flow, run, "a", 1, 2)) == []
+    assert take(deciding.reached(flow, run, "nothing", 2)) == []
+    begun = ["StepStarted", "AttemptStarted"]
+    assert take(deciding.reached(flow, run, "a", 2, job="7")) == begun
+    assert run.steps["a"].job == "7" and run.steps["a"].input == 1
+    assert take(deciding.reached(flow, run, "a", 2)) == []
     said = deciding.Answer("a", 1, 5)
     assert take(deciding.answer(flow, run, said, 3, lambda: 0)) == ["StepCompleted"]
     assert run.status is Status.RUNNING and run.due_ms is None
-    take(deciding.reached(flow, run, "b", float("nan"), 4))
-    assert run.failure is not None and run.failure.code == "BadValue"
-    assert take(deciding.retry(flow, run, 5)) == ["RunRetried"]
-    assert take(deciding.reached(flow, run, "b", 2, 5)) == ["StepStarted", "AttemptStarted"]
+    assert take(deciding.reached(flow, run, "b", 4)) == begun
     assert run.steps["b"].input == 5
     failure = deciding.Answer("b", 1, failure=Failure("X"))
     take(deciding.answer(flow, run, failure, 6, lambda: 0))
-    take(deciding.retry(flow, run, 7))
-    assert take(deciding.reached(flow, run, "b", 2, 8)) == ["StepStarted", "AttemptStarted"]
-    take(deciding.answer(flow, run, deciding.Answer("b", 2, 6), 9, lambda: 0))
-    assert take(deciding.ended(flow, run, {"out": 1}, 9)) == ["RunCompleted"]
-    assert take(deciding.ended(flow, run, {"out": 1}, 9)) == []
-    assert run.output == {"out": 1}
+    # The executor stands still at a step that failed, so it is not reached anew.
+    assert take(deciding.retry(flow, run, 7)) == ["RunRetried", *begun]
+    assert take(deciding.reached(flow, run, "b", 8)) == []
+    done = deciding.answer(flow, run, deciding.Answer("b", 2, 6), 9, lambda: 0)
+    assert take(done) == ["StepCompleted", "RunCompleted"]
+    assert run.output == 6
+
+
+def test_another_executor_that_leaves_a_step_out_fails_the_run() -> None:
+    flow = Flow(workflow({"action": "a"}, {"action": "b"}))
+    run = fold(deciding.trigger(flow, "r", 1, 1, executor=deciding.ZEEBE))
+    for event in deciding.start(flow, run, 2):
+        run = evolve(run, event)
+    for event in deciding.reached(flow, run, "b", 3):
+        run = evolve(run, event)
+    assert run.failure is not None and run.failure.code == "OutOfStep"

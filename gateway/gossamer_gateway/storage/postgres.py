@@ -77,15 +77,12 @@ class _Lane:
     async def submit(self, command: Command[T]) -> T:
         return cast("T", await self._pending.submit(command))
 
-    async def run(self) -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                for session in self.sessions:
-                    nursery.start_soon(self._work, session)
-        finally:
-            self._pending.close()
+    def close(self) -> None:
+        """Refuses what still waits, and what comes."""
+        self._pending.close()
 
-    async def _work(self, session: Session) -> None:
+    async def work(self, session: Session) -> None:
+        """Serves until cancelled."""
         while True:
             batch = [await self._pending.receive()]
             self._pending.gather(batch, BATCH_MAX)
@@ -128,9 +125,15 @@ class PostgresStorage:
 
     async def run(self) -> None:
         """Serves until cancelled. What was begun is finished first; what still waits is refused."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._lane.run)
-            nursery.start_soon(self._guarded.run)
+        lanes = (self._lane, self._guarded)
+        try:
+            async with trio.open_nursery() as nursery:
+                for lane in lanes:
+                    for session in lane.sessions:
+                        nursery.start_soon(lane.work, session)
+        finally:
+            for lane in lanes:
+                lane.close()
 
     def stop(self) -> None:
         """Lets nobody wait for a server that is away any more."""

@@ -118,6 +118,7 @@ class Serving:
         check_role(Role.START, said.definition.id)
         made = await self._workflows.define(said.definition)
         run = await self._engine.trigger(made.id, said.given, key=key, version=made.version)
+        run = await self._workflows.begun(run)
         answer = json_response(await self._execution(run), 201)
         answer.headers["Location"] = f"/executions/{run.id}"
         return answer
