@@ -1,5 +1,5 @@
-"""What the guides to workflows tell a newcomer to type works as written, and the reference has every
-endpoint."""
+"""What the guides to workflows tell a newcomer to type works as written, and the reference has
+every endpoint."""
 
 import re
 import subprocess
