@@ -107,12 +107,15 @@ async def zeebe_world(
     execution: str = ZEEBE,
     lock_ms: int = 30_000,
     pending_ms: int = 5_000,
+    retention_ms: int = 86_400_000,
     crashes: bool = False,
+    client: Callable[[Upstream], Zeebe] = Zeebe,
 ) -> AsyncIterator[ZeebeWorld]:
     """Opens one.
 
     Args:
         crashes: leaving the block is as sudden as a crash is.
+        client: what speaks to Zeebe.
     """
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(place, tables.FORM))
@@ -120,12 +123,19 @@ async def zeebe_world(
         upstream = Upstream(config)
         stack.push_async_callback(upstream.aclose)
         engine = Engine(storage, chance=lambda: 0.5, executor=execution)
-        zeebe = Zeebe(upstream)
+        zeebe = client(upstream)
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         executor = None
         if execution != OWN:
-            executor = Executor(engine, storage, zeebe, lock_ms=lock_ms, pending_ms=pending_ms)
+            executor = Executor(
+                engine,
+                storage,
+                zeebe,
+                lock_ms=lock_ms,
+                pending_ms=pending_ms,
+                retention_ms=retention_ms,
+            )
             await nursery.start(executor.run)
         nursery.start_soon(engine.keep_time)
         yield ZeebeWorld(storage, engine, executor, zeebe, nursery)
