@@ -129,13 +129,19 @@ class Intake:
 
     async def _stream(self, type: str) -> None:
         async with self._zeebe.stream(type, lock_ms=self._lock_ms) as stream:
+            failure: Exception | None = None
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._look_behind, type)
-                    with trio.move_on_after(STREAM_S):
-                        while (job := await stream.receive()) is not None:
-                            await self._come(job)
+                    try:
+                        with trio.move_on_after(STREAM_S):
+                            while (job := await stream.receive()) is not None:
+                                await self._come(job)
+                    except (RpcError, DecodeError) as error:
+                        failure = error
                     nursery.cancel_scope.cancel()
+                if failure is not None:
+                    raise failure
             finally:
                 with trio.CancelScope(shield=True):
                     for job in await stream.cease():
