@@ -23,6 +23,9 @@ from gossamer_node.engines.config import EngineConfig
 
 PATIENCE_S = 120.0
 
+WORKER_LOCK_MS = 2_000
+"""For how long a job is the worker's who died with a gateway."""
+
 Work = Callable[[Job], Answer | None]
 """What a worker says to a job; None: nothing."""
 
@@ -48,15 +51,14 @@ class ZeebeWorld:
         self.nursery.start_soon(self._work, actions, work)
 
     async def _work(self, actions: Sequence[str], work: Work) -> None:
-        news = Bell(self.engine)
         while True:
-            jobs = await self.engine.fetch(actions, "w", jobs_max=100, lock_ms=60_000)
+            jobs = await self.engine.fetch(actions, "w", jobs_max=100, lock_ms=WORKER_LOCK_MS)
             for job in jobs:
                 said = work(job)
                 if said is not None:
                     await self.engine.answer(job.run, said)
             if not jobs:
-                await news.wait()
+                await self.engine.wait_free(actions, trio.current_time() + 60)
 
     async def ended(self, id: str) -> Run:
         """A run once it has ended."""
