@@ -1,8 +1,10 @@
-"""Bundles what the operations page takes of npm into files that are committed and served so.
+"""Bundles what browsers load as one file into files that are committed and served so.
 
-The page's own files need no building. bpmn-js does, and a node of npm is not what a person who
-installs Gossamer should need, least of all on a Raspberry Pi: so the bundle is committed, some
-200 KB, with the licences of all that is in it. Run this after a change of `gateway/viewer`:
+The operations page's own files need no building. bpmn-js does, and a node of npm is not what a
+person who installs Gossamer should need, least of all on a Raspberry Pi: so the bundle is
+committed, some 200 KB, with the licences of all that is in it. The live components are one module,
+so that any page can load them with one line; they take nothing of npm. Run this after a change of
+`gateway/viewer` or `gateway/live-page`:
 
     python3 tools/build_page.py            # installs by package-lock.json, bundles, writes
     python3 tools/build_page.py --check    # says whether what is committed is what would be written
@@ -19,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "gateway" / "viewer"
 TARGET = ROOT / "gateway" / "gossamer_gateway" / "page" / "static" / "vendor"
+LIVE = ROOT / "gateway" / "live-page" / "gossamer-live.js"
+LIVE_TARGET = ROOT / "gateway" / "gossamer_gateway" / "runs" / "live" / "static"
 
 LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "license")
 
@@ -32,49 +36,57 @@ def main() -> int:
     changed = [
         name
         for name, content in made.items()
-        if not (TARGET / name).exists() or (TARGET / name).read_bytes() != content
+        if not name.exists() or name.read_bytes() != content
     ]
     if check:
         for name in changed:
-            print(f"{TARGET.relative_to(ROOT) / name} is not what it would be", file=sys.stderr)
+            print(f"{name.relative_to(ROOT)} is not what it would be", file=sys.stderr)
         return 1 if changed else 0
-    TARGET.mkdir(parents=True, exist_ok=True)
     for name, content in made.items():
-        (TARGET / name).write_bytes(content)
-        print(f"{TARGET.relative_to(ROOT) / name}: {len(content):,} bytes")
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_bytes(content)
+        print(f"{name.relative_to(ROOT)}: {len(content):,} bytes")
     return 0
 
 
-def build(folder: Path) -> dict[str, bytes]:
-    """The files, by name. Needs npm and its registry."""
+def build(folder: Path) -> dict[Path, bytes]:
+    """The files, by their places. Needs npm and its registry."""
     for name in ("package.json", "package-lock.json", "viewer.js"):
         shutil.copy(SOURCE / name, folder)
     run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], folder)
     meta = folder / "meta.json"
+    told = "bpmn-js and more, see LICENSES.txt"
+    bundle(folder, "viewer.js", "bpmn.js", told, f"--metafile={meta}")
+    bundle(folder, str(LIVE), "gossamer-live.js", "Gossamer's live components; Apache-2.0")
+    used = json.loads(meta.read_text())["inputs"]
+    packages = sorted({package_of(one) for one in used if one.startswith("node_modules/")})
+    modules = folder / "node_modules"
+    return {
+        TARGET / "bpmn.js": (folder / "bpmn.js").read_bytes(),
+        TARGET / "bpmn.css": (modules / "bpmn-js/dist/assets/diagram-js.css").read_bytes(),
+        TARGET / "LICENSES.txt": "\n".join(licence(modules / one) for one in packages).encode(),
+        LIVE_TARGET / "gossamer-live.js": (folder / "gossamer-live.js").read_bytes(),
+    }
+
+
+def bundle(folder: Path, source: str, target: str, banner: str, *more: str) -> None:
+    """Makes one module of one and all that it imports."""
     run(
         [
             str(folder / "node_modules" / ".bin" / "esbuild"),
-            "viewer.js",
+            source,
             "--bundle",
             "--minify",
             "--format=esm",
             "--target=es2022",
             "--legal-comments=none",
-            "--banner:js=/* bpmn-js and more, see LICENSES.txt */",
-            "--outfile=bpmn.js",
-            f"--metafile={meta}",
+            f"--banner:js=/* {banner} */",
+            f"--outfile={target}",
+            *more,
             "--log-level=warning",
         ],
         folder,
     )
-    used = json.loads(meta.read_text())["inputs"]
-    packages = sorted({package_of(one) for one in used if one.startswith("node_modules/")})
-    modules = folder / "node_modules"
-    return {
-        "bpmn.js": (folder / "bpmn.js").read_bytes(),
-        "bpmn.css": (modules / "bpmn-js" / "dist" / "assets" / "diagram-js.css").read_bytes(),
-        "LICENSES.txt": "\n".join(licence(modules / one) for one in packages).encode(),
-    }
 
 
 def package_of(path: str) -> str:

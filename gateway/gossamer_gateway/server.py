@@ -44,7 +44,9 @@ from gossamer_gateway.routing import api as routing
 from gossamer_gateway.routing.router import FORMS as ROUTING
 from gossamer_gateway.routing.router import Router
 from gossamer_gateway.runs import api as workflows_api
-from gossamer_gateway.runs.opening import open_workflows
+from gossamer_gateway.runs.live import page as live_page
+from gossamer_gateway.runs.live import socket as live_socket
+from gossamer_gateway.runs.opening import Workflows, open_workflows
 from gossamer_gateway.serving import STOP_S, listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
@@ -74,6 +76,7 @@ class Gateway:
         app: what serves HTTP behind the door.
         desk: what requests are served with.
         node: the member of the mesh that it is.
+        workflows: what they are served with.
     """
 
     url: str
@@ -81,6 +84,7 @@ class Gateway:
     app: QuartTrio
     desk: Desk
     node: Node
+    workflows: Workflows
 
 
 @asynccontextmanager
@@ -158,6 +162,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             root=[
                 page.create_blueprint(),
                 *workflows_api.create_blueprints(workflows, workflow_rows),
+                live_socket.create_blueprint(workflows.bridge),
+                live_page.create_blueprint(),
                 sink.create_blueprint(
                     storage.submit, [one.name for one in config.engines if one.kind == "camunda8"]
                 ),
@@ -193,7 +199,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             )
 
         await serving.start(serve)
-        yield Gateway(url, grpc_address, app, desk, node)
+        yield Gateway(url, grpc_address, app, desk, node, workflows)
         stopping.set()
         with trio.move_on_after(STOP_S):
             await grpc_server.stop()

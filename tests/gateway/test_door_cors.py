@@ -98,7 +98,9 @@ def test_a_preflight_is_answered() -> None:
     told = dict(page.headers)
     assert page.preflight and page.refused is None
     assert told[b"access-control-allow-methods"] == b"GET, POST"
-    assert told[b"access-control-allow-headers"] == b"authorization, content-type, x-api-key"
+    assert told[b"access-control-allow-headers"] == (
+        b"authorization, content-type, idempotency-key, x-api-key"
+    )
     assert told[b"access-control-max-age"] == b"600"
 
 

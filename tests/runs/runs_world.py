@@ -209,8 +209,8 @@ class _Maker:
 
     def _condition(self) -> dict[str, Any]:
         path = self._rng.choice(["$.input.n", "$.previous.n", "$.previous", "$.input.gone"])
-        asks = self._rng.choice([{"lessThan": 5}, {"exists": True}, {"equals": 3}, {"in": [1, 2]}])
-        condition = {"path": path, **asks}
+        asks: list[dict[str, Any]] = [{"lessThan": 5}, {"exists": True}, {"equals": 3}]
+        condition = {"path": path, **self._rng.choice([*asks, {"in": [1, 2]}])}
         return {"not": condition} if self._rng.random() < 0.2 else condition
 
     def _task(self, step: dict[str, Any], then: str | None) -> None:

@@ -77,7 +77,7 @@ async def test_an_input_that_is_too_large(world: World) -> None:
         ("POST", "/workflow/flow/trigger", {"input": 1, "version": 9}, 404, "flow"),
         ("POST", "/workflow/flow/trigger", [1], 400, "object"),
         ("GET", f"/workflow/run/{NO_RUN}", None, 404, NO_RUN),
-        ("GET", "/workflow/run/%00", None, 400, "character"),
+        ("GET", "/workflow/run/%00", None, 404, "no run"),
         ("GET", f"/workflow/run/{NO_RUN}/events", None, 404, NO_RUN),
         ("POST", f"/workflow/run/{NO_RUN}/cancel", {}, 404, NO_RUN),
         ("POST", f"/workflow/run/{NO_RUN}/cancel", {"reason": 1}, 400, "reason"),

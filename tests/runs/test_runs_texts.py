@@ -18,6 +18,8 @@ from gossamer_gateway.runs.model.values import flaws
     [
         (b"", 1, 1, "nothing here"),
         (b" \n ", 1, 1, "nothing here"),
+        (b"# only a comment", 1, 1, "nothing here"),
+        (b"...", 1, 1, "not YAML"),
         (b'{"id":', 1, 7, "not JSON"),
         (b'{"id": "a",}', 1, 12, "not JSON"),
         (b"{'id': 1}", 1, 2, "not JSON"),
@@ -118,10 +120,12 @@ json_values = st.recursive(
 
 def every_place(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     found = [path]
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for name, one in items:
-        found += every_place(one, (*path, name))
+    if isinstance(value, dict):
+        for name, one in value.items():
+            found += every_place(one, (*path, name))
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            found += every_place(one, (*path, at))
     return found
 
 
@@ -147,7 +151,13 @@ def test_each_value_of_json_is_found_where_it_stands(
     st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode(errors="replace"))
 )
 def test_junk_is_refused_and_nothing_else(data: bytes) -> None:
-    for junk in (data, b"{" + data, b'{"id":"w","steps":[' + data, b"id: w\nsteps:\n - " + data):
+    for junk in (
+        data,
+        b"#" + data,
+        b"{" + data,
+        b'{"id":"w","steps":[' + data,
+        b"id: w\nsteps:\n - " + data,
+    ):
         try:
             read_definition(junk)
         except DefinitionRefused as refused:

@@ -153,5 +153,6 @@ async def open_world(
         yield world
         if engines:
             for run in (await world.http.get("/workflow/runs?limit=100")).json()["items"]:
-                for what in ("retry", "cancel"):
-                    await world.http.post(f"/workflow/run/{run['runId']}/{what}")
+                doors = {"Failed": ("retry", "cancel")}.get(run["status"], ("cancel",))
+                for way in doors if run["status"] not in ("Completed", "Cancelled") else ():
+                    await world.http.post(f"/workflow/run/{run['runId']}/{way}")

@@ -349,7 +349,7 @@ CORS = Record(
             ListOf(HEADER, "names of headers", 50),
             "headers",
             "Which headers they may send, beside those that every page may.",
-            "Credentials and JSON.",
+            "Credentials, JSON, and what makes a repetition harmless.",
         ),
         Field(
             "exposed",

@@ -40,7 +40,7 @@ class CorsRule:
     origins: tuple[str, ...]
     paths: tuple[str, ...] = ()
     methods: tuple[str, ...] = ALL_METHODS
-    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key")
+    headers: tuple[str, ...] = ("authorization", "content-type", "idempotency-key", "x-api-key")
     exposed: tuple[str, ...] = ("RateLimit", "RateLimit-Policy", "Retry-After")
     credentials: bool = False
     max_age_ms: int = 600_000

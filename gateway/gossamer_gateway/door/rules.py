@@ -80,6 +80,7 @@ HTTP = (
         """
         GET / - none
         GET /page/** - none
+        GET /live/** - none
         GET /favicon.ico - none
         POST /_bulk admin all
         PUT /_index_template/{} admin all
@@ -276,6 +277,7 @@ HTTP = (
         GET /workflow/{process} read named
         GET /workflow/{process}/versions read named
         POST /workflow/{process}/trigger start named
+        GET /workflow/events read asked waits
         GET /workflow/runs read all
         GET /workflow/run/{} read asked
         GET /workflow/run/{}/events read asked

@@ -24,12 +24,12 @@ def families(
             for row, count in sorted(observing.requests.items())
         ),
     )
-    yield _histogram(
+    yield histogram(
         "request_seconds",
         "From a request's beginning to the end of its answer; long polls have rows of their own.",
         ((dict(zip(names, row, strict=True)), one) for row, one in sorted(observing.times.items())),
     )
-    yield _histogram(
+    yield histogram(
         "upstream_seconds",
         "Calls at engines, until their answer.",
         (({"engine": one.name}, one.calls.times) for one in engines.all),
@@ -61,7 +61,8 @@ def families(
     )
 
 
-def _histogram(name: str, meaning: str, rows: Iterator[tuple[Mapping[str, str], Times]]) -> Family:
+def histogram(name: str, meaning: str, rows: Iterator[tuple[Mapping[str, str], Times]]) -> Family:
+    """Times by labels, as Prometheus takes them."""
     samples: list[Sample] = []
     for labels, times in rows:
         total = 0

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from gossamer_gateway.runs.model.deciding import OWN, ZEEBE
+from gossamer_gateway.runs.providers.config import PROVIDERS, ProviderConfig
 from gossamer_node.address import ADDRESS, Address
 from gossamer_node.schema import Choice, Field, ListOf, Record, Secret, Text, Whole
 
@@ -47,6 +48,7 @@ class WorkflowsConfig:
     redis: str | None = None
     offered: tuple[str, ...] = ()
     retention_days: int = 30
+    providers: tuple[ProviderConfig, ...] = ()
 
     def is_offered(self, queue: str) -> bool:
         """Whether jobs of a queue (an action, or `provider:NAME`) are rows that workers fetch."""
@@ -153,6 +155,14 @@ WORKFLOWS: Record[WorkflowsConfig] = Record(
             "How long a run that has ended is kept with all its events. A failed one counts as "
             "ended, and can be retried for so long.",
             "A month, in which somebody has looked.",
+        ),
+        Field(
+            "providers",
+            PROVIDERS,
+            "providers",
+            "Clouds whose functions tasks with a `provider` call. Gateways that share their rows "
+            "need the same ones.",
+            "Who may define a workflow should not thereby use what this machine may do in a cloud.",
         ),
     ),
     check=_check,

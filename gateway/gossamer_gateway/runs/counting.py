@@ -57,12 +57,16 @@ def families(counts: Counts, polls: Polls) -> Iterator[Family]:
 QUEUES_SHOWN_MAX = 100
 """Actions whose jobs are counted one by one; the names come from outside."""
 
+LAG_MAX = 100_000
+"""Events that are counted: with a Kafka that is away there may be any number."""
+
 
 def of_rows(rows: Rows, now_ms: int) -> Iterator[Family]:
     """What the rows hold. Runs that have ended are in `workflow_events_total`: counting them here
     would take longer the more there were."""
     open_runs = rows.execute(
-        "SELECT status, COUNT(*) FROM workflow_runs WHERE ended_ms IS NULL GROUP BY status"
+        "SELECT status, COUNT(*) FROM workflow_runs WHERE status IN ('Pending', 'Running')"
+        " GROUP BY status"
     ).fetchall()
     found = {status: count for status, count in open_runs}
     yield Family(
@@ -85,4 +89,13 @@ def of_rows(rows: Rows, now_ms: int) -> Iterator[Family]:
             for queue, total, free in queues
             for state, count in (("free", free), ("locked", total - free))
         ),
+    )
+    (waiting,) = rows.execute(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM workflow_outbox LIMIT ?) AS some", (LAG_MAX,)
+    ).fetchone()
+    yield Family(
+        "workflow_outbox_events",
+        "gauge",
+        f"Events that are still to be published, on all gateways; {LAG_MAX} are that or more.",
+        (({}, waiting),),
     )

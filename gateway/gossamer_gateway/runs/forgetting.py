@@ -1,7 +1,8 @@
 """Forgets runs that ended long ago, with all their events.
 
 A failed run counts as ended: until it is forgotten it can be retried. Definitions are kept: they
-are few, and who reads an old log wants to know what it speaks of.
+are few, and who reads an old log wants to know what it speaks of. A run whose events are still to
+be published waits until they are.
 
 A failed run of Zeebe's has an instance there, which goes first: its executor forgets such runs.
 """
@@ -24,8 +25,8 @@ def sweep(rows: Rows, now_ms: int, *, retention_ms: int, spares_zeebe: bool = Fa
     """
     spared = "AND NOT (executor = 'zeebe' AND status = 'Failed')" if spares_zeebe else ""
     found = rows.execute(
-        f"SELECT id FROM workflow_runs WHERE ended_ms < ? {spared}"  # noqa: S608
-        " ORDER BY ended_ms LIMIT ?",
+        f"SELECT id FROM workflow_runs WHERE ended_ms < ? {spared} AND NOT EXISTS"  # noqa: S608
+        " (SELECT 1 FROM workflow_outbox WHERE run = workflow_runs.id) ORDER BY ended_ms LIMIT ?",
         (now_ms - retention_ms, SWEPT_MAX),
     ).fetchall()
     forget(rows, [id for (id,) in found])

@@ -86,6 +86,9 @@ class Log(Protocol):
         Raises: UnknownCursor; StorageFailed or whatever else its source is away with.
         """
 
+    def reached(self, cursor: str, goal: str) -> bool:
+        """Whether all that is before `goal` is before `cursor` as well. Raises: UnknownCursor."""
+
 
 class RowsLog:
     """The log in the storage.
@@ -122,6 +125,9 @@ class RowsLog:
         if found:
             number, position = found[-1][:2]
         return [Entry(*one[2:]) for one in found], _write(number, position)
+
+    def reached(self, cursor: str, goal: str) -> bool:
+        return _read(cursor) >= _read(goal)
 
     def _pause_s(self, unsettled: bool) -> float:
         if unsettled:

@@ -7,12 +7,14 @@ at the very end: by then `wind_up` has answered whoever waited.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
+from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs import counting, forgetting
 from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.runs.counting import Counts
@@ -20,15 +22,24 @@ from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import asked as asking
 from gossamer_gateway.runs.jobs.asked import Asked
 from gossamer_gateway.runs.jobs.polls import Polls
+from gossamer_gateway.runs.live.bridge import Bridge
+from gossamer_gateway.runs.live.facts import lookup
+from gossamer_gateway.runs.log import Log
 from gossamer_gateway.runs.model.deciding import ZEEBE
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.run import Run
+from gossamer_gateway.runs.providers import api as providing
+from gossamer_gateway.runs.providers.invoker import Invoker
+from gossamer_gateway.runs.providers.opening import open_invoker
 from gossamer_gateway.runs.zeebe.executor import Executor
 from gossamer_gateway.runs.zeebe.opening import open_executor
 from gossamer_gateway.storage import Storage
 from gossamer_gateway.sweeping import Sweep
 from gossamer_gateway.upstreams.upstream import Upstreams
 from gossamer_gateway.v1.metrics import Family
+
+if TYPE_CHECKING:
+    from gossamer_gateway.runs.kafka.opening import Kafka
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,9 @@ class Workflows:
     Attributes:
         asked: when workers last asked for jobs of each action.
         polls: workers that wait for jobs.
+        invoker: calls functions of clouds.
+        bridge: pages that follow the events.
+        kafka: what goes over Kafka, where there is one.
         executor: what keeps the flow of runs in the engine's stead; None: nothing.
     """
 
@@ -47,6 +61,9 @@ class Workflows:
     asked: Asked
     polls: Polls
     counts: Counts
+    invoker: Invoker
+    bridge: Bridge
+    kafka: "Kafka | None" = None
     executor: Executor | None = None
 
     async def define(self, definition: Definition) -> Definition:
@@ -75,10 +92,15 @@ class Workflows:
     def wind_up(self) -> None:
         """Answers all who wait, and those to come, at once."""
         self.polls.stop()
+        self.invoker.stop()
+        self.bridge.end()
 
     def families(self) -> Iterable[Family]:
         """Counts for Prometheus."""
-        return counting.families(self.counts, self.polls)
+        yield from counting.families(self.counts, self.polls)
+        yield from providing.families(self.invoker)
+        if self.kafka is not None:
+            yield from self.kafka.families()
 
     async def counted(self) -> Iterable[Family]:
         """Counts of what the rows hold."""
@@ -93,16 +115,52 @@ async def open_workflows(
 
     Raises: InputError for whatever a person must mend.
     """
-    engine = Engine(storage, executor=config.execution)
+    engine = Engine(
+        storage,
+        executor=config.execution,
+        offered=config.is_offered,
+        outbox=config.kafka is not None,
+    )
     nursery.start_soon(engine.keep_time)
     asked = Asked(storage)
     polls = Polls(engine, asked)
     counts = Counts()
     engine.listen(counts.happened)
-    executor = None
-    if config.execution == ZEEBE:
-        executor = await open_executor(config, engine, storage, engines, nursery)
-    yield Workflows(config, storage, engine, asked, polls, counts, executor)
-    polls.stop()
-    if executor is not None:
-        await executor.stop()
+    async with AsyncExitStack() as stack:
+        executor = None
+        if config.execution == ZEEBE:
+            executor = await open_executor(config, engine, storage, engines, nursery)
+        kafka: Kafka | None = None
+        log: Log = engine.log
+        if config.kafka is not None:
+            kafka, log = await stack.enter_async_context(_open_kafka(config, engine, storage))
+        bridge = Bridge(log, lookup(storage), engine.history)
+        nursery.start_soon(bridge.run)
+        invoker = await stack.enter_async_context(open_invoker(config.providers, engine, storage))
+        yield Workflows(
+            config, storage, engine, asked, polls, counts, invoker, bridge, kafka, executor
+        )
+        polls.stop()
+        if executor is not None:
+            await executor.stop()
+
+
+def _open_kafka(
+    config: WorkflowsConfig, engine: Engine, storage: Storage
+) -> AbstractAsyncContextManager["tuple[Kafka, Log]"]:
+    # Imported here: librdkafka is an extra, and who has no Kafka needs none of it.
+    try:
+        from gossamer_gateway.runs.kafka.opening import open_kafka  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(
+            f"Kafka needs a library that is not here ({error}); install it with: "
+            "pip install 'gossamer[kafka]'."
+        ) from None
+    assert config.kafka is not None, "it was asked for"
+    return open_kafka(
+        engine,
+        config.kafka.bootstrap,
+        config.is_offered,
+        shared=storage.shared,
+        retention_ms=config.retention_ms,
+    )

@@ -40,6 +40,7 @@ class Outbox:
         self._handed: dict[tuple[str, int], None] = {}  # ready, or given out and not done
         self._looked_s = -float("inf")
         self._is_looking = False
+        self._gone: set[tuple[str, int]] = set()  # published while rows were being read
         self._behind = True  # rows hold what memory doesn't
 
     def look_again(self) -> None:
@@ -83,6 +84,8 @@ class Outbox:
         try:
             await self._storage.submit(lambda rows, _: delete(rows, named))
         finally:
+            if self._is_looking:
+                self._gone.update(named)
             for one in named:
                 self._handed.pop(one, None)
 
@@ -116,10 +119,12 @@ class Outbox:
             found, is_all = await self._storage.submit(lambda rows, _: read(rows, limits))
         finally:
             self._is_looking = False
+            gone, self._gone = self._gone, set()
         came = {(one.run, one.seq): one for one in self._ready}
         new = [
             one for one in found
-            if (one.run, one.seq) in came or (one.run, one.seq) not in self._handed
+            if (one.run, one.seq) in came
+            or ((one.run, one.seq) not in self._handed and (one.run, one.seq) not in gone)
         ]  # fmt: skip
         self._behind = not is_all
         if is_all:  # what memory has besides stands behind it

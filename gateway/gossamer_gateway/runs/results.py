@@ -2,20 +2,18 @@
 
 A result is `{"run", "step", "attempt", "status": "completed", "output"}` or
 `{…, "status": "failed", "failure": {"code", "message", "retryable", "details"}}`. Fields beside
-these are passed over, so that a newer worker can speak to an older gateway. An output that is too
-large is the worker's failure and is answered as one: refused, it would be sent for ever.
+these are passed over, so that a newer worker can speak to an older gateway. An output that is no
+value, or is too large, is the worker's failure (`deciding.answer`): refused, it would be sent for
+ever.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from gossamer_gateway.errors import BadRequest
-from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.model import events as e
-from gossamer_gateway.runs.model.deciding import Answer, Verdict
+from gossamer_gateway.runs.model.deciding import Answer
 from gossamer_gateway.runs.model.events import Failure
-from gossamer_gateway.runs.model.values import VALUE_BYTES_MAX
-from gossamer_gateway.runs.strict import size_of
 
 ID_CHARACTERS_MAX = 200
 """Of runs, steps and workers."""
@@ -58,19 +56,10 @@ def read_result(value: Any) -> Result:
     run, step, attempt = read_attempt(value)
     status = value.get("status")
     if status == "completed":
-        return Result(run, completed(step, attempt, value.get("output")))
+        return Result(run, Answer(step, attempt, value.get("output")))
     if status == "failed":
         return Result(run, Answer(step, attempt, failure=_failure(value.get("failure"))))
     raise BadRequest("status must be completed or failed")
-
-
-def completed(step: str, attempt: int, output: Any) -> Answer:
-    """An attempt is done, with this; one that is too large is a failure."""
-    size = size_of(output)
-    if size <= VALUE_BYTES_MAX:
-        return Answer(step, attempt, output)
-    said = f"the output has {size} bytes as JSON; {VALUE_BYTES_MAX} are the most"
-    return Answer(step, attempt, failure=failure_of("TooLarge", said, retryable=False))
 
 
 def failure_of(
@@ -105,8 +94,3 @@ def _id(value: dict[str, Any], name: str) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= ID_CHARACTERS_MAX:
         raise BadRequest(f"{name} must be a text of 1 to {ID_CHARACTERS_MAX} characters")
     return text
-
-
-async def give(engine: Engine, result: Result) -> Verdict:
-    """Has a result take effect. Its verdict is told once that is on disk."""
-    return await engine.answer(result.run, result.answer)

@@ -11,6 +11,8 @@
  * written in several may share an action. kafkajs comes without one that others understand.
  */
 
+import { setMaxListeners } from "node:events";
+
 import kafkajs, {
   type Consumer,
   type EachBatchPayload,
@@ -60,6 +62,8 @@ export class KafkaJobs {
     readonly say: Say,
   ) {
     this.#place = `Kafka at ${servers}`;
+    // Each action's reader listens: that is no leak, however many there are.
+    setMaxListeners(0, this.stopping.signal, this.closing.signal);
     this.voice = new Voice(this.#place, say);
     this.client = new Kafka({
       clientId: worker,

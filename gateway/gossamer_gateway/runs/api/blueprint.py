@@ -22,6 +22,7 @@ from gossamer_gateway.runs.jobs import dialect
 from gossamer_gateway.runs.jobs import http as jobs
 from gossamer_gateway.runs.model.problems import DefinitionRefused
 from gossamer_gateway.runs.opening import Workflows
+from gossamer_gateway.runs.providers import api as providers
 from gossamer_gateway.runs.strict import TooLarge
 from gossamer_gateway.v1.operations import Operation, broken, http_error, json_response, problem
 
@@ -39,7 +40,8 @@ _STATUSES: tuple[tuple[type[GatewayError], int], ...] = (
 
 def operations(workflows: Workflows, who: Callable[[], str]) -> tuple[Operation, ...]:
     """All endpoints, for the routes and for the OpenAPI document."""
-    return (*rows(Serving(workflows, who)), *jobs.rows(workflows))
+    serving = rows(Serving(workflows, who))
+    return (*serving, *jobs.rows(workflows), *providers.rows(workflows.invoker))
 
 
 def create_blueprints(workflows: Workflows, rows: tuple[Operation, ...]) -> tuple[Blueprint, ...]:

@@ -24,10 +24,10 @@ from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
 from gossamer_gateway.runs.jobs import holding
 from gossamer_gateway.runs.jobs.holding import Held
 from gossamer_gateway.runs.jobs.variables import output_of, variables_of
-from gossamer_gateway.runs.model.deciding import Answer
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.opening import Workflows
-from gossamer_gateway.runs.results import Result, Verdict, completed, failure_of, give
+from gossamer_gateway.runs.results import failure_of
 from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import Rows
 from gossamer_gateway.wording7 import (
@@ -179,7 +179,7 @@ class _Tasks:
     async def complete(self, task_id: str) -> tuple[str, int]:
         body = await _body()
         held = await self._held_by(task_id, body.text("workerId"), COMPLETE)
-        return await self._settle(held, completed(held.step, held.attempt, _output(body)))
+        return await self._settle(held, Answer(held.step, held.attempt, _output(body)))
 
     async def failure(self, task_id: str) -> tuple[str, int]:
         body = await _body()
@@ -235,7 +235,7 @@ class _Tasks:
         return await self._settle(held, Answer(held.step, held.attempt, failure=failure))
 
     async def _settle(self, held: Held, said: Answer) -> tuple[str, int]:
-        verdict = await give(self._engine, Result(held.run, said))
+        verdict = await self._engine.answer(held.run, said)
         if verdict is not Verdict.TAKEN:
             raise UnknownTask(_id(held.run, held.step, held.attempt))
         return NOTHING

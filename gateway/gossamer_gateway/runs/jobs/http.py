@@ -5,13 +5,10 @@ otherwise each has its verdict. A batch that was answered 503, or not at all, is
 was: what had been taken is `repeated`.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import trio
 
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs import strict
@@ -21,7 +18,6 @@ from gossamer_gateway.runs.results import (
     ATTEMPT_MAX,
     ID_CHARACTERS_MAX,
     Result,
-    give,
     read_attempt,
     read_result,
 )
@@ -68,15 +64,16 @@ FETCH = _object(
     "actions",
     "worker",
 )
-_FAILURE = _object(
-    {
-        "code": {"type": ["string", "null"]},
-        "message": {"type": ["string", "null"]},
-        "details": {"type": ["string", "null"]},
+_TEXT = {"type": ["string", "null"]}
+_FAILURE = {
+    "type": ["object", "null"],
+    "properties": {
+        "code": _TEXT,
+        "message": _TEXT,
+        "details": _TEXT,
         "retryable": {"type": "boolean"},
     },
-    others=True,
-)
+}
 _RESULT = _object(
     {
         "run": _NAME,
@@ -158,26 +155,20 @@ class _Serving:
 
     async def results(self, asked: Asked) -> shapes.Verdicts:
         results: Sequence[Result] = asked.body
-        judged: list[shapes.Judged | None] = [None] * len(results)
-
-        async def judge(at: int, result: Result) -> None:
-            said = result.answer
-            verdict = await give(self._engine, result)
-            judged[at] = shapes.Judged(result.run, said.step, said.attempt, verdict.value)
-
-        # All at once, so that they share a transaction.
-        async with trio.open_nursery() as nursery:
-            for at, result in enumerate(results):
-                nursery.start_soon(judge, at, result)
-        return shapes.Verdicts([one for one in judged if one is not None])
+        verdicts = await self._engine.answer_all([(one.run, one.answer) for one in results])
+        return shapes.Verdicts(
+            [
+                shapes.Judged(one.run, one.answer.step, one.answer.attempt, verdict.value)
+                for one, verdict in zip(results, verdicts, strict=True)
+            ]
+        )
 
     async def extend(self, asked: Asked) -> shapes.Locks:
         wanted: Extend = asked.body
         locks = []
         for run, step, attempt in wanted.jobs:
-            kept = await self._engine.extend(run, step, attempt, wanted.worker, wanted.lock_ms)
-            until_ms = time.time_ns() // 1_000_000 + wanted.lock_ms
-            locks.append(shapes.Lock(run, step, attempt, until_ms if kept else None))
+            until = await self._engine.extend(run, step, attempt, wanted.worker, wanted.lock_ms)
+            locks.append(shapes.Lock(run, step, attempt, until))
         return shapes.Locks(locks)
 
 

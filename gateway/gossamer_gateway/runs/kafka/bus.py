@@ -330,7 +330,7 @@ class Receiver:
             assert topic is not None and partition is not None and offset is not None
             found.append(
                 Received(
-                    topic, partition, offset, one.key(), one.value(), _headers(one.headers()),
+                    topic, partition, offset, one.key(), one.value(), headers_of(one.headers()),
                     one.timestamp()[1],
                 )
             )  # fmt: skip
@@ -371,7 +371,7 @@ class Receiver:
             log.warning("Kafka gives no messages", reason=said)
 
 
-def _headers(found: Any) -> Headers:
+def headers_of(found: Any) -> Headers:
     # Told as a dict or a list; from a broker they come as a list.
     return tuple((name, value) for name, value in found or ())
 

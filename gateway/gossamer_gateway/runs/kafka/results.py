@@ -8,17 +8,18 @@ While the storage is away nothing is taken, and nothing is lost.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-import trio
 from confluent_kafka import Consumer
 
-from gossamer_gateway.errors import RequestError
+from gossamer_gateway.errors import BadRequest, RequestError
+from gossamer_gateway.runs import strict
+from gossamer_gateway.runs.engine import Engine, Verdict
 from gossamer_gateway.runs.kafka.bus import Received, Sender, open_receiver
 from gossamer_gateway.runs.kafka.publisher import patiently
 from gossamer_gateway.runs.kafka.topics import RESULTS, RESULTS_DEAD
 from gossamer_gateway.runs.kafka.words import dead_letter
+from gossamer_gateway.runs.results import Result, read_result
 from gossamer_node import logs
 
 log = logs.get("kafka")
@@ -32,21 +33,13 @@ SESSION_MS = 10_000
 COMMIT_MS = 500
 """How often the group notes how far it came: so much is said again after a crash."""
 
-Take = Callable[[bytes], Awaitable[str]]
-"""Has a result take effect, on disk when it returns; gives what became of it: `taken`, `repeated`,
-`late` or `unknown`.
-
-Raises: RequestError for what no result can be made of; another GatewayError where it may be given
-again later.
-"""
-
 
 class Results:
     """The consumer of this gateway."""
 
-    def __init__(self, address: str, take: Take, sender: Sender) -> None:
+    def __init__(self, engine: Engine, address: str, sender: Sender) -> None:
+        self._engine = engine
         self._address = address
-        self._take = take
         self._sender = sender
         self.counts: Counter[str] = Counter()
         """Results by what became of them; `dead` are dead letters."""
@@ -70,41 +63,52 @@ class Results:
 
     async def _take_all(self, batch: Sequence[Received]) -> None:
         dead: list[tuple[Received, str]] = []
-        # Together, so that the storage commits them together.
-        async with trio.open_nursery() as nursery:
-            for one in batch:
-                nursery.start_soon(self._take_one, one, dead)
-        if dead:
-            dead.sort(key=lambda each: (each[0].partition, each[0].offset))
-            self.counts["dead"] += len(dead)
-            letters = [dead_letter(RESULTS_DEAD, one, reason) for one, reason in dead]
-            for (one, reason), refused in zip(dead, await self._sender.send(letters), strict=True):
-                log.warning(
-                    "a result is a dead letter" if refused is None else "a dead letter is lost",
-                    partition=one.partition,
-                    offset=one.offset,
-                    reason=reason if refused is None else f"{reason}; {refused}",
-                )
+        read: list[tuple[Received, Result]] = []
+        for one in batch:
+            try:
+                read.append((one, read_result(strict.read(one.value or b""))))
+            except BadRequest as error:
+                dead.append((one, str(error)))
+        for (one, result), verdict in zip(read, await self._answer(read), strict=True):
+            if verdict is Verdict.UNKNOWN:
+                there = f"run {result.run} with step {result.answer.step}"
+                dead.append((one, f"there is no {there} and attempt {result.answer.attempt}"))
+            elif isinstance(verdict, Verdict):
+                self.counts[verdict.value] += 1
+            else:
+                dead.append((one, verdict))
+        await self._bury(sorted(dead, key=lambda each: (each[0].partition, each[0].offset)))
 
-    async def _take_one(self, one: Received, dead: list[tuple[Received, str]]) -> None:
-        if one.value is None:
-            dead.append((one, "it is empty"))
-            return
+    async def _answer(self, read: Sequence[tuple[Received, Result]]) -> list[Verdict | str]:
+        """What became of each, or why nothing could."""
+        said = [(result.run, result.answer) for _, result in read]
         try:
-            verdict = await patiently(partial(self._attempt, one.value))
-        except RequestError as error:
-            dead.append((one, str(error)))
-        except Exception as error:
-            log.error("a result could not be taken", partition=one.partition, offset=one.offset,
-                      reason=repr(error))  # fmt: skip
-            dead.append((one, f"the gateway failed at it: {type(error).__name__}"))
-        else:
-            self.counts[verdict] += 1
-            if verdict == "unknown":
-                dead.append((one, "there is no such run, step or attempt here"))
+            return list(await patiently(lambda: self._engine.answer_all(said)))
+        except Exception:  # one of them is poison: the others have their answers, and are repeated
+            return [await self._answer_one(one, result) for one, result in read]
 
-    async def _attempt(self, value: bytes) -> str:
-        return await self._take(value)
+    async def _answer_one(self, one: Received, result: Result) -> Verdict | str:
+        try:
+            return await patiently(lambda: self._engine.answer(result.run, result.answer))
+        except RequestError as error:
+            return str(error)
+        except Exception as error:  # whatever it is, it must not stop those behind it
+            log.error("a result can't be taken", partition=one.partition, offset=one.offset,
+                      run=result.run, reason=repr(error))  # fmt: skip
+            return f"the gateway failed at it: {type(error).__name__}"
+
+    async def _bury(self, dead: Sequence[tuple[Received, str]]) -> None:
+        if not dead:
+            return
+        self.counts["dead"] += len(dead)
+        letters = [dead_letter(RESULTS_DEAD, one, reason) for one, reason in dead]
+        for (one, reason), refused in zip(dead, await self._sender.send(letters), strict=True):
+            log.warning(
+                "a result is a dead letter" if refused is None else "a dead letter is lost",
+                partition=one.partition,
+                offset=one.offset,
+                reason=reason if refused is None else f"{reason}; {refused}",
+            )
 
 
 def _begin(consumer: Consumer) -> None:

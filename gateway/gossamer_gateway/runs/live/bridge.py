@@ -4,12 +4,10 @@ One task reads behind the newest entry while anybody follows (`Bridge.run`), and
 into the queue of every page that follows; a frame is written once for all that want the same
 (`frames`). A page that begins earlier reads its way up to there itself (`Following`), then joins:
 
-1. It reads until a read came to the end of the log. From now on it is close.
-2. It is put among those who follow, so that batches wait for it, and reads on to the end once more.
-   That read began after the shared one was where it was, so nothing lies between them.
-3. What both gave is known by run and number, and left out of the batches that waited.
-
-Cursors cannot be compared, so it is numbers that say what is known.
+1. It reads until the log seems to be at its end. From now on it is close.
+2. It is put among those who follow, so that batches wait for it, and reads on until it has reached
+   where the shared reader was at that moment: nothing lies between them.
+3. What it has read beyond that is known by run and number, and left out of the batches that waited.
 
 Whoever reads from the network more slowly than things happen has a queue with a bound. When it is
 full, what waits is dropped, the page is told, and comes again from its cursor.
@@ -28,7 +26,7 @@ from gossamer_gateway.errors import GatewayError, Overloaded, RequestError
 from gossamer_gateway.runs.live import frames
 from gossamer_gateway.runs.live.asked import NOW, START, Filter, Wanted, status_after
 from gossamer_gateway.runs.live.frames import Batch, Seen
-from gossamer_gateway.runs.live.port import Entry, Log
+from gossamer_gateway.runs.log import Entry, Log
 from gossamer_gateway.runs.model import events as e
 from gossamer_node import logs
 
@@ -95,7 +93,6 @@ class Bridge:
         self.log = log
         self.history = history
         self.cursor = ""
-        self.round = 0
         self.is_ended = False
         self._lookup = lookup
         self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()
@@ -135,11 +132,8 @@ class Bridge:
                 await trio.sleep(PAUSE_S)
 
     async def _step(self) -> None:
-        self.round += 1
-        number = self.round
         entries, cursor = await self.log.read(self.cursor, BATCH, WAIT_S)
         batch = await self.batch(entries, cursor, is_newest=True)
-        batch.round = number
         self.cursor = cursor
         for one in self._pages:
             one.put(batch)
@@ -218,7 +212,7 @@ class Queue:
 
     Attributes:
         cursor: behind what the page was given, or needs not be given; None: it would miss some.
-        overlap: the highest number of each run that the page has read by itself; empty: it shares.
+        overlap: the highest number of each run that the page has read by itself.
         is_live: the page takes from here, and no longer reads by itself.
     """
 
@@ -226,16 +220,22 @@ class Queue:
         self.cursor: str | None = None
         self.overlap: dict[str, int] = {}
         self.is_live = False
-        self._joined = 0
+        self._until: str | None = None
         self._filter = wanted
         self._waiting: deque[Batch] = deque()
         self._bytes = 0
         self._is_cut = False
         self._woken = trio.Event()
 
-    def begin(self, cursor: str, overlap: dict[str, int], round: int) -> None:
-        """The page has come here, with what it knows, when the read numbered `round` had begun."""
-        self.cursor, self.overlap, self._joined = cursor, overlap, round
+    def begin(self, place: str, overlap: dict[str, int], until: str | None) -> None:
+        """The page takes from here now.
+
+        Args:
+            place: what is before it the page was given.
+            overlap: what it has read by itself of what may come again.
+            until: from where on nothing comes again; None: nobody knows.
+        """
+        self.cursor, self.overlap, self._until = place, overlap, until
         self.is_live = True
 
     def put(self, batch: Batch) -> None:
@@ -274,19 +274,22 @@ class Queue:
                 await self._woken.wait()
             batch = self._waiting.popleft()
             self._bytes -= len(batch.frame(self._filter) or "")
-            frame = self._new(batch)
+            frame = self._new(batch, bridge.log)
             self.cursor = batch.cursor
             if frame is not None:
                 return frame
 
-    def _new(self, batch: Batch) -> str | None:
+    def _new(self, batch: Batch, log: Log) -> str | None:
         """The frame of a batch, without what the page has read by itself."""
-        if not self.overlap:
-            return batch.frame(self._filter)
         known = self.overlap
-        rest = [one for one in batch.passing(self._filter) if one.seq > known.get(one.run, 0)]
-        if batch.round > self._joined and batch.is_end:
-            self.overlap = {}  # that read came to all that the page had read
+        if not known:
+            return batch.frame(self._filter)
+        if self._until is not None and log.reached(batch.cursor, self._until):
+            self.overlap = {}
+        passing = batch.passing(self._filter)
+        rest = [one for one in passing if one.seq > known.get(one.run, 0)]
+        if len(rest) == len(passing):
+            return batch.frame(self._filter)
         return frames.events_frame(rest, batch.cursor)
 
 
@@ -298,6 +301,7 @@ class Following:
         self._bridge = bridge
         self._wanted = wanted
         self._place = ""
+        self._goal = ""
         self._after = 0
         self._overlap: OrderedDict[str, int] = OrderedDict()
         self._read_on = 0
@@ -338,7 +342,7 @@ class Following:
         found = await self._bridge.history(run, self._after, BATCH)
         if not found and not self._after:
             raise UnknownRun(f"there is no run {run}")
-        entries = [_Kept(one.run, one.seq, e.encode(one)) for one in found]
+        entries = [Entry(one.run, one.seq, e.encode(one)) for one in found]
         batch = await self._bridge.batch(entries, "")
         if found:
             self._after = self._overlap[run] = found[-1].seq
@@ -350,16 +354,18 @@ class Following:
         batch = await self._read()
         if batch.is_end:
             await self._bridge.join(self.queue)
+            self._goal = self._bridge.cursor
             self._read_on = 0
             self._step = self._join
         return batch.frame(self._wanted.filter)
 
     async def _join(self) -> str | None:
+        if self._bridge.log.reached(self._place, self._goal):
+            self._step = self._arrive
+            return None
         batch = await self._read()
         self._read_on += len(batch.events)
-        if batch.is_end:
-            self._step = self._arrive
-        elif self._read_on > OVERLAP_MAX:
+        if self._read_on > OVERLAP_MAX:
             self._bridge.leave(self.queue)
             self.queue = Queue(self._wanted.filter)
             self.queue.cursor = batch.cursor
@@ -378,14 +384,7 @@ class Following:
         return batch
 
     async def _arrive(self) -> str:
-        self.queue.begin(self._place, dict(self._overlap), self._bridge.round)
+        # A history is of rows, which are there before the log has them.
+        until = None if self._wanted.run is not None else self._place
+        self.queue.begin(self._place, dict(self._overlap), until)
         return frames.live(self._place)
-
-
-class _Kept:
-    """An entry that was read from a run's history."""
-
-    __slots__ = ("data", "run", "seq")
-
-    def __init__(self, run: str, seq: int, data: bytes) -> None:
-        self.run, self.seq, self.data = run, seq, data

@@ -6,9 +6,7 @@ looked up, once.
 
 from collections.abc import Mapping, Sequence
 
-from gossamer_gateway.runs import store
-from gossamer_gateway.runs.live.bridge import History, Lookup
-from gossamer_gateway.runs.model.events import Event
+from gossamer_gateway.runs.live.bridge import Lookup
 from gossamer_gateway.storage import Rows, Storage
 
 
@@ -27,14 +25,3 @@ def lookup(storage: Storage) -> Lookup:
         return await storage.submit(command)
 
     return look
-
-
-def history(storage: Storage) -> History:
-    """Events of a run, from the rows of a storage."""
-
-    async def read(run: str, after: int, limit: int) -> Sequence[Event]:
-        return await storage.submit(
-            lambda rows, _now_ms: store.read_events(rows, run, after, limit)
-        )
-
-    return read

@@ -64,15 +64,14 @@ class Batch:
 
     Attributes:
         cursor: behind them.
-        round: the number of the read that gave them.
-        is_end: whether that read came to the end of the log.
+        is_end: whether nothing more seemed to be there.
     """
 
     events: Sequence[Seen]
     cursor: str
-    round: int = 0
     is_end: bool = False
     _frames: dict[Filter, str | None] = field(default_factory=dict)
+    _passing: dict[Filter, Sequence[Seen]] = field(default_factory=dict)
 
     def frame(self, wanted: Filter) -> str | None:
         """The frame for this filter; None: nothing passes. Written at the first question."""
@@ -84,9 +83,13 @@ class Batch:
         """The events that pass."""
         if wanted.is_open:
             return self.events
-        return [
-            one for one in self.events if wanted.passes(one.run, one.workflow, one.kind, one.status)
-        ]
+        if wanted not in self._passing:
+            self._passing[wanted] = [
+                one
+                for one in self.events
+                if wanted.passes(one.run, one.workflow, one.kind, one.status)
+            ]
+        return self._passing[wanted]
 
 
 def events_frame(events: Sequence[Seen], cursor: str | None) -> str | None:

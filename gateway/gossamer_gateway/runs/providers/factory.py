@@ -1,6 +1,7 @@
 """From a row of the configuration to the provider."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs.providers.aws import Aws
@@ -9,8 +10,6 @@ from gossamer_gateway.runs.providers.config import AwsConfig, GcpConfig, Provide
 from gossamer_gateway.runs.providers.exchange import new_client
 from gossamer_gateway.runs.providers.gcp import Gcp
 from gossamer_gateway.runs.providers.port import Provider
-
-KINDS = {AwsConfig: "aws", GcpConfig: "gcp"}
 
 
 def open_provider(config: ProviderConfig, environ: Mapping[str, str]) -> Provider:
@@ -36,6 +35,8 @@ def open_provider(config: ProviderConfig, environ: Mapping[str, str]) -> Provide
     return Azure(config, environ, client, metadata)
 
 
-def kind_of(config: ProviderConfig) -> str:
-    """`aws`, `gcp` or `azure`, as it is written in the configuration."""
-    return KINDS.get(type(config), "azure")
+def kind_of(config: ProviderConfig) -> Literal["aws", "gcp", "azure"]:
+    """As it is written in the configuration."""
+    if isinstance(config, AwsConfig):
+        return "aws"
+    return "gcp" if isinstance(config, GcpConfig) else "azure"

@@ -68,7 +68,7 @@ class ProviderHealth:
         kind: `aws`, `gcp`, `azure`; null: it is not configured, and workflows named it.
         configured: whether it can be called at all.
         concurrency: how many calls at a time; 0 where it is not configured.
-        waiting: calls that wait for their turn.
+        at_work: calls now.
         regions: those that were called since the gateway started.
     """
 
@@ -76,7 +76,7 @@ class ProviderHealth:
     kind: Literal["aws", "gcp", "azure"] | None
     configured: bool
     concurrency: int
-    waiting: int
+    at_work: int
     regions: list[RegionHealth]
 
 

@@ -60,6 +60,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "share.coordinator.state.topic.num.partitions": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
+        # 10 MB for each index of each partition otherwise, however empty.
+        "log.index.size.max.bytes": "1048576",
         # Otherwise each new group waits 3 s for more members.
         "group.initial.rebalance.delay.ms": "0",
         # A restart after kill -9 waits until the old session ends: 3 s instead of 11.

@@ -1,0 +1,129 @@
+// What all components have in common: a shadow root with the house's looks, a store of their gateway, drawing at
+// most once a frame, and saying whether they are connected.
+
+import { h, say, set } from "../gossamer_gateway/page/static/dom.js";
+import { baseOf } from "./asking.js";
+import { sheets } from "./looks.js";
+import { storeOf } from "./store.js";
+
+export { h, keyed, plural, s, say, set, short } from "../gossamer_gateway/page/static/dom.js";
+
+const STATES = { connecting: "connecting…", live: "live", away: "not connected, trying again…", closed: "a key is wanted" };
+
+export class Part extends HTMLElement {
+  #ends = [];
+  #asked = false;
+  #timer = null;
+  #made = false;
+
+  /** A component has `make()`, which fills `this.root` once, `draw()`, and perhaps `need()`. */
+  connectedCallback() {
+    if (!this.#made) {
+      this.#made = true;
+      this.root = this.attachShadow({ mode: "open" });
+      this.root.adoptedStyleSheets = this.constructor.looks;
+      this.make();
+    }
+    this.begin();
+  }
+
+  disconnectedCallback() {
+    this.end();
+  }
+
+  attributeChangedCallback(_name, before, after) {
+    if (!this.#made || !this.isConnected || before === after) return;
+    this.end();
+    this.begin();
+  }
+
+  begin() {
+    this.store = storeOf(baseOf(this.getAttribute("gateway")));
+    this.hear(this.store, "change", () => this.redraw());
+    this.hear(this.store, "state", () => this.redraw());
+    const need = this.need?.();
+    if (need) this.#ends.push(this.store.attach(need));
+    this.started?.();
+    this.redraw();
+  }
+
+  end() {
+    for (const one of this.#ends.splice(0)) one();
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  /** Something to be undone when the component goes. */
+  ends(undo) {
+    this.#ends.push(undo);
+  }
+
+  hear(target, kind, listener) {
+    target.addEventListener(kind, listener);
+    this.#ends.push(() => target.removeEventListener(kind, listener));
+  }
+
+  redraw() {
+    if (this.#asked) return;
+    this.#asked = true;
+    requestAnimationFrame(() => {
+      this.#asked = false;
+      if (this.isConnected) this.draw();
+    });
+  }
+
+  /** Draws again after a while, as what is told in seconds goes on by itself. */
+  again(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.redraw(), ms);
+  }
+
+  /** The mark that says whether what is shown is what is. */
+  link() {
+    const text = h("span", { role: "status" });
+    const element = h("span", { class: "link" }, h("span", { class: "dot", "aria-hidden": "true" }), text);
+    return {
+      element,
+      draw: () => {
+        set(element, "data-state", this.store.state);
+        say(text, STATES[this.store.state]);
+        set(text, "class", this.store.state === "live" ? "unseen" : null);
+        set(element, "title", this.store.detail || null);
+      },
+    };
+  }
+
+  /** Where a run is shown: the attribute `run-href` with `{run}` in it. */
+  href(run) {
+    const form = this.getAttribute("run-href");
+    // Not every scheme is a place: `javascript:` is none.
+    return form && /^(https?:|[#/.?])/.test(form) ? form.replace("{run}", encodeURIComponent(run)) : null;
+  }
+
+  /** A link to a run where the page has a place for it; else its id, and a click says `gossamer-run`. */
+  runLink(id) {
+    const href = this.href(id);
+    const shown = id.length > 13 ? `${id.slice(0, 8)}…` : id;
+    const attributes = { class: "run mono", title: id };
+    const element = href ? h("a", { ...attributes, href }, shown) : h("span", attributes, shown);
+    element.addEventListener("click", () => this.dispatchEvent(new CustomEvent("gossamer-run", { detail: id, bubbles: true, composed: true })));
+    return element;
+  }
+}
+
+/** Defines a component. Loaded twice, as by two versions in one page, the first stays. */
+export function define(name, part, looks) {
+  part.looks = sheets(looks);
+  if (!customElements.get(name)) customElements.define(name, part);
+}
+
+const KIND = { Completed: "good", Failed: "bad", Cancelled: "warn", Running: "busy", Pending: "", Waiting: "warn", Left: "" };
+
+export function statusBadge(status) {
+  return h("span", { class: `badge ${KIND[status] ?? ""}` }, status);
+}
+
+export function showStatus(badge, status) {
+  set(badge, "class", `badge ${KIND[status] ?? ""}`);
+  say(badge, status);
+}

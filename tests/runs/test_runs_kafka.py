@@ -1,0 +1,141 @@
+"""Runs whose jobs and results go over a real Kafka: each step once in effect, and all told."""
+
+import json
+from uuid import uuid4
+
+import pytest
+import trio
+from tests.gateway.places import place, storage
+from tests.kafka_fixture import Kafka
+from tests.patience import until
+from tests.runs.kafka_world import (
+    ACTIONS,
+    World,
+    definition,
+    open_world,
+    read_topic,
+    read_topic_whole,
+    working,
+)
+
+from gossamer_gateway.runs.kafka.bus import Message, open_sender
+from gossamer_gateway.runs.kafka.replay import Replay
+from gossamer_gateway.runs.kafka.topics import EVENTS, RESULTS, RESULTS_DEAD
+from gossamer_gateway.runs.model.run import Status
+from gossamer_gateway.storage import Storage
+
+__all__ = ["place", "storage"]
+
+pytestmark = pytest.mark.kafka
+
+
+async def trigger_many(world: World, count: int) -> set[str]:
+    await world.engine.define(definition())
+    return {(await world.engine.trigger("kafka-test", [])).id for _ in range(count)}
+
+
+async def outbox_rows(world: World) -> int:
+    (count,) = await world.storage.submit(
+        lambda rows, _: rows.execute("SELECT COUNT(*) FROM workflow_outbox").fetchone()
+    )
+    return int(count)
+
+
+async def emptied(world: World) -> None:
+    """Returns when all that happened is published."""
+    with trio.fail_after(60):
+        while await outbox_rows(world):  # noqa: ASYNC110 - rows tell nobody
+            await trio.sleep(0.01)
+
+
+async def test_runs_end_and_the_topic_alone_has_them(kafka: Kafka, storage: Storage) -> None:
+    async with (
+        open_world(kafka.address, storage) as world,
+        open_sender(kafka.address, "worker") as sender,
+        working(kafka.address, sender, times=2) as jobs,
+    ):
+        runs = await trigger_many(world, 20)
+        await until(lambda: world.ended.keys() >= runs)
+        await emptied(world)
+        replay = Replay()
+        for one in read_topic(kafka.address, EVENTS):
+            replay.take(one)
+        told = {run.id: run for run in replay.runs()}
+        for id in runs:
+            assert world.ended[id].status is Status.COMPLETED
+            assert world.ended[id].output == list(ACTIONS)
+            # A result that came twice is in no history, and the topic's is the whole one.
+            assert told[id] == await world.engine.run(id)
+        assert [one for one in replay.gaps() if one.run in runs] == []
+    mine = [one for one in jobs if one.key is not None and one.key.decode() in runs]
+    assert len(mine) == 60
+    job = json.loads(mine[0].value or b"")
+    assert job == {
+        "form": 1, "run": job["run"], "workflow": "kafka-test", "step": "one", "attempt": 1,
+        "action": "one", "payload": [], "dueMs": job["dueMs"], "key": f"{job['run']}:one",
+    }  # fmt: skip
+    assert dict(mine[0].headers) == {
+        "form": b"1", "action": b"one", "run": job["run"].encode(), "step": b"one",
+        "attempt": b"1", "idempotency-key": job["key"].encode(),
+    }  # fmt: skip
+
+
+JUNK: dict[str, tuple[bytes | None, str]] = {
+    "text": (b"no json at all", "no JSON"),
+    "empty": (None, "no JSON"),
+    "list": (b"[]", "object"),
+    "no attempt": (b'{"run": "r", "step": "s", "status": "completed"}', "attempt"),
+    "odd status": (b'{"run": "r", "step": "s", "attempt": 1, "status": "maybe"}', "status"),
+    "nobody's": (b'{"run": "r", "step": "s", "attempt": 1, "status": "completed"}', "no run r"),
+    "half a pair": (
+        b'{"run": "\\ud800", "step": "s", "attempt": 1, "status": "completed"}', "surrogate"
+    ),
+    "a zero": (b'{"run": "\\u0000", "step": "s", "attempt": 1, "status": "completed"}', ""),
+}  # fmt: skip
+
+
+async def test_junk_becomes_dead_letters_and_the_rest_goes_on(
+    kafka: Kafka, storage: Storage
+) -> None:
+    key = uuid4().hex.encode()
+    async with (
+        open_world(kafka.address, storage) as world,
+        open_sender(kafka.address, "worker") as sender,
+        working(kafka.address, sender),
+    ):
+        junk = [Message(RESULTS, key, value) for value, _ in JUNK.values()]
+        await sender.send(junk)
+        runs = await trigger_many(world, 3)
+        await sender.send(junk)
+        await until(lambda: world.ended.keys() >= runs)
+        await until(lambda: world.kafka.results.counts["dead"] >= 2 * len(JUNK))
+    dead = [one for one in read_topic_whole(kafka.address, RESULTS_DEAD) if one[0] == key]
+    assert [value for _, value, _ in dead] == 2 * [value for value, _ in JUNK.values()]
+    for (_, _, headers), (_, reason) in zip(dead, 2 * list(JUNK.values()), strict=True):
+        assert reason in (headers["reason"] or b"").decode()
+        assert headers["topic"] == RESULTS.encode()
+        assert int(headers["offset"] or b"") >= 0
+
+
+async def test_a_broker_that_is_killed_costs_no_step(kafka: Kafka, storage: Storage) -> None:
+    async with (
+        open_world(kafka.address, storage) as world,
+        open_sender(kafka.address, "worker") as sender,
+        working(kafka.address, sender) as jobs,
+    ):
+        runs = await trigger_many(world, 200)
+        await until(lambda: len(jobs) >= 150)
+        await trio.to_thread.run_sync(kafka.kill)
+        runs |= await trigger_many(world, 50)
+        await trio.to_thread.run_sync(kafka.start)
+        await until(lambda: world.ended.keys() >= runs)
+        await emptied(world)
+        replay = Replay()
+        for one in read_topic(kafka.address, EVENTS):
+            replay.take(one)
+        told = {run.id: run for run in replay.runs()}
+        for id in runs:
+            run = await world.engine.run(id)
+            assert (run.status, run.output) == (Status.COMPLETED, list(ACTIONS))
+            assert told[id] == run
+        assert [one for one in replay.gaps() if one.run in runs] == []

@@ -1,0 +1,11 @@
+"""The worker SDK for Java: its own tests, then on a real Kafka and with a real gateway."""
+
+import pytest
+from tests.sdk.worker_behaviour import *  # noqa: F403
+from tests.sdk.worker_sdks import JAVA, Sdk
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Sdk:
+    JAVA.made()
+    return JAVA

@@ -1,0 +1,180 @@
+"""The worker SDKs as a person has them: built in their folders, started as their README says.
+
+What is built stays until a source changes, so only the first session of a change waits for it. The
+conformance worker is the same in all languages (`sdk-wasm/*/conformance`).
+"""
+
+import hashlib
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.patience import PATIENCE_S
+
+SDKS = Path(__file__).parents[2] / "sdk-wasm"
+
+WAIT_S = PATIENCE_S
+SOURCES = {".java", ".json", ".py", ".toml", ".ts", ".xml"}
+BUILT = {"build", "node_modules", "target", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """One language's.
+
+    Attributes:
+        build: commands in its folder.
+        units: the command that runs its own tests.
+        example, conformance: commands that start its workers.
+        says: what its example makes of a text, for `step1` and `step2`.
+        ended: the exit status after SIGTERM.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    build: tuple[tuple[str, ...], ...]
+    units: tuple[str, ...]
+    example: tuple[str, ...]
+    conformance: tuple[str, ...]
+    says: tuple[str, str]
+    ended: int = 0
+    environment: Mapping[str, str] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return SDKS / self.name
+
+    def made(self) -> None:
+        """Builds it, unless it is built of the same sources."""
+        for command in self.needs:
+            if shutil.which(command) is None:
+                pytest.skip(f"NOT RUN: {command} is not on this machine")
+        stamp = self.folder / "build" / f"{self.name}.stamp"
+        state = self._digest()
+        if stamp.exists() and stamp.read_text() == state:
+            return
+        for command in self.build:
+            self.run(command)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(state)
+
+    def run(self, command: Sequence[str]) -> None:
+        """Runs a command in its folder, and fails with what it said."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._environment({}), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.fail(f"{' '.join(command)}:\n{done.stdout[-6_000:]}\n{done.stderr[-6_000:]}")
+
+    @contextmanager
+    def started(self, command: Sequence[str], **environment: str) -> "Iterator[RunningWorker]":
+        """A worker's process, ended with the block, however that ends."""
+        worker = RunningWorker(command, self.folder, self._environment(environment))
+        try:
+            yield worker
+        finally:
+            worker.process.kill()
+            worker.process.wait()
+            worker.reading.join()
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if "GOSSAMER" not in name}
+        return kept | dict(self.environment or {}) | dict(more)
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix in SOURCES and BUILT.isdisjoint(path.relative_to(SDKS).parts):
+                digest.update(f"{path}\n".encode() + path.read_bytes())
+        return digest.hexdigest()
+
+
+class RunningWorker:
+    """A worker's process and the lines that it says on standard error."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self.said: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.reading = threading.Thread(target=self._read)
+        self.reading.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                self._lines.put(line.rstrip())
+        self._lines.put(None)
+
+    def wait_said(self, words: str) -> str:
+        """The next line with these words."""
+        while True:
+            try:
+                line = self._lines.get(timeout=WAIT_S)
+            except queue.Empty:
+                pytest.fail(f"it never said {words!r}, but {self.said}")
+            if line is None:
+                pytest.fail(f"it ended and never said {words!r}, but {self.said}")
+            self.said.append(line)
+            if words in line:
+                return line
+
+    def end(self) -> int:
+        """SIGTERM; gives the exit status."""
+        self.process.terminate()
+        return self.process.wait(WAIT_S)
+
+
+PYTHON = Sdk(
+    "python",
+    (),
+    (),
+    (sys.executable, "-m", "pytest", "-q", "-W", "error", "-c", "pyproject.toml", "tests"),
+    (sys.executable, "examples/worker.py"),
+    (sys.executable, "conformance/worker.py"),
+    ("Processed: {}", "Processed again: {}"),
+    environment={"PYTHONPATH": "."},
+)
+
+NODE = Sdk(
+    "node",
+    ("node", "npm"),
+    (("npm", "ci"), ("npm", "run", "build")),
+    ("npm", "test"),
+    ("node", "build/examples/worker.js"),
+    ("node", "build/conformance/worker.js"),
+    ("Node processed: {}", "Node processed again: {}"),
+)
+
+_JAVA = (
+    "java",
+    "-Xmx64m",
+    "-XX:TieredStopAtLevel=1",
+    "-cp",
+    "target/gossamer-worker.jar:target/lib/*",
+)
+
+JAVA = Sdk(
+    "java",
+    ("mvn", "javac"),
+    (("mvn", "-q", "-B", "package", "-DskipTests"),),
+    ("mvn", "-q", "-B", "surefire:test"),
+    (*_JAVA, "examples/ExampleWorkerApp.java"),
+    (*_JAVA, "conformance/ConformanceWorker.java"),
+    ("Java processed: {}", "Java processed again: {}"),
+    ended=143,
+)  # fmt: skip
+
+ALL = (PYTHON, NODE, JAVA)
