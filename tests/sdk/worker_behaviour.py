@@ -5,6 +5,7 @@ is passed over by the others.
 """
 
 import json
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from tests.patience import seen
 from tests.sdk.worker_sdks import WAIT_S, Sdk
 
 from gossamer_gateway.runs.config import KafkaConfig, WorkflowsConfig
+from gossamer_gateway.runs.kafka.bus import headers_of
 from gossamer_gateway.runs.kafka.topics import JOBS, JOBS_DEAD, RESULTS, make_topics, topics
 from gossamer_node.address import Address
 
@@ -30,6 +32,7 @@ __all__ = [
     "test_a_broker_may_go_and_come_back",
     "test_a_stop_ends_what_has_begun_and_leaves_the_rest",
     "test_its_own_tests",
+    "test_the_readme_shows_the_example",
     "test_the_seed_s_workflow_over_http",
     "test_the_seed_s_workflow_over_kafka",
     "test_what_becomes_of_jobs_over_http",
@@ -88,8 +91,8 @@ class JobsBus:
                 said = json.loads(message.value() or b"")
                 self.results[said["run"]].append(said)
             else:
-                headers = {name: value for name, value in message.headers() or []}
-                self.dead.append((message.value(), headers))  # type: ignore[arg-type]
+                headers = {name: value or b"" for name, value in headers_of(message.headers())}
+                self.dead.append((message.value(), headers))
 
     def result(self, run: str) -> dict[str, Any]:
         """The first result of a run."""
@@ -121,6 +124,14 @@ def failure_of(said: dict[str, Any]) -> tuple[str, str, bool]:
 
 def test_its_own_tests(sdk: Sdk) -> None:
     sdk.run(sdk.units)
+
+
+def test_the_readme_shows_the_example(sdk: Sdk) -> None:
+    text = (sdk.folder / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```(?:python|typescript|java)\n(.*?)```", text, flags=re.S)
+    (example,) = (one for one in (sdk.folder / "examples").iterdir() if one.is_file())
+    lines = iter(example.read_text(encoding="utf-8").replace("() -> None:", "():").splitlines())
+    assert [one for one in shown.splitlines() if one.strip() and one not in lines] == []
 
 
 @pytest.mark.kafka

@@ -154,6 +154,7 @@ class Reader:
                 # A worker that was killed is noticed after this; heartbeats have their own thread.
                 "session.timeout.ms": 10_000,
                 "queued.max.messages.kbytes": 16_384,
+                "on_commit": self._uncommitted,
             }
         )
 
@@ -261,6 +262,11 @@ class Reader:
         except KafkaException:
             return  # the group has changed, or Kafka is away: what was not committed comes again
         self._committed.update(new)
+
+    def _uncommitted(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        for one in places:
+            if error is not None or one.error is not None:
+                self._committed.pop(one.partition, None)  # it is tried again
 
     def _assigned(self, _consumer: object, places: list[TopicPartition]) -> None:
         with self._lock:
