@@ -91,7 +91,7 @@ class Sdk:
         return kept | dict(self.environment or {}) | dict(more)
 
     def _digest(self) -> str:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(self.build).encode())
         for path in sorted(self.folder.rglob("*")):
             if path.suffix in SOURCES and BUILT.isdisjoint(path.relative_to(SDKS).parts):
                 digest.update(f"{path}\n".encode() + path.read_bytes())
