@@ -52,6 +52,12 @@ class Postgres:
     def conninfo(self) -> str:
         return f"host={self._folder} port=5432 user=app dbname=postgres"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that all others of it are children of."""
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
     def place(self) -> PostgresPlace:
         """A schema that nobody has used."""
         return PostgresPlace(self.conninfo, f"test_{uuid4().hex[:12]}")

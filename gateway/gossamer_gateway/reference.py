@@ -1,4 +1,4 @@
-"""The pages of a checkout that are made from the gateway's tables: its configuration.
+"""The pages of a checkout that are made from the gateway's tables: its configuration, workflows.
 
 `python -m gossamer_gateway.reference` writes them; `--check` only compares. A test holds that none
 of them falls behind its table.
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gossamer_gateway import config
+from gossamer_gateway.runs import reference as workflows
 from gossamer_node import reference
 from gossamer_node.schema.pages import page
 
@@ -32,7 +33,8 @@ def pages() -> dict[Path, str]:
             "The gateway's configuration",
             config.GATEWAY,
             EXAMPLE + reference.variables(config.GATEWAY),
-        )
+        ),
+        **workflows.pages(MODULE),
     }
 
 

@@ -96,7 +96,7 @@ details > .inside, details > ol { margin-top: 10px; }
   .attempts tbody { display: block; }
   .attempts tr { display: grid; grid-template-columns: 16px minmax(0, 1fr) auto auto; gap: 2px 10px; border-top: 1px solid var(--line); padding: 7px 0; }
   .attempts td { border: 0; padding: 0; }
-  .attempts td.why { grid-column: 1 / -1; }
+  .attempts td.why { grid-column: 1 / -1; width: auto; }
   .attempts .between { display: block; border: 0; padding: 0 0 6px; }
   .attempts .between td:first-child { display: none; }
 }
@@ -247,7 +247,7 @@ class Run extends Part {
   drawAxis(length) {
     const marks = [0, ...ticks(length, Math.max(2, Math.min(6, Math.floor(this.ticks.clientWidth / 110))))];
     this.marks = marks;
-    keyed(this.ticks, marks, (one) => one, (one) => h("span", {}, one ? lasted(one) : "0"), (element, one) => (element.style.left = `${(one / length) * 100}%`));
+    keyed(this.ticks, marks, (one) => one, (one) => h("span", {}, moment(one)), (element, one) => (element.style.left = `${(one / length) * 100}%`));
   }
 
   row(one) {
@@ -350,6 +350,9 @@ function attempts(one) {
   for (const [, text] of between) body.append(betweenRow(text));
   return h("table", { class: "attempts" }, h("thead", {}, h("tr", {}, ...["#", "Where", "Took", "Outcome", ""].map((head) => h("th", { scope: "col" }, head)))), body);
 }
+
+/** A round moment of the axis. */
+const moment = (ms) => (ms && ms < 60000 && ms % 1000 === 0 ? `${ms / 1000} s` : ms ? lasted(ms) : "0");
 
 const betweenRow = (text) => h("tr", { class: "between" }, h("td"), h("td", { colspan: "4" }, `↓ ${text}`));
 

@@ -65,6 +65,8 @@ class MemoryStorage:
             raise self.fails
         return command(self.rows, self._clock())
 
+    submit_guarded = submit
+
 
 def keyring_of(storage: MemoryStorage) -> Keyring:
     ring = Keyring()

@@ -172,6 +172,8 @@ class Counting:
             raise StorageFailed("no")
         return await self._storage.submit(command)
 
+    submit_guarded = submit
+
 
 async def test_jobs_of_a_known_instance_cost_no_write(storage: Storage) -> None:
     counting = Counting(storage)

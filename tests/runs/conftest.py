@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from tests.runs.worlds import EXECUTIONS, World, open_world
 
+from gossamer_node.engines.config import EngineConfig
+from gossamer_node.local_engines.starting import RunningZeebe
+
 
 @pytest.fixture(params=EXECUTIONS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:

@@ -30,9 +30,7 @@ ORDER = Definition(
     "reserve",
     {
         "reserve": Step("reserve", action="reserve", retry=QUICK, next="prepare"),
-        "prepare": Step(
-            "prepare", StepType.PARALLEL, branches=("pay", "pack"), next="together"
-        ),
+        "prepare": Step("prepare", StepType.PARALLEL, branches=("pay", "pack"), next="together"),
         "pay": Step(
             "pay",
             places=(Place("cloud-a", "pay", "west"), Place("cloud-b", "pay")),
@@ -103,7 +101,9 @@ class LiveWorld:
     async def an_order(self, given: Any = None, *, key: str | None = None) -> str:
         """An order up to its last step, with all that may happen on the way."""
         run = await self.trigger("order", given, key)
-        await self.fails(run, "reserve", Failure("OutOfStock", "shelf 7 is empty, another is asked"))
+        await self.fails(
+            run, "reserve", Failure("OutOfStock", "shelf 7 is empty, another is asked")
+        )
         await self.begun(run, "reserve", 2)
         await self.done(run, "reserve", {"shelf": 8})
         await self.fails(run, "pay")

@@ -38,6 +38,7 @@ class _Stored:
     given: Any
     flow: Flow
     log: list[bytes] = field(default_factory=list)
+    payloads: dict[str, Any] = field(default_factory=dict)
 
 
 class Sim:
@@ -104,6 +105,8 @@ class Sim:
             stored.log.append(e.encode(event))
             run = evolve(run, event)
             self.seen[type(event).__name__] += 1
+            if isinstance(event, e.StepStarted):
+                stored.payloads[event.step] = event.input
         self._memory[id] = run
         if fate < 0.04:  # it died before anybody heard, so the word comes again
             self.seen["died after the disk"] += 1
@@ -155,8 +158,7 @@ class Sim:
 
     def _work(self, id: str, step: str, attempt: int) -> None:
         self.seen["work"] += 1
-        payload = fold(e.decode(one) for one in self.disk[id].log).steps[step].input
-        said = Answer(step, attempt, result_of(step, payload))
+        said = Answer(step, attempt, result_of(step, self.disk[id].payloads[step]))
         if self._is_wild and self.rng.random() < 0.2:
             blame = self.rng.choice(["worker", "function", "provider"])
             said = Answer(step, attempt, failure=Failure("F", "broken", blame))

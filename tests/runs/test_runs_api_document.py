@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import openapi_spec_validator
+import pytest
 import trio
 from tests.gateway.test_v1_api import CHECKS
 from tests.runs.worlds import World
+
+pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
 
 
 async def test_the_document_has_the_doors(world: World) -> None:

@@ -12,6 +12,7 @@ from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import Failure
+from gossamer_gateway.runs.model.problems import DefinitionRefused
 from gossamer_gateway.runs.model.reading import as_written, read_definition, read_object
 from gossamer_gateway.runs.model.run import OutOfPlace, Run, Status, StepStatus, evolve, fold
 
@@ -152,3 +153,73 @@ def test_a_state_is_never_changed_in_place(rng: random.Random) -> None:
     for state, as_it_was in states:
         assert msgspec.json.encode(state) == as_it_was
     assert all(one.status is not StepStatus.RUNNING or one.due_ms for one in state.steps.values())
+
+
+# fmt: off
+JUNK: list[Any] = [
+    None, 0, -1, 1.5, "", "x", "$.x", "$.steps.s1", [], {}, [None], True, 2**70, float("nan"),
+    "\ud800", {"next": "s1"}, ["s1", "s2"], "TASK", "JOIN", 10**9,
+]
+# fmt: on
+
+
+def spoil(written: Any, rng: random.Random) -> None:
+    """Puts something else somewhere, or takes something away; most often another step's id."""
+    ids = [step["id"] for step in written["steps"]]
+    holders: list[tuple[Any, Any]] = []
+
+    def gather(value: Any) -> None:
+        for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+            holders.append((value, name))
+            if isinstance(one, dict | list):
+                gather(one)
+
+    gather(written)
+    branches = [step.get("branches") for step in written["steps"]]
+    links = [
+        (value, name)
+        for value, name in holders
+        if name in ("next", "default", "startAt") or (isinstance(name, int) and value in branches)
+    ]
+    holder, name = rng.choice(links if links and rng.random() < 0.7 else holders)
+    fate = rng.random()
+    if fate < 0.6:
+        holder[name] = rng.choice(ids)
+    elif fate < 0.8:
+        holder[name] = rng.choice(JUNK)
+    elif isinstance(holder, dict):
+        del holder[name]
+
+
+@settings(max_examples=150, deadline=None)
+@given(rngs, st.integers(1, 3))
+def test_a_spoiled_definition_is_refused_or_can_be_run(rng: random.Random, times: int) -> None:
+    written = as_written(definition_of(rng, 8))
+    for _ in range(times):
+        spoil(written, rng)
+        steps = written.get("steps")
+        if not (isinstance(steps, list) and steps):
+            break
+        if not all(isinstance(step, dict) and "id" in step for step in steps):
+            break
+    try:
+        definition = read_object(written)
+    except DefinitionRefused as refused:
+        assert all(one.message and one.message.isprintable() for one in refused.problems)
+        return
+    assert read_object(as_written(definition)) == definition
+    for n in (0, 3, 7):
+        course = Course(definition, {"n": n})
+        course.start()
+        for _ in range(200):
+            if course.run.status is not Status.RUNNING:
+                break
+            if course.at_work():
+                answer_well(course, rng.choice(course.at_work())[0])
+            else:
+                course.wait()
+        assert course.run.status.has_ended
+        if course.run.failure is None:
+            assert course.run.output == expected(definition, {"n": n})[0]
+        else:  # the template or choice of somebody who asks for what is not there
+            assert course.run.failure.code in ("MappingFailed", "NoChoice", "Timeout")

@@ -304,6 +304,7 @@ def way(when: Any) -> dict[str, Any]:
 
 WHEN = "steps[0].choices[0].when"
 CONDITIONS: list[tuple[Any, str, str]] = [
+    (float("nan"), WHEN, "no finite"),
     (3, WHEN, "no condition"),
     ({}, f"{WHEN}.path", "write a path"),
     ({"path": "$.input"}, WHEN, "compares nothing"),
@@ -419,10 +420,10 @@ def test_of_many_problems_the_first_are_told_and_the_rest_counted() -> None:
 
 
 def test_a_large_definition_is_refused_whatever_it_came_as() -> None:
-    big = one(input="x" * 1_100_000)
-    with pytest.raises(DefinitionRefused, match="at most 1048576 bytes"):
+    big = one(input="x" * 600_000)
+    with pytest.raises(DefinitionRefused, match="at most 524288 bytes"):
         read_object(big)
-    with pytest.raises(DefinitionRefused, match="at most 1048576 bytes"):
+    with pytest.raises(DefinitionRefused, match="at most 524288 bytes"):
         read_definition(json.dumps(big))
 
 

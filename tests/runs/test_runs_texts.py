@@ -18,6 +18,8 @@ from gossamer_gateway.runs.model.values import flaws
     [
         (b"", 1, 1, "nothing here"),
         (b" \n ", 1, 1, "nothing here"),
+        (b"# only a comment", 1, 1, "nothing here"),
+        (b"...", 1, 1, "not YAML"),
         (b'{"id":', 1, 7, "not JSON"),
         (b'{"id": "a",}', 1, 12, "not JSON"),
         (b"{'id': 1}", 1, 2, "not JSON"),
@@ -149,7 +151,13 @@ def test_each_value_of_json_is_found_where_it_stands(
     st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode(errors="replace"))
 )
 def test_junk_is_refused_and_nothing_else(data: bytes) -> None:
-    for junk in (data, b"{" + data, b'{"id":"w","steps":[' + data, b"id: w\nsteps:\n - " + data):
+    for junk in (
+        data,
+        b"#" + data,
+        b"{" + data,
+        b'{"id":"w","steps":[' + data,
+        b"id: w\nsteps:\n - " + data,
+    ):
         try:
             read_definition(junk)
         except DefinitionRefused as refused:

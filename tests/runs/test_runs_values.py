@@ -33,6 +33,8 @@ def nested(levels: int) -> Any:
         ({"a": {1, 2}}, "BadValue"), (b"x", "BadValue"), (object(), "BadValue"),
         (nested(DEPTH_MAX + 1), "BadValue"), (nested(100_000), "BadValue"),
         ("x" * (VALUE_BYTES_MAX - 1), "TooLarge"), (["ü"] * 400_000, "TooLarge"),
+        ([0] * (VALUE_BYTES_MAX // 2 - 1), None), ([0] * (VALUE_BYTES_MAX // 2), "TooLarge"),
+        ({"x" * (VALUE_BYTES_MAX - 7): 1}, None), ({"x" * (VALUE_BYTES_MAX - 5): 1}, "TooLarge"),
     ],
 )  # fmt: skip
 def test_what_is_a_value(value: Any, code: str | None) -> None:
@@ -42,6 +44,12 @@ def test_what_is_a_value(value: Any, code: str | None) -> None:
         assert bool(list(flaws(value))) == (code is not None)
     if code is None:
         assert msgspec.json.decode(msgspec.json.encode(value)) == value
+
+
+def test_a_large_value_that_comes_a_million_times_is_not_walked_a_million_times() -> None:
+    large = ["x" * 1_000] * 1_000
+    found = flaw([[large] * 1_000] * 1_000)
+    assert found is not None and found.code == "TooLarge"
 
 
 @given(st.text(st.characters()) | st.just("\ud800" * 9), st.integers(1, 20))

@@ -24,7 +24,7 @@ from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import SqlitePlace
 
-FLOWS = 40
+FLOWS = 30
 """Definitions in one go."""
 
 OF_TIME = ("run", "seq", "atMs", "dueMs", "executor", "place", "job")

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
-import pytest
+from tests.runs.zeebe_world import zeebe_world
 
 from gossamer_gateway.runs.model.deciding import Answer
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.storage import SqlitePlace
-
-from tests.runs.zeebe_world import zeebe_world
 
 
 async def test_a_list_of_steps(zeebe_grpc_address: str, tmp_path: Path) -> None:

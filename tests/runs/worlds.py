@@ -16,6 +16,7 @@ from tests.gateway.whole_gateway import Whole, open_whole
 from tests.patience import seen
 
 from gossamer_gateway.runs.config import WorkflowsConfig
+from gossamer_node.engines.config import EngineConfig
 
 EXECUTIONS = ("own", "zeebe")
 """By what the suite of the API is run."""
@@ -44,6 +45,11 @@ class World:
             f"/workflow/{id}/trigger", json={"input": given}, headers=headers
         )
         assert told.status_code == 200, told.text
+
+        async def has_begun() -> bool:
+            return bool((await self.run(told.text))["status"] != "Pending")
+
+        await seen(has_begun)
         return told.text
 
     async def run(self, id: str) -> Any:
@@ -146,6 +152,7 @@ async def open_world(
         world = World(whole, whole.http)
         yield world
         if engines:
-            for run in (await world.http.get("/workflow/runs?limit=1000")).json()["items"]:
-                if run["status"] not in ("Completed", "Cancelled"):
-                    await world.http.post(f"/workflow/run/{run['runId']}/cancel")
+            for run in (await world.http.get("/workflow/runs?limit=100")).json()["items"]:
+                doors = {"Failed": ("retry", "cancel")}.get(run["status"], ("cancel",))
+                for way in doors if run["status"] not in ("Completed", "Cancelled") else ():
+                    await world.http.post(f"/workflow/run/{run['runId']}/{way}")

@@ -21,7 +21,7 @@ from gossamer_gateway.storage import Place, Storage, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.config import EngineConfig
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 Work = Callable[[Job], Answer | None]
 """What a worker says to a job; None: nothing."""
@@ -101,12 +101,22 @@ class Bell:
 
 @asynccontextmanager
 async def zeebe_world(
-    place: Place, grpc: str, *, execution: str = ZEEBE, lock_ms: int = 30_000, name: str = "eight"
+    place: Place,
+    grpc: str,
+    *,
+    execution: str = ZEEBE,
+    lock_ms: int = 30_000,
+    pending_ms: int = 5_000,
+    crashes: bool = False,
 ) -> AsyncIterator[ZeebeWorld]:
-    """Opens one; leaving the block is as sudden as a crash is."""
+    """Opens one.
+
+    Args:
+        crashes: leaving the block is as sudden as a crash is.
+    """
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(place, tables.FORM))
-        config = EngineConfig(name, "camunda8", "http://127.0.0.1:9", grpc=grpc)
+        config = EngineConfig("eight", "camunda8", "http://127.0.0.1:9", grpc=grpc)
         upstream = Upstream(config)
         stack.push_async_callback(upstream.aclose)
         engine = Engine(storage, chance=lambda: 0.5, executor=execution)
@@ -115,7 +125,9 @@ async def zeebe_world(
         stack.callback(nursery.cancel_scope.cancel)
         executor = None
         if execution != OWN:
-            executor = Executor(engine, storage, zeebe, lock_ms=lock_ms)
+            executor = Executor(engine, storage, zeebe, lock_ms=lock_ms, pending_ms=pending_ms)
             await nursery.start(executor.run)
         nursery.start_soon(engine.keep_time)
         yield ZeebeWorld(storage, engine, executor, zeebe, nursery)
+        if executor is not None and not crashes:
+            await executor.stop()

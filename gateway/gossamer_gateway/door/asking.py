@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from gossamer_gateway.door.principals import Principal
+from gossamer_gateway.door.principals import Principal, Role
 from gossamer_gateway.door.rules import Need, Reach
 from gossamer_gateway.errors import Forbidden
 
@@ -56,3 +56,14 @@ def check_process(process: str | None) -> None:
             "not say which it is about"
         )
     raise Forbidden(f"The {whom} does not have the role {need.role} for the process {process}")
+
+
+def check_role(role: Role, process: str) -> None:
+    """Asks about a role that a request needs beside that of its row. Raises: Forbidden."""
+    found = _ADMITTED.get()
+    if found is None:
+        return
+    principal, _ = found
+    if not principal.may(role, process=process):
+        whom = f"{principal.known_by} {principal.name}"
+        raise Forbidden(f"The {whom} does not have the role {role} for the process {process}")

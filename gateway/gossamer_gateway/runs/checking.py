@@ -56,15 +56,14 @@ def _problems(rows: Rows, offered: store.Offered) -> Iterator[str]:
     yield from _different(
         "workflow_jobs",
         {
-            row[:2]: (*row[:7], row[8])
+            row[:2]: (*row[:6], row[7])
             for run in runs.values()
             for row in store.standing_jobs(run, _flow(rows, run), offered)
         },
         {
             one[:2]: one
             for one in rows.execute(
-                "SELECT run, step, attempt, workflow, shard, queue, due_ms, payload"
-                " FROM workflow_jobs"
+                "SELECT run, step, attempt, workflow, queue, due_ms, payload FROM workflow_jobs"
             )
         },
     )

@@ -12,8 +12,10 @@ away holds it up, and never ends it.
 
 import logging
 import random
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from copy import copy
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -103,7 +105,9 @@ class Engine:
         self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
         self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._storage = storage
-        self._rules = Rules(chance, executor, offered, outbox)
+        number = secrets.randbits(62)
+        self._writer = number if storage.shared else None
+        self._rules = Rules(chance, executor, offered, outbox, number)
         self._flows = Flows()
         self._memory = Memory()
         self._listeners: list[Listener] = []
@@ -226,10 +230,9 @@ class Engine:
         self, queues: Sequence[str], worker: str, *, jobs_max: int, lock_ms: int
     ) -> list[Job]:
         """Locks jobs of these queues for a worker; gives at once what there is."""
-        own = frozenset(self.shards) if self._storage.shared else None
         jobs: list[Job] = await self._do(
             partial(offers.fetch, queues=queues, worker=worker, jobs_max=jobs_max,
-                    lock_ms=lock_ms, own=own)
+                    lock_ms=lock_ms, writer=self._writer)
         )  # fmt: skip
         return jobs
 
@@ -260,7 +263,7 @@ class Engine:
         while True:
             rung = self.news.next
             free_ms, now_ms = await self._storage.submit(
-                lambda rows, now_ms: (offers.next_free_ms(rows, queues), now_ms)
+                lambda rows, now_ms: (offers.next_free_ms(rows, queues, self._writer), now_ms)
             )
             if free_ms is not None and free_ms <= now_ms:
                 return True
@@ -374,14 +377,14 @@ class Engine:
             if isinstance(one, Change | Answered) and (found := self._memory.get(one.run))
         }
         try:
-            outcome = await self._storage.submit(
+            outcome = await self._storage.submit_guarded(
                 lambda rows, now_ms: groups.work(
                     rows, now_ms, words, known, self._flows, self._rules
                 )
             )
         except Exception as error:
-            for word in words:
-                word.error = error
+            for word in words:  # each its own: every caller who raises one adds to it
+                word.error = copy(error)
         else:
             self._happened(outcome)
             for place, word in enumerate(words):

@@ -3,7 +3,11 @@
 A failed run counts as ended: until it is forgotten it can be retried. Definitions are kept: they
 are few, and who reads an old log wants to know what it speaks of. A run whose events are still to
 be published waits until they are.
+
+A failed run of Zeebe's has an instance there, which goes first: its executor forgets such runs.
 """
+
+from collections.abc import Sequence
 
 from gossamer_gateway.storage import Rows
 
@@ -13,14 +17,25 @@ SWEPT_MAX = 100
 _TABLES = ("workflow_events", "workflow_jobs")
 
 
-def sweep(rows: Rows, now_ms: int, *, retention_ms: int) -> int:
-    """Removes some; returns how many."""
+def sweep(rows: Rows, now_ms: int, *, retention_ms: int, spares_zeebe: bool = False) -> int:
+    """Removes some; returns how many.
+
+    Args:
+        spares_zeebe: failed runs of Zeebe's are forgotten by their executor.
+    """
+    spared = "AND NOT (executor = 'zeebe' AND status = 'Failed')" if spares_zeebe else ""
     found = rows.execute(
-        "SELECT id FROM workflow_runs WHERE ended_ms < ? AND NOT EXISTS"
+        f"SELECT id FROM workflow_runs WHERE ended_ms < ? {spared} AND NOT EXISTS"  # noqa: S608
         " (SELECT 1 FROM workflow_outbox WHERE run = workflow_runs.id) ORDER BY ended_ms LIMIT ?",
         (now_ms - retention_ms, SWEPT_MAX),
     ).fetchall()
+    forget(rows, [id for (id,) in found])
+    return len(found)
+
+
+def forget(rows: Rows, runs: Sequence[str]) -> None:
+    """Removes these, with their events."""
+    found = [(one,) for one in runs]
     for table in _TABLES:
         rows.executemany(f"DELETE FROM {table} WHERE run = ?", found)  # noqa: S608
     rows.executemany("DELETE FROM workflow_runs WHERE id = ?", found)
-    return len(found)

@@ -76,7 +76,7 @@ CREATE TABLE workflow_jobs (
     step TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     workflow TEXT NOT NULL,
-    shard INTEGER NOT NULL,
+    writer INTEGER NOT NULL,     -- the gateway that wrote it: its workers come first
     queue TEXT NOT NULL,         -- an action, or `provider:NAME`
     due_ms INTEGER NOT NULL,
     free_ms INTEGER NOT NULL,    -- when it may be taken (again)
@@ -120,7 +120,7 @@ def _jobs_again(rows: Rows) -> None:
             definition = read_definition(rows, *named)
             assert isinstance(definition, Definition), "a run's definition is kept"
             flows[named] = Flow(definition)
-        insert_jobs(rows, standing_jobs(run, flows[named], lambda _: True))
+        insert_jobs(rows, standing_jobs(run, flows[named], lambda _: True), 0)
 
 
 PART = Part("workflows", "workflow tables", (FIRST, SHARED, _jobs_again))

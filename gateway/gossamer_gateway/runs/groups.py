@@ -94,6 +94,7 @@ class Rules:
     executor: str
     offered: store.Offered
     outbox: bool
+    writer: int
 
 
 @dataclass(slots=True)
@@ -200,7 +201,7 @@ class _Group:
             self.outcome.written = list(self._written.values())
             store.write(
                 self._rows, self.outcome.written, self._flow, self._rules.offered,
-                outbox=self._rules.outbox,
+                outbox=self._rules.outbox, writer=self._rules.writer,
             )  # fmt: skip
 
     def _flow(self, run: Run) -> Flow:

@@ -46,7 +46,7 @@ class Leases:
         """
         began_s = trio.current_time()
         before = self.shards
-        shards = await self._storage.submit(self._change)
+        shards = await self._storage.submit_guarded(self._change)
         self._shards, self._until_s = shards, began_s + LEASE_MS / 1_000
         if not shards <= frozenset(before):
             self._taken()
@@ -58,7 +58,7 @@ class Leases:
         with trio.move_on_after(GIVE_BACK_S) as scope:
             scope.shield = True
             with suppress(StorageFailed, Overloaded):  # they run out
-                await self._storage.submit(self._leave)
+                await self._storage.submit_guarded(self._leave)
 
     def _change(self, rows: Rows, now_ms: int) -> frozenset[int]:
         rows.execute(

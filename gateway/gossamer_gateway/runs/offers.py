@@ -2,11 +2,11 @@
 
 A lock that runs out frees its job by itself, for the same attempt; what makes an attempt fail is
 its own end (`due_ms`), or an answer. The oldest are taken first. Of gateways that share a storage,
-each leaves the jobs of others' shards alone for `STRANGERS_MS`, so that two seldom reach for the
-same row; then it takes them as well, for its workers may be the only ones.
+each leaves jobs that another wrote alone for `STRANGERS_MS`, so that two seldom reach for the same
+row; then it takes them as well, for its workers may be the only ones.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,26 +18,29 @@ STRANGERS_MS = 200
 """Less than the time in which a gateway looks whether there is something (`engine.LOOK_MS`)."""
 
 WINDOW = 4
-"""Times the jobs that are asked for: how many are looked at, to find those of one's own shards."""
+"""Times the jobs that are asked for: how many are looked at, to find one's own."""
+
+LOOKED_AT_MAX = 32
+"""Of each queue, to tell when one is free."""
 
 
 def fetch(
     rows: Rows, now_ms: int, queues: Sequence[str], worker: str,
-    *, jobs_max: int, lock_ms: int, own: Collection[int] | None,
+    *, jobs_max: int, lock_ms: int, writer: int | None,
 ) -> list[Job]:  # fmt: skip
     """Locks jobs of these queues for a worker; gives what there is.
 
     Args:
-        own: shards of this gateway; None: all are.
+        writer: this gateway; None: it is the only one.
     """
     marks = ", ".join("?" * len(queues))
     found: list[Any] = rows.execute(
-        "SELECT run, step, attempt, workflow, queue, due_ms, payload, shard, free_ms"  # noqa: S608
+        "SELECT run, step, attempt, workflow, queue, due_ms, payload, writer, free_ms"  # noqa: S608
         f" FROM workflow_jobs WHERE queue IN ({marks}) AND free_ms <= ? ORDER BY free_ms LIMIT ?",
-        (*queues, now_ms, jobs_max if own is None else WINDOW * jobs_max),
+        (*queues, now_ms, jobs_max if writer is None else WINDOW * jobs_max),
     ).fetchall()
-    if own is not None:
-        found = [one for one in found if one[7] in own or one[8] <= now_ms - STRANGERS_MS]
+    if writer is not None:
+        found = [one for one in found if one[7] == writer or one[8] <= now_ms - STRANGERS_MS]
     taken = found[:jobs_max]
     locked_ms = now_ms + lock_ms
     if taken:
@@ -76,12 +79,17 @@ def _of_worker(
     return changed.rowcount > 0
 
 
-def next_free_ms(rows: Rows, queues: Sequence[str]) -> int | None:
-    """When a job of these is free; None: there is none."""
-    each = (
-        rows.execute(
-            "SELECT free_ms FROM workflow_jobs WHERE queue = ? ORDER BY free_ms LIMIT 1", (queue,)
-        ).fetchone()
-        for queue in queues
+def next_free_ms(rows: Rows, queues: Sequence[str], writer: int | None) -> int | None:
+    """When a job of these is free for this gateway's workers; None: there is none."""
+    return min(
+        (
+            free_ms if writer in (None, by) else free_ms + STRANGERS_MS
+            for queue in queues
+            for free_ms, by in rows.execute(
+                "SELECT free_ms, writer FROM workflow_jobs WHERE queue = ? ORDER BY free_ms"
+                " LIMIT ?",
+                (queue, 1 if writer is None else LOOKED_AT_MAX),
+            )
+        ),
+        default=None,
     )
-    return min((found[0] for found in each if found), default=None)

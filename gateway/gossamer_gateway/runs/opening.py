@@ -27,6 +27,7 @@ from gossamer_gateway.runs.live.facts import lookup
 from gossamer_gateway.runs.log import Log
 from gossamer_gateway.runs.model.deciding import ZEEBE
 from gossamer_gateway.runs.model.definition import Definition
+from gossamer_gateway.runs.model.run import Run
 from gossamer_gateway.runs.providers import api as providing
 from gossamer_gateway.runs.providers.invoker import Invoker
 from gossamer_gateway.runs.providers.opening import open_invoker
@@ -74,10 +75,18 @@ class Workflows:
             await self.executor.check(definition)
         return await self.engine.define(definition)
 
+    async def begun(self, run: Run) -> Run:
+        """A run that was just triggered, once it has begun, if that is soon."""
+        return run if self.executor is None else await self.executor.begun(run)
+
     @property
     def sweeps(self) -> Mapping[Sweep, int]:
         """What is to be forgotten, as `sweeping` takes it."""
-        old = partial(forgetting.sweep, retention_ms=self.config.retention_ms)
+        old = partial(
+            forgetting.sweep,
+            retention_ms=self.config.retention_ms,
+            spares_zeebe=self.executor is not None,
+        )
         return {old: forgetting.SWEPT_MAX, asking.sweep: asking.SWEPT_MAX}
 
     def wind_up(self) -> None:
@@ -132,6 +141,8 @@ async def open_workflows(
             config, storage, engine, asked, polls, counts, invoker, bridge, kafka, executor
         )
         polls.stop()
+        if executor is not None:
+            await executor.stop()
 
 
 def _open_kafka(

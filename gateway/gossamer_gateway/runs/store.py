@@ -118,33 +118,30 @@ def read_seqs(rows: Rows, runs: Iterable[str]) -> dict[str, int]:
 
 def write(
     rows: Rows, written: Sequence[Written], flow: Callable[[Run], Flow], offered: Offered,
-    *, outbox: bool,
+    *, outbox: bool, writer: int,
 ) -> None:  # fmt: skip
     """Adds events to runs', each run at most once.
 
+    Args:
+        writer: which gateway does.
+
     Raises: StorageFailed when a run has changed meanwhile; nothing may be committed then.
     """
-    rows.executemany(
-        "INSERT INTO workflow_events (number, run, seq, data)"
-        " VALUES (transaction_number(), ?, ?, ?)",
-        [
-            (one.run, one.seq, data)
-            for each in written
-            for one, data in zip(each.events, each.data, strict=True)
-        ],
-    )
     new = [each.run for each in written if each.events[0].seq == 1]
     if new:
-        rows.executemany(
+        # Nothing is done on conflict: of two gateways that are told the same key, the later one's
+        # snapshot has not seen the other's run. PostgreSQL has its group run again for that.
+        changed = rows.executemany(
             "INSERT INTO workflow_runs (id, workflow, version, executor, status, seq, shard,"
             " due_ms, triggered_ms, ended_ms, idempotency_key)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [
                 (run.id, run.workflow, run.version, run.executor, run.status.value, run.seq,
                  shard_of(run.id), run.due_ms, run.triggered_ms, run.ended_ms, run.key)
                 for run in new
             ],
-        )  # fmt: skip
+        ).rowcount  # fmt: skip
+        _make_sure(changed == len(new))
     old = [each for each in written if each.events[0].seq > 1]
     if old:
         changed = rows.executemany(
@@ -156,23 +153,41 @@ def write(
                 for each in old
             ],
         ).rowcount  # fmt: skip
-        if changed != len(old):
-            raise StorageFailed("A run was changed by somebody else meanwhile; try again")
+        _make_sure(changed == len(old))
+    # After the rows of runs: whoever is second there runs again, and would fail for good here.
+    rows.executemany(
+        "INSERT INTO workflow_events (number, run, seq, data)"
+        " VALUES (transaction_number(), ?, ?, ?)",
+        [
+            (one.run, one.seq, data)
+            for each in written
+            for one, data in zip(each.events, each.data, strict=True)
+        ],
+    )
     if outbox:
         rows.executemany(
             "INSERT INTO workflow_outbox (shard, run, seq) VALUES (?, ?, ?)",
             [(shard_of(one.run), one.run, one.seq) for each in written for one in each.events],
         )
-    _write_jobs(rows, written, flow, offered)
+    begun, over = _jobs_of(written, flow, offered)
+    if over:
+        rows.executemany("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", over)
+    insert_jobs(rows, begun, writer)
 
 
-JobRow = tuple[str, str, int, str, int, str, int, int, bytes]
-"""Of workflow_jobs, without its worker."""
+def _make_sure(is_so: bool) -> None:
+    if not is_so:
+        raise StorageFailed("A run was changed by somebody else meanwhile; try again")
 
 
-def _write_jobs(
-    rows: Rows, written: Sequence[Written], flow: Callable[[Run], Flow], offered: Offered
-) -> None:
+JobRow = tuple[str, str, int, str, str, int, int, bytes]
+"""Of workflow_jobs, without its writer and its worker."""
+
+
+def _jobs_of(
+    written: Sequence[Written], flow: Callable[[Run], Flow], offered: Offered
+) -> tuple[list[JobRow], list[tuple[str, str]]]:
+    """Jobs that these changes make, and those that they end."""
     begun: list[JobRow] = []
     over: list[tuple[str, str]] = []
     for each in written:
@@ -195,21 +210,20 @@ def _write_jobs(
                 over.append((each.run.id, step))
             elif begun_ms is not None and (row := _job_row(each.run, step, of, offered, begun_ms)):
                 begun.append(row)
-    if over:
-        rows.executemany("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", over)
-    insert_jobs(rows, begun)
+    return begun, over
 
 
-def insert_jobs(rows: Rows, jobs: Sequence[JobRow]) -> None:
+def insert_jobs(rows: Rows, jobs: Sequence[JobRow], writer: int) -> None:
     """Adds jobs, in place of those of earlier attempts."""
     if jobs:
         rows.executemany(
-            "INSERT INTO workflow_jobs (run, step, attempt, workflow, shard, queue, due_ms,"
-            " free_ms, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO workflow_jobs (run, step, attempt, workflow, queue, due_ms, free_ms,"
+            " payload, writer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (run, step) DO UPDATE SET"
             " attempt = excluded.attempt, queue = excluded.queue, due_ms = excluded.due_ms,"
-            " free_ms = excluded.free_ms, payload = excluded.payload, worker = NULL",
-            jobs,
+            " free_ms = excluded.free_ms, payload = excluded.payload, writer = excluded.writer,"
+            " worker = NULL",
+            [(*one, writer) for one in jobs],
         )
 
 
@@ -228,7 +242,7 @@ def _job_row(run: Run, step: str, flow: Flow, offered: Offered, free_ms: int) ->
     queue = of.action if of.action is not None else f"provider:{of.places[state.place].provider}"
     assert state.due_ms is not None, "an attempt at work has its end"
     return (
-        run.id, step, state.attempt, run.workflow, shard_of(run.id), queue, state.due_ms, free_ms,
+        run.id, step, state.attempt, run.workflow, queue, state.due_ms, free_ms,
         msgspec.json.encode(state.input),
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -43,23 +43,42 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def ask(
     arguments: argparse.Namespace, method: str, path: str, body: Any = None, **query: Any
 ) -> Any:
-    """A gateway's answer to a request under `/v1`; None for one without a body.
+    """A gateway's answer to a request under `/v1`; see `ask_path`."""
+    return ask_path(arguments, method, f"/v1{path}", body, query=query)
+
+
+def ask_path(
+    arguments: argparse.Namespace,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    query: Mapping[str, Any] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Any:
+    """A gateway's answer to a request; None for one without a body.
+
+    Args:
+        body: bytes go as they are, anything else as JSON.
+        query: what is None is left out.
+        more: headers.
 
     Raises:
         InputError: it refused what was asked for, and changed nothing.
         GatewayError: it cannot be reached, or failed.
     """
     base = str(arguments.gateway).rstrip("/")
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json", **(more or {})}
     if arguments.api_key_file is not None:
         data = keyfiles.read(arguments.api_key_file, "the API key", bytes_max=KEY_BYTES_MAX)
         headers["x-api-key"] = data.decode("ascii", "replace").strip()
-    given = {name: value for name, value in query.items() if value is not None}
+    given = {name: value for name, value in (query or {}).items() if value is not None}
+    sent = {"content": body} if isinstance(body, bytes) else {"json": body}
     try:
         answer = httpx.request(
             method,
-            f"{base}/v1{path}",
-            json=body,
+            f"{base}{path}",
+            **sent,
             params=given or None,
             headers=headers,
             timeout=TIMEOUT_S,

@@ -85,6 +85,15 @@ class Storage(Protocol):
             database is away, or refused a statement; Overloaded.
         """
 
+    async def submit_guarded(self, command: Command[T]) -> T:
+        """The same for a command that guards itself: it runs on a snapshot of the rows.
+
+        Two commands that change the same row never do so both on what they have read; one runs
+        again. But what a command has only read may be changed by another meanwhile. So it is for
+        commands that write each row that they rely on. They are seldom in each other's way where
+        many gateways write to the same tables.
+        """
+
 
 def plain(values: Sequence[Value]) -> list[Value]:
     """Values as both databases take them, and refuse them.

@@ -29,6 +29,7 @@ from gossamer_gateway.storage.session import (
     COMMITS,
     FORGET,
     Away,
+    Isolation,
     PostgresRows,
     Session,
     reason,
@@ -36,7 +37,8 @@ from gossamer_gateway.storage.session import (
 
 CONNECTIONS = 2
 """Of one gateway, so that a long command holds up half of the others. With more of them, they are
-more in each other's way than they gain (measured: four do half as many small commands as two)."""
+more in each other's way than they gain (measured: four do half as many small commands as two). One
+more is for commands that guard themselves."""
 BATCH_MAX = 16
 """Commands in one transaction: the longer it is, the likelier another is in its way."""
 
@@ -62,43 +64,25 @@ oldest that is still open, all are over."""
 T = TypeVar("T")
 
 
-class PostgresStorage:
-    """`Storage` in a database."""
+class _Lane:
+    """Connections that work off one queue."""
 
-    shared = True
-
-    def __init__(self, place: PostgresPlace) -> None:
+    def __init__(
+        self, place: PostgresPlace, stopping: threading.Event, isolation: Isolation, count: int
+    ) -> None:
         self._pending: Pending[Command[object]] = Pending("PostgreSQL")
-        self._stopping = threading.Event()
-        self._sessions = [Session(place, self._stopping) for _ in range(CONNECTIONS)]
-        self._threads = trio.CapacityLimiter(CONNECTIONS)
+        self.sessions = [Session(place, stopping, isolation) for _ in range(count)]
+        self._threads = trio.CapacityLimiter(count)
 
     async def submit(self, command: Command[T]) -> T:
         return cast("T", await self._pending.submit(command))
 
-    async def prepare(self, place: PostgresPlace, form: Form) -> None:
-        """Makes the tables, or makes sure of them. Raises: InputError."""
+    def close(self) -> None:
+        """Refuses what still waits, and what comes."""
+        self._pending.close()
 
-        def make() -> None:
-            try:
-                _make_tables(self._sessions[0], place, form)
-            except (Away, psycopg.Error) as error:
-                raise InputError(
-                    f"PostgreSQL can't be used: {reason(error)}; see storage.postgres."
-                ) from None
-
-        await trio.to_thread.run_sync(make, limiter=self._threads)
-
-    async def run(self) -> None:
-        """Serves until cancelled. What was begun is finished first; what still waits is refused."""
-        try:
-            async with trio.open_nursery() as nursery:
-                for session in self._sessions:
-                    nursery.start_soon(self._work, session)
-        finally:
-            self._pending.close()
-
-    async def _work(self, session: Session) -> None:
+    async def work(self, session: Session) -> None:
+        """Serves until cancelled."""
         while True:
             batch = [await self._pending.receive()]
             self._pending.gather(batch, BATCH_MAX)
@@ -108,6 +92,49 @@ class PostgresStorage:
             for entry in batch:
                 entry.settled.set()
 
+
+class PostgresStorage:
+    """`Storage` in a database."""
+
+    shared = True
+
+    def __init__(self, place: PostgresPlace) -> None:
+        self._stopping = threading.Event()
+        self._lane = _Lane(place, self._stopping, Isolation.SERIALIZABLE, CONNECTIONS)
+        # One connection: those who guard themselves have gathered what they have to say.
+        self._guarded = _Lane(place, self._stopping, Isolation.SNAPSHOT, 1)
+
+    async def submit(self, command: Command[T]) -> T:
+        return await self._lane.submit(command)
+
+    async def submit_guarded(self, command: Command[T]) -> T:
+        return await self._guarded.submit(command)
+
+    async def prepare(self, place: PostgresPlace, form: Form) -> None:
+        """Makes the tables, or makes sure of them. Raises: InputError."""
+
+        def make() -> None:
+            try:
+                _make_tables(self._lane.sessions[0], place, form)
+            except (Away, psycopg.Error) as error:
+                raise InputError(
+                    f"PostgreSQL can't be used: {reason(error)}; see storage.postgres."
+                ) from None
+
+        await trio.to_thread.run_sync(make)
+
+    async def run(self) -> None:
+        """Serves until cancelled. What was begun is finished first; what still waits is refused."""
+        lanes = (self._lane, self._guarded)
+        try:
+            async with trio.open_nursery() as nursery:
+                for lane in lanes:
+                    for session in lane.sessions:
+                        nursery.start_soon(lane.work, session)
+        finally:
+            for lane in lanes:
+                lane.close()
+
     def stop(self) -> None:
         """Lets nobody wait for a server that is away any more."""
         self._stopping.set()
@@ -116,11 +143,11 @@ class PostgresStorage:
         """Lets go of the connections. Only after `run`."""
 
         def close() -> None:
-            for session in self._sessions:
+            for session in (*self._lane.sessions, *self._guarded.sessions):
                 session.close()
 
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(close, limiter=self._threads)
+            await trio.to_thread.run_sync(close)
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ under READ COMMITTED two gateways would both read a row, and one's change would 
 REPEATABLE READ two could each rely on what the other is about to change. PostgreSQL takes a
 transaction back instead (SQLSTATE 40001), and it runs again from its beginning, after a pause by
 chance; a batch that fails several times runs one by one, since what is short is seldom in the way.
+Commands that guard themselves run under REPEATABLE READ, on a snapshot: PostgreSQL takes one back
+only when it writes a row that another has written since, and reading costs nobody anything.
 
 **Whole or not at all**, for each command of a batch: what raised before it wrote anything needs
 nothing. What had written, or a statement that PostgreSQL refused, takes the batch back; in the next
@@ -27,6 +29,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import lru_cache
 from typing import Any, LiteralString
 
@@ -56,8 +59,16 @@ ALONE_MAX = 20
 PAUSE_S, PAUSE_S_MAX = 0.001, 0.05
 """The mean pause after a conflict, doubled each time up to the second."""
 
+
+class Isolation(Enum):
+    """Of the transactions of a connection."""
+
+    SERIALIZABLE = "SERIALIZABLE"
+    SNAPSHOT = "REPEATABLE READ"
+
+
 _BEGIN = (
-    "BEGIN ISOLATION LEVEL SERIALIZABLE; "
+    "BEGIN ISOLATION LEVEL {}; "
     "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)"
 )
 _SETTINGS = (
@@ -194,7 +205,10 @@ class Session:
         stopping: set when nothing more shall be waited for.
     """
 
-    def __init__(self, place: PostgresPlace, stopping: threading.Event) -> None:
+    def __init__(
+        self, place: PostgresPlace, stopping: threading.Event, isolation: Isolation
+    ) -> None:
+        self._begin = sql.SQL(_BEGIN).format(sql.SQL(isolation.value))
         self._place = place
         self._stopping = stopping
         self._connection: _Connection | None = None
@@ -295,7 +309,7 @@ class Session:
         connection = self.connected()
         committing = False
         try:
-            begun = connection.execute(_BEGIN)
+            begun = connection.execute(self._begin)
             begun.nextset()
             (now_ms,) = _one(begun)
             wrote = False

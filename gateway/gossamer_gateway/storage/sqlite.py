@@ -46,6 +46,8 @@ class SqliteStorage:
     async def submit(self, command: Command[T]) -> T:
         return await self._committer.submit(lambda now_ms: command(self._rows, now_ms))
 
+    submit_guarded = submit
+
 
 def clock_ms() -> int:
     """Milliseconds since 1970."""

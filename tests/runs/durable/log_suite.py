@@ -51,7 +51,8 @@ async def test_pages_of_any_size_hold_each_event_once(made: Made) -> None:
     for run in runs:
         await made.write(events(run, 1, 7))
     for limit in (1, 3, 7, 35, 100):
-        cursor, found = await made.log.start(), []
+        cursor = await made.log.start()
+        found: list[Entry] = []
         while True:
             entries, cursor = await made.log.read(cursor, limit, 0.5)
             assert len(entries) <= limit

@@ -12,6 +12,7 @@ from gossamer_gateway import tables
 from gossamer_gateway.runs import leasing, sharing
 from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Engine
+from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.runs.sharing import LEASE_MS, RENEW_MS, Lease, plan
 from gossamer_gateway.runs.store import SHARDS
@@ -166,7 +167,7 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
         refused = await engine.outbox.next(7)
         engine.outbox.undone()
         await work(engine)
-        found = []
+        found: list[Entry] = []
         with patience():
             while len(found) < 5 * 12:
                 entries = await engine.outbox.next(7)

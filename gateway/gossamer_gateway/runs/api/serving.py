@@ -12,7 +12,8 @@ from typing import Any
 from quart import request
 from quart.wrappers import Response
 
-from gossamer_gateway.door.asking import check_process
+from gossamer_gateway.door.asking import check_process, check_role
+from gossamer_gateway.door.principals import Role
 from gossamer_gateway.errors import BadRequest, RequestError
 from gossamer_gateway.runs import listing
 from gossamer_gateway.runs.api import bodies, shapes, views
@@ -114,8 +115,10 @@ class Serving:
         said: bodies.Executed = asked.body
         key = bodies.key(request.headers.get(KEY_HEADER))
         check_process(said.definition.id)
+        check_role(Role.START, said.definition.id)
         made = await self._workflows.define(said.definition)
         run = await self._engine.trigger(made.id, said.given, key=key, version=made.version)
+        run = await self._workflows.begun(run)
         answer = json_response(await self._execution(run), 201)
         answer.headers["Location"] = f"/executions/{run.id}"
         return answer

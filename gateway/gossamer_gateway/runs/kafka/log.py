@@ -84,7 +84,7 @@ class KafkaLog:
         await self._wait_ready()
         # The broker is asked: what it has acknowledged may be on its way here.
         with trio.move_on_after(AWAY_S):
-            while (ends := await self._ask(_ends)) is None:
+            while (ends := await self._ask(_ends)) is None:  # noqa: ASYNC110 - it tells nobody
                 await trio.sleep(_AGAIN_S)  # a leader is elected, say
             await self._wait_end(ends)
             return _write(self._end)

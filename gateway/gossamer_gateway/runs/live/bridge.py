@@ -300,7 +300,7 @@ class Following:
         self.queue = Queue(wanted.filter)
         self._bridge = bridge
         self._wanted = wanted
-        self._place: str | None = None
+        self._place = ""
         self._goal = ""
         self._after = 0
         self._overlap: OrderedDict[str, int] = OrderedDict()
@@ -328,7 +328,7 @@ class Following:
     async def _begin(self) -> None:
         begin = self._wanted.begin
         if self._wanted.run is None and begin != NOW:
-            self._place = None if begin == START else begin
+            self._place = await self._bridge.log.start() if begin == START else begin
             self._step = self._catch_up
             return
         await self._bridge.join(self.queue)
@@ -360,7 +360,7 @@ class Following:
         return batch.frame(self._wanted.filter)
 
     async def _join(self) -> str | None:
-        if self._place is not None and self._bridge.log.reached(self._place, self._goal):
+        if self._bridge.log.reached(self._place, self._goal):
             self._step = self._arrive
             return None
         batch = await self._read()
@@ -384,8 +384,7 @@ class Following:
         return batch
 
     async def _arrive(self) -> str:
-        place = self._place or self._bridge.cursor
         # A history is of rows, which are there before the log has them.
-        until = None if self._wanted.run is not None else place
-        self.queue.begin(place, dict(self._overlap), until)
-        return frames.live(place)
+        until = None if self._wanted.run is not None else self._place
+        self.queue.begin(self._place, dict(self._overlap), until)
+        return frames.live(self._place)

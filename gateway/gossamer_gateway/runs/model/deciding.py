@@ -91,8 +91,8 @@ def start(flow: Flow, run: Run, now_ms: int, *, place: str | None = None) -> lis
 def verdict(run: Run, said: Answer) -> Verdict:
     """What `answer` makes of an answer now. `LATE`: the attempt was given up before."""
     state = run.steps.get(said.step)
-    if state is None or not 1 <= said.attempt <= state.attempt:
-        return Verdict.UNKNOWN
+    if state is None or type(said.attempt) is not int or not 1 <= said.attempt <= state.attempt:
+        return Verdict.UNKNOWN  # 1.0 and true are equal to 1, and not what an event may have
     if said.attempt in state.heard or said.attempt <= state.attempt - HEARD_MAX:
         return Verdict.REPEATED
     at_work = state.status is StepStatus.RUNNING and said.attempt == state.attempt

@@ -24,7 +24,7 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     Attributes:
         code: for programs, as `Timeout`, `TypeError`, `Throttled`.
-        message: for people; at most `MESSAGE_CHARACTERS_MAX`.
+        message: for people.
         blame: `worker` or `function` (its own error), `provider` (the cloud, or the way to it),
             `time` (nobody answered), `definition` (a mapping or a choice that cannot be), `engine`
             (another executor of the run, or who has a hand in it). The last three are decided here

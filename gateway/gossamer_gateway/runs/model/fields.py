@@ -274,6 +274,13 @@ class Row:
     default: str | None = "none"
     null: bool = False
 
+    def schema(self) -> Schema:
+        """As JSON Schema."""
+        made = self.kind.schema()
+        if self.null and "type" in made:
+            made["type"] = [made["type"], "null"]
+        return made | {"description": self.meaning}
+
 
 @dataclass(frozen=True)
 class Record(Kind):
@@ -304,7 +311,9 @@ class Record(Kind):
                 made[row.name] = read
         known = [row.name for row in self.rows]
         for name in value:
-            if name not in known:
+            if name not in known and problems.is_full:
+                problems.add((*path, name), "")
+            elif name not in known:
                 guess = problems.guess(name, known)
                 told = guess or f"; the fields are {', '.join(known)}"
                 problems.add((*path, name), f"{self.title} has no such field{told}", name=True)
@@ -316,9 +325,7 @@ class Record(Kind):
     def schema(self) -> Schema:
         return {
             "type": "object",
-            "properties": {
-                row.name: row.kind.schema() | {"description": row.meaning} for row in self.rows
-            },
+            "properties": {row.name: row.schema() for row in self.rows},
             "required": [row.name for row in self.rows if row.default is None],
             "additionalProperties": False,
         }
@@ -479,3 +486,39 @@ FIELDS_OF: dict[StepType, tuple[str, ...]] = {
     StepType.JOIN: (*_ALL, "next"),
 }
 """Which fields a step of each type may have."""
+
+CONDITION_SCHEMA: Schema = {
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {name: {"type": "array", "minItems": 1, "maxItems": 100,
+                                  "items": {"$ref": "#/$defs/Condition"}}},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name in ("all", "any")
+    ]
+    + [
+        {
+            "type": "object",
+            "properties": {"not": {"$ref": "#/$defs/Condition"}},
+            "required": ["not"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "path": {"type": "string", "pattern": r"^\$\."},
+                "exists": {"type": "boolean"},
+                "in": {"type": "array", "minItems": 1, "maxItems": 1_000},
+                **{name: {"type": ["number", "string"]} for name in ORDERED},
+                "equals": {},
+                "notEquals": {},
+            },
+            "required": ["path"],
+            "minProperties": 2,
+            "additionalProperties": False,
+        },
+    ]
+}  # fmt: skip
+"""Of `Condition`; it refers to itself."""

@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs.model.values import Path, mended
@@ -15,8 +16,11 @@ from gossamer_gateway.runs.model.values import Path, mended
 PROBLEMS_MAX = 100
 """Told at once; of more, only how many there are."""
 
-GUESSES_MAX = 20
-"""Times that the nearest known word is looked for: the search is slow by nature."""
+GUESSES_MAX = 10
+GUESSED_FROM_MAX = 200
+GUESSED_CHARACTERS_MAX = 60
+"""Of looking for the nearest known word, which is slow by nature: how often, among how many, how
+long ones."""
 
 SHOWN_MAX = 60
 """Characters of a person's text that a message repeats."""
@@ -79,24 +83,28 @@ class Problems:
         places: looks lines up, when they are needed.
     """
 
-    def __init__(
-        self, within: Path = (), places: Callable[[], Places] = Places, said_max: int = PROBLEMS_MAX
-    ) -> None:
+    def __init__(self, within: Path = (), places: Callable[[], Places] = Places) -> None:
         self._within = within
         self._places = places
-        self._said_max = said_max
         self._found: list[tuple[Path, str, bool]] = []
         self._guesses = 0
         self._spoiled: set[Path] = set()
+        self._hidden = 0
         self.count = 0
 
     def add(self, path: Path, message: str, *, name: bool = False) -> None:
         """`name`: it is about a field's name, not its value."""
-        if path in self._spoiled and not name:
-            return
         self.count += 1
-        if len(self._found) < self._said_max:
+        if path in self._spoiled and not name:
+            self._hidden += 1
+            return
+        if not self.is_full:
             self._found.append((path, message, name))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is only counted, so that its message need not be made."""
+        return len(self._found) >= PROBLEMS_MAX
 
     def spoil(self, path: Path, message: str) -> None:
         """What stands there is no value at all; nothing else is told of it."""
@@ -106,9 +114,14 @@ class Problems:
     def guess(self, text: str, known: Iterable[str]) -> str:
         """`; did you mean …?`, or nothing."""
         self._guesses += 1
-        if self._guesses > GUESSES_MAX:
+        if self._guesses > GUESSES_MAX or not 0 < len(text) <= GUESSED_CHARACTERS_MAX:
             return ""
-        close = difflib.get_close_matches(text[:100], list(known), n=1)
+        likely = (
+            one
+            for one in known
+            if abs(len(one) - len(text)) <= 3 and (one[0] == text[0] or one[-1] == text[-1])
+        )
+        close = difflib.get_close_matches(text, islice(likely, GUESSED_FROM_MAX), n=1)
         return f"; did you mean {close[0]}?" if close else ""
 
     def check(self) -> None:
@@ -121,7 +134,7 @@ class Problems:
             line, column = places.of(self._within + path, name=name)
             told.append(Problem(message, written(self._within + path), line, column))
         told.sort(key=lambda one: (one.line, one.column))
-        raise DefinitionRefused(told, self.count - len(told))
+        raise DefinitionRefused(told, self.count - self._hidden - len(told))
 
 
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)

@@ -25,8 +25,9 @@ from gossamer_gateway.runs.model.problems import (
 )
 from gossamer_gateway.runs.model.values import DEPTH_MAX, TOO_DEEP, Path
 
-TEXT_BYTES_MAX = 1024 * 1024
-"""Of a definition. One of 1,000 steps has some 100 to 300 KB."""
+TEXT_BYTES_MAX = 512 * 1024
+"""Of a definition. One of 1,000 steps has some 100 to 300 KB; to tell what is wrong in one of this
+size takes half a second."""
 
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
@@ -181,7 +182,9 @@ class _Yaml:
 
     def read(self) -> tuple[Any, Problems]:
         try:
-            self._next(), self._next()  # of the stream, of the document
+            self._next()  # the stream begins
+            if isinstance(self._next(), yaml.StreamEndEvent):  # or a document does
+                raise _refused("there is nothing here; write a workflow", 1, 1)
             value = self._node(self._next(), ())
             self._next()
             after = self._next()

@@ -60,37 +60,61 @@ class Flaw(NamedTuple):
 
 
 def flaw(value: Any) -> Flaw | None:
-    """The first of `flaws`, or that it is too large; None for a value. As quickly as it goes."""
+    """The first of `flaws`, or that it is too large; None for a value. As quickly as it goes.
+
+    A template may name one large value a thousand times, so the walk ends when what it has seen
+    must be too large already.
+    """
     kind = type(value)
-    found = _first(value, DEPTH_MAX) if kind is dict or kind is list else _flaw_of_leaf(value)
-    if found is not None:
-        return Flaw("BadValue", found)
-    size = len(msgspec.json.encode(value))
-    if size > VALUE_BYTES_MAX:
-        said = f"it has {size} bytes as JSON, and {VALUE_BYTES_MAX} are the most; send a reference"
-        return Flaw("TooLarge", said)
-    return None
+    if kind is dict or kind is list:
+        found = _Walk().first(value, DEPTH_MAX)
+    else:
+        found = _bad(_flaw_of_leaf(value))
+    if found is None and len(msgspec.json.encode(value)) > VALUE_BYTES_MAX:
+        return _LARGE
+    return found
 
 
-def _first(container: Any, depth: int) -> str | None:
-    if depth == 0:
-        return TOO_DEEP if container else None
-    if type(container) is dict:
-        for name in container:
-            if type(name) is not str or _is_torn(name):
-                return f"{name!r} cannot be a name in an object; write a text of UTF-8"
-        container = container.values()
-    for one in container:
-        kind = type(one)
-        if kind is str:
-            found = None if one.isascii() else _flaw_of_leaf(one)
-        elif kind is dict or kind is list:
-            found = _first(one, depth - 1)
-        else:
-            found = _flaw_of_leaf(one)
-        if found is not None:
-            return found
-    return None
+_LARGE = Flaw(
+    "TooLarge", f"as JSON it has more than {VALUE_BYTES_MAX} bytes; pass on where it is to be found"
+)
+
+
+def _bad(message: str | None) -> Flaw | None:
+    return None if message is None else Flaw("BadValue", message)
+
+
+class _Walk:
+    """Looks for a flaw. `_left`: bytes that may still come; each part takes its least."""
+
+    def __init__(self) -> None:
+        self._left = VALUE_BYTES_MAX
+
+    def first(self, container: Any, depth: int) -> Flaw | None:
+        if depth == 0:
+            return _bad(TOO_DEEP) if container else None
+        self._left -= 2 * len(container)  # a comma, and a digit at least
+        if type(container) is dict:
+            for name in container:
+                if type(name) is not str or _is_torn(name):
+                    said = f"{name!r} cannot be a name in an object; write a text of UTF-8"
+                    return _bad(said)
+                self._left -= len(name)
+            container = container.values()
+        for one in container:
+            if self._left < 0:
+                return _LARGE
+            kind = type(one)
+            if kind is str:
+                self._left -= len(one)
+                found = None if one.isascii() else _bad(_flaw_of_leaf(one))
+            elif kind is dict or kind is list:
+                found = self.first(one, depth - 1)
+            else:
+                found = _bad(_flaw_of_leaf(one))
+            if found is not None:
+                return found
+        return None
 
 
 def _is_torn(text: str) -> bool:

@@ -148,14 +148,14 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _not_reached(host: str, error: Exception) -> NoReply:
     known: tuple[tuple[type[BaseException], str, str], ...] = (
-        (socket.gaierror, "NameNotFound", "has no address"),
-        (ssl.SSLError, "TlsFailed", "is not trusted"),
+        (socket.gaierror, "NameNotFound", "has no address: {}"),
+        (ssl.SSLError, "TlsFailed", "is not trusted: {}"),
         (ConnectionRefusedError, "ConnectRefused", "refuses connections"),
     )
     for one in _causes(error):
         for kind, code, what in known:
             if isinstance(one, kind):
-                return NoReply(code, f"{host} {what}: {_words(one)}")
+                return NoReply(code, f"{host} {what.format(_words(one))}")
     return NoReply("ConnectFailed", f"{host} cannot be reached: {_words(error)}")
 
 

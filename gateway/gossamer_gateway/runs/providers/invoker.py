@@ -360,7 +360,7 @@ def _refused(name: str, region: str, wait_ms: int) -> Failure:
     where = f"{name} in {region}" if region else name
     return failed(
         "CircuitOpen",
-        f"{where} failed too often of late and is left alone for another {wait_ms / 1_000:g} s",
+        f"{where} failed too often of late and is left alone for another {wait_ms / 1_000:.1f} s",
         retry_after_ms=wait_ms,
     )
 

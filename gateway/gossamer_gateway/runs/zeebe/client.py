@@ -7,7 +7,8 @@ engine is away is said once, and that it is back.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import TypeVar
 
@@ -20,8 +21,9 @@ from gossamer_gateway.upstreams import rpc
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node import logs
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
+from gossamer_node.engines.zeebe.gateway_pb2 import ActivatedJob
 from gossamer_node.errors import EngineError
-from gossamer_node.grpc import Code, RpcError
+from gossamer_node.grpc import Code, RpcError, ServerStream
 
 log = logs.get("workflows")
 
@@ -33,8 +35,12 @@ DEFAULT_TENANT = "<default>"
 WAIT_S, WAIT_S_MAX = 0.1, 5.0
 """Before a call is made again: the first time, and at most."""
 
-POLL_GRACE_MS = 5_000
-"""How long an answer to a poll may take beyond the time for which it waits."""
+STREAM_AGAIN_S = 0.5
+"""Between streams of which one failed."""
+
+STREAM_MS_MAX = 630_000
+"""When the engine ends a stream by itself. What it pushes until then to a gateway that is gone, and
+whose connection is not, stays locked for nobody."""
 
 MESSAGE_CHARACTERS_MAX = 1_000
 """Of an engine's refusal; that of a process repeats what was sent."""
@@ -118,41 +124,61 @@ class Zeebe:
         assert told is not None, "it was asked for patiently"
         return told.processInstanceKey
 
-    async def activate(
-        self, type: str, *, jobs_max: int, lock_ms: int, wait_ms: int
-    ) -> list[zeebe.ActivatedJob]:
-        """Jobs of a type, as soon as there are some. None after `wait_ms`, or where it failed."""
+    async def activate(self, type: str, *, jobs_max: int, lock_ms: int) -> list[ActivatedJob]:
+        """Jobs of a type that are free now; none, where it failed.
+
+        Shielded: what an engine has handed out is not thrown away.
+        """
         request = zeebe.ActivateJobsRequest(
             type=type,
             worker=WORKER,
             timeout=lock_ms,
             maxJobsToActivate=jobs_max,
-            requestTimeout=wait_ms,
+            requestTimeout=-1,  # it does not wait
             fetchVariable=[RUN],
             tenantIds=[self._tenant() or DEFAULT_TENANT],
         )
+        data = request.SerializeToString()
         try:
-            answers = await rpc.call(
-                self._upstream,
-                _path("ActivateJobs"),
-                request.SerializeToString(),
-                timeout_ms=wait_ms + POLL_GRACE_MS,
-                waits=True,
-            )
+            answers = await rpc.call(self._upstream, _path("ActivateJobs"), data)
             jobs = [
                 job
                 for answer in answers
                 for job in zeebe.ActivateJobsResponse.FromString(answer).jobs
             ]
         except (RpcError, EngineError, DecodeError) as error:
-            if isinstance(error, RpcError) and error.code is Code.RESOURCE_EXHAUSTED:
-                self._answered()
-            else:
-                self._failed(error)
-            await trio.sleep(WAIT_S_MAX if self.is_away else WAIT_S)
+            self._failed_now(error)
             return []
         self._answered()
         return jobs
+
+    @asynccontextmanager
+    async def stream(self, type: str, *, lock_ms: int) -> AsyncIterator["Stream"]:
+        """Has jobs of a type pushed here as they come. What was there before is not.
+
+        Raises: RpcError, EngineError.
+        """
+        request = zeebe.StreamActivatedJobsRequest(
+            type=type,
+            worker=WORKER,
+            timeout=lock_ms,
+            fetchVariable=[RUN],
+            tenantIds=[self._tenant() or DEFAULT_TENANT],
+        )
+        path = _path("StreamActivatedJobs")
+        data = request.SerializeToString()
+        async with rpc.stream(self._upstream, path, data, server_ends_ms=STREAM_MS_MAX) as pushed:
+            self._answered()
+            yield Stream(pushed)
+
+    async def failed(self, error: Exception) -> None:
+        """A stream failed; returns when another may be opened."""
+        self._failed_now(error)
+        await trio.sleep(STREAM_AGAIN_S)
+
+    def _failed_now(self, error: Exception) -> None:
+        if not (isinstance(error, RpcError) and error.code is Code.RESOURCE_EXHAUSTED):
+            self._failed(error)
 
     async def complete(self, job: int, variables: Mapping[str, str]) -> Effect:
         """Completes a job."""
@@ -196,8 +222,7 @@ class Zeebe:
                 if error.by_server and error.code in _CERTAIN:
                     self._answered()
                     raise
-                if error.code is not Code.RESOURCE_EXHAUSTED:
-                    self._failed(error)
+                self._failed_now(error)
             except (EngineError, DecodeError, ValueError) as error:
                 self._failed(error)
             else:
@@ -224,6 +249,25 @@ class Zeebe:
 
     def _tenant(self) -> str:
         return self._upstream.tenant or ""
+
+
+class Stream:
+    """Jobs that an engine pushes."""
+
+    def __init__(self, pushed: ServerStream) -> None:
+        self._pushed = pushed
+
+    async def receive(self) -> ActivatedJob | None:
+        """The next job; None when the engine has ended the stream.
+
+        Raises: RpcError; DecodeError.
+        """
+        message = await self._pushed.receive()
+        return None if message is None else ActivatedJob.FromString(message)
+
+    async def cease(self) -> list[ActivatedJob]:
+        """Ends the stream; gives what was on its way."""
+        return [ActivatedJob.FromString(one) for one in await self._pushed.cease()]
 
 
 def _path(method: str) -> str:

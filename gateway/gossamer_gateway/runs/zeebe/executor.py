@@ -28,7 +28,7 @@ from typing import TypeVar
 import trio
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
-from gossamer_gateway.runs import store
+from gossamer_gateway.runs import forgetting, store
 from gossamer_gateway.runs.engine import Engine, UnknownRun
 from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model import events as e
@@ -39,6 +39,7 @@ from gossamer_gateway.runs.model.run import Run, Status, StepStatus, evolve
 from gossamer_gateway.runs.zeebe import open_runs, steering
 from gossamer_gateway.runs.zeebe.client import DeploymentRefused, Effect, Zeebe
 from gossamer_gateway.runs.zeebe.compiling import compile_definition
+from gossamer_gateway.runs.zeebe.intake import Intake
 from gossamer_gateway.storage import Rows, Storage
 from gossamer_node import logs
 from gossamer_node.engines.zeebe.gateway_pb2 import ActivatedJob
@@ -56,24 +57,13 @@ but the end of its lock brings it back to a gateway that did not see it."""
 
 PARKED_MAX = 1_000
 
-POLL_MS = 10_000
-
-POLL_MS_IN_TURNS = 500
-"""How long a poll waits where there are more types than polls."""
-
-POLLS_MAX = 48
-"""That wait at the engine at a time."""
-
-JOBS_MAX = 64
-"""Of one activation."""
-
-AT_HAND_MAX = 512
-"""Jobs that were activated and whose step is not on disk yet."""
-
 TASKS_MAX = 20_000
 """Tasks that wait for their turn."""
 
 WORKERS = 64
+
+BEGUN_S = 1.0
+"""How long who started a run waits to be told its first step."""
 
 LOOK_S = 5.0
 """How often open runs and types of jobs are looked for."""
@@ -81,10 +71,13 @@ LOOK_S = 5.0
 PENDING_MS = 5_000
 """A run that is pending for so long is started again."""
 
-FOREIGN_S = 1.0
-"""How long a type rests of which all jobs were somebody else's."""
+RETENTION_MS = 30 * 24 * 3_600_000
 
-FOREIGN_JOBS_MAX = 1_024
+FOREIGN_MS, FOREIGN_MS_MAX = 1, 5_000
+"""For how long a job that is somebody else's stays locked: the first time, and the more often it
+comes here at most."""
+
+FOREIGN_JOBS_MAX = 10_000
 FOREIGN_SAID_MAX = 1_000
 
 FLOWS_MAX = 1_000
@@ -102,6 +95,7 @@ class Executor:
         zeebe: where.
         lock_ms: of a job that was just activated.
         pending_ms: see `PENDING_MS`.
+        retention_ms: for how long a failed run is kept, and its instance with it.
     """
 
     def __init__(
@@ -112,23 +106,27 @@ class Executor:
         *,
         lock_ms: int = LOCK_MS,
         pending_ms: int = PENDING_MS,
+        retention_ms: int = RETENTION_MS,
     ) -> None:
         self._engine = engine
         self._storage = storage
         self._zeebe = zeebe
         self._lock_ms = lock_ms
         self._pending_ms = pending_ms
+        self._retention_ms = retention_ms
         self._flows: OrderedDict[tuple[str, int], Flow] = OrderedDict()
         self._deployed: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._deploying = trio.Lock()
         self._parked: OrderedDict[str, dict[int, ActivatedJob]] = OrderedDict()
         self._foreign: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._foreign_jobs: OrderedDict[int, int] = OrderedDict()
         self._starting: set[str] = set()
-        self._types: set[str] = set()
+        self._beginning: dict[str, trio.Event] = {}
         self._versions: set[tuple[str, int]] = set()
         self._news = trio.Event()
-        self._polls = trio.Semaphore(POLLS_MAX)
-        self._at_hand = trio.CapacityLimiter(AT_HAND_MAX)
+        self._intake = Intake(
+            zeebe, self._take_safely, lambda job: _run_of(job) is not None, lock_ms=lock_ms
+        )
         self._tasks, self._to_do = trio.open_memory_channel[Task](TASKS_MAX)
         self._has_lost = False
         engine.listen(self._happened)
@@ -141,14 +139,30 @@ class Executor:
         compiled = compile_definition(Flow(definition))
         await self._zeebe.deploy(compiled.resource, compiled.xml, patiently=False)
 
+    async def stop(self) -> None:
+        """Takes no more jobs."""
+        await self._intake.stop()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Does it all, until cancelled."""
         async with trio.open_nursery() as nursery:
             for _ in range(WORKERS):
                 nursery.start_soon(self._work)
+            await nursery.start(self._intake.run)
             nursery.start_soon(self._sweep)
             task_status.started()
-            await self._poll_all(nursery)
+            await self._keep_types()
+
+    async def begun(self, run: Run) -> Run:
+        """A run once its first step has begun, if that is within `BEGUN_S`, or as it is then."""
+        heard = self._beginning.setdefault(run.id, trio.Event())
+        run = await self._engine.run(run.id)
+        if not _has_begun(run):
+            with trio.move_on_after(BEGUN_S):
+                await heard.wait()
+            run = await self._engine.run(run.id)
+        self._beginning.pop(run.id, None)
+        return run
 
     # What is heard.
 
@@ -156,6 +170,8 @@ class Executor:
         """See `engine.Listener`."""
         if run.executor != deciding.ZEEBE:
             return
+        if run.id in self._beginning and _has_begun(run):
+            self._beginning.pop(run.id).set()
         for event in events:
             if isinstance(event, e.StepCompleted):
                 if run.steps[event.step].job is not None:
@@ -256,6 +272,15 @@ class Executor:
             if self._deployed.get(name) == key:  # an engine that lost its data
                 del self._deployed[name]
 
+    async def _forget(self, id: str) -> None:
+        """A run that failed long ago goes, and before it its instance, whose jobs nobody would
+        know any more."""
+        seen = await self._look(id)
+        if seen is not None and seen[1].status is Status.FAILED:
+            if seen[1].place is not None:
+                await self._zeebe.cancel(int(seen[1].place))
+            await self._storage.submit(lambda rows, _now: forgetting.forget(rows, [id]))
+
     async def _cancel(self, instance: int) -> None:
         await self._zeebe.cancel(instance)
 
@@ -330,16 +355,8 @@ class Executor:
 
     # Jobs.
 
-    async def _poll_all(self, nursery: trio.Nursery) -> None:
-        """Keeps a task for each type of jobs that there may be."""
-        at_work: set[str] = set()
-
-        async def poll(type: str) -> None:
-            try:
-                await self._poll(type, nursery)
-            finally:
-                at_work.discard(type)
-
+    async def _keep_types(self) -> None:
+        """Knows which types of jobs there may be."""
         known: dict[tuple[str, int], frozenset[str]] = {}
 
         async def look() -> None:
@@ -350,54 +367,23 @@ class Executor:
                 if one not in known:
                     known[one] = await self._types_of(*one)
             self._versions = set(known)
-            self._types = set().union(*known.values())
+            self._intake.want(frozenset().union(*known.values()))
 
         while True:
             self._news = trio.Event()
             await self._safely(look)
-            for type in self._types - at_work:
-                at_work.add(type)
-                nursery.start_soon(poll, type)
             with trio.move_on_after(LOOK_S):
                 await self._news.wait()
 
-    async def _poll(self, type: str, nursery: trio.Nursery) -> None:
-        jobs_max = JOBS_MAX
-        while type in self._types:
-            async with self._polls:
-                in_turns = len(self._types) > POLLS_MAX
-                jobs = await self._zeebe.activate(
-                    type,
-                    jobs_max=jobs_max,
-                    lock_ms=self._lock_ms,
-                    wait_ms=POLL_MS_IN_TURNS if in_turns else POLL_MS,
-                )
-            ours = 0
-            for job in jobs:
-                if _run_of(job) is None:
-                    await self._hand_back(job)
-                    continue
-                ours += 1
-                borrower = object()
-                await self._at_hand.acquire_on_behalf_of(borrower)
-                nursery.start_soon(self._take_one, job, borrower)
-            if jobs and not ours:
-                # Behind those that come first there may be others.
-                jobs_max = min(2 * jobs_max, FOREIGN_JOBS_MAX)
-                await trio.sleep(FOREIGN_S)
-            elif ours:
-                jobs_max = JOBS_MAX
-
-    async def _take_one(self, job: ActivatedJob, borrower: object) -> None:
-        try:
-            await self._safely(partial(self._take, job))
-        finally:
-            self._at_hand.release_on_behalf_of(borrower)
+    async def _take_safely(self, job: ActivatedJob) -> None:
+        await self._safely(partial(self._take, job))
 
     async def _take(self, job: ActivatedJob) -> None:
         """A job was activated: the step that it stands for is reached, or was, or is done."""
         id, step, instance = _run_of(job), _step_of(job), str(job.processInstanceKey)
-        assert id is not None, "it was looked at"
+        if id is None:
+            await self._hand_back(job)
+            return
         found: list[tuple[Flow, int]] = []
 
         def decide(flow: Flow, run: Run, now_ms: int) -> list[Event]:
@@ -464,7 +450,9 @@ class Executor:
                 engine=self._zeebe.name, type=job.type, process=job.bpmnProcessId,
             )  # fmt: skip
             _keep(self._foreign, known, None, FOREIGN_SAID_MAX)
-        await self._zeebe.lock(job.key, 1)
+        times = self._foreign_jobs.get(job.key, 0)
+        _keep(self._foreign_jobs, job.key, times + 1, FOREIGN_JOBS_MAX)
+        await self._zeebe.lock(job.key, min(FOREIGN_MS * 4**times, FOREIGN_MS_MAX))
 
     async def _types_of(self, workflow: str, version: int) -> frozenset[str]:
         flow = self._flows.get((workflow, version))
@@ -495,12 +483,20 @@ class Executor:
                 for _, id in page:
                     await self._owed(id)
                 after = page[-1]
+        for id in await self._storage.submit(
+            lambda rows, now_ms: open_runs.old(rows, now_ms - self._retention_ms)
+        ):
+            await self._forget(id)
         shards = list(self._engine.shards)
         for id in await self._storage.submit(
             lambda rows, now_ms: open_runs.pending(rows, now_ms - self._pending_ms, shards)
         ):
             if id not in self._starting:
                 self._put(partial(self._start, id))
+
+
+def _has_begun(run: Run) -> bool:
+    return bool(run.steps) or run.status.has_ended
 
 
 def _have_begun(run: Run, tasks: tuple[str, ...]) -> bool:

@@ -16,8 +16,8 @@ def pending(rows: Rows, before_ms: int, shards: Sequence[int]) -> list[str]:
         return []
     marks = ", ".join("?" * len(shards))
     found = rows.execute(
-        "SELECT id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"
-        f" AND triggered_ms < ? AND shard IN ({marks})"  # noqa: S608
+        "SELECT id FROM workflow_runs WHERE executor = 'zeebe' AND status = ?"  # noqa: S608
+        f" AND triggered_ms < ? AND shard IN ({marks})"
         " ORDER BY triggered_ms, id LIMIT ?",
         (Status.PENDING.value, before_ms, *shards, PAGE),
     )
@@ -32,6 +32,16 @@ def running(rows: Rows, after: tuple[int, str]) -> list[tuple[int, str]]:
         (Status.RUNNING.value, *after, PAGE),
     )
     return [(at_ms, id) for at_ms, id in found]
+
+
+def old(rows: Rows, before_ms: int) -> list[str]:
+    """Runs that failed before then, and nobody retried."""
+    found = rows.execute(
+        "SELECT id FROM workflow_runs WHERE ended_ms < ? AND executor = 'zeebe' AND status = ?"
+        " ORDER BY ended_ms LIMIT ?",
+        (before_ms, Status.FAILED.value, PAGE),
+    )
+    return [id for (id,) in found]
 
 
 def versions(rows: Rows) -> list[tuple[str, int]]:

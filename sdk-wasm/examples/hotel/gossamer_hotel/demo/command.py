@@ -5,6 +5,7 @@ examples:
   gossamer demo --engine camunda7 --kill
   gossamer demo --engine camunda8 --reservations 500 --nodes 5
   gossamer demo --engine camunda8 --url http://localhost:8080 --json
+  gossamer demo failover --help       other demos have names
 """
 
 import argparse
@@ -14,7 +15,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import trio
@@ -28,11 +31,15 @@ from gossamer_hotel.demo.verdict import Verdict, judge
 from gossamer_hotel.effects import read_effects
 from gossamer_hotel.microservices import serve_microservices
 from gossamer_hotel.reservations import make_reservations
+from gossamer_node.cli.helping import describe
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import InputError
 from gossamer_node.local_engines.progress import Progress as Report
 from gossamer_node.local_engines.progress import printed, silent
+
+OTHERS = "gossamer.demos"
+"""Entry points of the demos beside this one."""
 
 NODES_MAX = 50
 """Each node is a process of some 60 MB."""
@@ -57,10 +64,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--kill", action="store_true", help="kill a node in the middle, with jobs in its hands"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and no progress")
+    _configure_others(parser)
+
+
+def _configure_others(parser: argparse.ArgumentParser) -> None:
+    """Adds the demos that have names: modules as those of commands, in a group of their own."""
+    others = metadata.entry_points(group=OTHERS)
+    if not others:
+        return
+    named = parser.add_subparsers(metavar="NAME", title="other demos")
+    for entry in sorted(others, key=lambda one: one.name):
+        module: ModuleType = entry.load()
+        first_line = (module.__doc__ or "").partition("\n")[0].rstrip(".")
+        other = named.add_parser(entry.name, help=first_line)
+        describe(other, module.__doc__ or "")
+        other.set_defaults(demo_module=module)
+        module.configure(other)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Plays and judges. 0: every reservation ended as it must, once; 1: not so."""
+    other: ModuleType | None = getattr(arguments, "demo_module", None)
+    if other is not None:
+        status: int = other.run(arguments)
+        return status
     if not 1 <= arguments.nodes <= NODES_MAX:
         raise InputError(f"--nodes {arguments.nodes}: write a number from 1 to {NODES_MAX}.")
     if not 1 <= arguments.reservations <= RESERVATIONS_MAX:

@@ -1,0 +1,1 @@
+"""What runs cost: steps by the engine on each storage, and beside it the same by hand."""

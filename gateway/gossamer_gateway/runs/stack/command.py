@@ -1,0 +1,208 @@
+"""Run all of workflows here: Kafka, PostgreSQL, Redis, a gateway and three example workers.
+
+Kafka comes from Maven Central at the first start; PostgreSQL and Redis are Debian's, or those that
+you name. Everything listens on 127.0.0.1 alone, and what it keeps is in one folder: the next start
+goes on where the last one stopped. Ctrl-C or `gossamer stack down` ends it in good order.
+
+examples:
+  gossamer stack up                          until Ctrl-C
+  gossamer stack up --http 8081 --kafka-port 9192
+                                             where 8080 or 9092 are taken
+  gossamer stack up --kafka localhost:9092 --postgres "host=localhost dbname=flows" \\
+      --redis redis://localhost:6379/0       with what is there already
+  gossamer stack status                      what runs, and where
+  gossamer stack down
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+
+import trio
+
+from gossamer_gateway.errors import GatewayError, InputError
+from gossamer_gateway.runs.stack import settings as places
+from gossamer_gateway.runs.stack.parts import StackError
+from gossamer_gateway.runs.stack.settings import Settings
+from gossamer_gateway.runs.stack.up import Stack, open_stack, read_state
+from gossamer_gateway.runs.stack.workers import EXAMPLES
+from gossamer_node.control import is_held
+from gossamer_node.errors import NodeError
+from gossamer_node.local_engines import printed
+
+DOWN_DEADLINE_S = 90.0
+"""For all parts to end; a worker first finishes what it has begun."""
+
+_LOOK_S = 0.1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    up = actions.add_parser("up", help="start all of it, until Ctrl-C")
+    status = actions.add_parser("status", help="what runs, and where")
+    down = actions.add_parser("down", help="end it in good order")
+    for one in (up, status, down):
+        one.add_argument(
+            "--dir", type=Path, default=None, metavar="FOLDER",
+            help=f"of all that it keeps (default: {places.default_folder()})",
+        )  # fmt: skip
+    for one in (up, status):
+        one.add_argument("--json", action="store_true", help="print one line of JSON")
+    up.add_argument(
+        "--http", type=_ports, default=places.HTTP_PORTS, metavar="PORT[,PORT]",
+        help=f"ports of the gateway (default: {','.join(map(str, places.HTTP_PORTS))})",
+    )  # fmt: skip
+    for name, what, port, example in (
+        ("kafka", "Kafka", places.KAFKA_PORT, "HOST:PORT"),
+        ("postgres", "PostgreSQL", places.POSTGRES_PORT, "DSN"),
+        ("redis", "Redis", places.REDIS_PORT, "URL"),
+    ):
+        one_of = up.add_mutually_exclusive_group()
+        one_of.add_argument(f"--{name}", metavar=example, help=f"a {what} that is there already")
+        one_of.add_argument(
+            f"--{name}-port", type=_port, default=port, metavar="PORT",
+            help=f"for the {what} that is started (default: {port}; 0: any)",
+        )  # fmt: skip
+    names = [one.name for one in EXAMPLES]
+    up.add_argument(
+        "--workers", type=_workers, default=tuple(names), metavar="NAME[,NAME]",
+        help=f"example workers to start, or none (default: {','.join(names)})",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out the action.
+
+    Raises:
+        InputError: Something that a person must mend; nothing was started.
+        StackError, LocalEngineError: A part did not start, or ended by itself.
+    """
+    folder = (arguments.dir or places.default_folder()).absolute()
+    if arguments.action == "status":
+        return _status(folder, as_json=arguments.json)
+    if arguments.action == "down":
+        return trio.run(_down, folder)
+    settings = Settings(
+        folder, arguments.http, arguments.kafka, arguments.kafka_port, arguments.postgres,
+        arguments.postgres_port, arguments.redis, arguments.redis_port, arguments.workers,
+    )  # fmt: skip
+    failure = trio.run(_until_signal, settings, arguments.json)
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    return tuple(_port(one) for one in text.split(","))
+
+
+def _workers(text: str) -> tuple[str, ...]:
+    names = () if text == "none" else tuple(text.split(","))
+    for one in names:
+        if one not in {each.name for each in EXAMPLES}:
+            raise argparse.ArgumentTypeError(f"there is no worker {one!r}")
+    return names
+
+
+async def _until_signal(settings: Settings, as_json: bool) -> GatewayError | NodeError | None:
+    failure: GatewayError | NodeError | None = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_at, signals, nursery.cancel_scope)
+            try:
+                await _run(settings, as_json)
+            except* (GatewayError, NodeError) as group:  # the first of them is the reason
+                failure = _first(group)
+            nursery.cancel_scope.cancel()
+    return failure
+
+
+def _first(group: BaseExceptionGroup) -> GatewayError | NodeError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, GatewayError | NodeError), "nothing else was caught"
+    return error
+
+
+async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    print("stopping", file=sys.stderr, flush=True)
+    scope.cancel()
+
+
+async def _run(settings: Settings, as_json: bool) -> None:
+    async with open_stack(settings, printed()) as (stack, ends):
+        print(json.dumps(asdict(stack)) if as_json else for_people(stack), flush=True)
+        raise StackError(await ends.wait())
+
+
+def for_people(stack: Stack) -> str:
+    """What runs, and what to try."""
+    own = stack.http[0].replace("127.0.0.1", "localhost")
+    lines = [
+        f"gateway      {'  '.join(stack.http)}",
+        f"Kafka        {stack.kafka}",
+        f"PostgreSQL   {stack.postgres}",
+        f"Redis        {stack.redis or 'none'}",
+        f"workers      {', '.join(stack.workers) or 'none'}",
+        f"logs         {stack.logs}",
+        *(f"without {name}: {reason}" for name, reason in stack.without.items()),
+        "",
+        "Try it:",
+        f"  curl {own}/workflow/ -d '" + json.dumps(
+            {
+                "id": "my-first-workflow",
+                "steps": [{"action": "step1", "stepIndex": 0}, {"action": "step2", "stepIndex": 1}],
+            }
+        ) + "'",
+        f"  curl {own}/workflow/my-first-workflow/trigger -d '"
+        + json.dumps({"input": "Hello World"}) + "'",
+        f"  curl {own}/workflow/run/RUN_ID        with the id that the trigger printed",
+        f"  gossamer events follow --kafka {stack.kafka}",
+        "",
+        "Ctrl-C stops all of it; the next `gossamer stack up` goes on.",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _status(folder: Path, *, as_json: bool) -> int:
+    stack = read_state(folder) if is_held(folder) else None
+    if stack is None:
+        print(json.dumps(None) if as_json else f"no stack runs in {folder}")
+        return 1
+    print(json.dumps(asdict(stack)) if as_json else for_people(stack))
+    return 0
+
+
+async def _down(folder: Path) -> int:
+    if not is_held(folder):
+        print(f"no stack runs in {folder}")
+        return 0
+    stack = read_state(folder)
+    if stack is None:
+        raise InputError(
+            f"the stack in {folder} is just starting or ending; try again in a moment."
+        )
+    os.kill(stack.pid, signal.SIGTERM)
+    with trio.move_on_after(DOWN_DEADLINE_S):
+        while is_held(folder):  # noqa: ASYNC110 - another process's end tells nobody
+            await trio.sleep(_LOOK_S)
+        print("stopped")
+        return 0
+    raise StackError(
+        f"the stack's program {stack.pid} has not ended within {DOWN_DEADLINE_S:g} s; "
+        f"its logs are in {stack.logs}."
+    )

@@ -1,0 +1,138 @@
+"""The three example workers: what each needs, how it is built, and how it is started.
+
+Their sources are the SDKs' under `sdk-wasm`. They are copied into the stack's folder and built
+there once, so a checkout stays as it is; a copy of the same sources is used again. A worker whose
+tools are missing, or that can't be built, is left out and said.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from gossamer_gateway.runs.stack.parts import Part, running, tail
+
+READY = "gossamer-worker: ready"
+"""How the line begins in which a worker says that it can be given jobs."""
+
+_LEFT_OUT = shutil.ignore_patterns("node_modules", "build", "target", "__pycache__", ".*")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One worker.
+
+    Attributes:
+        folder: in `sdk-wasm`.
+        tools: programs that have to be on the path.
+        build: what makes it, in its folder; none: nothing has to be.
+        start: what runs it, in its folder.
+    """
+
+    name: str
+    folder: str
+    tools: tuple[str, ...]
+    build: tuple[tuple[str, ...], ...]
+    start: tuple[str, ...]
+
+
+EXAMPLES = (
+    Example("python", "python", (), (), (sys.executable, "examples/worker.py")),
+    Example(
+        "node", "node", ("node", "npm"),
+        (("npm", "ci", "--no-audit", "--no-fund"), ("npm", "run", "build")),
+        ("node", "build/examples/worker.js"),
+    ),
+    Example(
+        "java", "java", ("java", "mvn"),
+        (("mvn", "-q", "-B", "package", "-DskipTests"),),
+        ("java", "-Xmx64m", "-cp", "target/gossamer-worker.jar:target/lib/*",
+         "examples/ExampleWorkerApp.java"),
+    ),
+)  # fmt: skip
+"""`sdk-wasm/README.md` has the same table for people."""
+
+SOURCES = Path(__file__).resolve().parents[4] / "sdk-wasm"
+
+_STAMP = ".built-from"
+
+
+class LeftOut(Exception):
+    """Why a worker does not run; the rest goes on without it."""
+
+
+@asynccontextmanager
+async def start_worker(
+    example: Example, kafka: str, home: Path, log_path: Path
+) -> AsyncIterator[Part]:
+    """Builds a worker, if it must be, and runs it for the length of a block.
+
+    Args:
+        kafka: `HOST:PORT`.
+        home: where the copies of all are.
+
+    Raises: LeftOut; StackError when it was built and doesn't start.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    place = await _prepare(example, home, log_path)
+    begin = log_path.stat().st_size if log_path.exists() else 0
+
+    async def ready() -> bool:
+        with log_path.open("rb") as log:
+            log.seek(begin)
+            return READY.encode() in log.read()
+
+    env = {"GOSSAMER_KAFKA": kafka, "PYTHONPATH": "."}
+    title = f"the {example.name} worker"
+    async with running(title, example.start, log_path, ready, cwd=place, env=env) as part:
+        yield part
+
+
+async def _prepare(example: Example, home: Path, log_path: Path) -> Path:
+    """Gives the folder in which it was built."""
+    source = SOURCES / example.folder
+    if not source.is_dir():
+        raise LeftOut(f"its source is not here: {source}")
+    for tool in example.tools:
+        if shutil.which(tool) is None:
+            raise LeftOut(f"it needs the program {tool}, which is not on the path")
+    digest = await trio.to_thread.run_sync(_digest, source)
+    place = home / example.name
+    stamp = place / _STAMP
+    if stamp.exists() and stamp.read_text(encoding="ascii") == digest:
+        return place
+    shutil.rmtree(place, ignore_errors=True)
+    await trio.to_thread.run_sync(lambda: shutil.copytree(source, place, ignore=_LEFT_OUT))
+    for command in example.build:
+        with log_path.open("ab") as log:
+            done = await trio.run_process(
+                command, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                check=False,
+            )  # fmt: skip
+        if done.returncode != 0:
+            raise LeftOut(f"`{' '.join(command)}` failed with it; {tail(log_path)}")
+    stamp.write_text(digest, encoding="ascii")
+    return place
+
+
+def _digest(source: Path) -> str:
+    """Of all that is copied."""
+    digest = hashlib.sha256()
+    waiting = [source]
+    while waiting:
+        folder = waiting.pop()
+        names = sorted(one.name for one in folder.iterdir())
+        left_out = _LEFT_OUT(str(folder), names)
+        for path in (folder / name for name in names if name not in left_out):
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                digest.update(f"{path.relative_to(source)}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

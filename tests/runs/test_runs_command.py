@@ -1,0 +1,165 @@
+"""`gossamer workflow` against a whole gateway, and its check of a file without one."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from tests.runs.worlds import World
+
+from gossamer_gateway.runs import telling
+from gossamer_gateway.runs.model import events as e
+from gossamer_node import cli
+
+FLOW = """id: greet
+steps:
+  - action: hello
+  - action: bye
+"""
+
+
+class Shell:
+    """Runs commands; each blocks, so it has a thread."""
+
+    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self._url = url
+        self._capsys = capsys
+
+    async def run(self, *words: str) -> tuple[int, str, str]:
+        """Its exit status, and what it printed."""
+        given = ["workflow", *words, "--gateway", self._url]
+        status = await trio.to_thread.run_sync(cli.main, given)
+        return status, *self._capsys.readouterr()
+
+    async def json(self, *words: str) -> Any:
+        status, out, _ = await self.run(*words, "--json")
+        assert status == 0
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(world: World, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(world.whole.gateway.url, capsys)
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> str:
+    path = tmp_path / "greet.yaml"
+    path.write_text(FLOW)
+    return str(path)
+
+
+async def test_from_a_file_to_the_end_of_a_run(world: World, shell: Shell, flow: str) -> None:
+    assert await shell.run("define", flow) == (0, "greet: version 1, greet has 2 steps\n", "")
+    _, listed, _ = await shell.run("list")
+    assert listed.splitlines()[1].split()[:3] == ["greet", "1", "2"]
+    _, shown, _ = await shell.run("show", "greet")
+    assert [one["action"] for one in json.loads(shown)["steps"]] == ["hello", "bye"]
+    async with world.working(hello=lambda payload: f"hello {payload}", bye=lambda _: "bye"):
+        status, told, _ = await shell.run("trigger", "greet", "--input", '"you"', "--wait")
+        made = await shell.json("trigger", "greet", "--input", "1", "--key", "k")
+        again = await shell.json("trigger", "greet", "--input", "2", "--key", "k")
+        follow = await shell.run("run", made["runId"], "--follow")
+    assert status == 0 and "Completed" in told and '"hello you"' in told
+    assert made == again
+    assert follow[0] == 0
+    said = follow[1].splitlines()
+    assert "triggered with 1" in said[0] and 'completed: "bye"' in said[-1]
+    _, events, _ = await shell.run("run", made["runId"], "--follow", "--json")
+    told_of = [json.loads(one)["seq"] for one in events.splitlines()]
+    assert told_of == list(range(1, len(said) + 1))
+    runs = await shell.json("runs", "--workflow", "greet", "--limit", "1")
+    assert runs["items"][0]["runId"] == made["runId"] and runs["next"] is not None
+    _, page, _ = await shell.run("runs", "--limit", "1")
+    assert f"--after {runs['next']}" in page
+
+
+async def test_a_run_that_does_not_complete(world: World, shell: Shell) -> None:
+    await world.define("flow", {"action": "a", "retry": {"maxAttempts": 1}})
+    failing = await world.trigger("flow")
+    _, told, _ = await shell.run("run", failing)
+    assert "nobody has asked for jobs of a" in told
+    await world.fail(await world.job("a"), "Broken", message="no luck")
+    status, said, _ = await shell.run("run", failing, "--follow")
+    assert status == 1 and said.splitlines()[-1].endswith("failed: Broken: no luck")
+    assert (await shell.run("retry", failing))[1] == f"{failing}: Running\n"
+    status, said, _ = await shell.run("cancel", failing, "--reason", "enough")
+    assert (status, said) == (0, f"{failing}: Cancelled\n")
+    status, _, error = await shell.run("retry", failing)
+    assert status == 2 and "is Cancelled" in error
+
+
+async def test_what_is_wrong_is_told_like_a_compiler(
+    shell: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("id: bad\nsteps:\n  - acton: hello\n  - action: bye\n    timeoutMs: soon\n")
+    status = await trio.to_thread.run_sync(cli.main, ["workflow", "check", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 2
+    assert lines[0].startswith(f"{path}:3:5: steps[0]") and "action" in lines[0]
+    assert lines[-1].startswith(f"{path}:5:16: steps[1].timeoutMs: ")
+    status, out, error = await shell.run("define", str(path))
+    assert (status, out, error.splitlines()) == (2, "", lines)
+    path.write_text(FLOW)
+    status = await trio.to_thread.run_sync(cli.main, ["workflow", "check", str(path)])
+    assert (status, capsys.readouterr().out) == (0, f"{path}: greet has 2 steps, and right\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("trigger", "nobody"), "there is no workflow nobody"),
+        (("trigger", "x", "--input", "hello"), "--input"),
+        (("run", "nobody"), "there is no run"),
+        (("define", "/nowhere/x.yaml"), "/nowhere/x.yaml can't be read"),
+        (("runs", "--since", "yesterday"), "since"),
+    ],
+)
+async def test_mistakes_are_told_in_a_sentence(
+    shell: Shell, words: Sequence[str], said: str
+) -> None:
+    status, _, error = await shell.run(*words)
+    assert status == 2 and said in error
+
+
+FAILURE = e.Failure("Broken", "no\nluck")
+
+EVENTS: list[tuple[Callable[..., e.Event], tuple[Any, ...], str]] = [
+    (e.RunTriggered, ("w", 1, "x" * 200), "triggered with"),
+    (e.RunStarted, (), "started"),
+    (e.StepStarted, ("s", 1), "began with 1"),
+    (e.AttemptStarted, ("s", 2, 9, "a"), "attempt 2 for a worker of a"),
+    (e.AttemptStarted, ("s", 2, 9, None, "AWS", "f", "eu"), "attempt 2 at AWS/eu, f"),
+    (e.AttemptFailed, ("s", 1, FAILURE), "attempt 1 failed: Broken: no luck"),
+    (e.AttemptLate, ("s", 1, "completed"), "attempt 1 was answered too late: completed"),
+    (e.RetryScheduled, ("s", 2, 9, 500), "attempt 2 follows in 500 ms"),
+    (e.FailedOver, ("s", 1, "AWS", "GCP"), "goes on at GCP instead of AWS"),
+    (e.StepCompleted, ("s", 1, None), "done: null"),
+    (e.StepFailed, ("s", FAILURE), "failed: Broken: no luck"),
+    (e.ChoiceTaken, ("s", "t"), "goes on with t"),
+    (e.ParallelStarted, ("s", ("a", "b")), "goes on with a, b together"),
+    (e.BranchJoined, ("s", "a"), "a has come"),
+    (e.JoinCompleted, ("s",), "all have come"),
+    (e.RunCompleted, (1,), "completed: 1"),
+    (e.RunFailed, (FAILURE,), "failed: Broken: no luck"),
+    (e.RunCancelled, (), "cancelled: no reason given"),
+    (e.RunRetried, (("a",),), "goes on with a"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "said"), EVENTS)
+def test_each_event_is_a_line(
+    kind: Callable[..., e.Event], values: tuple[Any, ...], said: str
+) -> None:
+    event = json.loads(e.encode(kind("r", 1, 1_700_000_000_123, *values)))
+    told = telling.line(event)
+    assert told.startswith("22:13:20.123  ") and said in told and "\n" not in told
+    assert len(told) < 160
+
+
+def test_every_kind_of_event_is_told() -> None:
+    kinds = {json.loads(e.encode(kind("r", 1, 1, *values)))["kind"] for kind, values, _ in EVENTS}
+    assert kinds == {one.__struct_config__.tag for one in e.AnyEvent.__args__}
