@@ -23,10 +23,11 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from redis import Redis
 from tests.kafka_fixture import Kafka
 from tests.patience import seen, until
 from tests.postgres_fixture import Postgres
-from tests.redis_fixture import Redis
+from tests.redis_fixture import RedisServer
 from tests.runs.kafka_world import read_topic
 
 from gossamer_gateway import tables
@@ -162,7 +163,7 @@ class World:
 
 @contextmanager
 def gateways_and_workers(
-    folder: Path, place: PostgresPlace, redis: Redis, kafka: Kafka
+    folder: Path, place: PostgresPlace, redis: RedisServer, kafka: Kafka
 ) -> Iterator[World]:
     with ExitStack() as stack:
         gateways = {}
@@ -177,13 +178,17 @@ def gateways_and_workers(
                         "http": f"127.0.0.1:{http}",
                         "grpc": f"127.0.0.1:{grpc}",
                         "storage": {"postgres": {"env": "CHAOS_POSTGRES"}, "schema": place.schema},
-                        "workflows": {"kafka": {"servers": [kafka.address]}, "redis": redis.url},
+                        "workflows": {
+                            "kafka": {"servers": [kafka.address]},
+                            "redis": {"env": "CHAOS_REDIS"},
+                        },
                     }
                 )
             )
             gateways[f"http://127.0.0.1:{http}"] = Process(
                 folder / f"{name}.log",
-                str(GOSSAMER), "gateway", "--config", str(config), CHAOS_POSTGRES=place.conninfo,
+                str(GOSSAMER), "gateway", "--config", str(config),
+                CHAOS_POSTGRES=place.conninfo, CHAOS_REDIS=redis.url,
             )  # fmt: skip
         ledger, program = folder / "ledger", folder / "worker.py"
         ledger.touch()
@@ -209,7 +214,7 @@ async def under_way(world: World, share: float) -> AsyncIterator[None]:
     yield
 
 
-async def break_all(world: World, postgres: Postgres, redis: Redis, kafka: Kafka) -> None:
+async def break_all(world: World, postgres: Postgres, redis: RedisServer, kafka: Kafka) -> None:
     """Kills each part once, while the others work."""
     first, second = world.gateways
     async with under_way(world, 0.1):
@@ -225,19 +230,24 @@ async def break_all(world: World, postgres: Postgres, redis: Redis, kafka: Kafka
         await trio.to_thread.run_sync(postgres.crash)
         await trio.to_thread.run_sync(postgres.start)
     async with under_way(world, 0.7):
-        redis.flush()
+        await trio.to_thread.run_sync(flush, redis)
     async with under_way(world, 0.8):
         world.gateways[second].stop()
         world.workers[1].stop()
         world.gateways[second].start()
         world.workers[1].start()
     async with under_way(world, 0.9):
-        redis.kill()
-        redis.start()
+        redis.stop()
+        await trio.to_thread.run_sync(redis.start)
+
+
+def flush(redis: RedisServer) -> None:
+    with Redis.from_url(redis.url) as client:
+        client.flushall()
 
 
 async def test_no_run_is_lost_and_no_step_counts_twice(
-    kafka: Kafka, postgres: Postgres, redis: Redis
+    kafka: Kafka, postgres: Postgres, redis: RedisServer
 ) -> None:
     place = postgres.place()
     with (
@@ -265,7 +275,8 @@ async def test_no_run_is_lost_and_no_step_counts_twice(
                 judge(history)
             assert await check(storage, lambda _: False) == []
             worked = Counter(line.split()[0] for line in world.ledger.read_text().splitlines())
-            assert worked.keys() >= {f"{run}:{step}" for run in world.runs.values() for step in STEPS}
+            wanted = {f"{run}:{step}" for run in world.runs.values() for step in STEPS}
+            assert worked.keys() >= wanted
             await replayed(kafka, engine, set(world.runs.values()))
 
 
