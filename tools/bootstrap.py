@@ -25,6 +25,7 @@ ALSO_SERVED_BY = {"demo": ("dev",), "engines": ("dev",)}
 
 DEBIAN_PACKAGES = {
     "mvn": "maven",
+    "javac": "default-jdk-headless",
     "npm": "npm",
     "node": "nodejs",
     "postgres": "postgresql",
@@ -36,6 +37,7 @@ DEBIAN_PACKAGES = {
 COMMANDS: dict[str, tuple[str, ...]] = {
     "engines": ("mvn",),
     "test": ("mvn", "node", "npm", "postgres", "redis-server", "chromium"),
+    "test": ("mvn", "javac", "node", "npm", "postgres", "chromium"),
 }
 
 BESIDE_THE_PATH = {"postgres": "usr/lib/postgresql/*/bin/postgres"}

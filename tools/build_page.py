@@ -34,9 +34,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         made = build(Path(scratch))
     changed = [
-        name
-        for name, content in made.items()
-        if not name.exists() or name.read_bytes() != content
+        name for name, content in made.items() if not name.exists() or name.read_bytes() != content
     ]
     if check:
         for name in changed:

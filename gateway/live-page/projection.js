@@ -46,6 +46,10 @@ export function evolve(run, event) {
   if (!known) return { ...run, seq: event.seq };
   const [allowed, change] = known;
   if (!allowed(run.status)) throw new OutOfPlace(`a run that is ${run.status} takes no ${event.kind}`);
+  const inStep = IN_STEP[event.kind];
+  if (inStep && !inStep.includes(run.steps[event.step]?.status ?? null)) {
+    throw new OutOfPlace(`step ${event.step}, ${run.steps[event.step]?.status ?? "not begun"}, takes no ${event.kind}`);
+  }
   return change({ ...run, seq: event.seq }, event);
 }
 
@@ -57,9 +61,7 @@ function newStep(status, event, more) {
 }
 
 function step(run, event, changes) {
-  const known = run.steps[event.step];
-  if (!known) throw new OutOfPlace(`step ${event.step} of ${run.id} has not begun`);
-  return { ...run, steps: { ...run.steps, [event.step]: { ...known, ...changes } } };
+  return { ...run, steps: { ...run.steps, [event.step]: { ...run.steps[event.step], ...changes } } };
 }
 
 /** A run with a step in it that took no time. */
@@ -78,11 +80,15 @@ function ended(run, event, status, changes = {}) {
 
 function heard(run, event) {
   const known = run.steps[event.step];
-  return { heard: known ? [...known.heard, event.attempt].slice(-HEARD_MAX) : [] };
+  return { heard: [...known.heard.filter((one) => one > known.attempt - HEARD_MAX), event.attempt] };
+}
+
+function atWork(run, event) {
+  if (event.attempt !== run.steps[event.step].attempt) throw new OutOfPlace(`attempt ${event.attempt} of ${event.step} is not at work`);
 }
 
 const failure = (told) =>
-  told && { code: told.code, message: told.message ?? "", blame: told.blame ?? "worker", retryable: told.retryable ?? true, details: told.details ?? "" };
+  told && { code: told.code, message: told.message ?? "", blame: told.blame ?? "worker", retryable: told.retryable ?? true, details: told.details ?? "", retryAfterMs: told.retryAfterMs ?? null };
 
 const any = () => true;
 const open = (status) => !hasEnded(status);
@@ -96,17 +102,23 @@ const KINDS = {
     const state = newStep(WAITING, event, { input: event.input ?? null, attempt: known?.attempt ?? 0, heard: known?.heard ?? [] });
     return { ...run, steps: { ...run.steps, [event.step]: state } };
   }],
-  "attempt.started": [running, (run, event) =>
-    step(run, event, { status: RUNNING, attempt: event.attempt, tries: (run.steps[event.step]?.tries ?? 0) + 1, dueMs: event.dueMs })],
+  "attempt.started": [running, (run, event) => {
+    const { attempt, tries } = run.steps[event.step];
+    if (event.attempt !== attempt + 1) throw new OutOfPlace(`attempt ${event.attempt} of ${event.step} does not follow ${attempt}`);
+    return step(run, event, { status: RUNNING, attempt: event.attempt, tries: tries + 1, dueMs: event.dueMs });
+  }],
   "attempt.failed": [running, (run, event) => {
+    atWork(run, event);
     const told = failure(event.failure);
     return step(run, event, { status: WAITING, dueMs: null, failure: told, ...(told.blame === "time" ? {} : heard(run, event)) });
   }],
   "attempt.late": [any, (run, event) => step({ ...run, late: run.late + 1 }, event, heard(run, event))],
   "retry.scheduled": [running, (run, event) => step(run, event, { dueMs: event.dueMs })],
   "step.failover": [running, (run, event) => step(run, event, { place: event.place, tries: 0 })],
-  "step.completed": [running, (run, event) =>
-    step(run, event, { status: COMPLETED, output: event.output ?? null, dueMs: null, failure: null, endedMs: event.atMs, ...heard(run, event) })],
+  "step.completed": [running, (run, event) => {
+    atWork(run, event);
+    return step(run, event, { status: COMPLETED, output: event.output ?? null, dueMs: null, failure: null, endedMs: event.atMs, ...heard(run, event) });
+  }],
   "step.failed": [running, (run, event) => {
     let before = run;
     if (!run.steps[event.step]) {
@@ -128,5 +140,16 @@ const KINDS = {
   "run.completed": [running, (run, event) => ended(run, event, COMPLETED, { output: event.output ?? null })],
   "run.failed": [open, (run, event) => ended(run, event, FAILED, { failure: failure(event.failure) })],
   "run.cancelled": [open, (run, event) => ended(run, event, CANCELLED)],
-  "run.retried": [(status) => status === FAILED, (run) => ({ ...run, status: RUNNING, endedMs: null, failure: null })],
+  "run.retried": [(status) => status === FAILED, (run) => ({ ...run, status: run.startedMs === null ? PENDING : RUNNING, endedMs: null, failure: null })],
+};
+
+const AGAIN = [null, FAILED, LEFT];
+const MEANWHILE = [null, FAILED];
+
+/** In which status of its step an event may happen; null: the step has not begun. */
+const IN_STEP = {
+  "step.started": AGAIN, "attempt.started": [WAITING], "attempt.failed": [RUNNING],
+  "attempt.late": [RUNNING, WAITING, COMPLETED, FAILED, LEFT], "retry.scheduled": [WAITING], "step.failover": [WAITING],
+  "step.completed": [RUNNING], "step.failed": [...AGAIN, WAITING], "choice.taken": MEANWHILE,
+  "parallel.started": MEANWHILE, "branch.joined": [null], "join.completed": MEANWHILE,
 };

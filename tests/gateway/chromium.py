@@ -53,6 +53,8 @@ KEYS = {
     "Escape": (27, ""),
     "ArrowRight": (39, ""),
     "ArrowLeft": (37, ""),
+    "ArrowUp": (38, ""),
+    "ArrowDown": (40, ""),
     "Home": (36, ""),
 }
 

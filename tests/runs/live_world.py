@@ -1,5 +1,5 @@
-"""Runs in a gateway with everything that a live page shows: retries, failovers, late answers, branches,
-and texts that mean harm.
+"""Runs in a gateway with everything that a live page shows: retries, failovers, late answers,
+branches, and texts that mean harm.
 
 The places of functions have names that no provider of a gateway has, so nobody works them but the
 test.

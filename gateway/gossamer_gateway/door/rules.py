@@ -305,7 +305,7 @@ HTTP = (
     ),
 )
 
-SLASHED = ("/workflow/", "/executions/")
+SLASHED = ("/workflow/", "/executions/", "/live/")
 """Paths that mean the same without their last slash."""
 
 SERVICE = "/gateway_protocol.Gateway/"

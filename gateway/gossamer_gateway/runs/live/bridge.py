@@ -274,17 +274,17 @@ class Queue:
                 await self._woken.wait()
             batch = self._waiting.popleft()
             self._bytes -= len(batch.frame(self._filter) or "")
-            frame = self._new(batch, bridge.log)
+            frame = self._new(batch, bridge)
             self.cursor = batch.cursor
             if frame is not None:
                 return frame
 
-    def _new(self, batch: Batch, log: Log) -> str | None:
+    def _new(self, batch: Batch, bridge: Bridge) -> str | None:
         """The frame of a batch, without what the page has read by itself."""
         known = self.overlap
         if not known:
             return batch.frame(self._filter)
-        if self._until is not None and log.reached(batch.cursor, self._until):
+        if self._until is not None and bridge.log.reached(batch.cursor, self._until):
             self.overlap = {}
         passing = batch.passing(self._filter)
         rest = [one for one in passing if one.seq > known.get(one.run, 0)]
