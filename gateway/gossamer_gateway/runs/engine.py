@@ -48,7 +48,7 @@ from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
 from gossamer_gateway.runs.model.run import Run
-from gossamer_gateway.runs.news import LOOK_S, News
+from gossamer_gateway.runs.news import LOOK_S, News, QueueNews
 from gossamer_gateway.runs.outbox import Outbox
 from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import Command, Rows, Storage
@@ -110,6 +110,7 @@ class Engine:
         self.log = RowsLog(storage, self.news)
         self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
         self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
+        self._freed = QueueNews()
         self._storage = storage
         number = secrets.randbits(62)
         self._writer = number if storage.shared else None
@@ -256,11 +257,12 @@ class Engine:
 
     async def release(self, run: str, step: str, attempt: int, worker: str) -> bool:
         """Frees a job that a worker took. False: it is this worker's no more."""
-        done: bool = await self._do(
+        queue: str | None = await self._do(
             partial(offers.release, run=run, step=step, attempt=attempt, worker=worker)
         )
-        self.news.ring()
-        return done
+        if queue is not None:
+            self._freed.ring({queue})
+        return queue is not None
 
     async def wait_free(self, queues: Sequence[str], deadline: float) -> bool:
         """Waits until one of these queues has a free job; whoever fetches first has it.
@@ -269,21 +271,25 @@ class Engine:
             deadline: by trio's clock. False: it has come.
         """
         while True:
-            rung = self.news.next
-            free_ms, now_ms = await self._storage.submit(
-                lambda rows, now_ms: (offers.next_free_ms(rows, queues, self._writer), now_ms)
-            )
-            if free_ms is not None and free_ms <= now_ms:
-                return True
-            left_s = deadline - trio.current_time()
-            if left_s <= 0:
-                return False
-            if free_ms is not None:
-                left_s = min(left_s, (free_ms - now_ms) / 1_000)
-            if self._storage.shared:
-                left_s = min(left_s, LOOK_S)
-            with trio.move_on_after(left_s):
-                await rung.wait()
+            with self._freed.waiting(queues) as freed:
+                free_ms, now_ms = await self._storage.submit(
+                    lambda rows, now_ms: (
+                        offers.next_free_ms(rows, queues, self._writer),
+                        now_ms,
+                    )
+                )
+                if free_ms is not None and free_ms <= now_ms:
+                    return True
+                left_s = deadline - trio.current_time()
+                if left_s <= 0:
+                    return False
+                if free_ms is not None:
+                    left_s = min(left_s, (free_ms - now_ms) / 1_000)
+                if self._storage.shared:
+                    left_s = min(left_s, LOOK_S)
+                with trio.move_on_after(left_s):
+                    await freed.wait()
+                    return True  # it was committed here: nobody needs to look
 
     async def keep_time(self) -> None:
         """Sees to what is due in this gateway's shards, and keeps these, until cancelled."""
@@ -433,6 +439,7 @@ class Engine:
                     Entry(one.run, one.seq, data)
                     for one, data in zip(each.events, each.data, strict=True)
                 )
+        self._freed.ring(outcome.queues)
         if outcome.written:
             self.news.ring()
 

@@ -112,6 +112,7 @@ class Outcome:
         results, errors: by the word's place in the group.
         runs: the states of all that were looked at, and the bytes of their events where known.
         happened: what to tell those who listen, in order.
+        queues: those that have new jobs.
     """
 
     results: dict[int, Any] = field(default_factory=dict)
@@ -119,6 +120,7 @@ class Outcome:
     runs: dict[str, tuple[Run, int]] = field(default_factory=dict)
     happened: list[tuple[Run, Sequence[Event]]] = field(default_factory=list)
     written: Sequence[Written] = ()
+    queues: set[str] = field(default_factory=set)
 
 
 class Flows:
@@ -204,7 +206,7 @@ class _Group:
     def write(self) -> None:
         if self._written:
             self.outcome.written = list(self._written.values())
-            store.write(
+            self.outcome.queues = store.write(
                 self._rows, self.outcome.written, self._flow, self._rules.offered,
                 outbox=self._rules.outbox, writer=self._rules.writer,
             )  # fmt: skip

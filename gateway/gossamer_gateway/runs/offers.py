@@ -59,24 +59,24 @@ def extend(
 ) -> int | None:
     """Locks a job for so long from now. Gives until when; None: it is this worker's no more."""
     locked_ms = now_ms + lock_ms
-    is_his = _of_worker(rows, locked_ms, run, step, attempt, worker, keep=True)
-    return locked_ms if is_his else None
+    queue = _of_worker(rows, locked_ms, run, step, attempt, worker, keep=True)
+    return None if queue is None else locked_ms
 
 
-def release(rows: Rows, now_ms: int, run: str, step: str, attempt: int, worker: str) -> bool:
-    """Frees a job that a worker took. False: it is this worker's no more."""
+def release(rows: Rows, now_ms: int, run: str, step: str, attempt: int, worker: str) -> str | None:
+    """Frees a job that a worker took. Gives its queue; None: it is this worker's no more."""
     return _of_worker(rows, now_ms, run, step, attempt, worker, keep=False)
 
 
 def _of_worker(
     rows: Rows, free_ms: int, run: str, step: str, attempt: int, worker: str, *, keep: bool
-) -> bool:
+) -> str | None:
     changed = rows.execute(
         "UPDATE workflow_jobs SET free_ms = ?, worker = ?"
-        " WHERE run = ? AND step = ? AND attempt = ? AND worker = ?",
+        " WHERE run = ? AND step = ? AND attempt = ? AND worker = ? RETURNING queue",
         (free_ms, worker if keep else None, run, step, attempt, worker),
-    )
-    return changed.rowcount > 0
+    ).fetchone()
+    return changed[0] if changed else None
 
 
 def next_free_ms(rows: Rows, queues: Sequence[str], writer: int | None) -> int | None:

@@ -119,8 +119,8 @@ def read_seqs(rows: Rows, runs: Iterable[str]) -> dict[str, int]:
 def write(
     rows: Rows, written: Sequence[Written], flow: Callable[[Run], Flow], offered: Offered,
     *, outbox: bool, writer: int,
-) -> None:  # fmt: skip
-    """Adds events to runs', each run at most once.
+) -> set[str]:  # fmt: skip
+    """Adds events to runs', each run at most once; returns the queues of jobs that began.
 
     Args:
         writer: which gateway does.
@@ -173,6 +173,7 @@ def write(
     if over:
         rows.executemany("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", over)
     insert_jobs(rows, begun, writer)
+    return {queue for _, _, _, _, queue, *_ in begun}
 
 
 def _make_sure(is_so: bool) -> None:
