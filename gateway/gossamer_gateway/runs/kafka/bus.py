@@ -77,30 +77,38 @@ class Received:
 
 
 class _Presence:
-    """Says once that a cluster is away, and once that it is back. Used by one thread."""
+    """Says once that a cluster is away, and once that it is back. Used by one thread.
+
+    What librdkafka says of connections is a reason to look, and no more: it comes late, and again.
+    """
 
     def __init__(self, address: str, who: str) -> None:
         self._address = address
         self._who = who
+        self._reason = ""
         self._away = False
 
     def error(self, error: KafkaError) -> None:
         """librdkafka's `error_cb`: the connection's troubles, most of which mend themselves."""
-        if error.code() in _AWAY and not self._away:
-            self._away = True
-            reason = reason_of(error)
-            log.warning("Kafka is away", servers=self._address, who=self._who, reason=reason)
+        if error.code() in _AWAY:
+            self._reason = reason_of(error)
 
     def look(self, client: Any) -> None:
-        """Asks whether it is back. Waits, where it isn't."""
-        if not self._away:
+        """Asks for the cluster where there is a doubt. Waits, where it isn't there."""
+        if not self._reason:
             return
         try:
             client.list_topics(timeout=_ASK_EVERY_S)
         except KafkaException:
+            if not self._away:
+                log.warning(
+                    "Kafka is away", servers=self._address, who=self._who, reason=self._reason
+                )
+            self._away = True
             return
-        self._away = False
-        log.info("Kafka is back", servers=self._address, who=self._who)
+        if self._away:
+            log.info("Kafka is back", servers=self._address, who=self._who)
+        self._away, self._reason = False, ""
 
 
 class _Batch:

@@ -26,6 +26,7 @@ from gossamer_gateway.runs.kafka.topics import EVENTS, brokers
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.run import Run
+from gossamer_node.cli.helping import add_subcommand, run_subcommand
 
 BATCH = 1_000
 WAIT_S = 10.0
@@ -37,9 +38,9 @@ class NoEvents(GatewayError):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
-    replay = actions.add_parser("replay", help="rebuild the states of runs")
-    follow = actions.add_parser("follow", help="print events as they happen, until Ctrl-C")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    replay = add_subcommand(actions, "replay", _replay)
+    follow = add_subcommand(actions, "follow", _follow)
     for one in (replay, follow):
         one.add_argument(
             "--kafka", default="localhost:9092", metavar="HOST:PORT",
@@ -59,13 +60,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises: NoEvents.
     """
-    work = _replay if arguments.action == "replay" else _follow
-    return trio.run(partial(work, arguments))
+    return run_subcommand(arguments)
 
 
-async def _replay(arguments: argparse.Namespace) -> int:
+def _replay(arguments: argparse.Namespace) -> int:
+    """Rebuild the states of runs from the topic alone; ends with status 1 where some are missing.
+
+    examples:
+      gossamer events replay --kafka localhost:9092
+      gossamer events replay --kafka localhost:9092 --run RUN_ID --json
+    """
     replay = Replay(arguments.run)
-    await _read(arguments, lambda entry: replay.take(entry.data), from_start=True, on=False)
+    trio.run(
+        partial(_read, arguments, lambda entry: replay.take(entry.data), from_start=True, on=False)
+    )
     runs = replay.runs()
     if arguments.run is not None and not runs:
         raise NoEvents(f"{arguments.topic} has no beginning of a run {arguments.run}.")
@@ -83,12 +91,19 @@ async def _replay(arguments: argparse.Namespace) -> int:
     return 1 if gaps else 0
 
 
-async def _follow(arguments: argparse.Namespace) -> int:
+def _follow(arguments: argparse.Namespace) -> int:
+    """Print events as they happen, until Ctrl-C.
+
+    examples:
+      gossamer events follow --kafka localhost:9092
+      gossamer events follow --kafka localhost:9092 --from start --run RUN_ID
+    """
+
     def show(entry: Entry) -> None:
         if arguments.run in (None, entry.run):
             print(entry.data.decode() if arguments.json else line_of_event(entry), flush=True)
 
-    await _read(arguments, show, from_start=arguments.begin == "start", on=True)
+    trio.run(partial(_read, arguments, show, from_start=arguments.begin == "start", on=True))
     return 0
 
 

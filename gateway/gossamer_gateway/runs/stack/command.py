@@ -31,6 +31,7 @@ from gossamer_gateway.runs.stack.parts import StackError
 from gossamer_gateway.runs.stack.settings import Settings
 from gossamer_gateway.runs.stack.up import Stack, open_stack, read_state
 from gossamer_gateway.runs.stack.workers import EXAMPLES
+from gossamer_node.cli.helping import add_subcommand, run_subcommand
 from gossamer_node.control import is_held
 from gossamer_node.errors import NodeError
 from gossamer_node.local_engines import printed
@@ -43,10 +44,10 @@ _LOOK_S = 0.1
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
-    up = actions.add_parser("up", help="start all of it, until Ctrl-C")
-    status = actions.add_parser("status", help="what runs, and where")
-    down = actions.add_parser("down", help="end it in good order")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    up = add_subcommand(actions, "up", _up)
+    status = add_subcommand(actions, "status", _status)
+    down = add_subcommand(actions, "down", _down)
     for one in (up, status, down):
         one.add_argument(
             "--dir", type=Path, default=None, metavar="FOLDER",
@@ -83,14 +84,26 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: Something that a person must mend; nothing was started.
         StackError, LocalEngineError: A part did not start, or ended by itself.
     """
-    folder = (arguments.dir or places.default_folder()).absolute()
-    if arguments.action == "status":
-        return _status(folder, as_json=arguments.json)
-    if arguments.action == "down":
-        return trio.run(_down, folder)
+    return run_subcommand(arguments)
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    folder: Path = (arguments.dir or places.default_folder()).absolute()
+    return folder
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    """Start all of it, until Ctrl-C.
+
+    examples:
+      gossamer stack up
+      gossamer stack up --http 8081 --kafka-port 9192
+      gossamer stack up --kafka localhost:9092 --workers none
+    """
     settings = Settings(
-        folder, arguments.http, arguments.kafka, arguments.kafka_port, arguments.postgres,
-        arguments.postgres_port, arguments.redis, arguments.redis_port, arguments.workers,
+        _folder(arguments), arguments.http, arguments.kafka, arguments.kafka_port,
+        arguments.postgres, arguments.postgres_port, arguments.redis, arguments.redis_port,
+        arguments.workers,
     )  # fmt: skip
     failure = trio.run(_until_signal, settings, arguments.json)
     if failure is not None:
@@ -178,7 +191,14 @@ def for_people(stack: Stack) -> str:
     return "\n".join(lines)
 
 
-def _status(folder: Path, *, as_json: bool) -> int:
+def _status(arguments: argparse.Namespace) -> int:
+    """Tell what runs, and where; ends with status 1 where nothing does.
+
+    examples:
+      gossamer stack status
+      gossamer stack status --json
+    """
+    folder, as_json = _folder(arguments), arguments.json
     stack = read_state(folder) if is_held(folder) else None
     if stack is None:
         print(json.dumps(None) if as_json else f"no stack runs in {folder}")
@@ -187,7 +207,17 @@ def _status(folder: Path, *, as_json: bool) -> int:
     return 0
 
 
-async def _down(folder: Path) -> int:
+def _down(arguments: argparse.Namespace) -> int:
+    """End it in good order.
+
+    examples:
+      gossamer stack down
+      gossamer stack down --dir /tmp/mine
+    """
+    return trio.run(_end, _folder(arguments))
+
+
+async def _end(folder: Path) -> int:
     if not is_held(folder):
         print(f"no stack runs in {folder}")
         return 0
