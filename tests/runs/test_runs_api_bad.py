@@ -95,6 +95,7 @@ async def test_an_input_that_is_too_large(world: World) -> None:
         ("POST", "/workflow/jobs/fetch", FETCH | {"actions": []}, 400, "actions"),
         ("POST", "/workflow/jobs/fetch", FETCH | {"actions": "a"}, 400, "actions"),
         ("POST", "/workflow/jobs/fetch", FETCH | {"actions": [""]}, 400, "action"),
+        ("POST", "/workflow/jobs/fetch", FETCH | {"actions": ["provider:AWS"]}, 400, "no action"),
         ("POST", "/workflow/jobs/fetch", FETCH | {"worker": ""}, 400, "worker"),
         ("POST", "/workflow/jobs/fetch", FETCH | {"max": 0}, 400, "max"),
         ("POST", "/workflow/jobs/fetch", FETCH | {"max": 1.5}, 400, "max"),

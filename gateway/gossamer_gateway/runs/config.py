@@ -5,14 +5,15 @@ A part of the gateway's table, whose rules of reading are those of `gossamer_nod
 needs another section as well (an engine's name) is asked by `misplaced`, for whoever reads both.
 """
 
-import fnmatch
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from gossamer_gateway.door.principals import fits
 from gossamer_gateway.runs.model.deciding import OWN, ZEEBE
 from gossamer_gateway.runs.providers.config import PROVIDERS, ProviderConfig
-from gossamer_node.address import ADDRESS, Address
-from gossamer_node.schema import Choice, Field, ListOf, Record, Secret, Text, Whole
+from gossamer_node.address import Address, parse_address
+from gossamer_node.schema import Choice, Field, Form, ListOf, Record, Secret, Text, Whole
 
 DAY_MS = 24 * 3_600_000
 
@@ -38,8 +39,8 @@ class WorkflowsConfig:
         engine: the name of the Camunda 8 that keeps the flow; None: the one there is.
         kafka: None: all jobs are offered over HTTP and to the mesh.
         redis: a URL; None: states are in memory and in the rows alone.
-        offered: globs of actions that are offered over HTTP and to the mesh although there is a
-            Kafka.
+        offered: actions, in which `*` stands for any characters, that are offered over HTTP and to
+            the mesh although there is a Kafka.
     """
 
     execution: str = OWN
@@ -54,7 +55,7 @@ class WorkflowsConfig:
         """Whether jobs of a queue (an action, or `provider:NAME`) are rows that workers fetch."""
         if self.kafka is None or queue.startswith("provider:"):
             return True
-        return any(fnmatch.fnmatchcase(queue, one) for one in self.offered)
+        return fits(self.offered, queue)
 
     @property
     def retention_ms(self) -> int:
@@ -85,6 +86,14 @@ def misplaced(config: WorkflowsConfig, engines: Mapping[str, str]) -> Iterator[t
         yield "workflows", "`execution: zeebe` needs a Camunda 8 among `engines`; name it there"
 
 
+def _broker(text: str) -> Address:
+    if re.search(r":\d+$", text) is None:
+        raise ValueError("has no port")  # a bare host would get that of the mesh
+    return parse_address(text)
+
+
+BROKER = Form("`HOST:PORT`, Kafka's port is 9092 as a rule", _broker, str)
+
 KAFKA = Record(
     "Kafka",
     "Jobs go to workers over a Kafka, and every event of every run is published there. Needs the "
@@ -93,7 +102,7 @@ KAFKA = Record(
     (
         Field(
             "servers",
-            ListOf(ADDRESS, "brokers, as `HOST:PORT`", 20, items_min=1),
+            ListOf(BROKER, "brokers", 20, items_min=1),
             "servers",
             "Some of its brokers, by which the others are found.",
         ),

@@ -42,7 +42,7 @@ def operations(workflows: Workflows, who: Callable[[], str]) -> tuple[Operation,
     """All endpoints, for the routes and for the OpenAPI document."""
     return (
         *rows(Serving(workflows, who)),
-        *jobs.rows(workflows.engine, workflows.polls),
+        *jobs.rows(workflows.engine, workflows.polls, workflows.config.is_offered),
         *providers.rows(workflows.invoker),
     )
 

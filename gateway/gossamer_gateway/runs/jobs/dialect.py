@@ -24,7 +24,7 @@ from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import holding
 from gossamer_gateway.runs.jobs.holding import Held
-from gossamer_gateway.runs.jobs.polls import Polls
+from gossamer_gateway.runs.jobs.polls import Polls, is_of_provider
 from gossamer_gateway.runs.jobs.variables import output_of, variables_of
 from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.events import Failure
@@ -260,6 +260,8 @@ def _topics(body: Fields) -> Mapping[str, Topic]:
         for name in _FILTERS:
             if one.get(name):
                 raise BadRequest(f"The filter '{name}' of a topic is not known here")
+        if is_of_provider(one.text("topicName")):
+            raise BadRequest(f"{one.text('topicName')} is no topic of workers")
         made[one.text("topicName")] = Topic(
             _lock_ms(one.number("lockDuration"), "lockTime"),
             one.maybe_texts("variables"),

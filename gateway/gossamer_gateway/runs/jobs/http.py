@@ -5,7 +5,7 @@ otherwise each has its verdict. A batch that was answered 503, or not at all, is
 was: what had been taken is `repeated`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs import strict
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import shapes
-from gossamer_gateway.runs.jobs.polls import Polls
+from gossamer_gateway.runs.jobs.polls import Polls, is_of_provider
 from gossamer_gateway.runs.results import (
     ATTEMPT_MAX,
     ID_CHARACTERS_MAX,
@@ -117,9 +117,13 @@ class Extend:
     jobs: tuple[tuple[str, str, int], ...]
 
 
-def rows(engine: Engine, polls: Polls) -> tuple[Operation, ...]:
-    """The endpoints."""
-    serving = _Serving(engine, polls)
+def rows(engine: Engine, polls: Polls, is_offered: Callable[[str], bool]) -> tuple[Operation, ...]:
+    """The endpoints.
+
+    Args:
+        is_offered: whether jobs of an action are fetched here.
+    """
+    serving = _Serving(engine, polls, is_offered)
     row = partial(Operation, "POST", base="/workflow/jobs", about="workers")
     busy = {503: "Too many wait already, or the rows can't be written or read now."}
     return (
@@ -139,12 +143,19 @@ def rows(engine: Engine, polls: Polls) -> tuple[Operation, ...]:
 
 
 class _Serving:
-    def __init__(self, engine: Engine, polls: Polls) -> None:
+    def __init__(self, engine: Engine, polls: Polls, is_offered: Callable[[str], bool]) -> None:
         self._engine = engine
         self._polls = polls
+        self._is_offered = is_offered
 
     async def fetch(self, asked: Asked) -> shapes.Jobs:
         wanted: Fetch = asked.body
+        for one in wanted.actions:
+            if not self._is_offered(one):
+                raise BadRequest(
+                    f"jobs of {one} go over Kafka here; name the action in workflows.offered of "
+                    "the gateway's configuration to have them fetched"
+                )
         jobs = await self._polls.fetch(
             wanted.worker,
             wanted.actions,
@@ -198,6 +209,8 @@ def _fetch(data: bytes, _media: str) -> Fetch:
     for one in actions:
         if not isinstance(one, str) or not 0 < len(one) <= ID_CHARACTERS_MAX:
             raise BadRequest(f"an action is a text of 1 to {ID_CHARACTERS_MAX} characters")
+        if is_of_provider(one):
+            raise BadRequest(f"{one} is no action; the gateway calls functions itself")
     return Fetch(
         tuple(actions),
         _worker(fields),

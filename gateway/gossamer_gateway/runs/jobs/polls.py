@@ -29,6 +29,11 @@ FETCH_BYTES_MAX = 16 * 2**20
 them."""
 
 
+def is_of_provider(queue: str) -> bool:
+    """Whether a queue has calls of a cloud's functions, which are no worker's."""
+    return queue.startswith("provider:")
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
