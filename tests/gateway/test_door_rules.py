@@ -85,6 +85,7 @@ def test_what_needs_no_role_is_little() -> None:
     assert {named(rule) for rule in HTTP if rule.role is None} == {
         "GET /",
         "GET /page/**",
+        "GET /live/**",
         "GET /favicon.ico",
         "GET /v1/health",
         "GET /v1/openapi.json",
