@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from tests.embedded_fixture import embedded_engine, embedded_url
 from tests.kafka_fixture import kafka
 from tests.postgres_fixture import postgres
+from tests.redis_fixture import redis
 from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
 
 from gossamer_node.errors import LocalEngineMissing
@@ -32,7 +33,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
-__all__ = ["embedded_engine", "embedded_url", "kafka", "postgres"]
+__all__ = ["embedded_engine", "embedded_url", "kafka", "postgres", "redis"]
 
 # Hypothesis without its stopwatch: a busy host is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -25,16 +25,19 @@ ALSO_SERVED_BY = {"demo": ("dev",), "engines": ("dev",)}
 
 DEBIAN_PACKAGES = {
     "mvn": "maven",
+    "javac": "default-jdk-headless",
     "npm": "npm",
     "node": "nodejs",
     "postgres": "postgresql",
+    "redis-server": "redis-server",
     "chromium": "chromium",
 }
 """Command → Debian package, for the targets of `COMMANDS`."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "engines": ("mvn",),
-    "test": ("mvn", "node", "npm", "postgres", "chromium"),
+    "test": ("mvn", "node", "npm", "postgres", "redis-server", "chromium"),
+    "test": ("mvn", "javac", "node", "npm", "postgres", "chromium"),
 }
 
 BESIDE_THE_PATH = {"postgres": "usr/lib/postgresql/*/bin/postgres"}

@@ -5,8 +5,8 @@
 `store`: the engine on a SQLite file and on PostgreSQL, with jobs fetched and answered by workers in
 the same process, so nothing of a network is in it; and beside it the same rows written by hand with
 psycopg, one step at a time and in batches, which is what any engine on that database pays.
-`--history`: the same again after each 250,000 events up to a million. Processor time is the figure
-to trust: rates swing with whatever else the machine does.
+`--history`: the same with up to a million events of other runs beside it. Processor time is the
+figure to trust: rates swing with whatever else the machine does.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import trio
-from benchmarks.workflows import by_hand, engine_load, postgres
+from benchmarks.workflows import by_hand, engine_load, history, postgres
 from benchmarks.workflows.measured import Measured, line, table
 
 from gossamer_gateway import tables
@@ -25,8 +25,8 @@ from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.storage import Place, PostgresPlace, SqlitePlace, open_storage
 
 UNDER_WAY = (16, 256)
-HISTORY = (250_000, 500_000, 750_000, 1_000_000)
-EVENTS_OF_A_RUN = 12
+HISTORY = (100_000, 300_000, 1_000_000)
+"""Events that are there before."""
 
 
 async def on(place: Place, runs: int, under_way: int, database: int | None = None) -> Measured:
@@ -66,30 +66,29 @@ def measure_store(runs: int) -> dict[str, Measured]:
             name = f"PostgreSQL, {under_way} under way"
             found[name] = trio.run(on, server.place(), runs, under_way, server.pid)
         name = f"PostgreSQL, two gateways, {UNDER_WAY[-1]} under way"
-        found[name] = trio.run(
-            on_two, server.place(), runs, UNDER_WAY[-1], server.pid
-        )
+        found[name] = trio.run(on_two, server.place(), runs, UNDER_WAY[-1], server.pid)
         for batch in (1, 64):
             name = f"by hand with psycopg, {batch} in a transaction"
             found[name] = by_hand.measure(server.place(), server.pid, runs, batch)
     return found
 
 
-def measure_history() -> dict[str, Measured]:
+def measure_history(runs: int) -> dict[str, Measured]:
     """The same again while the history grows."""
     found = Shown()
 
     async def grow(name: str, place: Place) -> None:
         async with open_storage(place, tables.FORM) as storage:
+            await engine_load.measure([Engine(storage)], 200, 256)
             events = 0
-            for mark in (12_000, *HISTORY):
-                missing = (mark - events) // EVENTS_OF_A_RUN - 1_000
-                if missing > 0:
-                    await engine_load.measure([Engine(storage)], missing, 256)
-                found[f"{name}, up to {mark:,} events"] = await engine_load.measure(
-                    [Engine(storage)], 1_000, 256
-                )
+            for mark in (0, *HISTORY):
+                filling = Engine(storage)
+                each = await history.fill(storage, filling, engine_load.LINE.id, 0)
+                await history.fill(storage, filling, engine_load.LINE.id, (mark - events) // each)
                 events = mark
+                found[f"{name}, {mark:,} events before"] = await engine_load.measure(
+                    [Engine(storage)], runs, 256
+                )
 
     with tempfile.TemporaryDirectory() as folder:
         trio.run(grow, "SQLite", SqlitePlace(Path(folder, "history.sqlite")))
@@ -107,7 +106,7 @@ def main() -> int:
     parser.add_argument("--history", action="store_true")
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
-    found = measure_history() if wanted.history else measure_store(wanted.runs)
+    found = measure_history(wanted.runs) if wanted.history else measure_store(wanted.runs)
     if wanted.json:
         print(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1))
     else:

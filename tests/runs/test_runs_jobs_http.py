@@ -3,28 +3,14 @@
 import socket
 from typing import Any
 
-import httpx
 import pytest
 import trio
-from tests.patience import seen
-from tests.runs.worlds import World, completed, open_world
+from tests.runs.worlds import World, completed
 
-from gossamer_gateway import tables
-from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import polls as polls_module
-from gossamer_gateway.runs.jobs.asked import QUEUES_MAX, WRITE_MS, Asked
-from gossamer_gateway.runs.jobs.polls import Polls
-from gossamer_gateway.storage import SqlitePlace, open_storage
 
-
-async def waits(world: World, count: int) -> None:
-    """Until so many polls wait."""
-    line = f"gossamer_gateway_workflow_polls_waiting {count}\n"
-
-    async def look() -> bool:
-        return line in (await world.http.get("/v1/metrics")).text
-
-    await seen(look)
+pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
+"""The doors are the same, whatever executes runs."""
 
 
 async def test_a_worker_that_waits_is_woken(world: World) -> None:
@@ -36,7 +22,7 @@ async def test_a_worker_that_waits_is_woken(world: World) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
-        await waits(world, 1)
+        await world.waits(1)
         id = await world.trigger("flow", {"amount": 1})
     (job,) = jobs
     assert (job["run"], job["workflow"], job["step"], job["attempt"]) == (id, "flow", "a", 1)
@@ -55,7 +41,7 @@ async def test_many_that_wait_share_what_comes(world: World) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(wait, f"w{number}")
-        await waits(world, 20)
+        await world.waits(20)
         runs = [await world.trigger("flow") for _ in range(20)]
     assert sorted(got) == sorted(runs)
 
@@ -74,29 +60,13 @@ async def test_a_client_that_goes_away_locks_nothing(world: World) -> None:
     )
     stream = await trio.open_tcp_stream(host, int(port))
     await stream.send_all(head.encode() + body)
-    await waits(world, 1)
+    await world.waits(1)
     # A reset: the connection is gone at once, as when a process is killed.
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     await stream.aclose()
-    await waits(world, 0)
+    await world.waits(0)
     await world.trigger("flow")
     assert (await world.job("a", worker="next"))["attempt"] == 1
-
-
-async def test_what_was_locked_for_who_left_in_that_moment_is_free(tmp_path: Any) -> None:
-    """The look of a poll is never cut off: it ends, and gives back what it brought."""
-    async with open_world(tmp_path) as world:
-        await world.define("flow", {"action": "a"})
-        await world.trigger("flow")
-        workflows = Asked(world.whole.gateway.desk.storage)
-        engine = Engine(world.whole.gateway.desk.storage)
-        polls = Polls(engine, workflows)
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await polls._look("gone", ["a"], 1, 3_600_000)
-        assert scope.cancelled_caught
-        (job,) = await world.fetch("a")
-        assert job["step"] == "a"
 
 
 async def test_a_lock_that_runs_out_frees_its_job(world: World) -> None:
@@ -163,38 +133,3 @@ async def test_too_many_that_wait_are_told_so(
     told = await world.http.post("/workflow/jobs/fetch", json=body)
     assert (told.status_code, told.headers["retry-after"]) == (503, "1")
     assert told.headers["content-type"] == "application/problem+json"
-
-
-async def test_who_waits_is_answered_when_the_gateway_stops(tmp_path: Any) -> None:
-    answered: list[httpx.Response] = []
-
-    async def wait(http: httpx.AsyncClient) -> None:
-        body = {"actions": ["a"], "worker": "w", "waitMs": 60_000}
-        answered.append(await http.post("/workflow/jobs/fetch", json=body))
-
-    async with trio.open_nursery() as nursery, open_world(tmp_path) as world:
-        http = httpx.AsyncClient(base_url=world.whole.gateway.url, timeout=60)
-        nursery.start_soon(wait, http)
-        await waits(world, 1)
-    assert [(one.status_code, one.json()) for one in answered] == [(200, {"jobs": []})]
-    await http.aclose()
-
-
-async def test_what_is_asked_for_is_known_after_a_restart(tmp_path: Any) -> None:
-    async with open_world(tmp_path) as world:
-        await world.define("flow", {"action": "a"}, {"action": "b"})
-        await world.fetch("a", "b")
-    async with open_world(tmp_path) as world:
-        run = await world.run(await world.trigger("flow"))
-        assert [one["notice"] for one in run["stepResults"]] == [None]
-
-
-async def test_what_is_asked_for_is_written_now_and_then() -> None:
-    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
-        asked = Asked(storage)
-        assert asked.note(["a", "b"], WRITE_MS) == ["a", "b"]
-        assert asked.note(["a"], 2 * WRITE_MS - 1) == []
-        assert asked.note(["a", "b"], 2 * WRITE_MS) == ["a", "b"]
-        assert (await asked.last(["a", "c"])) == {"a": 2 * WRITE_MS}
-        asked.note((str(number) for number in range(QUEUES_MAX)), 3 * WRITE_MS)
-        assert (await asked.last(["a"])) == {}

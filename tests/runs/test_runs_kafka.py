@@ -8,6 +8,7 @@ import trio
 from tests.gateway.places import place, storage
 from tests.kafka_fixture import Kafka
 from tests.patience import until
+from tests.postgres_fixture import Postgres
 from tests.runs.kafka_world import (
     ACTIONS,
     World,
@@ -18,11 +19,13 @@ from tests.runs.kafka_world import (
     working,
 )
 
+from gossamer_gateway import tables
+from gossamer_gateway.runs import leasing, sharing
 from gossamer_gateway.runs.kafka.bus import Message, open_sender
 from gossamer_gateway.runs.kafka.replay import Replay
 from gossamer_gateway.runs.kafka.topics import EVENTS, RESULTS, RESULTS_DEAD
 from gossamer_gateway.runs.model.run import Status
-from gossamer_gateway.storage import Storage
+from gossamer_gateway.storage import Storage, open_storage
 
 __all__ = ["place", "storage"]
 
@@ -139,3 +142,52 @@ async def test_a_broker_that_is_killed_costs_no_step(kafka: Kafka, storage: Stor
             assert (run.status, run.output) == (Status.COMPLETED, list(ACTIONS))
             assert told[id] == run
         assert [one for one in replay.gaps() if one.run in runs] == []
+
+
+async def test_two_gateways_publish_in_order_and_one_takes_over(
+    kafka: Kafka, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sharing, leasing):
+        monkeypatch.setattr(module, "LEASE_MS", 600)
+    monkeypatch.setattr(leasing, "RENEW_MS", 100)
+    postgres_place = postgres.place()
+    leaving = trio.CancelScope()
+    worlds: list[World] = []
+
+    async def leave_early(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with leaving:
+            async with (
+                open_storage(postgres_place, tables.FORM) as rows,
+                open_world(kafka.address, rows) as world,
+            ):
+                worlds.append(world)
+                task_status.started()
+                await trio.sleep_forever()
+
+    async with (
+        open_storage(postgres_place, tables.FORM) as rows,
+        open_world(kafka.address, rows) as world,
+        open_sender(kafka.address, "worker") as sender,
+        working(kafka.address, sender) as jobs,
+        trio.open_nursery() as nursery,
+    ):
+        worlds.append(world)
+        await nursery.start(leave_early)
+        await world.engine.define(definition())
+        runs = set()
+        for number in range(120):
+            engine = worlds[number % 2].engine
+            runs.add((await engine.trigger("kafka-test", [])).id)
+        await until(lambda: len(jobs) >= 100)
+        leaving.cancel()
+        await until(lambda: (worlds[0].ended.keys() | worlds[1].ended.keys()) >= runs)
+        await emptied(world)
+        order: dict[str, list[int]] = {}
+        for key, _, headers in read_topic_whole(kafka.address, EVENTS):
+            run, seq = (key or b"").decode(), int(headers["seq"] or b"")
+            if run in runs and seq not in order.setdefault(run, []):
+                order[run].append(seq)
+        for id in runs:
+            run_state = await world.engine.run(id)
+            assert (run_state.status, run_state.output) == (Status.COMPLETED, list(ACTIONS))
+            assert order[id] == list(range(1, run_state.seq + 1))

@@ -427,6 +427,12 @@ def test_a_large_definition_is_refused_whatever_it_came_as() -> None:
         read_definition(json.dumps(big))
 
 
+@pytest.mark.parametrize("next_", [7, "a b", ["b"]])
+def test_a_next_that_cannot_be_read_is_told_once_and_not_followed(next_: Any) -> None:
+    found = told(graph({"id": "a", "action": "a", "next": next_}, {"id": "b", "action": "b"}))
+    assert [field for field, _ in found] == ["steps[0].next"]  # and not that b is out of reach
+
+
 def test_what_a_message_repeats_is_short_and_harmless() -> None:
     for _, message in told(one(id="\x1b[31m" + "x" * 10_000, nme="y" * 10_000, type=["z"] * 9_999)):
         assert len(message) < 500 and message.isprintable()

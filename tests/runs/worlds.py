@@ -90,6 +90,15 @@ class World:
         jobs: list[Any] = told.json()["jobs"]
         return jobs
 
+    async def waits(self, count: int) -> None:
+        """Until so many workers wait for jobs."""
+        line = f"gossamer_gateway_workflow_polls_waiting {count}\n"
+
+        async def look() -> bool:
+            return line in (await self.http.get("/v1/metrics")).text
+
+        await seen(look)
+
     async def job(self, action: str, worker: str = "w", **more: Any) -> Any:
         """A job of an action, once there is one."""
         (job,) = await self.fetch(action, worker=worker, max=1, waitMs=30_000, **more)

@@ -23,6 +23,9 @@ from gossamer_node.engines.config import EngineConfig
 
 PATIENCE_S = 120.0
 
+WORKER_LOCK_MS = 2_000
+"""For how long a job is the worker's who died with a gateway."""
+
 Work = Callable[[Job], Answer | None]
 """What a worker says to a job; None: nothing."""
 
@@ -48,15 +51,14 @@ class ZeebeWorld:
         self.nursery.start_soon(self._work, actions, work)
 
     async def _work(self, actions: Sequence[str], work: Work) -> None:
-        news = Bell(self.engine)
         while True:
-            jobs = await self.engine.fetch(actions, "w", jobs_max=100, lock_ms=60_000)
+            jobs = await self.engine.fetch(actions, "w", jobs_max=100, lock_ms=WORKER_LOCK_MS)
             for job in jobs:
                 said = work(job)
                 if said is not None:
                     await self.engine.answer(job.run, said)
             if not jobs:
-                await news.wait()
+                await self.engine.wait_free(actions, trio.current_time() + 60)
 
     async def ended(self, id: str) -> Run:
         """A run once it has ended."""
@@ -107,12 +109,15 @@ async def zeebe_world(
     execution: str = ZEEBE,
     lock_ms: int = 30_000,
     pending_ms: int = 5_000,
+    retention_ms: int = 86_400_000,
     crashes: bool = False,
+    client: Callable[[Upstream], Zeebe] = Zeebe,
 ) -> AsyncIterator[ZeebeWorld]:
     """Opens one.
 
     Args:
         crashes: leaving the block is as sudden as a crash is.
+        client: what speaks to Zeebe.
     """
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(place, tables.FORM))
@@ -120,12 +125,19 @@ async def zeebe_world(
         upstream = Upstream(config)
         stack.push_async_callback(upstream.aclose)
         engine = Engine(storage, chance=lambda: 0.5, executor=execution)
-        zeebe = Zeebe(upstream)
+        zeebe = client(upstream)
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         executor = None
         if execution != OWN:
-            executor = Executor(engine, storage, zeebe, lock_ms=lock_ms, pending_ms=pending_ms)
+            executor = Executor(
+                engine,
+                storage,
+                zeebe,
+                lock_ms=lock_ms,
+                pending_ms=pending_ms,
+                retention_ms=retention_ms,
+            )
             await nursery.start(executor.run)
         nursery.start_soon(engine.keep_time)
         yield ZeebeWorld(storage, engine, executor, zeebe, nursery)

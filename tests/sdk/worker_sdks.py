@@ -54,9 +54,9 @@ class Sdk:
 
     def made(self) -> None:
         """Builds it, unless it is built of the same sources."""
-        for command in self.needs:
-            if shutil.which(command) is None:
-                pytest.skip(f"NOT RUN: {command} is not on this machine")
+        for needed in self.needs:
+            if shutil.which(needed) is None:
+                pytest.skip(f"NOT RUN: {needed} is not on this machine")
         stamp = self.folder / "build" / f"{self.name}.stamp"
         state = self._digest()
         if stamp.exists() and stamp.read_text() == state:
@@ -91,7 +91,7 @@ class Sdk:
         return kept | dict(self.environment or {}) | dict(more)
 
     def _digest(self) -> str:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(self.build).encode())
         for path in sorted(self.folder.rglob("*")):
             if path.suffix in SOURCES and BUILT.isdisjoint(path.relative_to(SDKS).parts):
                 digest.update(f"{path}\n".encode() + path.read_bytes())
@@ -158,21 +158,22 @@ NODE = Sdk(
     ("Node processed: {}", "Node processed again: {}"),
 )
 
-_JAVA = (
-    "java",
-    "-Xmx64m",
-    "-XX:TieredStopAtLevel=1",
-    "-cp",
-    "target/gossamer-worker.jar:target/lib/*",
-)
+_LIBRARIES = "target/gossamer-worker.jar:target/lib/*"
+_JAVA = ("java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp")
 
 JAVA = Sdk(
     "java",
     ("mvn", "javac"),
-    (("mvn", "-q", "-B", "package", "-DskipTests"),),
+    (
+        ("mvn", "-q", "-B", "package", "-DskipTests"),
+        (
+            "javac", "-Xlint:all", "-Werror", "-cp", _LIBRARIES, "-d", "build/workers",
+            "examples/ExampleWorkerApp.java", "conformance/ConformanceWorker.java",
+        ),
+    ),
     ("mvn", "-q", "-B", "surefire:test"),
-    (*_JAVA, "examples/ExampleWorkerApp.java"),
-    (*_JAVA, "conformance/ConformanceWorker.java"),
+    (*_JAVA, _LIBRARIES, "examples/ExampleWorkerApp.java"),
+    (*_JAVA, f"{_LIBRARIES}:build/workers", "ConformanceWorker"),
     ("Java processed: {}", "Java processed again: {}"),
     ended=143,
 )  # fmt: skip

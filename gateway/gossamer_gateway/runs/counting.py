@@ -91,7 +91,7 @@ def of_rows(rows: Rows, now_ms: int) -> Iterator[Family]:
         ),
     )
     (waiting,) = rows.execute(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM workflow_outbox LIMIT ?) AS some", (LAG_MAX,)
+        "SELECT COUNT(*) FROM (SELECT 1 FROM workflow_outbox LIMIT ?) AS waiting", (LAG_MAX,)
     ).fetchone()
     yield Family(
         "workflow_outbox_events",

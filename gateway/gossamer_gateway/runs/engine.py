@@ -26,6 +26,7 @@ import trio
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
 from gossamer_gateway.runs import groups, offers, store
+from gossamer_gateway.runs.cache import Cache, Known
 from gossamer_gateway.runs.groups import (
     Answered,
     Change,
@@ -68,6 +69,9 @@ DUE_MAX = 16
 AWAY_S, AWAY_S_MAX = 0.5, 10.0
 """The pause when the storage is away, doubled each time up to the second."""
 
+TOLD_S = 60.0
+"""Between two lines in the log that say so."""
+
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[Run, Sequence[Event]], None]
@@ -82,6 +86,7 @@ class Engine:
         executor: whose runs new ones are: `own` or `zeebe`.
         offered: tells of an action whether its attempts are jobs here; others are sent elsewhere.
         outbox: whether events are published: each has a row until `Engine.outbox` says it was.
+        cache: where gateways share states.
 
     Attributes:
         id: this gateway's, new at each start.
@@ -98,6 +103,7 @@ class Engine:
         executor: str = deciding.OWN,
         offered: store.Offered = lambda _: True,
         outbox: bool = False,
+        cache: Cache | None = None,
     ) -> None:
         self.id = str(uuid4())
         self.news = News()
@@ -110,11 +116,13 @@ class Engine:
         self._rules = Rules(chance, executor, offered, outbox, number)
         self._flows = Flows()
         self._memory = Memory()
+        self._cache = cache
         self._listeners: list[Listener] = []
         self._waiting: deque[Word] = deque()
         self._is_flying = False
         self._next_due_ms: int | None = None
         self._sooner = trio.Event()
+        self._told_s = -float("inf")
 
     @property
     def shards(self) -> Collection[int]:
@@ -206,9 +214,9 @@ class Engine:
 
         Raises: UnknownRun.
         """
-        known = self._memory.get(id)
+        known = (await self._known([id])).get(id)
 
-        def command(rows: Rows, _: int) -> tuple[Run, int] | None:
+        def command(rows: Rows, _: int) -> Known | None:
             seq = store.read_seqs(rows, [id]).get(id)
             return known if known is not None and known[0].seq == seq else store.read_run(rows, id)
 
@@ -284,6 +292,8 @@ class Engine:
                 if self._leases is not None:
                     nursery.start_soon(self._again, self._keep_leases)
                     nursery.start_soon(self._again, self._renumber)
+                if self._cache is not None:
+                    nursery.start_soon(self._cache.run)
                 nursery.start_soon(self._again, self._keep_time)
         finally:
             if self._leases is not None:
@@ -295,11 +305,10 @@ class Engine:
         while True:
             try:
                 await act()
-                if pause_s > AWAY_S:
-                    _log.info("Workflows go on: their storage is back")
                 pause_s = AWAY_S
             except (StorageFailed, Overloaded) as error:
-                if pause_s == AWAY_S:
+                if trio.current_time() - self._told_s > TOLD_S:
+                    self._told_s = trio.current_time()
                     _log.warning("Workflows wait for their storage: %s", error)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, AWAY_S_MAX)
@@ -329,7 +338,14 @@ class Engine:
                 now,
             )
         )
-        await self._say_all([Change(id, self._due) for id in found])
+        words = [Change(id, self._due) for id in found]
+        await self._say_all(words)
+        for word in words:
+            if isinstance(word.error, StorageFailed | Overloaded):
+                raise word.error
+            if word.error is not None:
+                _log.error("Run %s cannot go on: %s", word.run, word.error, exc_info=word.error)
+                await trio.sleep(AWAY_S)  # it is seen to again, and has the others wait
         if found:
             return
         if self._next_due_ms is not None and (next_ms is None or self._next_due_ms < next_ms):
@@ -371,11 +387,7 @@ class Engine:
             self._is_flying = False
 
     async def _commit(self, words: Sequence[Word]) -> None:
-        known = {
-            one.run: found
-            for one in words
-            if isinstance(one, Change | Answered) and (found := self._memory.get(one.run))
-        }
+        known = await self._known([one.run for one in words if isinstance(one, Change | Answered)])
         try:
             outcome = await self._storage.submit_guarded(
                 lambda rows, now_ms: groups.work(
@@ -393,6 +405,16 @@ class Engine:
         for word in words:
             word.settled.set()
 
+    async def _known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """What is known of runs; any state may be old."""
+        known = {id: found for id in ids if (found := self._memory.get(id)) is not None}
+        if self._cache is not None:
+            # Also for those in memory: another gateway may have gone on with them.
+            for id, found in (await self._cache.get(list(dict.fromkeys(ids)))).items():
+                if id not in known or known[id][0].seq < found[0].seq:
+                    known[id] = found
+        return known
+
     def _happened(self, outcome: Outcome) -> None:
         for run, size in outcome.runs.values():
             self._memory.put(run, size)
@@ -403,6 +425,8 @@ class Engine:
         for run, events in outcome.happened:
             for listener in self._listeners:
                 listener(run, events)
+        if self._cache is not None:
+            self._cache.put(outcome.runs[each.run.id] for each in outcome.written)
         if self.outbox is not None:
             for each in outcome.written:
                 self.outbox.add(

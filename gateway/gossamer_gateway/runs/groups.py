@@ -16,14 +16,14 @@ from typing import Any
 
 import trio
 
-from gossamer_gateway.errors import RequestError, StorageFailed
+from gossamer_gateway.errors import GatewayError, RequestError
 from gossamer_gateway.runs import store
 from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.deciding import Answer, Chance, Verdict
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.flow import Flow
-from gossamer_gateway.runs.model.run import Run, evolve
+from gossamer_gateway.runs.model.run import OutOfPlace, Run, evolve
 from gossamer_gateway.runs.store import Written
 from gossamer_gateway.storage import Command, Rows
 
@@ -38,6 +38,13 @@ class UnknownWorkflow(RequestError):
 class UnknownRun(RequestError):
     """There is no such run."""
 
+
+class Damaged(GatewayError):
+    """Rows of a run do not agree: somebody else has changed them."""
+
+
+MISTAKES = (OutOfPlace, LookupError, TypeError, ValueError, AttributeError, AssertionError)
+"""Of ours, in deciding. Whatever else is raised is the storage's, and ends the group."""
 
 Decide = Callable[[Flow, Run, int], list[Event]]
 """Takes a run and the time; gives what happens, maybe nothing."""
@@ -125,7 +132,7 @@ class Flows:
         if flow is None:
             definition = store.read_definition(rows, id, version)
             if definition is None:
-                raise StorageFailed(f"Version {version} of workflow {id} is missing")
+                raise Damaged(f"version {version} of workflow {id} is missing")
             if len(self._kept) >= FLOWS_MAX:
                 self._kept.pop(next(iter(self._kept)), None)
             flow = self._kept[id, version] = Flow(definition)
@@ -149,9 +156,7 @@ def work(
             continue
         try:
             outcome.results[place] = group.take(word)
-        except StorageFailed:
-            raise
-        except Exception as error:  # a refusal, or a mistake of ours: its neighbours don't care
+        except (RequestError, Damaged, *MISTAKES) as error:  # its neighbours don't care
             outcome.errors[place] = error
     group.write()
     for place, word in enumerate(words):
@@ -217,7 +222,7 @@ class _Group:
         if known is None or known[0].seq != seq:
             known = store.read_run(self._rows, id)
             if known is None or known[0].seq != seq:
-                raise StorageFailed(f"The history of run {id} does not end at its number {seq}")
+                raise Damaged(f"the history of run {id} does not end at its number {seq}")
         self.outcome.runs[id] = known
         return known[0]
 

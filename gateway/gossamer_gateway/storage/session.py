@@ -24,6 +24,7 @@ If the row can't be read in time, StorageFailed says so.
 The time is the database's, so that gateways whose clocks differ agree on what has run out.
 """
 
+import logging
 import random
 import secrets
 import threading
@@ -101,6 +102,11 @@ FORGET = "DELETE FROM gossamer_commit WHERE at < now() - interval '1 day'"
 """Sessions of gateways that are gone. A living one makes its row anew."""
 
 Batch = Sequence[Entry[Command[object]]]
+
+
+# Statements that go together fail together, and psycopg warns of those that it did not send. What
+# becomes of the first is told by whoever said them.
+logging.getLogger("psycopg").addFilter(lambda one: "error ignored terminating" not in one.msg)
 
 
 class Away(Exception):

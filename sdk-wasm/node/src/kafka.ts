@@ -38,6 +38,9 @@ const DEAD_LETTERS = "workflow-jobs-dead-letters";
 /** How often what is finished is committed. After a kill, what was finished since comes again. */
 const COMMIT_MS = 200;
 
+/** What may wait to be sent: a topic full of junk is read no faster than its letters are kept. */
+const WAITING_MAX = 1_000;
+
 /** What is sent in one request. */
 const BATCH = 200;
 const BATCH_BYTES_MAX = 2 * 1_048_576;
@@ -200,12 +203,13 @@ class Reader {
   async #batch({
     batch, resolveOffset, heartbeat, isRunning, isStale,
   }: EachBatchPayload): Promise<void> {
-    const { desk, stopping } = this.jobs;
+    const { desk, sender, stopping } = this.jobs;
     const offsets = this.#of(batch.partition);
     for (const message of batch.messages) {
-      while (desk.room === 0 && !stopping.signal.aborted) {
+      while ((desk.room === 0 || sender.isFull) && !stopping.signal.aborted) {
         await heartbeat(); // throws when the group changes: what is left comes again
-        await desk.waitRoom(500, stopping.signal);
+        if (sender.isFull) await pause(50, stopping.signal);
+        else await desk.waitRoom(500, stopping.signal);
       }
       if (stopping.signal.aborted || !isRunning() || isStale()) return;
       if (offsets !== this.#of(batch.partition)) return;
@@ -329,6 +333,11 @@ class Sender {
     private readonly closing: AbortSignal,
   ) {
     producer.on(producer.events.DISCONNECT, () => (this.#isConnected = false));
+  }
+
+  /** Whether enough waits. */
+  get isFull(): boolean {
+    return this.#queue.length >= WAITING_MAX;
   }
 
   /** Sends, and calls `arrived` once it is kept. */

@@ -60,6 +60,7 @@ class Line:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._connection: http.client.HTTPConnection | None = None
+        self._has_ended = False
 
     def post(self, path: str, body: str, timeout_s: float) -> Any:
         """The answer's JSON.
@@ -85,6 +86,8 @@ class Line:
             else:
                 connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
             self._connection = connection
+        if self._has_ended:
+            raise ConnectionAbortedError("it is closed")
         connection.timeout = timeout_s
         if connection.sock is not None:
             connection.sock.settimeout(timeout_s)
@@ -107,8 +110,13 @@ class Line:
         except ValueError:
             raise Refused(0, "it answers what is not JSON; is it a gateway?") from None
 
+    def end(self) -> None:
+        """For good, from any thread: who waits for an answer gets an error."""
+        self._has_ended = True
+        self.close()
+
     def close(self) -> None:
-        """From any thread: what waits for an answer gets an OSError."""
+        """The next request makes a new connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             sock = connection.sock
@@ -156,7 +164,7 @@ class HttpJobs:
     def stop(self) -> None:
         """Takes no more; what is at work goes on."""
         self._stopping.set()
-        self._fetching.close()
+        self._fetching.end()
 
     def close(self) -> None:
         """After all was said, or the grace was over."""
@@ -193,11 +201,14 @@ class HttpJobs:
                 jobs = answer["jobs"] if isinstance(answer, dict) else None
                 if not isinstance(jobs, list):
                     raise Refused(0, "it answers without `jobs`; is it a gateway?")
-            except (OSError, Refused) as error:
-                if not self._stopping.is_set():
-                    tries += 1
-                    self._voice.away(_trouble(error))
-                    self._stopping.wait(wait_s(tries))
+            except Exception as error:
+                if self._stopping.is_set():
+                    return  # whatever came of it: the connection was closed under it
+                if not isinstance(error, (OSError, Refused)):
+                    raise
+                tries += 1
+                self._voice.away(_trouble(error))
+                self._stopping.wait(wait_s(tries))
                 continue
             tries = 0
             self._voice.back()

@@ -48,6 +48,9 @@ DEAD_LETTERS = "workflow-jobs-dead-letters"
 MESSAGE_BYTES_MAX = 4 * 1_048_576
 """Of what is sent: a result of the greatest size, and the rest of its message."""
 
+LETTERS_MAX = 100
+"""Dead letters on their way, of one action: junk is read no faster than its letters are kept."""
+
 POLL_S = 0.1
 COMMIT_S = 0.2
 """How often what is finished is committed. After a kill, what was finished since comes again."""
@@ -142,6 +145,7 @@ class Reader:
         self._lock = threading.Lock()
         self._offsets: dict[int, Offsets] = {}
         self._committed: dict[int, int] = {}
+        self._letters = 0
         self._is_paused = False
         self._consumer = Consumer(
             {
@@ -154,6 +158,7 @@ class Reader:
                 # A worker that was killed is noticed after this; heartbeats have their own thread.
                 "session.timeout.ms": 10_000,
                 "queued.max.messages.kbytes": 16_384,
+                "on_commit": self._uncommitted,
             }
         )
 
@@ -164,10 +169,10 @@ class Reader:
         commit_s = time.monotonic()
         try:
             while not self._jobs._closing.is_set():
-                is_full = self._jobs._stopping.is_set() or not self._jobs._desk.wait_room(0)
+                is_full = self._is_full(0)
                 if is_full and not self._is_paused:
                     # Soon there will be room, mostly; a pause throws away what was fetched.
-                    is_full = self._jobs._stopping.is_set() or not self._jobs._desk.wait_room(1.0)
+                    is_full = self._is_full(1.0)
                 self._pause(is_full)
                 message = self._consumer.poll(POLL_S / 10 if is_full else POLL_S)
                 if message is not None:
@@ -176,10 +181,17 @@ class Reader:
                     commit_s = time.monotonic()
                     self._commit(asynchronous=True)
                 if is_full:
-                    self._jobs._desk.wait_room(POLL_S)
+                    self._is_full(POLL_S)
         finally:
             self._commit(asynchronous=False)
             self._consumer.close()
+
+    def _is_full(self, timeout_s: float) -> bool:
+        """Whether nothing more is taken now, even after waiting so long."""
+        if self._jobs._stopping.is_set() or self._letters >= LETTERS_MAX:
+            self._jobs._closing.wait(timeout_s)
+            return True
+        return not self._jobs._desk.wait_room(timeout_s)
 
     def _handle(self, message: Message[bytes, bytes]) -> None:
         error = message.error()
@@ -197,7 +209,8 @@ class Reader:
         except Unreadable as unreadable:
             with self._lock:
                 offsets.begin(offset)
-            self._put_aside(message, str(unreadable), lambda: self._finished(offsets, offset))
+                self._letters += 1
+            self._put_aside(message, str(unreadable), lambda: self._kept(offsets, offset))
             return
         if job is None:
             with self._lock:
@@ -233,6 +246,11 @@ class Reader:
         value = message.value()
         self._jobs._sender.send(DEAD_LETTERS, message.key(), value, headers, arrived, None)
 
+    def _kept(self, offsets: Offsets, offset: int) -> None:
+        with self._lock:
+            self._letters -= 1
+            offsets.finish(offset)
+
     def _finished(self, offsets: Offsets, offset: int) -> None:
         with self._lock:
             offsets.finish(offset)
@@ -261,6 +279,11 @@ class Reader:
         except KafkaException:
             return  # the group has changed, or Kafka is away: what was not committed comes again
         self._committed.update(new)
+
+    def _uncommitted(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        for one in places:
+            if error is not None or one.error is not None:
+                self._committed.pop(one.partition, None)  # it is tried again
 
     def _assigned(self, _consumer: object, places: list[TopicPartition]) -> None:
         with self._lock:

@@ -2,14 +2,16 @@
 
 import pytest
 import trio
-from tests.patience import patience, seen
+from tests.patience import patience, seen, until
 from tests.runs.durable.flows import BUSY, LINE, QUEUES, at_second, lines, well, work
 
 from gossamer_gateway.errors import BadRequest, StorageFailed
 from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Answer, Engine, UnknownRun, UnknownWorkflow, Verdict
+from gossamer_gateway.runs.groups import Damaged
+from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model.run import Status, fold
-from gossamer_gateway.storage import Storage
+from gossamer_gateway.storage import Rows, Storage
 
 
 async def test_runs_go_through_and_leave_rows_that_agree(storage: Storage) -> None:
@@ -205,3 +207,63 @@ async def test_the_clock_outlives_a_storage_that_is_away(
         nursery.cancel_scope.cancel()
     assert refusals == 0
     assert len([one for one in caplog.records if "wait for their storage" in one.message]) == 1
+
+
+async def test_a_run_whose_rows_are_damaged_harms_no_other(
+    storage: Storage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossamer_gateway.runs.engine.AWAY_S", 0.001)
+    bad, good = await lines(Engine(storage), 2)
+
+    def damage(rows: Rows, _: int) -> None:
+        rows.execute("DELETE FROM workflow_events WHERE run = ? AND seq > 2", (bad,))
+        rows.execute("UPDATE workflow_runs SET due_ms = 1 WHERE id = ?", (bad,))
+
+    await storage.submit(damage)
+    engine = Engine(storage)
+    told: list[object] = []
+
+    async def answer(id: str) -> None:
+        try:
+            told.append(await engine.answer(id, Answer("one", 1)))
+        except Damaged as error:
+            told.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer, bad)
+        nursery.start_soon(answer, good)
+    assert sorted(map(str, told)) == sorted(
+        [f"the history of run {bad} does not end at its number 4", str(Verdict.TAKEN)]
+    )
+    assert any(bad in one for one in await check(storage))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.keep_time)
+        await until(lambda: any("cannot go on" in one.message for one in caplog.records))
+        assert await engine.answer(good, Answer("two", 1)) is Verdict.TAKEN
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_too_large_is_refused_before_it_is_written(storage: Storage) -> None:
+    engine = Engine(storage)
+    huge = "x" * (1024 * 1024)
+    (id,) = await lines(engine, 1)
+    with pytest.raises(BadRequest, match="1048576"):
+        await engine.trigger("line", huge)
+    assert await engine.answer(id, Answer("one", 1, huge)) is Verdict.TAKEN
+    run = await engine.run(id)
+    assert run.status is Status.FAILED and run.failure is not None
+    assert run.failure.code == "TooLarge"
+    assert await check(storage) == []
+
+
+async def test_a_run_has_so_many_events_and_no_more(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "FULL", 8)
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    await work(engine)
+    run = await engine.run(id)
+    assert run.status is Status.FAILED and run.failure is not None
+    assert run.failure.code == "TooManyEvents" and run.seq <= 10
+    assert await check(storage) == []

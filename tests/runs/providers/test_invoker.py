@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from tests.patience import seen, until
+from tests.postgres_fixture import Postgres
 from tests.runs.providers.clouds import NO_NETWORK
 from tests.runs.providers.scripted import SILENCE, Asked, Scripted, open_scripted, reply
 
@@ -21,6 +22,7 @@ from gossamer_gateway.runs.providers.config import AzureConfig, GcpConfig, Provi
 from gossamer_gateway.runs.providers.health import RegionHealth
 from gossamer_gateway.runs.providers.invoker import Invoker
 from gossamer_gateway.runs.providers.opening import open_invoker
+from gossamer_gateway.storage import Place as StoragePlace
 from gossamer_gateway.storage import SqlitePlace, Storage, open_storage
 
 ONCE = Retry(max_attempts=1)
@@ -64,8 +66,13 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(*configs: ProviderConfig) -> AsyncIterator[World]:
-    async with open_storage(SqlitePlace(None), tables.FORM) as storage, trio.open_nursery() as own:
+async def open_world(
+    *configs: ProviderConfig, place: StoragePlace | None = None
+) -> AsyncIterator[World]:
+    async with (
+        open_storage(place or SqlitePlace(None), tables.FORM) as storage,
+        trio.open_nursery() as own,
+    ):
         engine = Engine(storage, chance=lambda: 0.5)
         own.start_soon(engine.keep_time)
         async with open_invoker(configs, engine, storage, environ=NO_NETWORK) as made:
@@ -200,6 +207,14 @@ async def test_a_call_has_no_more_than_its_attempt_has() -> None:
     assert run.failure.blame == "provider", "the call says so before the time does"
 
 
+async def test_who_had_no_time_is_not_unwell_for_being_too_slow() -> None:
+    async with two_clouds(SILENCE) as (world, _, _gcp):
+        for _ in range(circuit.FAILURES_MIN + 1):
+            run = await world.do("AZURE", timeout_ms=200)
+            assert run.failure is not None and run.failure.code == "Timeout"
+        assert world.region("AZURE").circuit == "closed"
+
+
 async def test_so_many_calls_at_a_time_and_no_more() -> None:
     async with two_clouds(SILENCE, concurrency=3) as (world, azure, _):
         await world.trigger("AZURE")
@@ -264,3 +279,22 @@ async def test_a_long_call_keeps_its_job(monkeypatch: pytest.MonkeyPatch) -> Non
         run = await world.ended(id)
     assert len(azure.asked) == 1, "nobody took it again meanwhile"
     assert run.failure is not None and run.failure.code == "Timeout"
+
+
+async def test_another_gateway_makes_the_call_that_one_gives_back(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invoker, "STOP_S", 0.1)
+    monkeypatch.setattr(invoker, "LOOK_S", 0.2)
+    place = postgres.place()
+    async with open_scripted(SILENCE, reply({"by": "the second"})) as server:
+        config = AzureConfig(base_url=server.url, key="the key of a function")
+        async with open_world(config, place=place) as first:
+            id = await first.trigger("AZURE")
+            await until(lambda: len(server.asked) == 1)
+            async with open_world(config, place=place) as second:
+                first.invoker.stop()
+                run = await second.ended(id)
+    assert run.output == {"by": "the second"}
+    assert [one.headers["idempotency-key"] for one in server.asked] == [f"{id}:pay"] * 2
+    assert run.steps["pay"].attempt == 1, "it is the same attempt"

@@ -7,6 +7,7 @@ real runtimes answer is `test_real_functions`.
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -17,8 +18,9 @@ from tests.runs.providers.clouds import CLOUDS, KEY, Cloud
 from tests.runs.providers.scripted import SILENCE, Asked, open_scripted, reply
 
 from gossamer_gateway.runs.model.definition import Place
-from gossamer_gateway.runs.model.events import Failure
+from gossamer_gateway.runs.model.events import RETRY_AFTER_MS_MAX, Failure
 from gossamer_gateway.runs.providers.classifying import trips
+from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.port import REPLY_BYTES_MAX, Invocation, Outcome
 
 PAYLOAD = {"who": "Zoë 💶", "amount": 12.5, "list": [None, True, "\u2028"]}
@@ -86,6 +88,33 @@ async def test_a_provider_that_throttles_says_when(cloud: Cloud) -> None:
         found = await cloud.call(server.url)
     throttled = failure(found, "Throttled", "provider", retryable=True)
     assert throttled.retry_after_ms == 7_000 and not trips(throttled)
+
+
+@pytest.mark.parametrize(
+    ("said", "ms"),
+    [
+        ("0", 0),
+        ("90000000", RETRY_AFTER_MS_MAX),
+        ("9" * 5_000, RETRY_AFTER_MS_MAX),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+        ("Fri, 31 Dec 2099 23:59:59 GMT", RETRY_AFTER_MS_MAX),
+        ("soon", None),
+        ("-5", None),
+        ("٣", None),
+    ],
+)
+def test_when_is_seconds_or_a_date(said: str, ms: int | None) -> None:
+    assert Reply(429, {"retry-after": said}, b"").retry_after_ms(time.time()) == ms
+
+
+async def test_a_region_that_is_none(cloud: Cloud) -> None:
+    async with open_scripted(reply(1)) as server, cloud.open(server.url) as provider:
+        place = Place(cloud.name, "pay", "evil\r\nheader: x")
+        found = await provider.invoke(Invocation(place, None, KEY, 20_000))
+    if cloud.name == "AWS":
+        failure(found, "BadFunctionId", "provider", retryable=False)
+    else:  # it goes nowhere
+        assert found == Outcome(1)
 
 
 @pytest.mark.parametrize(

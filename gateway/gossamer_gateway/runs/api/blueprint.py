@@ -40,13 +40,17 @@ _STATUSES: tuple[tuple[type[GatewayError], int], ...] = (
 
 def operations(workflows: Workflows, who: Callable[[], str]) -> tuple[Operation, ...]:
     """All endpoints, for the routes and for the OpenAPI document."""
-    serving = rows(Serving(workflows, who))
-    return (*serving, *jobs.rows(workflows), *providers.rows(workflows.invoker))
+    return (
+        *rows(Serving(workflows, who)),
+        *jobs.rows(workflows.engine, workflows.polls),
+        *providers.rows(workflows.invoker),
+    )
 
 
 def create_blueprints(workflows: Workflows, rows: tuple[Operation, ...]) -> tuple[Blueprint, ...]:
     """All routes, from the root."""
-    return _of_rows(rows), dialect.create_blueprint(workflows)
+    tasks = dialect.create_blueprint(workflows.engine, workflows.polls, workflows.storage)
+    return _of_rows(rows), tasks
 
 
 def _of_rows(rows: tuple[Operation, ...]) -> Blueprint:

@@ -148,8 +148,8 @@ class Serving:
             )
         )
         assert found is not None, "a run's definition is kept"
-        config, asked = self._workflows.config, self._workflows.asked
-        told = await notices(config, asked, run, found.definition, held)
+        of = self._workflows
+        told = await notices(of.config.is_offered, of.asked, run, found.definition, held)
         return views.Around(found.definition, {one.step: one for one in held}, told)
 
     async def _shown(self, run: Run) -> shapes.RunShown:

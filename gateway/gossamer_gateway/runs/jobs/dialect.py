@@ -21,15 +21,16 @@ from gossamer_gateway.engine_rest import answers
 from gossamer_gateway.engine_rest.answers import NOTHING
 from gossamer_gateway.errors import BadRequest, GatewayError, NotLockedByWorker, UnknownTask
 from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
+from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import holding
 from gossamer_gateway.runs.jobs.holding import Held
+from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.runs.jobs.variables import output_of, variables_of
 from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.events import Failure
-from gossamer_gateway.runs.opening import Workflows
 from gossamer_gateway.runs.results import failure_of
 from gossamer_gateway.runs.store import Job
-from gossamer_gateway.storage import Rows
+from gossamer_gateway.storage import Rows, Storage
 from gossamer_gateway.wording7 import (
     BPMN_ERROR,
     COMPLETE,
@@ -76,10 +77,10 @@ class Topic:
     with_properties: bool
 
 
-def create_blueprint(workflows: Workflows) -> Blueprint:
+def create_blueprint(engine: Engine, polls: Polls, storage: Storage) -> Blueprint:
     """Everything under `PREFIX`."""
     routes = Blueprint("workflow_engine_rest", __name__, url_prefix=PREFIX)
-    tasks = _Tasks(workflows)
+    tasks = _Tasks(engine, polls, storage)
     task = "/external-task/<task_id>"
     for method, path, view in (
         ("GET", "/version", tasks.version),
@@ -105,10 +106,10 @@ def create_blueprint(workflows: Workflows) -> Blueprint:
 
 
 class _Tasks:
-    def __init__(self, workflows: Workflows) -> None:
-        self._engine = workflows.engine
-        self._polls = workflows.polls
-        self._submit = workflows.storage.submit
+    def __init__(self, engine: Engine, polls: Polls, storage: Storage) -> None:
+        self._engine = engine
+        self._polls = polls
+        self._submit = storage.submit
 
     # --- the engine
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs import strict
+from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import shapes
-from gossamer_gateway.runs.opening import Workflows
+from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.runs.results import (
     ATTEMPT_MAX,
     ID_CHARACTERS_MAX,
@@ -116,9 +117,9 @@ class Extend:
     jobs: tuple[tuple[str, str, int], ...]
 
 
-def rows(workflows: Workflows) -> tuple[Operation, ...]:
+def rows(engine: Engine, polls: Polls) -> tuple[Operation, ...]:
     """The endpoints."""
-    serving = _Serving(workflows)
+    serving = _Serving(engine, polls)
     row = partial(Operation, "POST", base="/workflow/jobs", about="workers")
     busy = {503: "Too many wait already, or the rows can't be written or read now."}
     return (
@@ -138,9 +139,9 @@ def rows(workflows: Workflows) -> tuple[Operation, ...]:
 
 
 class _Serving:
-    def __init__(self, workflows: Workflows) -> None:
-        self._engine = workflows.engine
-        self._polls = workflows.polls
+    def __init__(self, engine: Engine, polls: Polls) -> None:
+        self._engine = engine
+        self._polls = polls
 
     async def fetch(self, asked: Asked) -> shapes.Jobs:
         wanted: Fetch = asked.body

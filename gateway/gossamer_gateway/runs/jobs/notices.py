@@ -5,9 +5,8 @@ knows. Providers are asked by the gateway itself.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.runs.jobs.asked import SILENT_MS, Asked
 from gossamer_gateway.runs.jobs.holding import Held
 from gossamer_gateway.runs.model.definition import Definition
@@ -15,11 +14,16 @@ from gossamer_gateway.runs.model.run import Run, StepStatus
 
 
 async def notices(
-    config: WorkflowsConfig, asked: Asked, run: Run, definition: Definition, held: Iterable[Held]
+    is_offered: Callable[[str], bool],
+    asked: Asked,
+    run: Run,
+    definition: Definition,
+    held: Iterable[Held],
 ) -> Mapping[str, str]:
     """Sentences by step.
 
     Args:
+        is_offered: whether jobs of an action are fetched here.
         held: the run's jobs.
     """
     now_ms = time.time_ns() // 1_000_000
@@ -29,7 +33,7 @@ async def notices(
         action = definition.steps[id].action
         if action is None or state.status is not StepStatus.RUNNING or id in at_work:
             continue
-        if config.is_offered(action):
+        if is_offered(action):
             waiting[id] = action
     if not waiting:
         return {}

@@ -363,7 +363,8 @@ class Receiver:
         self._there.set()
 
     def _trouble(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:
+        # What is away is said by the presence.
+        if error.code() in (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, *_AWAY):
             return
         said = reason_of(error)
         if said != self._said:  # once, and not at every poll

@@ -32,7 +32,7 @@ from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.keeping import Keeper
 from gossamer_gateway.runs.providers.port import Invocation, Outcome
 from gossamer_gateway.runs.providers.sigv4 import Keys, signed
-from gossamer_gateway.runs.providers.urls import BadFunctionId, filled
+from gossamer_gateway.runs.providers.urls import BadFunctionId, checked_region, filled
 from gossamer_node.engines.exchange import one_line
 
 _NAME = re.compile(r"(?:\d{12}:function:)?[\w-]{1,140}(?::(?:\$LATEST|[\w-]{1,128}))?", re.ASCII)
@@ -92,6 +92,7 @@ class Aws(Calling):
                 f"{place.function_id} has no region: name one in the step, for {self.name} in the "
                 "gateway's configuration, or as AWS_REGION"
             )
+        checked_region(region)  # it goes into a header as well
         url = f"{base}/2015-03-31/functions/{quote(place.function_id, safe='')}/invocations"
         keys = await self._keys.get()
         reply = await self._send(url, invocation, keys, region)

@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
-from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange, is_loopback
+from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
 from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
 from gossamer_gateway.runs.providers.sigv4 import Keys
+from gossamer_gateway.runs.providers.urls import is_loopback
 
 METADATA_S = 1.0
 """For each question to the metadata: it answers in milliseconds, or is not there."""

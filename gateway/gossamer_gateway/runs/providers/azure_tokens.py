@@ -14,8 +14,9 @@ import trio
 
 from gossamer_gateway.runs.providers.calling import said
 from gossamer_gateway.runs.providers.config import AzureConfig
-from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange, is_loopback
+from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
 from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+from gossamer_gateway.runs.providers.urls import is_loopback
 
 AUTHORITY = "https://login.microsoftonline.com"
 METADATA_URL = "http://169.254.169.254/metadata/identity/oauth2/token"

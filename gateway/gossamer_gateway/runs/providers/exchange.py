@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import trio
@@ -119,12 +118,6 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
         raise NoReply("ConnectionLost", f"{host} broke off") from error
     headers = {name.lower(): value for name, value in response.headers.multi_items()}
     return Reply(response.status_code, headers, body)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL is of this machine."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 async def _read(response: httpx.Response) -> bytes:

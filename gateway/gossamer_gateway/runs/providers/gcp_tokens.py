@@ -18,8 +18,9 @@ import jwt
 import trio
 
 from gossamer_gateway.runs.providers.calling import said
-from gossamer_gateway.runs.providers.exchange import NoReply, exchange, is_loopback
+from gossamer_gateway.runs.providers.exchange import NoReply, exchange
 from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+from gossamer_gateway.runs.providers.urls import is_loopback
 
 METADATA_S = 2.0
 LIFE_S = 3_600

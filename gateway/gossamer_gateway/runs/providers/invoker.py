@@ -45,11 +45,15 @@ LOCK_MS = 30_000
 LEFT_MS = 100
 """Of an attempt's time, kept for telling its end: who tells knows more than that time is over."""
 
+FAIR_MS = 1_000
+"""Who had less time and was too slow is not unwell for that."""
+
 TAKEN_MAX = 64
 """Jobs taken in one go."""
 
-LOOK_S = 30.0
-"""How long a lane without jobs waits before it looks again."""
+LOOK_S = 5.0
+"""A lane without jobs hears of those that begin here, and looks so often for others: of gateways
+that died, or are at their bounds."""
 
 PAUSE_S = 1.0
 """After a storage that was away."""
@@ -70,7 +74,7 @@ class Lane:
         config, provider: None where it is not configured.
         queues: names under which workflows know it, as queues.
         at_work: calls now.
-        changed: set when a call ended, or there is a new queue.
+        changed: set when a call ended, or there may be a job.
     """
 
     name: str
@@ -85,13 +89,11 @@ class Lane:
         return self.config.concurrency if self.config is not None else TAKEN_MAX
 
     def hear(self, name: str) -> None:
-        """Workflows know it by this name."""
-        queue = PREFIX + name
-        if queue not in self.queues:
-            self.queues[queue] = None
-            if len(self.queues) > NAMES_MAX:
-                self.queues.popitem(last=False)
-            self.change()
+        """Workflows know it by this name, and there may be a job."""
+        self.queues[PREFIX + name] = None
+        if len(self.queues) > NAMES_MAX:
+            self.queues.popitem(last=False)
+        self.change()
 
     def change(self) -> None:
         self.changed.set()
@@ -204,18 +206,9 @@ class Invoker:
             for job in jobs:
                 lane.at_work += 1
                 calls.start_soon(self._work, lane, job, taken_s)
-        if jobs:
-            return
-        deadline = trio.current_time() + LOOK_S
-        async with trio.open_nursery() as nursery:
-
-            async def wait_free() -> None:
-                await self._engine.wait_free(list(lane.queues), deadline)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(wait_free)
-            await changed.wait()
-            nursery.cancel_scope.cancel()
+        if not jobs:
+            with trio.move_on_after(LOOK_S):
+                await changed.wait()
 
     # --- working one
 
@@ -282,7 +275,10 @@ class Invoker:
         failure = found if isinstance(found, Failure) else None
         tally.note(failure, (now_ms - began_ms) / 1_000, round(time.time() * 1_000))
         was = tally.circuit.state
-        tally.circuit.tell(ticket, now_ms, good=failure is None or not trips(failure))
+        if failure is not None and failure.code == "Timeout" and invocation.deadline_ms < FAIR_MS:
+            tally.circuit.forget(ticket)
+        else:
+            tally.circuit.tell(ticket, now_ms, good=failure is None or not trips(failure))
         if tally.circuit.state is not was:
             state = tally.circuit.state.value
             log.warning("circuit", provider=lane.name, region=region, state=state)

@@ -9,7 +9,6 @@ import re
 from urllib.parse import quote, urlsplit
 
 from gossamer_gateway.runs.model.definition import Place
-from gossamer_gateway.runs.providers.exchange import is_loopback
 
 REGION = "{region}"
 
@@ -19,6 +18,12 @@ _PART = re.compile(r"[\w.~:@+-]{1,200}")
 
 class BadFunctionId(Exception):
     """A functionId that names no function here, in a sentence."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def check_base(text: str) -> str:
@@ -73,9 +78,14 @@ def filled(base_url: str, region: str, place: Place) -> str:
             f"{place.function_id[:200]!r} needs a region: name one in the step or for "
             f"{place.provider} in the gateway's configuration"
         )
+    return base_url.replace(REGION, checked_region(region))
+
+
+def checked_region(region: str) -> str:
+    """A region as it was written. Raises: BadFunctionId."""
     if not _REGION.fullmatch(region):
         raise BadFunctionId(f"{region[:64]!r} is no region's name")
-    return base_url.replace(REGION, region)
+    return region
 
 
 def _whole(url: str, base_url: str | None, origins: tuple[str, ...], region: str) -> str:

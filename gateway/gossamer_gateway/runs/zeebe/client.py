@@ -7,6 +7,7 @@ engine is away is said once, and that it is back.
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum, auto
@@ -87,6 +88,7 @@ class Zeebe:
         self._upstream = upstream
         self.name = upstream.name
         self.is_away = False
+        self._answered_s = -math.inf
 
     async def deploy(self, resource: str, xml: bytes, *, patiently: bool = True) -> int | None:
         """Deploys a process; gives its definition's key, the known one if nothing changed.
@@ -139,6 +141,7 @@ class Zeebe:
             tenantIds=[self._tenant() or DEFAULT_TENANT],
         )
         data = request.SerializeToString()
+        asked_s = trio.current_time()
         try:
             answers = await rpc.call(self._upstream, _path("ActivateJobs"), data)
             jobs = [
@@ -147,7 +150,7 @@ class Zeebe:
                 for job in zeebe.ActivateJobsResponse.FromString(answer).jobs
             ]
         except (RpcError, EngineError, DecodeError) as error:
-            self._failed_now(error)
+            self._failed(error, asked_s)
             return []
         self._answered()
         return jobs
@@ -171,14 +174,10 @@ class Zeebe:
             self._answered()
             yield Stream(pushed)
 
-    async def failed(self, error: Exception) -> None:
-        """A stream failed; returns when another may be opened."""
-        self._failed_now(error)
+    async def failed(self, error: Exception, asked_s: float) -> None:
+        """A stream failed that was asked for then; returns when another may be opened."""
+        self._failed(error, asked_s)
         await trio.sleep(STREAM_AGAIN_S)
-
-    def _failed_now(self, error: Exception) -> None:
-        if not (isinstance(error, RpcError) and error.code is Code.RESOURCE_EXHAUSTED):
-            self._failed(error)
 
     async def complete(self, job: int, variables: Mapping[str, str]) -> Effect:
         """Completes a job."""
@@ -215,6 +214,7 @@ class Zeebe:
         wait_s = WAIT_S
         data = request.SerializeToString()
         while True:
+            asked_s = trio.current_time()
             try:
                 (told,) = await rpc.call(self._upstream, _path(method), data)
                 answer = kind.FromString(told)
@@ -222,9 +222,9 @@ class Zeebe:
                 if error.by_server and error.code in _CERTAIN:
                     self._answered()
                     raise
-                self._failed_now(error)
+                self._failed(error, asked_s)
             except (EngineError, DecodeError, ValueError) as error:
-                self._failed(error)
+                self._failed(error, asked_s)
             else:
                 self._answered()
                 return answer
@@ -233,8 +233,10 @@ class Zeebe:
             await trio.sleep(wait_s)
             wait_s = min(2 * wait_s, WAIT_S_MAX)
 
-    def _failed(self, error: Exception) -> None:
-        if not self.is_away:
+    def _failed(self, error: Exception, asked_s: float) -> None:
+        # Backpressure is an answer; and what was asked before the last answer came says nothing.
+        is_busy = isinstance(error, RpcError) and error.code is Code.RESOURCE_EXHAUSTED
+        if not self.is_away and not is_busy and asked_s > self._answered_s:
             self.is_away = True
             log.warning(
                 "Zeebe does not answer; runs that it has to go on with wait for it",
@@ -243,6 +245,7 @@ class Zeebe:
             )
 
     def _answered(self) -> None:
+        self._answered_s = trio.current_time()
         if self.is_away:
             self.is_away = False
             log.info("Zeebe answers again", engine=self.name)

@@ -450,6 +450,7 @@ class Executor:
                 engine=self._zeebe.name, type=job.type, process=job.bpmnProcessId,
             )  # fmt: skip
             _keep(self._foreign, known, None, FOREIGN_SAID_MAX)
+        self._intake.share(job.type)
         times = self._foreign_jobs.get(job.key, 0)
         _keep(self._foreign_jobs, job.key, times + 1, FOREIGN_JOBS_MAX)
         await self._zeebe.lock(job.key, min(FOREIGN_MS * 4**times, FOREIGN_MS_MAX))

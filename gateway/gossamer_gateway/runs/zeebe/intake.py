@@ -3,12 +3,14 @@
 A stream of each type brings jobs the moment they come, in half the time of a long poll, and can be
 ended so that nothing is lost on the way, which a poll that waits cannot. What a stream is not told
 of (jobs that were there before it, or that no stream had room for) is looked for now and then by
-polls that do not wait. Types beyond `STREAMS_MAX` are polled alone.
+polls that do not wait. Types beyond `STREAMS_MAX` are polled alone, and so are those of which
+somebody else has jobs, too: what an engine pushes here, no other's poll would ever get.
 
 At most `AT_HAND_MAX` jobs are being taken at a time; beyond it streams are not read, and the engine
 keeps the rest.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection
 from itertools import chain, repeat
 
@@ -37,6 +39,9 @@ STREAMS_MAX = 48
 
 POLL_S = 0.5
 """How often further types are polled."""
+
+SHARED_S = 60.0
+"""For how long a type is polled after somebody else's job of it was seen."""
 
 JOBS_MAX = 64
 """Of one poll."""
@@ -72,7 +77,8 @@ class Intake:
         self._is_ours = is_ours
         self._lock_ms = lock_ms
         self._open: dict[str, trio.CancelScope] = {}
-        self._streams = 0
+        self._shared_until_s: dict[str, float] = {}
+        self._streaming: dict[str, trio.CancelScope] = {}
         self._is_stopping = False
         self._idle = trio.Event()
         self._at_hand = trio.CapacityLimiter(AT_HAND_MAX)
@@ -103,6 +109,13 @@ class Intake:
             with trio.move_on_after(STOP_S):
                 await self._idle.wait()
 
+    def share(self, type: str) -> None:
+        """Somebody else has jobs of a type as well: they are polled for a while."""
+        if type in self._open:
+            self._shared_until_s[type] = trio.current_time() + SHARED_S
+            if type in self._streaming:
+                self._streaming[type].cancel()
+
     async def _serve(self, type: str, open: trio.CancelScope) -> None:
         try:
             with open:
@@ -110,32 +123,41 @@ class Intake:
                     await self._serve_once(type)
         finally:
             del self._open[type]
+            self._shared_until_s.pop(type, None)
             if not self._open:
                 self._idle.set()
 
     async def _serve_once(self, type: str) -> None:
-        if self._streams >= STREAMS_MAX:
+        is_shared = self._shared_until_s.get(type, -math.inf) > trio.current_time()
+        if is_shared or len(self._streaming) >= STREAMS_MAX:
             await self._poll(type)
             await trio.sleep(POLL_S)
             return
-        self._streams += 1
+        asked_s = trio.current_time()
         try:
-            await self._stream(type)
+            with trio.CancelScope() as self._streaming[type]:
+                await self._stream(type)
             await trio.sleep(STREAM_AGAIN_S)
         except (RpcError, EngineError, DecodeError) as error:
-            await self._zeebe.failed(error)
+            await self._zeebe.failed(error, asked_s)
         finally:
-            self._streams -= 1
+            del self._streaming[type]
 
     async def _stream(self, type: str) -> None:
         async with self._zeebe.stream(type, lock_ms=self._lock_ms) as stream:
+            failure: Exception | None = None
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._look_behind, type)
-                    with trio.move_on_after(STREAM_S):
-                        while (job := await stream.receive()) is not None:
-                            await self._come(job)
+                    try:
+                        with trio.move_on_after(STREAM_S):
+                            while (job := await stream.receive()) is not None:
+                                await self._come(job)
+                    except (RpcError, DecodeError) as error:
+                        failure = error
                     nursery.cancel_scope.cancel()
+                if failure is not None:
+                    raise failure
             finally:
                 with trio.CancelScope(shield=True):
                     for job in await stream.cease():

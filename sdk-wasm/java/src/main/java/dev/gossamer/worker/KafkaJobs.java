@@ -16,6 +16,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.CloseOptions;
@@ -53,6 +54,12 @@ final class KafkaJobs implements Jobs {
 
     /** Of what is sent: a result of the greatest size, and the rest of its message. */
     private static final int MESSAGE_BYTES_MAX = 4 * 1_048_576;
+
+    /** Of what is fetched at once. */
+    private static final int FETCH_BYTES_MAX = 8 * 1_048_576;
+
+    /** Dead letters on their way: a topic full of junk is read no faster than they are kept. */
+    private static final int LETTERS_MAX = 100;
 
     private static final long POLL_MS = 100;
 
@@ -104,6 +111,7 @@ final class KafkaJobs implements Jobs {
         Map<String, Object> sending = new HashMap<>(common);
         sending.put("linger.ms", 1);
         sending.put("max.request.size", MESSAGE_BYTES_MAX);
+        sending.put("buffer.memory", 16 * 1_048_576);
         sending.put("max.block.ms", 5_000);
         producer =
                 new KafkaProducer<>(sending, new ByteArraySerializer(), new ByteArraySerializer());
@@ -246,6 +254,7 @@ final class KafkaJobs implements Jobs {
         private final Map<TopicPartition, Offsets> offsets = new HashMap<>();
         private final Map<TopicPartition, Long> committed = new HashMap<>();
         private final ArrayDeque<ConsumerRecord<byte[], byte[]>> fetched = new ArrayDeque<>();
+        private final AtomicInteger letters = new AtomicInteger();
 
         Reader(String action) {
             this.action = action;
@@ -258,6 +267,7 @@ final class KafkaJobs implements Jobs {
             // A worker that was killed is noticed after this; heartbeats have their own thread.
             reading.put("session.timeout.ms", 10_000);
             reading.put("max.poll.records", 200);
+            reading.put("fetch.max.bytes", FETCH_BYTES_MAX);
             consumer =
                     new KafkaConsumer<>(
                             reading, new ByteArrayDeserializer(), new ByteArrayDeserializer());
@@ -268,21 +278,21 @@ final class KafkaJobs implements Jobs {
                 consumer.subscribe(List.of(JOBS), this);
                 long commitNs = System.nanoTime();
                 while (!isClosing) {
-                    boolean isFull = isStopping() || !fetched.isEmpty() || desk.waitRoom(0) == 0;
+                    boolean isFull = !fetched.isEmpty() || isFull();
                     if (isFull) {
                         consumer.pause(consumer.assignment());
                     } else {
                         consumer.resume(consumer.paused());
                     }
                     consumer.poll(Duration.ofMillis(isFull ? 1 : POLL_MS)).forEach(fetched::add);
-                    while (!isStopping() && !fetched.isEmpty() && desk.waitRoom(0) > 0) {
+                    while (!fetched.isEmpty() && !isFull()) {
                         handle(fetched.poll());
                     }
                     if (System.nanoTime() - commitNs >= COMMIT_MS * 1_000_000) {
                         commitNs = System.nanoTime();
                         commit(false);
                     }
-                    if (isStopping()) {
+                    if (isStopping() || letters.get() >= LETTERS_MAX) {
                         Thread.sleep(POLL_MS / 5);
                     } else if (!fetched.isEmpty() || isFull) {
                         desk.waitRoom(POLL_MS);
@@ -294,6 +304,10 @@ final class KafkaJobs implements Jobs {
             }
         }
 
+        private boolean isFull() throws InterruptedException {
+            return isStopping() || letters.get() >= LETTERS_MAX || desk.waitRoom(0) == 0;
+        }
+
         private void handle(ConsumerRecord<byte[], byte[]> message) {
             TopicPartition partition = new TopicPartition(JOBS, message.partition());
             Offsets mine = offsets.computeIfAbsent(partition, one -> new Offsets());
@@ -303,7 +317,14 @@ final class KafkaJobs implements Jobs {
                 job = Messages.readMessage(action, header(message, "action"), message.value());
             } catch (Unreadable unreadable) {
                 mine.begin(offset);
-                putAside(message, unreadable.getMessage(), () -> mine.finish(offset));
+                letters.incrementAndGet();
+                putAside(
+                        message,
+                        unreadable.getMessage(),
+                        () -> {
+                            letters.decrementAndGet();
+                            mine.finish(offset);
+                        });
                 return;
             }
             if (job == null) {
