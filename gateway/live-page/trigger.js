@@ -18,7 +18,8 @@ textarea { min-height: 92px; color: var(--ink); }
 .sent { margin-top: 12px; border-top: 1px solid var(--line); font-size: 14px; }
 .sent:empty { display: none; }
 .sent li { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 12px; align-items: baseline; padding: 7px 0; border-bottom: 1px solid color-mix(in srgb, var(--line) 60%, transparent); animation: appear 0.25s; }
-.sent p { grid-column: 1 / -1; color: var(--bad); font-size: 13.5px; }
+.sent p { grid-column: 1 / -1; color: var(--soft); font-size: 13.5px; }
+.sent p.bad { color: var(--bad); }
 .sent button { min-height: 0; padding: 1px 10px; font-size: 13px; }
 `;
 
@@ -162,6 +163,7 @@ class Trigger extends Part {
         }
         why.hidden = !one.detail || one.status === "started" || one.status === "accepted";
         say(why, one.detail);
+        set(why, "class", one.status === "refused" ? "bad" : null);
       },
     );
   }
