@@ -36,8 +36,7 @@ DEBIAN_PACKAGES = {
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "engines": ("mvn",),
-    "test": ("mvn", "node", "npm", "postgres", "redis-server", "chromium"),
-    "test": ("mvn", "javac", "node", "npm", "postgres", "chromium"),
+    "test": ("mvn", "javac", "node", "npm", "postgres", "redis-server", "chromium"),
 }
 
 BESIDE_THE_PATH = {"postgres": "usr/lib/postgresql/*/bin/postgres"}
