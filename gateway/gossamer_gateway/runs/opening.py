@@ -16,6 +16,7 @@ import trio
 
 from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs import counting, forgetting
+from gossamer_gateway.runs.cache import RedisCache
 from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.runs.counting import Counts
 from gossamer_gateway.runs.engine import Engine
@@ -120,6 +121,7 @@ async def open_workflows(
         executor=config.execution,
         offered=config.is_offered,
         outbox=config.kafka is not None,
+        cache=None if config.redis is None else RedisCache(config.redis),
     )
     nursery.start_soon(engine.keep_time)
     asked = Asked(storage)
