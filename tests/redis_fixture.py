@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis as client
 
 
-class RedisServer:
+class Redis:
     """A server. What it holds is gone when it stops."""
 
     def __init__(self, program: str, folder: Path) -> None:
@@ -41,7 +42,12 @@ class RedisServer:
                 return
         raise AssertionError(said.decode(errors="replace"))
 
-    def stop(self) -> None:
+    def flush(self) -> None:
+        """Has it forget all that it holds."""
+        with client.Redis.from_url(self.url) as connection:
+            connection.flushall()
+
+    def kill(self) -> None:
         """Ends it at once."""
         process, self._process = self._process, None
         if process is not None:
@@ -63,16 +69,16 @@ class RedisServer:
 
 
 @pytest.fixture(scope="session")
-def redis() -> Iterator[RedisServer]:
+def redis() -> Iterator[Redis]:
     """A server that the whole session shares; who stops it starts it again."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT RUN: there is no Redis here; install Debian's package redis-server")
     folder = Path(tempfile.mkdtemp(prefix="gossamer-redis-"))
-    server = RedisServer(program, folder)
+    server = Redis(program, folder)
     try:
         server.start()
         yield server
     finally:
-        server.stop()
+        server.kill()
         shutil.rmtree(folder, ignore_errors=True)

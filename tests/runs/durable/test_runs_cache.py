@@ -8,9 +8,9 @@ from random import Random
 import msgspec
 import pytest
 import trio
-from redis import Redis
+from redis import Redis as Client
 from tests.patience import patience, seen, until
-from tests.redis_fixture import RedisServer
+from tests.redis_fixture import Redis
 from tests.runs.durable.flows import LINE, lines, work
 
 from gossamer_gateway import tables
@@ -46,12 +46,11 @@ def test_memory_is_bounded_by_count_and_by_bytes() -> None:
 
 
 @pytest.fixture
-def server(redis: RedisServer) -> Iterator[RedisServer]:
+def server(redis: Redis) -> Iterator[Redis]:
     """The session's server, empty; it runs again when the test is done with it."""
-    with Redis.from_url(redis.url) as client:
-        client.flushall()
+    redis.flush()
     yield redis
-    redis.stop()
+    redis.kill()
     redis.start()
 
 
@@ -63,7 +62,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def two_gateways(server: RedisServer, path: Path) -> AsyncIterator[tuple[Engine, Engine]]:
+async def two_gateways(server: Redis, path: Path) -> AsyncIterator[tuple[Engine, Engine]]:
     """They share rows and states, though one file: each has nothing but those in common."""
     async with open_storage(SqlitePlace(path), tables.FORM) as storage:
         engines = [Engine(storage, cache=RedisCache(server.url)) for _ in range(2)]
@@ -90,7 +89,7 @@ def folds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_what_one_gateway_knows_the_other_need_not_fold(
-    server: RedisServer, tmp_path: Path, folds: list[str], patient: None
+    server: Redis, tmp_path: Path, folds: list[str], patient: None
 ) -> None:
     async with two_gateways(server, tmp_path / "x") as (here, there):
         (id,) = await lines(here, 1)
@@ -112,11 +111,11 @@ async def test_what_one_gateway_knows_the_other_need_not_fold(
 
 
 async def test_a_redis_that_is_flushed_costs_folds_and_comes_back(
-    server: RedisServer, tmp_path: Path, folds: list[str], patient: None
+    server: Redis, tmp_path: Path, folds: list[str], patient: None
 ) -> None:
     async with two_gateways(server, tmp_path / "x") as (here, there):
         (id,) = await lines(here, 1)
-        with Redis.from_url(server.url) as client:
+        with Client.from_url(server.url) as client:
             await until(lambda: client.dbsize() == 1)
             client.flushall()
             assert await there.answer(id, Answer("one", 1)) is Verdict.TAKEN
@@ -125,13 +124,13 @@ async def test_a_redis_that_is_flushed_costs_folds_and_comes_back(
 
 
 async def test_junk_is_passed_over(
-    server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, patient: None
+    server: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture, patient: None
 ) -> None:
     seed = Random().getrandbits(32)
     random = Random(seed)
     async with two_gateways(server, tmp_path / "x") as (here, there):
         ids = await lines(here, 12)
-        with Redis.from_url(server.url) as client:
+        with Client.from_url(server.url) as client:
             await until(lambda: client.dbsize() == 12)
             keys = [f"gossamer:run:{id}" for id in ids]
             other = client.get(keys[0])
@@ -158,12 +157,12 @@ async def test_junk_is_passed_over(
 
 
 async def test_a_redis_that_goes_away_and_comes_back(
-    server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     async with two_gateways(server, tmp_path / "x") as (here, there):
         await lines(here, 5)
-        server.stop()
+        server.kill()
         with patience():
             while await work(there):
                 pass
@@ -176,7 +175,7 @@ async def test_a_redis_that_goes_away_and_comes_back(
         async def is_used_again() -> bool:
             await lines(here, 1)
             await work(there)
-            with Redis.from_url(server.url) as client:
+            with Client.from_url(server.url) as client:
                 return bool(client.dbsize())
 
         await seen(is_used_again)
@@ -185,7 +184,7 @@ async def test_a_redis_that_goes_away_and_comes_back(
     assert any("back" in one for one in said)
 
 
-async def test_a_redis_that_stands_still_holds_nobody_up(server: RedisServer) -> None:
+async def test_a_redis_that_stands_still_holds_nobody_up(server: Redis) -> None:
     cache = RedisCache(server.url)
     server.pause()
     try:
