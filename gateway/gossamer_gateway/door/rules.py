@@ -264,6 +264,7 @@ HTTP = (
         GET /override-history read none
         PUT,DELETE /overrides/{} admin all
         POST /overrides/test admin all
+        GET /workflow/providers read none
         GET /keys admin all
         POST /keys admin all
         DELETE /keys/{} admin all
