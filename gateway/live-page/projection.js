@@ -56,7 +56,7 @@ export function evolve(run, event) {
 function newStep(status, event, more) {
   return {
     status, begunMs: event.atMs, input: null, output: null, attempt: 0, place: 0, tries: 0, dueMs: null,
-    endedMs: null, failure: null, heard: [], ...more,
+    endedMs: null, failure: null, heard: [], taken: null, job: null, ...more,
   };
 }
 
@@ -65,8 +65,8 @@ function step(run, event, changes) {
 }
 
 /** A run with a step in it that took no time. */
-function done(run, event, value) {
-  const state = newStep(COMPLETED, event, { input: value, output: value, endedMs: event.atMs });
+function done(run, event, value, taken = null) {
+  const state = newStep(COMPLETED, event, { input: value, output: value, endedMs: event.atMs, taken });
   return { ...run, steps: { ...run.steps, [event.step]: state } };
 }
 
@@ -99,7 +99,7 @@ const KINDS = {
   "run.started": [(status) => status === PENDING, (run, event) => ({ ...run, status: RUNNING, startedMs: event.atMs, place: event.place ?? null })],
   "step.started": [running, (run, event) => {
     const known = run.steps[event.step];
-    const state = newStep(WAITING, event, { input: event.input ?? null, attempt: known?.attempt ?? 0, heard: known?.heard ?? [] });
+    const state = newStep(WAITING, event, { input: event.input ?? null, attempt: known?.attempt ?? 0, heard: known?.heard ?? [], job: event.job ?? null });
     return { ...run, steps: { ...run.steps, [event.step]: state } };
   }],
   "attempt.started": [running, (run, event) => {
@@ -127,7 +127,7 @@ const KINDS = {
     }
     return step(before, event, { status: FAILED, failure: failure(event.failure), dueMs: null, endedMs: event.atMs });
   }],
-  "choice.taken": [running, (run, event) => done(run, event, event.value ?? null)],
+  "choice.taken": [running, (run, event) => done(run, event, event.value ?? null, event.next)],
   "parallel.started": [running, (run, event) => done(run, event, event.value ?? null)],
   "branch.joined": [running, (run, event) => {
     const come = { ...run.joins[event.step], [event.branch]: event.value ?? null };
