@@ -23,11 +23,10 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from redis import Redis
 from tests.kafka_fixture import Kafka
 from tests.patience import seen, until
 from tests.postgres_fixture import Postgres
-from tests.redis_fixture import RedisServer
+from tests.redis_fixture import Redis
 from tests.runs.kafka_world import read_topic
 
 from gossamer_gateway import tables
@@ -163,7 +162,7 @@ class World:
 
 @contextmanager
 def gateways_and_workers(
-    folder: Path, place: PostgresPlace, redis: RedisServer, kafka: Kafka
+    folder: Path, place: PostgresPlace, redis: Redis, kafka: Kafka
 ) -> Iterator[World]:
     with ExitStack() as stack:
         gateways = {}
@@ -214,7 +213,7 @@ async def under_way(world: World, share: float) -> AsyncIterator[None]:
     yield
 
 
-async def break_all(world: World, postgres: Postgres, redis: RedisServer, kafka: Kafka) -> None:
+async def break_all(world: World, postgres: Postgres, redis: Redis, kafka: Kafka) -> None:
     """Kills each part once, while the others work."""
     first, second = world.gateways
     async with under_way(world, 0.1):
@@ -230,24 +229,19 @@ async def break_all(world: World, postgres: Postgres, redis: RedisServer, kafka:
         await trio.to_thread.run_sync(postgres.crash)
         await trio.to_thread.run_sync(postgres.start)
     async with under_way(world, 0.7):
-        await trio.to_thread.run_sync(flush, redis)
+        await trio.to_thread.run_sync(redis.flush)
     async with under_way(world, 0.8):
         world.gateways[second].stop()
         world.workers[1].stop()
         world.gateways[second].start()
         world.workers[1].start()
     async with under_way(world, 0.9):
-        redis.stop()
+        redis.kill()
         await trio.to_thread.run_sync(redis.start)
 
 
-def flush(redis: RedisServer) -> None:
-    with Redis.from_url(redis.url) as client:
-        client.flushall()
-
-
 async def test_no_run_is_lost_and_no_step_counts_twice(
-    kafka: Kafka, postgres: Postgres, redis: RedisServer
+    kafka: Kafka, postgres: Postgres, redis: Redis
 ) -> None:
     place = postgres.place()
     with (
