@@ -1,8 +1,7 @@
 """Runs in a gateway with everything that a live page shows: retries, failovers, late answers,
 branches, and texts that mean harm.
 
-The places of functions have names that no provider of a gateway has, so nobody works them but the
-test.
+Functions of clouds are worked by the test: the gateway's own calls are stopped.
 """
 
 from collections.abc import AsyncIterator
@@ -121,6 +120,7 @@ async def open_live(folder: Path, **more: Any) -> AsyncIterator[LiveWorld]:
     """Serves until the block is left. Takes what `open_whole` takes."""
     async with open_whole(folder, **more) as whole:
         world = LiveWorld(whole)
+        whole.gateway.workflows.invoker.stop()
         await world.engine.define(ORDER)
         await world.engine.define(HELLO)
         yield world

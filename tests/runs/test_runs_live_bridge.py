@@ -1,5 +1,5 @@
-"""The bridge from the log of events to pages: where one begins, what it is sent; and that nothing
-is missed or given twice, however often it comes again."""
+"""The bridge from the log of events to pages: where one begins and what it is sent; and nothing is
+missed or given twice, however often it comes again."""
 
 import json
 import random
