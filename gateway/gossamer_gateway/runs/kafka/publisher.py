@@ -8,7 +8,8 @@ harmless: (run, seq) names an event, and (run, step, attempt) a job.
 
 Where gateways share a storage, one of them may hear in memory of an event whose predecessor another
 one has committed, and that is in the rows alone. So an event whose predecessor was not sent from
-here has the rows read first, in which nothing of a run is left out.
+here waits, once, until the rows are read, in which nothing of a run is left out; the other runs go
+on meanwhile.
 """
 
 from collections import OrderedDict
@@ -71,7 +72,7 @@ class Publisher:
         self._offered = offered
         self._shared = shared
         self._sent: OrderedDict[str, int] = OrderedDict()
-        self._asked: frozenset[tuple[str, int]] = frozenset()
+        self._asked: set[tuple[str, int]] = set()
         self.published = 0
 
     async def run(self) -> None:
@@ -81,23 +82,26 @@ class Publisher:
             nursery.start_soon(self._remove, taking)
             while True:
                 batch = await patiently(partial(self._outbox.next, BATCH_MAX))
-                if self._shared and self._is_ahead(batch):
+                if self._shared and (ahead := self._ahead(batch)):
+                    batch = [one for one in batch if one.run not in ahead]
                     self._outbox.undone()
-                    continue
                 await self._publish(self._new_of(batch))
                 await giving.send(batch)
 
-    def _is_ahead(self, batch: Sequence[Entry]) -> bool:
-        """Whether an event came whose predecessor didn't. The rows are asked once for each."""
+    def _ahead(self, batch: Sequence[Entry]) -> set[str]:
+        """Runs of which an event came whose predecessor didn't, for the first time."""
         sent: dict[str, int] = {}
-        missing = set()
+        ahead = set()
         for one in batch:
             known = sent.get(one.run, self._sent.get(one.run, 0))
-            if one.seq > known + 1 and (one.run, one.seq) not in self._asked:
-                missing.add((one.run, one.seq))
+            if one.seq > known + 1:
+                if (one.run, one.seq) in self._asked:
+                    self._asked.discard((one.run, one.seq))
+                else:
+                    self._asked.add((one.run, one.seq))
+                    ahead.add(one.run)
             sent[one.run] = max(one.seq, known)
-        self._asked = frozenset(missing)
-        return bool(missing)
+        return ahead
 
     def _new_of(self, batch: Sequence[Entry]) -> list[Entry]:
         """Without what Kafka has acknowledged before, and is only handed over once more."""
