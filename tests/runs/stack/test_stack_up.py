@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from tests.patience import PATIENCE_S, until
+from tests.patience import PATIENCE_S, patience, until
 from tests.postgres_fixture import binaries
 
 from gossamer_gateway.runs.stack.redis import binary
+from gossamer_gateway.runs.stack.workers import EXAMPLES, prepare
 
 pytestmark = [
     pytest.mark.kafka,
@@ -143,6 +145,33 @@ async def test_it_runs_workflows_survives_a_kill_and_ends_whole(folder: Path) ->
         assert "unexpected" not in again.log.read_text()
     finally:
         again.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN for want of rights: a network of its own")
+async def test_the_documents_own_commands(folder: Path) -> None:
+    for example in EXAMPLES:
+        await prepare(example, folder / "workers", folder.with_suffix(".log"))
+    try:
+        with patience(UP_S):
+            done = await trio.run_process(
+                ["unshare", "--net", sys.executable, "-m", "tests.runs.stack.seeds", str(folder)],
+                capture_stdout=True,
+            )
+    finally:
+        folder.with_suffix(".log").unlink()
+    told = json.loads(done.stdout)
+    assert told["stack"]["workers"] == ["python", "node", "java"], told["stack"]["without"]
+    assert told["defined"] == "my-first-workflow"
+    assert {one["status"] for one in told["runs"]} == {"Completed"}
+    firsts = Counter(one["stepResults"][0]["output"] for one in told["runs"])
+    # Each of the three snippets is at work.
+    assert set(firsts) == {
+        "Processed: Hello World", "Node processed: Hello World", "Java processed: Hello World"
+    }  # fmt: skip
+    assert all(one["finalOutput"].endswith(": Hello World") for one in told["runs"])
+    # Nobody's cloud is asked unless its owner said so.
+    assert told["execution"]["status"] == "Failed"
+    assert told["execution"]["error"]["code"] == "NotConfigured"
 
 
 def test_two_stacks_of_one_folder_are_one_too_many(folder: Path) -> None:

@@ -80,7 +80,7 @@ async def start_worker(
     Raises: LeftOut; StackError when it was built and doesn't start.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    place = await _prepare(example, home, log_path)
+    place = await prepare(example, home, log_path)
     begin = log_path.stat().st_size if log_path.exists() else 0
 
     async def ready() -> bool:
@@ -94,8 +94,11 @@ async def start_worker(
         yield part
 
 
-async def _prepare(example: Example, home: Path, log_path: Path) -> Path:
-    """Gives the folder in which it was built."""
+async def prepare(example: Example, home: Path, log_path: Path) -> Path:
+    """Builds a worker, if it must be. Gives the folder in which it was.
+
+    Raises: LeftOut.
+    """
     source = SOURCES / example.folder
     if not source.is_dir():
         raise LeftOut(f"its source is not here: {source}")
