@@ -14,12 +14,15 @@ import pytest
 import trio
 from tests.gateway.chromium import Browser, Page, open_browser
 from tests.gateway.relay import Relay
+from tests.kafka_fixture import Kafka
 from tests.runs.live_world import HARM, LiveWorld, open_live
 
 from gossamer_gateway.door.cors import CorsRule
 from gossamer_gateway.door.principals import Grant, Role
+from gossamer_gateway.runs.config import KafkaConfig, WorkflowsConfig
 from gossamer_gateway.runs.live.page import FOLDER
 from gossamer_gateway.runs.model.events import Failure
+from gossamer_node.address import parse_address
 
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -318,3 +321,45 @@ def test_nothing_makes_markup_of_text_or_loads_from_elsewhere() -> None:
             assert way not in text, f"{file.name}: {way}"
         if file.suffix == ".html":
             assert "<script>" not in text and "style=" not in text and "://" not in text
+
+
+@pytest.mark.kafka
+@pytest.mark.processes
+async def test_it_follows_through_a_restart_of_the_broker(tmp_path: Path, kafka: Kafka) -> None:
+    config = WorkflowsConfig(
+        kafka=KafkaConfig((parse_address(kafka.address),)), offered=("*",)
+    )  # fmt: skip
+    async with seen_in_browser(tmp_path, workflows=config) as (world, browser):
+        page = await browser.open(f"{world.url}/live/", width=1_360, height=900)
+        await page.until(LIVE)
+        runs = [await a_greeting(world) for _ in range(6)]
+        await page.until(all_are_completed(runs))
+        await trio.to_thread.run_sync(kafka.kill)
+        try:
+            # Runs go on; what happens to them waits in the outbox.
+            runs += [await a_greeting(world) for _ in range(6)]
+            await picture(page, "broker-away")
+        finally:
+            await trio.to_thread.run_sync(kafka.start)
+        runs += [await a_greeting(world) for _ in range(6)]
+        await page.until(all_are_completed(runs))
+        await picture(page, "broker-back")
+        seen = await tail_of(page)
+        for run in runs:
+            kinds = [one.__struct_config__.tag for one in await world.engine.history(run)]
+            assert [one for one in reversed(seen) if one.startswith(run)] == [
+                f"{run} {kind}" for kind in kinds
+            ]
+        assert complaints(page) == []
+
+
+async def a_greeting(world: LiveWorld) -> str:
+    run = await world.trigger("hello", "you")
+    await world.done(run, "greet", "hello")
+    return run
+
+
+def all_are_completed(runs: list[str]) -> str:
+    return " && ".join(
+        f"{RUNS}.querySelector('[data-run=\"{run}\"] .steps i.Completed')" for run in runs
+    )
