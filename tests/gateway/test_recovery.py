@@ -167,8 +167,6 @@ async def drain(url: str, hint: str) -> None:
                 assert answer.status_code == 204, (hint, answer.text)
 
 
-# httpx leaves the generator of a body unfinished when its connection breaks in the middle of it.
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning")
 async def test_kills_at_any_moment_lose_nothing_that_was_answered(
     embedded_engine: EmbeddedEngine,
 ) -> None:

@@ -25,11 +25,7 @@ from gossamer_node.jobs import Completed, JobRef
 from gossamer_node.service.spec import Topic
 from gossamer_node.variables import Variables
 
-pytestmark = [
-    pytest.mark.processes,
-    # httpx leaves the generator of a body unfinished when its connection breaks in the midst of it.
-    pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream:ResourceWarning"),
-]
+pytestmark = pytest.mark.processes
 
 NODES = 3
 
