@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
+from tests.downloads import downloads_shown
 from tests.embedded_fixture import embedded_engine, embedded_url
 from tests.kafka_fixture import kafka
 from tests.postgres_fixture import postgres
@@ -28,7 +29,6 @@ from gossamer_node.local_engines import (
     Progress,
     RunningCamunda7,
     RunningZeebe,
-    lines,
     start_camunda7,
     start_zeebe,
 )
@@ -85,23 +85,6 @@ class EngineThread(Generic[Running]):
             if self._running.done():
                 raise
             self._running.set_exception(error)
-
-
-def downloads_shown(config: pytest.Config) -> Progress:
-    """Writes to the terminal how far downloads are; of the rest nothing."""
-    plugins = config.pluginmanager
-
-    def write_line(line: str) -> None:
-        with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-            plugins.getplugin("terminalreporter").write_line(line)
-
-    report = lines(write_line, terminal=False)
-
-    def downloads(text: str, fraction: float | None) -> None:
-        if fraction is not None:
-            report(text, fraction)
-
-    return downloads
 
 
 def engine_for_session(

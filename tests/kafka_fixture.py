@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.downloads import downloads_shown
 
 from gossamer_gateway.runs.stack.broker import RunningKafka, start_kafka
 from gossamer_node.errors import LocalEngineMissing
-from gossamer_node.local_engines import Progress, lines
+from gossamer_node.local_engines import Progress
 from gossamer_node.local_engines.processes import free_ports
 
 
@@ -87,28 +88,11 @@ class Kafka:
             self._running = None
 
 
-def _downloads_shown(config: pytest.Config) -> Progress:
-    """Writes to the terminal how far downloads are; of the rest nothing."""
-    plugins = config.pluginmanager
-
-    def write_line(line: str) -> None:
-        with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-            plugins.getplugin("terminalreporter").write_line(line)
-
-    report = lines(write_line, terminal=False)
-
-    def downloads(text: str, fraction: float | None) -> None:
-        if fraction is not None:
-            report(text, fraction)
-
-    return downloads
-
-
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     """A broker that the whole session shares; who kills it starts it again."""
     folder = Path(tempfile.mkdtemp(prefix="gossamer-kafka-"))
-    broker = Kafka(folder, _downloads_shown(request.config))
+    broker = Kafka(folder, downloads_shown(request.config))
     try:
         try:
             broker.start()
