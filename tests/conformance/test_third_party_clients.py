@@ -17,7 +17,8 @@ from tests.conformance.clients.programs import (
     client_program,
     provide_client,
 )
-from tests.conftest import NOT_RUN, EngineThread, downloads_shown
+from tests.conftest import NOT_RUN, EngineThread
+from tests.downloads import downloads_shown
 from tests.patience import patience
 
 from gossamer_gateway.config import GatewayConfig
