@@ -208,10 +208,10 @@ async def test_every_part_is_reached_by_the_keyboard(tmp_path: Path) -> None:
     async with open_gateway(Keyring((bytes(32),))) as gateway, open_browser(tmp_path) as browser:
         page = await browser.open(f"{gateway.url}/")
         await page.until("document.querySelector('[data-state=live]')")
-        reached = await focused(page, 9)
+        reached = await focused(page, 10)
         assert reached[0] == "Skip to the mesh"
-        assert reached[2:9] == [
-            "Mesh", "Leases", "Routes", "Processes", "Incidents", "Services", "API"
+        assert reached[2:10] == [
+            "Mesh", "Leases", "Routes", "Processes", "Incidents", "Services", "Workflows", "API"
         ]  # fmt: skip
         unnamed = await page.eval(
             "[...document.querySelectorAll('button, select, input, a')].filter(x =>"

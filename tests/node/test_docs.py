@@ -23,6 +23,7 @@ from tests.patience import seen
 from gossamer_gateway.config import GATEWAY
 from gossamer_gateway.embedded.bpmn import parse_bpmn
 from gossamer_gateway.overrides.rules import read_value
+from gossamer_gateway.runs.model.reading import read_definition
 from gossamer_node import cli
 from gossamer_node.cli import ExitStatus
 from gossamer_node.config import NodeConfig, load, load_record
@@ -76,8 +77,9 @@ def of(suffix: str) -> list[Shown]:
 
 @pytest.fixture(autouse=True)
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+    # Short, as the name of a Unix socket below it must be.
+    for name, folder in (("XDG_STATE_HOME", "s"), ("XDG_CACHE_HOME", "c")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
     for name in (
         "CAMUNDA7_PASSWORD", "CAMUNDA_CLIENT_SECRET", "CAMUNDA_SECRET", "GATEWAY_DATABASE",
     ):  # fmt: skip
@@ -96,6 +98,8 @@ def test_what_configures_is_read(file: Shown, tmp_path: Path) -> None:
         assert load_service(path).module
     elif path.name.startswith("gateway"):
         assert load_record(GATEWAY, Namespace(config=path)).engines
+    elif file.page.stem.startswith("workflows"):
+        assert read_definition(path.read_bytes()).steps
     else:
         assert load(Namespace(config=path)).services
 

@@ -135,7 +135,8 @@ def test_an_address_in_use(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.processes
-async def test_an_address_that_its_own_node_holds(capsys: pytest.CaptureFixture[str]) -> None:
+# A short name: the node's socket is below a folder of the test's name.
+async def test_ones_own_address(capsys: pytest.CaptureFixture[str]) -> None:
     config = load(Namespace(name="here", listen="127.0.0.1:0"))
     async with open_node(config) as node:
         host, port = node.mesh.address

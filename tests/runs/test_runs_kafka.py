@@ -74,11 +74,12 @@ async def test_runs_end_and_the_topic_alone_has_them(kafka: Kafka, storage: Stor
     assert len(mine) == 60
     job = json.loads(mine[0].value or b"")
     assert job == {
-        "form": 1, "run": job["run"], "workflow": "kafka-test", "step": "one", "attempt": 1,
-        "action": "one", "payload": [], "dueMs": job["dueMs"], "key": f"{job['run']}:one",
+        "form": 1, "run": job["run"], "workflow": "kafka-test", "step": "kafka-one",
+        "attempt": 1, "action": "kafka-one", "payload": [], "dueMs": job["dueMs"],
+        "key": f"{job['run']}:kafka-one",
     }  # fmt: skip
     assert dict(mine[0].headers) == {
-        "form": b"1", "action": b"one", "run": job["run"].encode(), "step": b"one",
+        "form": b"1", "action": b"kafka-one", "run": job["run"].encode(), "step": b"kafka-one",
         "attempt": b"1", "idempotency-key": job["key"].encode(),
     }  # fmt: skip
 

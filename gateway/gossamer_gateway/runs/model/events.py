@@ -76,7 +76,12 @@ class RunStarted(Event, tag="run.started", frozen=True):
 
 
 class StepStarted(Event, tag="step.started", frozen=True):
-    """A task began, with this as its payload. `job`: what another executor calls its job."""
+    """A task began.
+
+    Attributes:
+        input: its payload.
+        job: what another executor calls its job.
+    """
 
     step: str
     input: Any = None
