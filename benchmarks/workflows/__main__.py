@@ -62,7 +62,7 @@ class Shown(dict[str, Measured]):
 
     def __setitem__(self, name: str, one: Measured) -> None:
         super().__setitem__(name, one)
-        print(line(name, one), file=sys.stderr, flush=True)
+        print(line(name, one, {}), file=sys.stderr, flush=True)
 
 
 def measure_store(found: Shown, runs: int) -> None:
@@ -142,9 +142,9 @@ def main() -> int:
     }  # fmt: skip
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     if found:
-        print(table("runs of three steps", found, found.get(stack.yardstick(UNDER_WAY[-1]))))
+        print(table("runs of three steps", found, stack.yardsticks(found)))
     if grown:
-        print(table("as the history grows", grown))
+        print(table("as the history grows", grown, {}))
     for one in followed:
         print(one)
     if wanted.out is not None:

@@ -94,7 +94,7 @@ def measure(place: PostgresPlace, pid: int, runs: int, batch: int) -> Measured:
                     work(connection)
 
     threads = [threading.Thread(target=serve) for _ in range(THREADS if batch == 1 else 2)]
-    meter = Meter({"PostgreSQL": pid})
+    meter = Meter({"PostgreSQL": pid}, None)
     for one in threads:
         one.start()
     while len(ended) < runs:

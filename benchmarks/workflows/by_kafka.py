@@ -36,8 +36,8 @@ def measure(
 ) -> Measured:  # fmt: skip
     """Has so many runs go through. The topics are there, and a worker is at work."""
     with _open(place, address, batched) as loop:
-        loop.go(100, under_way)
-        meter = Meter(others)
+        loop.go(300, under_way)
+        meter = Meter(others, under_way)
         return meter.measured(*loop.go(runs, under_way))
 
 

@@ -79,7 +79,7 @@ async def measure(
             nursery.start_soon(engine.keep_time)
             for _ in range(ceil(workers / len(engines))):
                 nursery.start_soon(work, engine)
-        meter = Meter(others)
+        meter = Meter(others, under_way)
         async with trio.open_nursery() as triggers:
             for number in range(runs):
                 await slots.acquire()

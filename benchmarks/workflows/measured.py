@@ -15,12 +15,14 @@ class Measured:
     """Runs of three steps that do nothing.
 
     Attributes:
+        under_way: runs at any time; None where nothing bounds them.
         cpu_us: of this process for each step; the workers are in it unless they are among others.
         others_us: of other processes for each step, by what they are.
         p50_ms, p99_ms: from the trigger to the completion.
     """
 
     runs: int
+    under_way: int | None
     seconds: float
     cpu_us: float
     others_us: Mapping[str, float]
@@ -71,9 +73,11 @@ class Meter:
 
     Args:
         others: what is measured beside this process, each by the first of its processes.
+        under_way: runs at any time.
     """
 
-    def __init__(self, others: Mapping[str, int]) -> None:
+    def __init__(self, others: Mapping[str, int], under_way: int | None) -> None:
+        self._under_way = under_way
         self._others = others
         self._others_s = self._read()
         self._own_s = own_cpu_s()
@@ -87,6 +91,7 @@ class Meter:
         took_ms = [(at_s - began[id]) * 1_000 for id, at_s in ended.items()]
         return Measured(
             len(ended),
+            self._under_way,
             seconds,
             own_s / steps * 1e6,
             {who: (at_s - self._others_s[who]) / steps * 1e6 for who, at_s in others_s.items()},
@@ -98,21 +103,27 @@ class Meter:
         return {who: cpu_s(with_children(pid)) for who, pid in self._others.items()}
 
 
+Yardsticks = Mapping[int | None, Sequence[Measured]]
+"""By the runs under way."""
+
+
 def heads(title: str) -> str:
     """Above `line`."""
-    return f"{title:46} runs/s  steps/s  µs/step  ratio   p50 ms  p99 ms  others' µs/step"
+    return f"{title:56} runs/s  steps/s  µs/step  ratios       p50 ms   p99 ms  others' µs/step"
 
 
-def line(name: str, one: Measured, yardstick: Measured | None = None) -> str:
-    """As people read it. The ratio is of this process's µs to the yardstick's."""
-    ratio = "" if yardstick is None else f"{one.cpu_us / yardstick.cpu_us:.2f}"
+def line(name: str, one: Measured, yardsticks: Yardsticks) -> str:
+    """As people read it. The ratios are of this process's µs to the yardsticks'."""
+    ratios = " / ".join(
+        f"{one.cpu_us / each.cpu_us:.1f}" for each in yardsticks.get(one.under_way, ())
+    )
     others = ", ".join(f"{who} {used_us:.0f}" for who, used_us in one.others_us.items())
     return (
-        f"{name:44} {one.runs_s:8,.0f} {one.steps_s:8,.0f} {one.cpu_us:8.0f} {ratio:>6}"
-        f" {one.p50_ms:8.1f} {one.p99_ms:7.1f}  {others}"
+        f"{name:54} {one.runs_s:8,.0f} {one.steps_s:8,.0f} {one.cpu_us:8.0f}  {ratios:10}"
+        f" {one.p50_ms:8.1f} {one.p99_ms:8.1f}  {others}"
     )
 
 
-def table(title: str, found: Mapping[str, Measured], yardstick: Measured | None = None) -> str:
+def table(title: str, found: Mapping[str, Measured], yardsticks: Yardsticks) -> str:
     """All of them, beneath their heads."""
-    return "\n".join([heads(title), *(line(name, one, yardstick) for name, one in found.items())])
+    return "\n".join([heads(title), *(line(name, one, yardsticks) for name, one in found.items())])
