@@ -113,28 +113,33 @@ def main() -> int:
         prog="python -m benchmarks.workflows", description=__doc__, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS[:-1])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--runs", type=int, default=3_000)
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     parser.add_argument("--out", type=Path, help="writes the figures there as JSON")
     wanted = parser.parse_args()
+    # Not argparse's `choices`: with those, naming none is an error.
+    for each in wanted.parts:
+        if each not in PARTS:
+            parser.error(f"there is no part {each!r}, only {', '.join(PARTS)}")
+    parts = wanted.parts or PARTS[:-1]
     part = 0.1 if wanted.quick else 1
     runs = round(wanted.runs * part)
     found, grown = Shown(), Shown()
     followed: list[pages.Followed] = []
     print(heads("runs of three steps"), file=sys.stderr)
-    if "store" in wanted.parts:
+    if "store" in parts:
         measure_store(found, runs)
-    if "kafka" in wanted.parts:
+    if "kafka" in parts:
         trio.run(stack.measure_kafka, found, runs, UNDER_WAY)
-    if "zeebe" in wanted.parts:
+    if "zeebe" in parts:
         trio.run(stack.measure_zeebe, found, runs // 10, UNDER_WAY)
-    if "pages" in wanted.parts:
+    if "pages" in parts:
         has_browser = shutil.which("chromium") is not None
         for one in pages.over(round(PAGES * part), PAGES_RATES, 20 * part, has_browser):
             followed.append(one)
             print(one, file=sys.stderr, flush=True)
-    if "history" in wanted.parts:
+    if "history" in parts:
         measure_history(grown, runs, [round(mark * part) for mark in HISTORY])
     about = {
         "commit": commit(), "machine": platform.machine(), "cores": os.cpu_count(),
