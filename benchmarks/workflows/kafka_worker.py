@@ -27,8 +27,12 @@ async def started(address: str, jobs: str, results: str) -> AsyncIterator[int]:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin and process.stdout
-    assert await process.stdout.receive_some(6) == b"ready\n"
     try:
+        said = b""
+        while not said.endswith(b"\n"):  # it may come in parts
+            part = await process.stdout.receive_some()
+            assert part, "the worker ended"
+            said += part
         yield process.pid
     finally:
         with trio.CancelScope(shield=True):

@@ -153,7 +153,11 @@ async def clients(
     )  # fmt: skip
     assert process.stdin and process.stdout
     found: list[tuple[list[tuple[str, int]], list[int]]] = []
-    assert await process.stdout.receive_some(6) == b"ready\n"
+    said = b""
+    while said != b"ready\n":  # it may come in parts
+        part = await process.stdout.receive_some(6 - len(said))
+        assert part, "the clients ended"
+        said += part
     try:
         yield found
     finally:
