@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: demo test check bench-runtime bench-density bench-hostile bench-mesh bench-gateway sim chaos engines setup clean help
+.PHONY: demo test check bench-runtime bench-density bench-hostile bench-mesh bench-gateway bench-workflows sim chaos engines setup clean help
 
 demo: ## set up what it needs and run the main job
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -41,6 +41,10 @@ bench-mesh: ## what the mesh costs and how fast it is, beside memberlist: tables
 bench-gateway: ## what the gateway adds to a call, beside a bare application; 2,000 clients that wait
 	@$(PYTHON) tools/bootstrap.py test
 	@$(RUN)/python -m benchmarks.gateway $(ARGS)
+
+bench-workflows: ## what runs of workflows cost on each storage, beside Kafka and PostgreSQL by hand; event to page
+	@$(PYTHON) tools/bootstrap.py test
+	@$(RUN)/python -m benchmarks.workflows $(or $(ARGS),--out benchmarks/results/workflows.json)
 
 sim: ## whole meshes in virtual time: SEEDS=200 of them, or HOURS=1 of fresh ones
 	@$(PYTHON) tools/bootstrap.py check

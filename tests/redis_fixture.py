@@ -26,6 +26,11 @@ class Redis:
     def url(self) -> str:
         return f"unix://{self._folder}/s"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
     def start(self) -> None:
         """Starts it, and waits until it serves."""
         self._process = subprocess.Popen(

@@ -1,1 +1,1 @@
-"""What runs cost: steps by the engine on each storage, and beside it the same by hand."""
+"""What runs of workflows cost on each storage, by hand, and until they are in a page."""

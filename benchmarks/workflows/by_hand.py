@@ -10,14 +10,7 @@ import time
 from uuid import uuid4
 
 import psycopg
-from benchmarks.workflows.measured import (
-    STEPS,
-    Measured,
-    cpu_s,
-    own_cpu_s,
-    percentile,
-    with_children,
-)
+from benchmarks.workflows.measured import STEPS, Measured, Meter
 
 from gossamer_gateway.storage import PostgresPlace
 
@@ -101,20 +94,13 @@ def measure(place: PostgresPlace, pid: int, runs: int, batch: int) -> Measured:
                     work(connection)
 
     threads = [threading.Thread(target=serve) for _ in range(THREADS if batch == 1 else 2)]
-    cpu_began_s, database_began_s = own_cpu_s(), cpu_s(with_children(pid))
-    at_s = time.perf_counter()
+    meter = Meter({"PostgreSQL": pid}, None)
     for one in threads:
         one.start()
     while len(ended) < runs:
         time.sleep(0.005)
-    seconds = time.perf_counter() - at_s
     # Read while its processes are there: the server counts none that are over.
-    database_s = cpu_s(with_children(pid)) - database_began_s
+    measured = meter.measured(began, ended)
     for one in threads:
         one.join()
-    steps = runs * STEPS
-    took_ms = [(ended[id] - began[id]) * 1_000 for id in ended]
-    return Measured(
-        runs, seconds, (own_cpu_s() - cpu_began_s) / steps * 1e6, database_s / steps * 1e6,
-        percentile(took_ms, 0.5), percentile(took_ms, 0.99),
-    )  # fmt: skip
+    return measured

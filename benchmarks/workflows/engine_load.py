@@ -1,18 +1,12 @@
 """The engine under load: so many runs under way, and workers that answer at once."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 
 import trio
-from benchmarks.workflows.measured import (
-    STEPS,
-    Measured,
-    cpu_s,
-    own_cpu_s,
-    percentile,
-    with_children,
-)
+from benchmarks.workflows.measured import Measured, Meter
 
 from gossamer_gateway.runs.engine import Answer, Engine
 from gossamer_gateway.runs.model.definition import Definition, Step
@@ -35,17 +29,22 @@ BATCH = 32
 INPUT = {"order": "o-4711", "amount": 12.5, "lines": [1, 2, 3]}
 
 
-def _database_s(pid: int | None) -> float:
-    return 0.0 if pid is None else cpu_s(with_children(pid))
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 async def measure(
-    engines: Sequence[Engine], runs: int, under_way: int, database: int | None = None
+    engines: Sequence[Engine],
+    runs: int,
+    under_way: int,
+    others: Mapping[str, int] = _NOTHING,
+    *,
+    workers: int = WORKERS,
 ) -> Measured:
     """Has so many runs go through, on one engine or several in turn.
 
     Args:
-        database: the process that all others of it are children of.
+        others: what is measured beside this process, each by the first of its processes.
+        workers: in this process; 0 where others do the work.
     """
     await engines[0].define(LINE)
     began: dict[str, float] = {}
@@ -78,21 +77,14 @@ async def measure(
     async with trio.open_nursery() as nursery:
         for engine in engines:
             nursery.start_soon(engine.keep_time)
-            for _ in range(ceil(WORKERS / len(engines))):
+            for _ in range(ceil(workers / len(engines))):
                 nursery.start_soon(work, engine)
-        cpu_began_s, database_began_s = own_cpu_s(), _database_s(database)
-        at_s = time.perf_counter()
+        meter = Meter(others, under_way)
         async with trio.open_nursery() as triggers:
             for number in range(runs):
                 await slots.acquire()
                 triggers.start_soon(trigger, engines[number % len(engines)])
         await is_over.wait()
-        seconds = time.perf_counter() - at_s
-        steps = runs * STEPS
-        used_s, database_s = own_cpu_s() - cpu_began_s, _database_s(database) - database_began_s
+        measured = meter.measured(began, ended)
         nursery.cancel_scope.cancel()
-    took_ms = [(ended[id] - began[id]) * 1_000 for id in ended]
-    return Measured(
-        runs, seconds, used_s / steps * 1e6, database_s / steps * 1e6,
-        percentile(took_ms, 0.5), percentile(took_ms, 0.99),
-    )  # fmt: skip
+    return measured

@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,8 +35,47 @@ from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import Run
 
 HELLO = Definition("hello", "greet", {"greet": Step("greet", action="greet")})
-RATES = (2, 20, 100)
+RATES = (5, 20, 100)
 """Runs in a second: each has six events in two commits."""
+
+EVENTS = 6
+"""Of each run."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What pages saw of one rate.
+
+    Attributes:
+        expected, came: events in all pages.
+        core_part: of a core, what the gateway needed.
+        drawn: events that the browser drew; None without one.
+    """
+
+    pages: int
+    events_s: float
+    expected: int
+    came: int
+    p50_ms: float
+    p99_ms: float
+    most_ms: float
+    core_part: float
+    drawn: int | None
+    drawn_p50_ms: float
+    drawn_p99_ms: float
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.pages} pages, {self.events_s:.0f} events/s: p50 {self.p50_ms:.1f} ms,"
+            f" p99 {self.p99_ms:.1f} ms, most {self.most_ms:.1f} ms; gateway's processor time"
+            f" {self.core_part * 100:.0f} % of a core; {self.came} of {self.expected} events came"
+        )
+        if self.drawn is not None:
+            said += (
+                f"; Chromium, drawn: p50 {self.drawn_p50_ms:.1f} ms,"
+                f" p99 {self.drawn_p99_ms:.1f} ms of {self.drawn} events"
+            )
+        return said
 
 
 class Commits:
@@ -67,7 +107,7 @@ async def load(engine: Engine, rate: int, seconds: float) -> int:
     return count
 
 
-async def measure(folder: Path, pages: int, rate: int, seconds: float, browser: bool) -> None:
+async def measure(folder: Path, pages: int, rate: int, seconds: float, browser: bool) -> Followed:
     async with open_whole(folder) as whole:
         engine = whole.gateway.workflows.engine
         await engine.define(HELLO)
@@ -89,24 +129,16 @@ async def measure(folder: Path, pages: int, rate: int, seconds: float, browser: 
             if name in commits.at_ns
             for at_ns in at
         ]
-        expected = runs * 6 * pages
-        print(
-            f"{pages} pages, {rate} runs/s ({rate * 6} events/s):"
-            f" p50 {percentile(late, 0.5):.1f} ms, p99 {percentile(late, 0.99):.1f} ms,"
-            f" most {max(late, default=0):.1f} ms;"
-            f" gateway's processor time {cpu_s / seconds * 100:.0f} % of a core;"
-            f" {len(late)} of {expected} events came"
-        )
-        if browser:
-            drawn = [
-                at_ms - commits.at_ns[run, seq] / 1e6
-                for run, seq, at_ms in seen
-                if (run, seq) in commits.at_ns
-            ]
-            print(
-                f"    Chromium, drawn: p50 {percentile(drawn, 0.5):.1f} ms,"
-                f" p99 {percentile(drawn, 0.99):.1f} ms of {len(drawn)} events"
-            )
+        drawn = [
+            at_ms - commits.at_ns[run, seq] / 1e6
+            for run, seq, at_ms in seen
+            if (run, seq) in commits.at_ns
+        ]
+        return Followed(
+            pages, rate * EVENTS, runs * EVENTS * pages, len(late),
+            percentile(late, 0.5), percentile(late, 0.99), max(late, default=0), cpu_s / seconds,
+            len(drawn) if browser else None, percentile(drawn, 0.5), percentile(drawn, 0.99),
+        )  # fmt: skip
 
 
 @asynccontextmanager
@@ -121,7 +153,11 @@ async def clients(
     )  # fmt: skip
     assert process.stdin and process.stdout
     found: list[tuple[list[tuple[str, int]], list[int]]] = []
-    assert await process.stdout.receive_some(6) == b"ready\n"
+    said = b""
+    while said != b"ready\n":  # it may come in parts
+        part = await process.stdout.receive_some(6 - len(said))
+        assert part, "the clients ended"
+        said += part
     try:
         yield found
     finally:
@@ -225,6 +261,13 @@ async def shown(
         found += await page.eval("window.drawn")
 
 
+def over(pages: int, rates: Sequence[int], seconds: float, browser: bool) -> Iterator[Followed]:
+    """Each rate in turn."""
+    for rate in rates:
+        with tempfile.TemporaryDirectory() as folder:
+            yield trio.run(measure, Path(folder), pages, rate, seconds, browser)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--pages", type=int, default=100)
@@ -237,11 +280,8 @@ def main() -> int:
         trio.run(be_clients, arguments.client, arguments.pages)
         return 0
     print(f"{os.cpu_count()} cores")
-    for rate in arguments.rates:
-        with tempfile.TemporaryDirectory() as folder:
-            trio.run(
-                measure, Path(folder), arguments.pages, rate, arguments.seconds, arguments.browser
-            )
+    for one in over(arguments.pages, arguments.rates, arguments.seconds, arguments.browser):
+        print(one)
     return 0
 
 
