@@ -49,7 +49,7 @@ class ExitStatus(IntEnum):
     """Whoever read the output went away: 128 + SIGPIPE."""
 
 
-DESCRIPTION = """Job workers as WebAssembly, on a mesh of nodes, for Camunda 7 and 8, and workflows of your own.
+DESCRIPTION = """Job workers as WebAssembly on a mesh, for Camunda 7 and 8 and for small workflows.
 
 examples:
   gossamer demo                            the hotel reservation, on three nodes

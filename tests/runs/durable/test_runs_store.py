@@ -65,7 +65,8 @@ async def test_words_that_come_together_share_a_transaction_and_no_fate(storage:
     assert {told.pop("answer"), told.pop("again")} == {Verdict.TAKEN, Verdict.REPEATED}
     assert told == {
         "nothing": UnknownWorkflow, "bad": BadRequest, "text": BadRequest, "key": BadRequest,
-        "version": UnknownWorkflow, "nobody": UnknownRun, "torn": UnknownRun, "early": Verdict.UNKNOWN,
+        "version": UnknownWorkflow,
+        "nobody": UnknownRun, "torn": UnknownRun, "early": Verdict.UNKNOWN,
         "stranger": Verdict.UNKNOWN,
     }  # fmt: skip
     assert (await engine.run(id)).steps["one"].output == "x"
