@@ -84,7 +84,9 @@ async def test_a_run_that_does_not_complete(world: World, shell: Shell) -> None:
     assert "nobody has asked for jobs of a" in told
     await world.fail(await world.job("a"), "Broken", message="no luck")
     status, said, _ = await shell.run("run", failing, "--follow")
-    assert status == 1 and said.splitlines()[-1].endswith("failed: Broken: no luck")
+    assert status == 1
+    ends = [one.split(maxsplit=1)[1].split() for one in said.splitlines()[-2:]]
+    assert ends == [[of, "failed:", "Broken:", "no", "luck"] for of in ("a", "-")]
     assert (await shell.run("retry", failing))[1] == f"{failing}: Running\n"
     status, said, _ = await shell.run("cancel", failing, "--reason", "enough")
     assert (status, said) == (0, f"{failing}: Cancelled\n")

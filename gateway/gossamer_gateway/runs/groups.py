@@ -237,7 +237,7 @@ class _Group:
                 self._newest[word.workflow] = store.newest_version(self._rows, word.workflow)
             version = self._newest[word.workflow]
         elif store.read_definition(self._rows, word.workflow, version) is None:
-            version = 0
+            raise UnknownWorkflow(f"there is no version {version} of workflow {word.workflow}")
         if version == 0:
             raise UnknownWorkflow(f"there is no workflow {word.workflow}; define it first")
         flow = self._flows.get(self._rows, word.workflow, version)

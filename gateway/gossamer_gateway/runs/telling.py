@@ -20,7 +20,9 @@ def line(event: Event) -> str:
     say = _SAYINGS.get(event["kind"])
     said = event["kind"] if say is None else say(event)
     at = datetime.fromtimestamp(at_ms // 1_000, UTC)
-    return f"{at:%H:%M:%S}.{at_ms % 1_000:03d}  {event.get('step') or '-':<16}  {said}".rstrip()
+    # The end of a run names the step that failed, which has said so itself.
+    where = "-" if event["kind"].startswith("run.") else event.get("step") or "-"
+    return f"{at:%H:%M:%S}.{at_ms % 1_000:03d}  {where:<16}  {said}".rstrip()
 
 
 def value(value: Any) -> str:

@@ -49,10 +49,11 @@ class ExitStatus(IntEnum):
     """Whoever read the output went away: 128 + SIGPIPE."""
 
 
-DESCRIPTION = """Job workers as WebAssembly, on a mesh of nodes, for Camunda 7 and Camunda 8.
+DESCRIPTION = """Job workers as WebAssembly on a mesh, for Camunda 7 and 8 and for small workflows.
 
 examples:
   gossamer demo                            the hotel reservation, on three nodes
+  gossamer stack up                        workflows, with all that they can stand on
   gossamer service new greeter             begin a worker
   gossamer node --config gossamer.yaml     run a node
   gossamer doctor                          is everything there that a node needs?

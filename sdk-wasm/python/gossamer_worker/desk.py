@@ -22,7 +22,7 @@ from typing import Any, Callable
 from gossamer_worker.context import Context, context_of
 from gossamer_worker.failures import Failure, failure_of
 from gossamer_worker.memory import RUN, Memory
-from gossamer_worker.messages import Job, Outcome, completed, failed
+from gossamer_worker.messages import Job, Outcome, completed, failed, told
 
 log = logging.getLogger("gossamer_worker")
 
@@ -203,7 +203,7 @@ class Desk:
                 elif known is None:
                     self._enqueue(waiting)
         if not outcome.completed:
-            log.info("%s of run %s failed: %.500s", task.job.step, task.job.run, outcome.text)
+            log.info("%s of run %s failed: %.500s", task.job.step, task.job.run, told(outcome))
         task.say(outcome)
         for waiting, known in then:
             if known is not None:

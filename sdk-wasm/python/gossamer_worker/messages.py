@@ -52,6 +52,12 @@ class Outcome:
     text: str
 
 
+def told(outcome: Outcome) -> str:
+    """A failure on a line, `CODE: MESSAGE`; its stack is with the run."""
+    failure = json.loads(outcome.text)
+    return " ".join(f"{failure['code']}: {failure['message']}".split())
+
+
 def read_message(action: str, header: str | None, value: bytes | None) -> Job | None:
     """The job in a message of the topic, or None for one of another action.
 

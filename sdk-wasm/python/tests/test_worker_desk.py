@@ -226,3 +226,14 @@ def test_a_worker_says_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) ->
     worker.register("a", str)
     with pytest.raises(ValueError, match="http://host:port"):
         worker.start()
+
+
+def test_a_failure_is_logged_as_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(payload: Any) -> None:
+        raise ValueError("no\nsuch room")
+
+    caplog.set_level("INFO", "gossamer_worker")
+    said = Said(handler)
+    said.take(job())
+    assert said.next()[1] is False
+    assert caplog.messages == ["s of run r failed: ValueError: no such room"]

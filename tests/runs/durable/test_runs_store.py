@@ -50,6 +50,7 @@ async def test_words_that_come_together_share_a_transaction_and_no_fate(storage:
             "bad": engine.trigger("line", float("nan")),
             "text": engine.trigger("line", "half \ud83d"),
             "key": engine.trigger("line", None, key="a\0b"),
+            "version": engine.trigger("line", None, version=9),
             "nobody": engine.cancel("nobody"),
             "torn": engine.cancel("a\0b"),
             "early": engine.answer(id, Answer("three", 1)),
@@ -64,6 +65,7 @@ async def test_words_that_come_together_share_a_transaction_and_no_fate(storage:
     assert {told.pop("answer"), told.pop("again")} == {Verdict.TAKEN, Verdict.REPEATED}
     assert told == {
         "nothing": UnknownWorkflow, "bad": BadRequest, "text": BadRequest, "key": BadRequest,
+        "version": UnknownWorkflow,
         "nobody": UnknownRun, "torn": UnknownRun, "early": Verdict.UNKNOWN,
         "stranger": Verdict.UNKNOWN,
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """What of a stack can't be is said before anything is started."""
 
+import json
 import os
 import pwd
 import socket
@@ -12,7 +13,7 @@ from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs.stack import postgres
 from gossamer_gateway.runs.stack.settings import Settings, check_ports
 from gossamer_gateway.runs.stack.up import Stack, gateway_config
-from gossamer_gateway.runs.stack.workers import EXAMPLES, Example, LeftOut, start_worker
+from gossamer_gateway.runs.stack.workers import EXAMPLES, Example, LeftOut, checkout, start_worker
 
 
 @pytest.fixture
@@ -58,6 +59,17 @@ def test_secrets_of_the_gateway_are_not_in_its_file() -> None:
     assert "SECRET" not in repr(config)
     assert config["http"] == "127.0.0.1:81"
     assert config["workflows"]["kafka"] == {"servers": ["a:1", "b:2"]}
+
+
+def test_workers_are_found_in_the_clone_that_was_installed_from(tmp_path: Path) -> None:
+    site, clone = tmp_path / "lib" / "python3", tmp_path / "a clone"
+    (clone / "sdk-wasm" / "python").mkdir(parents=True)
+    record = json.dumps({"url": clone.as_uri(), "dir_info": {}})
+    assert checkout(clone, None) == clone
+    assert checkout(site, record) == clone
+    assert checkout(site, None) is None
+    assert checkout(site, json.dumps({"url": "https://example.org/gossamer.whl"})) is None
+    assert checkout(site, json.dumps({"url": (tmp_path / "gone").as_uri()})) is None
 
 
 async def test_a_worker_whose_tools_are_missing_is_left_out(tmp_path: Path) -> None:

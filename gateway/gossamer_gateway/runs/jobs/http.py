@@ -153,8 +153,8 @@ class _Serving:
         for one in wanted.actions:
             if not self._is_offered(one):
                 raise BadRequest(
-                    f"jobs of {one} go over Kafka here; name the action in workflows.offered of "
-                    "the gateway's configuration to have them fetched"
+                    f"jobs of {one} go over Kafka here; take them from there, or name the action "
+                    "in workflows.offered of the gateway's configuration to have them fetched"
                 )
         jobs = await self._polls.fetch(
             wanted.worker,

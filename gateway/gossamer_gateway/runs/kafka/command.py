@@ -22,7 +22,7 @@ import trio
 from gossamer_gateway.errors import GatewayError
 from gossamer_gateway.runs.kafka.log import open_kafka_log
 from gossamer_gateway.runs.kafka.replay import Replay
-from gossamer_gateway.runs.kafka.topics import EVENTS, brokers
+from gossamer_gateway.runs.kafka.topics import EVENTS, brokers, is_missing
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.run import Run
@@ -113,6 +113,11 @@ async def _read(
     """Gives what is in the topic, and `on`: what comes."""
     if not await brokers(arguments.kafka):
         raise NoEvents(f"no Kafka answers at {arguments.kafka}; name another with --kafka.")
+    if await is_missing(arguments.kafka, arguments.topic):
+        raise NoEvents(
+            f"there is no topic {arguments.topic} at {arguments.kafka}; a gateway that has this "
+            "Kafka in its configuration makes it, and --topic names another."
+        )
     failure: GatewayError | None = None
     async with open_kafka_log(arguments.kafka, arguments.topic) as log:
         try:

@@ -107,6 +107,18 @@ def _ask(address: str) -> int:
         return 0
 
 
+async def is_missing(address: str, topic: str) -> bool:
+    """Whether a broker answers, and knows no such topic."""
+    return await trio.to_thread.run_sync(_misses, address, topic, abandon_on_cancel=True)
+
+
+def _misses(address: str, topic: str) -> bool:
+    try:
+        return topic not in _client(address).list_topics(timeout=_ASK_TIMEOUT_S).topics
+    except KafkaException:
+        return False
+
+
 def _client(address: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": address, "log_level": 0})
 

@@ -123,9 +123,12 @@ def _ports(text: str) -> tuple[int, ...]:
 
 def _workers(text: str) -> tuple[str, ...]:
     names = () if text == "none" else tuple(text.split(","))
+    known = [each.name for each in EXAMPLES]
     for one in names:
-        if one not in {each.name for each in EXAMPLES}:
-            raise argparse.ArgumentTypeError(f"there is no worker {one!r}")
+        if one not in known:
+            raise argparse.ArgumentTypeError(
+                f"there is no worker {one!r}; name some of {', '.join(known)}, or none"
+            )
     return names
 
 

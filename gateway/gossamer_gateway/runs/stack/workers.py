@@ -6,6 +6,8 @@ tools are missing, or that can't be built, is left out and said.
 """
 
 import hashlib
+import importlib.metadata
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import trio
 
@@ -58,7 +62,8 @@ EXAMPLES = (
 )  # fmt: skip
 """`sdk-wasm/README.md` has the same table for people."""
 
-SOURCES = Path(__file__).resolve().parents[4] / "sdk-wasm"
+_HERE = Path(__file__).resolve().parents[4]
+"""The checkout, where this module runs from one."""
 
 _STAMP = ".built-from"
 
@@ -99,9 +104,13 @@ async def prepare(example: Example, home: Path, log_path: Path) -> Path:
 
     Raises: LeftOut.
     """
-    source = SOURCES / example.folder
-    if not source.is_dir():
-        raise LeftOut(f"its source is not here: {source}")
+    folder = checkout(_HERE, _installed_from())
+    if folder is None:
+        raise LeftOut(
+            "its source is in no clone that is known here; keep the clone that Gossamer is "
+            "installed from where it was, or install it from one again"
+        )
+    source = folder / "sdk-wasm" / example.folder
     for tool in example.tools:
         if shutil.which(tool) is None:
             raise LeftOut(f"it needs the program {tool}, which is not on the path")
@@ -122,6 +131,28 @@ async def prepare(example: Example, home: Path, log_path: Path) -> Path:
             raise LeftOut(f"`{' '.join(command)}` failed with it; {tail(log_path)}")
     stamp.write_text(digest, encoding="ascii")
     return place
+
+
+def checkout(here: Path, installed_from: str | None) -> Path | None:
+    """The folder of the repository, which the installed package does not have in it.
+
+    Args:
+        installed_from: the `direct_url.json` that an installer leaves with what it installed from
+            a folder (PyPA's "Recording the Direct URL Origin of installed distributions").
+    """
+    folders = [here]
+    if installed_from is not None:
+        url = urlsplit(json.loads(installed_from)["url"])
+        if url.scheme == "file":
+            folders.append(Path(url2pathname(url.path)))
+    return next((one for one in folders if (one / "sdk-wasm" / "python").is_dir()), None)
+
+
+def _installed_from() -> str | None:
+    try:
+        return importlib.metadata.distribution("gossamer").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _digest(source: Path) -> str:
