@@ -51,6 +51,9 @@ PACE_MS = 0.25
 
 PACE_MS_MAX = 50.0
 
+COMING_S = 0.5
+"""Between two looks how far the shared reader is."""
+
 KNOWN_MAX = 50_000
 """Runs whose workflow is remembered."""
 
@@ -252,6 +255,17 @@ class Queue:
             self.cut()
         self._woken.set()
 
+    async def came(self, at_most_s: float) -> None:
+        """Waits for the next batch, or for so long."""
+        self._woken = trio.Event()
+        with trio.move_on_after(at_most_s):
+            await self._woken.wait()
+
+    def forget(self) -> None:
+        """What waits is not wanted."""
+        self._waiting.clear()
+        self._bytes = 0
+
     def cut(self) -> None:
         """The page has to come again."""
         self._is_cut = True
@@ -354,10 +368,24 @@ class Following:
         batch = await self._read()
         if batch.is_end:
             await self._bridge.join(self.queue)
+            await self._let_it_come()
+            self.queue.forget()  # the page reads up to here by itself
             self._goal = self._bridge.cursor
             self._read_on = 0
             self._step = self._join
         return batch.frame(self._wanted.filter)
+
+    async def _let_it_come(self) -> None:
+        """Waits for the shared reader, where it is behind what this page was given before.
+
+        What it brings until then the page has from an earlier connection, of which nobody knows.
+        """
+        log = self._bridge.log
+        while not log.reached(self._bridge.cursor, self._place):
+            between, _ = await log.read(self._bridge.cursor, 1, 0)
+            if not between or self._bridge.is_ended:
+                return
+            await self.queue.came(COMING_S)
 
     async def _join(self) -> str | None:
         if self._bridge.log.reached(self._place, self._goal):
