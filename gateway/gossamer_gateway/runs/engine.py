@@ -108,7 +108,7 @@ class Engine:
         self.id = str(uuid4())
         self.news = News()
         self.log = RowsLog(storage, self.news)
-        self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
+        self.outbox = Outbox(storage, self.news, lambda: self.shards, number) if outbox else None
         self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._freed = QueueNews()
         self._storage = storage
@@ -436,8 +436,10 @@ class Engine:
         if self.outbox is not None:
             for each in outcome.written:
                 self.outbox.add(
-                    Entry(one.run, one.seq, data)
-                    for one, data in zip(each.events, each.data, strict=True)
+                    [
+                        Entry(one.run, one.seq, data, one)
+                        for one, data in zip(each.events, each.data, strict=True)
+                    ]
                 )
         self._freed.ring(outcome.queues)
         if outcome.written:

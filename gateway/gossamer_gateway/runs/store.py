@@ -165,15 +165,31 @@ def write(
         ],
     )
     if outbox:
-        rows.executemany(
-            "INSERT INTO workflow_outbox (shard, run, seq) VALUES (?, ?, ?)",
-            [(shard_of(one.run), one.run, one.seq) for each in written for one in each.events],
-        )
+        _insert_outbox(rows, written, writer)
     begun, over = _jobs_of(written, flow, offered)
     if over:
         rows.executemany("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", over)
     insert_jobs(rows, begun, writer)
     return {queue for _, _, _, _, queue, *_ in begun}
+
+
+def _insert_outbox(rows: Rows, written: Sequence[Written], writer: int) -> None:
+    """A row for each change. In one statement: a step costs a row, and each row a round trip."""
+    for at in range(0, len(written), IDS_MAX // 5):
+        part = written[at : at + IDS_MAX // 5]
+        marks = ", ".join(["(?, ?, ?, ?, ?)"] * len(part))
+        rows.execute(
+            "INSERT INTO workflow_outbox (shard, run, seq, events, writer)"  # noqa: S608
+            f" VALUES {marks}",
+            [
+                value
+                for each in part
+                for value in (
+                    shard_of(each.run.id), each.run.id, each.events[0].seq, len(each.events),
+                    writer,
+                )
+            ],
+        )  # fmt: skip
 
 
 def _make_sure(is_so: bool) -> None:

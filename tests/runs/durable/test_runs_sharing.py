@@ -126,7 +126,8 @@ async def test_two_that_believe_in_the_same_lease_do_no_harm(
                 entries = await engine.outbox.next()
                 for one in entries:
                     published.setdefault(one.run, []).append(one.seq)
-                await engine.outbox.done(entries)
+                engine.outbox.done(entries)
+                await engine.outbox.remove()
 
         for engine in engines:
             nursery.start_soon(engine.keep_time)
@@ -172,7 +173,8 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
             while len(found) < 5 * 12:
                 entries = await engine.outbox.next(7)
                 found += entries
-                await engine.outbox.done(entries)
+                engine.outbox.done(entries)
+                await engine.outbox.remove()
         assert [one for one in found if one.run in ids][: len(refused)] == refused
         for id in ids:
             seqs = [one.seq for one in found if one.run == id]

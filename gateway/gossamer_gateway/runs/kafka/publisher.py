@@ -2,7 +2,7 @@
 
 The outbox gives what is to be published: from memory right after a commit, from its rows where
 memory may lack something. A batch is sent, both topics have acknowledged all of it, and its rows
-are removed while the next one is on its way. One batch is under way at a time, so nothing overtakes
+are removed some time later, with those of others. One batch is under way at a time, so nothing overtakes
 in it. What is sent twice (a crash before rows were removed, a shard that changed hands) is
 harmless: (run, seq) names an event, and (run, step, attempt) a job.
 
@@ -14,6 +14,7 @@ on meanwhile.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -35,8 +36,11 @@ log = logs.get("kafka")
 BATCH_MAX = 500
 """Events that are under way together."""
 
-UNREMOVED_MAX = 16
-"""Batches that are with Kafka and still have their rows."""
+REMOVE_S = 0.25
+"""For which rows of what was sent gather, to be removed together."""
+
+CLOSE_S = 1.0
+"""For removing the last ones, when the gateway stops."""
 
 SENT_MAX = 50_000
 """Runs of which is known how far they were sent."""
@@ -77,16 +81,15 @@ class Publisher:
 
     async def run(self) -> None:
         """Publishes until cancelled."""
-        giving, taking = trio.open_memory_channel[Sequence[Entry]](UNREMOVED_MAX)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._remove, taking)
+            nursery.start_soon(self._remove)
             while True:
                 batch = await patiently(partial(self._outbox.next, BATCH_MAX))
                 if self._shared and (ahead := self._ahead(batch)):
                     batch = [one for one in batch if one.run not in ahead]
                     self._outbox.undone()
                 await self._publish(self._new_of(batch))
-                await giving.send(batch)
+                self._outbox.done(batch)
 
     def _ahead(self, batch: Sequence[Entry]) -> set[str]:
         """Runs of which an event came whose predecessor didn't, for the first time."""
@@ -116,11 +119,14 @@ class Publisher:
         return new
 
     async def _publish(self, batch: Sequence[Entry]) -> None:
-        events = [(one, one.event) for one in batch]
-        messages = [event_message(event, one.data) for one, event in events]
-        for one, event in events:
+        messages = []
+        for one in batch:
+            event = one.event
+            # First of all what somebody waits for.
             if isinstance(event, e.AttemptStarted) and (job := await self._job(one.seq, event)):
                 messages.append(job)
+        for one in batch:
+            messages.append(event_message(one.event, one.data))
         for message, refused in zip(messages, await self._sender.send(messages), strict=True):
             if refused is not None:
                 # It would be refused for ever, and what comes after it must go on. Who reads the
@@ -157,15 +163,21 @@ class Publisher:
             )
         )  # fmt: skip
 
-    async def _remove(self, taking: trio.MemoryReceiveChannel[Sequence[Entry]]) -> None:
+    async def _remove(self) -> None:
         """Removes the rows of what was sent."""
-        async for batch in taking:
-            try:
-                await self._outbox.done(batch)
-            except GatewayError as error:
-                log.warning("rows of the outbox are still there", reason=str(error))
-                await trio.sleep(AGAIN_S)
-                self._outbox.look_again()
+        try:
+            while True:
+                await self._outbox.wait_done()
+                await trio.sleep(REMOVE_S)
+                try:
+                    await self._outbox.remove()
+                except GatewayError as error:
+                    log.warning("rows of the outbox are still there", reason=str(error))
+                    await trio.sleep(AGAIN_S)
+        finally:
+            with trio.move_on_after(CLOSE_S) as closing, suppress(GatewayError):
+                closing.shield = True
+                await self._outbox.remove()
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
