@@ -52,11 +52,17 @@ Decide = Callable[[Flow, Run, int], list[Event]]
 
 @dataclass(slots=True, eq=False)
 class Word:
-    """Something said to the engine, and what became of it."""
+    """Something said to the engine, and what became of it.
 
-    settled: trio.Event = field(default_factory=trio.Event, init=False)
+    Attributes:
+        settled: set then, where somebody waits for this one.
+        rung: the number of the bell for free jobs (`news`), when it was settled.
+    """
+
+    settled: trio.Event | None = field(default=None, init=False)
     result: Any = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
+    rung: int = field(default=0, init=False)
 
 
 @dataclass(slots=True, eq=False)

@@ -9,8 +9,8 @@ gateways commit for these shards is looked for every `LOOK_S`; at some of these 
 read, for a commit of this gateway may have been kept although its connection was lost. An event may
 so be handed over twice, never not at all, and those of a run in their order.
 
-Rows go a while after they might, many in one statement: a transaction for each batch would cost
-more than all the rest of the way to Kafka. What a crash leaves of them is published once more.
+Rows go a while after they might, many together: a transaction for each batch would cost more than
+all the rest of the way to Kafka. What a crash leaves of them is published once more.
 """
 
 from collections import Counter, deque
@@ -20,8 +20,8 @@ import trio
 
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.news import LOOK_S, News
-from gossamer_gateway.runs.store import IDS_MAX, of_shards, shard_of
-from gossamer_gateway.storage import Rows, Storage
+from gossamer_gateway.runs.store import of_shards, shard_of
+from gossamer_gateway.storage import Rows, Storage, Write
 
 HANDED_MAX = 10_000
 """Events in memory that are handed over or about to be."""
@@ -207,10 +207,4 @@ def read(
 
 def delete(rows: Rows, named: Sequence[Named]) -> None:
     """Removes rows."""
-    for at in range(0, len(named), IDS_MAX // 2):
-        part = named[at : at + IDS_MAX // 2]
-        marks = ", ".join(["(?, ?)"] * len(part))
-        rows.execute(
-            f"DELETE FROM workflow_outbox WHERE (run, seq) IN (VALUES {marks})",  # noqa: S608
-            [one for each in part for one in each],
-        )
+    rows.together(Write("DELETE FROM workflow_outbox WHERE run = ? AND seq = ?", named))

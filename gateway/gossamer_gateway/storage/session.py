@@ -29,7 +29,8 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from functools import lru_cache
 from typing import Any, LiteralString
@@ -39,9 +40,10 @@ from psycopg import sql
 from psycopg.abc import PQGen
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
+from gossamer_gateway.storage.columns import columns, of_arrays
 from gossamer_gateway.storage.pending import Entry
 from gossamer_gateway.storage.places import PostgresPlace
-from gossamer_gateway.storage.port import Command, Value, plain
+from gossamer_gateway.storage.port import Command, Value, Write, plain
 
 CONNECT_S = 3
 """For a new connection. libpq knows whole seconds, 2 at least."""
@@ -79,6 +81,7 @@ _SETTINGS = (
     "SET idle_in_transaction_session_timeout = {reply_ms}; "  # a paused gateway holds no rows
     # A whole table that is read collides with every change of it, however small both are.
     "SET enable_seqscan = off; "
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; "  # rows from arrays join by an index
     "SET jit = off; "  # or what must read a whole table after all is thought worth compiling
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
@@ -178,8 +181,8 @@ class PostgresRows:
     ) -> psycopg.Cursor[tuple[Any, ...]]:
         query, reads = _translated(statement)
         self.wrote |= not reads
-        cursor = self._connection.cursor()
-        return self._kept(lambda given: cursor.execute(query, given), cursor, plain(values))
+        with self._noting():
+            return self._connection.execute(query, plain(values))
 
     def executemany(
         self, statement: str, values: Sequence[Sequence[Value]], /
@@ -188,20 +191,34 @@ class PostgresRows:
         self.wrote = True
         cursor = self._connection.cursor()
         given = [plain(one) for one in values]
-        return self._kept(lambda given: cursor.executemany(query, given), cursor, given)
+        with self._noting():
+            cursor.executemany(query, given)
+        return cursor
 
-    def _kept(
-        self,
-        run: Callable[[Any], object],
-        cursor: psycopg.Cursor[tuple[Any, ...]],
-        given: Sequence[Any],
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
+    def together(self, *writes: Write) -> list[int]:
+        given = [
+            (of_arrays(statement, tuple(one.kind for one in found)), found)
+            for statement, rows in writes
+            if (found := columns(rows))
+        ]
+        self.wrote = True
+        with self._noting(), self._connection.pipeline() if len(given) > 1 else nullcontext():
+            cursors = [
+                self._connection.execute(
+                    query, [list(one.values) for one in found if one.kind is not None], prepare=True
+                )
+                for query, found in given
+            ]
+        changed = iter(cursors)
+        return [next(changed).rowcount if one.rows else 0 for one in writes]
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
         try:
-            run(given)
+            yield
         except psycopg.Error as error:
             self.failed = self.failed or error
             raise
-        return cursor
 
 
 class Session:

@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import trio
 
+from gossamer_gateway.storage.columns import columns
 from gossamer_gateway.storage.committer import Committer
 from gossamer_gateway.storage.file import File, Form
 from gossamer_gateway.storage.parts import grow
 from gossamer_gateway.storage.places import SqlitePlace
-from gossamer_gateway.storage.port import Command, Value, plain
+from gossamer_gateway.storage.port import Command, Value, Write, plain
 
 T = TypeVar("T")
 
@@ -31,6 +32,14 @@ class SqliteRows:
 
     def executemany(self, statement: str, values: Sequence[Sequence[Value]], /) -> Cursor:
         return self._connection.executemany(statement, [plain(one) for one in values])
+
+    def together(self, *writes: Write) -> list[int]:
+        changed = [0] * len(writes)
+        for place, (statement, rows) in enumerate(writes):
+            if rows:
+                values = zip(*(one.values for one in columns(rows)), strict=True)
+                changed[place] = self._connection.executemany(statement, values).rowcount
+        return changed
 
 
 class SqliteStorage:
