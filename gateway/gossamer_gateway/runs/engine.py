@@ -109,6 +109,7 @@ class Engine:
         cache: Cache | None = None,
     ) -> None:
         self.id = str(uuid4())
+        number = secrets.randbits(62)
         self.news = News()
         self.log = RowsLog(storage, self.news)
         self.outbox = Outbox(storage, self.news, lambda: self.shards, number) if outbox else None
@@ -116,7 +117,6 @@ class Engine:
         self._freed = QueueNews()
         self._bare: dict[tuple[str, ...], int] = {}  # queues without a free job, at which ring
         self._storage = storage
-        number = secrets.randbits(62)
         self._writer = number if storage.shared else None
         self._rules = Rules(chance, executor, offered, outbox, number)
         self._flows = Flows()

@@ -191,7 +191,7 @@ def read(
         but: rows of this writer are left out.
     """
     part = (
-        "SELECT * FROM (SELECT position, o.run, o.seq AS first, e.seq, data FROM"
+        "SELECT * FROM (SELECT o.position, o.run, o.seq AS first, e.seq, data FROM"
         " (SELECT position, run, seq, events FROM workflow_outbox"
         " WHERE shard = ? AND writer <> ? ORDER BY position LIMIT ?) AS o"
         " JOIN workflow_events AS e"

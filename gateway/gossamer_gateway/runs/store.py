@@ -44,9 +44,7 @@ _CHANGE_RUNS = (
 _ADD_EVENTS = (
     "INSERT INTO workflow_events (number, run, seq, data) VALUES (transaction_number(), ?, ?, ?)"
 )
-_ADD_OUTBOX = (
-    "INSERT INTO workflow_outbox (shard, run, seq, events, writer) VALUES (?, ?, ?, ?, ?)"
-)
+_ADD_OUTBOX = "INSERT INTO workflow_outbox (shard, run, seq, events, writer) VALUES (?, ?, ?, ?, ?)"
 _DELETE_JOBS = "DELETE FROM workflow_jobs WHERE run = ? AND step = ?"
 _ADD_JOBS = (
     "INSERT INTO workflow_jobs (run, step, attempt, workflow, queue, due_ms, free_ms, payload,"

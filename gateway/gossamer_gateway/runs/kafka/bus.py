@@ -3,8 +3,8 @@
 librdkafka has threads of its own and calls back from `poll`. A sender is polled in trio's loop; a
 receiver gets one thread that polls, and what came goes to the loop by `run_sync_soon`, a batch in
 one hop. What waits is bounded: a sender takes no more than librdkafka's queue, a receiver hands
-over one batch at a time and stops fetching while that is at work. A cluster that is away is said once, and waited for; so is
-its coming back. Nothing that a broker does raises out of here.
+over one batch at a time and stops fetching while that is at work. A cluster that is away is said
+once, and waited for; so is its coming back. Nothing that a broker does raises out of here.
 """
 
 import threading
@@ -19,7 +19,7 @@ import trio
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from gossamer_gateway.runs.kafka.cluster import Cluster
-from gossamer_gateway.runs.kafka.topics import MESSAGE_BYTES_MAX, reason_of
+from gossamer_gateway.runs.kafka.topics import MESSAGE_BYTES_MAX, NOT_LET_IN, reason_of
 from gossamer_node import logs
 
 log = logs.get("kafka")
@@ -51,7 +51,7 @@ _REFUSED = frozenset(
 )
 """Whose fault is the message's own: it would be refused for ever. All else is tried again."""
 
-_AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._AUTHENTICATION})
+_AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, *NOT_LET_IN})
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -100,7 +100,7 @@ class _Presence:
 
     def error(self, error: KafkaError) -> None:
         """librdkafka's `error_cb`: the connection's troubles, most of which mend themselves."""
-        if error.code() in _AWAY:
+        if error.code() in NOT_LET_IN or (error.code() in _AWAY and not self._reason):
             self._reason = reason_of(error)
             self._doubt()
 
@@ -388,7 +388,9 @@ class Receiver:
         if not ends:
             return
         try:
-            self._consumer.store_offsets(offsets=[TopicPartition(*at, end) for at, end in ends.items()])
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(*at, end) for at, end in ends.items()]
+            )
         except KafkaException as error:
             # Another gateway has these partitions by now, and gets them again.
             log.debug("offsets are not kept", reason=reason_of(error.args[0]))

@@ -5,7 +5,6 @@ librdkafka's words stay in here. What it is told of passwords and keys is in no 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -14,9 +13,6 @@ from confluent_kafka.admin import AdminClient
 from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs.config import KafkaConfig
 
-_OPEN: Mapping[str, str] = MappingProxyType({})
-"""Nobody signs in, and nothing is encrypted."""
-
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -24,11 +20,11 @@ class Cluster:
 
     Attributes:
         address: `HOST:PORT,HOST:PORT`, some of its brokers.
-        security: librdkafka's settings of TLS and SASL.
+        security: librdkafka's settings of TLS and SASL; none: plain text, and nobody signs in.
     """
 
     address: str
-    security: Mapping[str, str] = field(default=_OPEN, repr=False)
+    security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def settings(self) -> dict[str, Any]:

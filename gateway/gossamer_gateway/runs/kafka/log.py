@@ -2,10 +2,11 @@
 
 A cursor is an offset for each partition. While anybody follows, one consumer, of no group, reads
 the end of the topic and keeps the newest entries in memory, so all who follow what happens now, and
-those who come back after a short while, cost the broker nothing more; nobody reads for nobody. Whoever begins further back has a consumer that
-reads on from there; a few are kept, each for whoever goes on where it stands. Entries of one run
-are in order; those of different runs come as their partitions do, so two readers may see them
-mixed otherwise, and `reached` compares cursors partition by partition.
+those who come back after a short while, cost the broker nothing more; and where nobody follows,
+nothing is read. Whoever begins further back has a consumer that reads on from there; a few are
+kept, each for whoever goes on where it stands. Entries of one run are in order; those of different
+runs come as their partitions do, so two readers may see them mixed otherwise, and `reached`
+compares cursors partition by partition.
 """
 
 from collections import OrderedDict, deque
@@ -145,10 +146,13 @@ class KafkaLog:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._follow)
                 self._ready.set()
-                while self._asking or trio.current_time() < self._asked_s + FOLLOWED_S:
+                while self._is_wanted():  # noqa: ASYNC110 - nobody waits for its end
                     await trio.sleep(FOLLOWED_S / 2)
                 self._wanted, self._ready = trio.Event(), trio.Event()
                 nursery.cancel_scope.cancel()
+
+    def _is_wanted(self) -> bool:
+        return self._asking > 0 or trio.current_time() < self._asked_s + FOLLOWED_S
 
     async def _follow(self) -> None:
         begin = partial(self._assign, place=lambda: self._end)

@@ -2,9 +2,9 @@
 
 The outbox gives what is to be published: from memory right after a commit, from its rows where
 memory may lack something. A batch is sent, both topics have acknowledged all of it, and its rows
-are removed some time later, with those of others. One batch is under way at a time, so nothing overtakes
-in it. What is sent twice (a crash before rows were removed, a shard that changed hands) is
-harmless: (run, seq) names an event, and (run, step, attempt) a job.
+are removed some time later, with those of others. One batch is under way at a time, so nothing
+overtakes in it. What is sent twice (a crash before rows were removed, a shard that changed hands)
+is harmless: (run, seq) names an event, and (run, step, attempt) a job.
 
 Where gateways share a storage, one of them may hear in memory of an event whose predecessor another
 one has committed, and that is in the rows alone. So an event whose predecessor was not sent from

@@ -39,6 +39,9 @@ WORK_RETENTION_MS = 7 * DAY_MS
 RETENTION_MS = 30 * DAY_MS
 """Of events and dead letters, where nothing else is said: a month, in which somebody has looked."""
 
+NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
+"""A wrong password, a certificate of an authority that is not believed: a person has to mend it."""
+
 _ASK_TIMEOUT_S = 1.0
 _MAKE_TIMEOUT_S = 15.0
 _AGAIN_S = 2.0
@@ -84,7 +87,7 @@ def topics(
 
 
 async def make_topics(cluster: Cluster, wanted: Sequence[Topic]) -> None:
-    """Returns when all are there, however long the brokers are away; says so once, when they are."""
+    """Returns when all are there, however long brokers are away; says so once, when they are."""
     said = ""
     while True:
         problem = await trio.to_thread.run_sync(_make, cluster, wanted, abandon_on_cancel=True)
@@ -125,17 +128,20 @@ def _misses(cluster: Cluster, topic: str) -> bool:
 
 def _make(cluster: Cluster, wanted: Sequence[Topic]) -> str:
     """Gives what is in the way."""
-    client = AdminClient(cluster.settings)  # kept until its futures are done: without it they fail
+    heard: list[KafkaError] = []
+    # Kept until its futures are done: without it they fail.
+    client = AdminClient({**cluster.settings, "error_cb": heard.append})
     try:
         there = client.list_topics(timeout=_ASK_TIMEOUT_S).topics
     except KafkaException as error:
-        return reason_of(error.args[0])
+        client.poll(0)
+        why = [one for one in heard if one.code() in NOT_LET_IN]
+        return reason_of(why[0] if why else error.args[0])
     missing = [one for one in wanted if one.name not in there]
     if not missing:
         return ""
     new = [
-        NewTopic(one.name, one.partitions, one.copies or -1, config=one.settings)
-        for one in missing
+        NewTopic(one.name, one.partitions, one.copies or -1, config=one.settings) for one in missing
     ]
     for name, future in client.create_topics(new, operation_timeout=_MAKE_TIMEOUT_S).items():
         try:

@@ -19,6 +19,7 @@ import trio
 import yaml
 
 from gossamer_gateway.errors import InputError
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.topics import brokers
 from gossamer_gateway.runs.stack import parts, postgres, redis
 from gossamer_gateway.runs.stack.broker import start_kafka
@@ -171,7 +172,7 @@ async def _start_kafka(
     settings: Settings, stack: Stack, opened: AsyncExitStack, ends: Ends, progress: Progress
 ) -> None:
     if settings.kafka is not None:
-        if not await brokers(settings.kafka):
+        if not await brokers(Cluster(settings.kafka)):
             raise StackError(
                 f"no Kafka answers at {settings.kafka}; start it, or leave out --kafka."
             )
