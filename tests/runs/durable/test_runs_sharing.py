@@ -14,9 +14,10 @@ from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model.run import Status
+from gossamer_gateway.runs.outbox import Outbox
 from gossamer_gateway.runs.sharing import LEASE_MS, RENEW_MS, Lease, plan
 from gossamer_gateway.runs.store import SHARDS
-from gossamer_gateway.storage import Storage, open_storage
+from gossamer_gateway.storage import Command, Rows, SqlitePlace, Storage, open_storage
 
 
 def test_shards_are_shared_out_whoever_comes_and_goes() -> None:
@@ -47,6 +48,19 @@ def test_shards_are_shared_out_whoever_comes_and_goes() -> None:
         for me in gateways:
             mine = [one for one in leases.values() if one.owner == me and one.until_ms > now_ms]
             assert len(mine) in (SHARDS // len(gateways), SHARDS // len(gateways) + 1), seed
+
+
+def test_a_clock_that_is_set_back_leaves_no_shard_with_who_is_dead() -> None:
+    hour_ms = 3_600_000
+    leases = [Lease(shard, "dead", 3, hour_ms + LEASE_MS) for shard in range(SHARDS)]
+    taken = plan("me", hour_ms, leases, ["dead", "me"])
+    assert taken == []
+    taken = plan("me", 10_000, leases, ["me"])
+    assert [one.owner for one in taken] == SHARDS * ["me"]
+    assert {one.until_ms for one in taken} == {10_000 + LEASE_MS}
+    assert {one.epoch for one in taken} == {4}
+    # A step of some milliseconds is no such jump.
+    assert plan("me", hour_ms - 5, leases, ["dead", "me"]) == []
 
 
 @pytest.fixture
@@ -81,6 +95,27 @@ async def test_gateways_share_take_over_and_give_back(postgres: Postgres, short:
         await until(lambda: len(two.shards) == SHARDS)
         assert one.shards == frozenset()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_gateway_that_died_before_the_clock_was_set_back_counts_no_more(
+    postgres: Postgres, short: None
+) -> None:
+    async with open_storage(postgres.place(), tables.FORM) as storage:
+
+        def leave(rows: Rows, now_ms: int) -> None:
+            until_ms = now_ms + 3_600_000
+            rows.execute("INSERT INTO workflow_gateways VALUES ('dead', ?)", (until_ms,))
+            rows.executemany(
+                "INSERT INTO workflow_shards VALUES (?, 'dead', 1, ?)",
+                [(shard, until_ms) for shard in range(SHARDS)],
+            )
+
+        await storage.submit(leave)
+        engine = Engine(storage)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.keep_time)
+            await until(lambda: len(engine.shards) == SHARDS)
+            nursery.cancel_scope.cancel()
 
 
 async def test_what_is_due_is_seen_to_whoever_triggered_it(postgres: Postgres, short: None) -> None:
