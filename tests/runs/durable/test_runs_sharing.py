@@ -221,3 +221,71 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
         (first, *_) = await engine.outbox.next()
         assert (first.run, first.seq) == (late, 1)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_others_commit_is_published_under_load_as_well(postgres: Postgres) -> None:
+    """Memory never runs empty here, and what another gateway commits is in the rows alone."""
+    place = postgres.place()
+    async with (
+        open_storage(place, tables.FORM) as here,
+        open_storage(place, tables.FORM) as there,
+        trio.open_nursery() as nursery,
+    ):
+        one, other = Engine(here, outbox=True), Engine(there, outbox=True)
+        assert one.outbox is not None
+        nursery.start_soon(one.keep_time)
+        await until(lambda: len(one.shards) == SHARDS)
+        await lines(one, 1)
+        await one.outbox.done(await one.outbox.next())
+        await lines(one, 5)
+        (id,) = await lines(other, 1)
+        found: list[Entry] = []
+        with patience():
+            while len([each for each in found if each.run == id]) < 4:
+                await lines(one, 1)
+                entries = await one.outbox.next(4)  # as many as were added
+                found += entries
+                await one.outbox.done(entries)
+        for run in {each.run for each in found}:
+            seqs = [each.seq for each in found if each.run == run]
+            assert seqs == list(range(1, len(seqs) + 1))
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_memory_drops_while_rows_are_read_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else would tell of it: no other gateway is there, and none looks at times."""
+    monkeypatch.setattr("gossamer_gateway.runs.outbox.HANDED_MAX", 6)
+    read, go_on = trio.Event(), trio.Event()
+
+    class Slow:
+        """Rows that are long on their way."""
+
+        shared = False
+
+        async def submit(self, command: Command[object]) -> object:
+            found = await storage.submit(command)
+            read.set()
+            await go_on.wait()
+            return found
+
+    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
+        engine = Engine(storage, outbox=True)
+        outbox = engine.outbox = Outbox(Slow(), engine.news, lambda: range(SHARDS))  # type: ignore[arg-type]
+        ids = await lines(engine, 1)
+        found: list[Entry] = []
+
+        async def publish() -> None:
+            while len(found) < 12:
+                entries = await outbox.next()
+                found.extend(entries)
+                await outbox.done(entries)
+
+        with patience():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(publish)
+                await read.wait()
+                ids += await lines(engine, 2)
+                go_on.set()
+        assert [(one.run, one.seq) for one in found] == [(id, n) for id in ids for n in range(1, 5)]
