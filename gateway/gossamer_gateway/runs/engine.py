@@ -213,7 +213,7 @@ class Engine:
     async def run(self, id: str) -> Run:
         """The state of a run.
 
-        Raises: UnknownRun.
+        Raises: UnknownRun; Damaged.
         """
         known = (await self._known([id])).get(id)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from gossamer_gateway.errors import GatewayError, RequestError
+from gossamer_gateway.errors import RequestError
 from gossamer_gateway.runs import store
 from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model import events as e
@@ -24,7 +24,7 @@ from gossamer_gateway.runs.model.deciding import Answer, Chance, Verdict
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.flow import Flow
 from gossamer_gateway.runs.model.run import OutOfPlace, Run, evolve
-from gossamer_gateway.runs.store import Written
+from gossamer_gateway.runs.store import Damaged, Written
 from gossamer_gateway.storage import Command, Rows
 
 FLOWS_MAX = 1_000
@@ -37,10 +37,6 @@ class UnknownWorkflow(RequestError):
 
 class UnknownRun(RequestError):
     """There is no such run."""
-
-
-class Damaged(GatewayError):
-    """Rows of a run do not agree: somebody else has changed them."""
 
 
 MISTAKES = (OutOfPlace, LookupError, TypeError, ValueError, AttributeError, AssertionError)
