@@ -422,6 +422,7 @@ class Engine:
         return known
 
     def _happened(self, outcome: Outcome) -> None:
+        self._flows.keep(outcome.flows)
         for run, size in outcome.runs.values():
             self._memory.put(run, size)
             due_ms = run.due_ms
