@@ -66,6 +66,10 @@ WAITING_MAX = 10_000
 DUE_MAX = 16
 """Runs of each shard that are seen to in one go."""
 
+CLOCK_S = 10.0
+"""Between two looks at what is due. What is waited for is told in time since 1970, and the time
+that is waited is another: it stands still while a machine sleeps, and no clock is set there."""
+
 AWAY_S, AWAY_S_MAX = 0.5, 10.0
 """The pause when the storage is away, doubled each time up to the second."""
 
@@ -213,7 +217,7 @@ class Engine:
     async def run(self, id: str) -> Run:
         """The state of a run.
 
-        Raises: UnknownRun.
+        Raises: UnknownRun; Damaged.
         """
         known = (await self._known([id])).get(id)
 
@@ -357,8 +361,10 @@ class Engine:
         if self._next_due_ms is not None and (next_ms is None or self._next_due_ms < next_ms):
             next_ms = self._next_due_ms
         self._next_due_ms = next_ms
-        wait_s = 3600.0 if next_ms is None else max(0, next_ms - now_ms) / 1000
-        with trio.move_on_after(min(wait_s, LOOK_S) if self._storage.shared else wait_s):
+        wait_s = LOOK_S if self._storage.shared else CLOCK_S
+        if next_ms is not None:
+            wait_s = min(wait_s, max(0, next_ms - now_ms) / 1_000)
+        with trio.move_on_after(wait_s):
             await self._sooner.wait()
 
     def _due(self, flow: Any, run: Run, now_ms: int) -> list[Event]:
@@ -422,6 +428,7 @@ class Engine:
         return known
 
     def _happened(self, outcome: Outcome) -> None:
+        self._flows.keep(outcome.flows)
         for run, size in outcome.runs.values():
             self._memory.put(run, size)
             due_ms = run.due_ms

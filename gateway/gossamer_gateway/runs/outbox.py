@@ -42,10 +42,11 @@ class Outbox:
         self._is_looking = False
         self._gone: set[tuple[str, int]] = set()  # published while rows were being read
         self._behind = True  # rows hold what memory doesn't
+        self._is_again = False  # and they came to do so while they were being read
 
     def look_again(self) -> None:
         """A shard was taken over: its rows are read next."""
-        self._behind = True
+        self._behind = self._is_again = True
         self._news.ring()
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -67,7 +68,9 @@ class Outbox:
         """
         while True:
             rung = self._news.next
-            if not self._ready:
+            # Also where memory never runs empty: what others commit is in the rows alone. What is
+            # in memory is read along, so the more that is, the seldomer.
+            if not self._ready or self._is_time(1 + len(self._ready) / READ_MAX):
                 await self._look()
             if self._ready:
                 count = min(limit, len(self._ready))
@@ -100,13 +103,17 @@ class Outbox:
         for one in self._ready:
             self._handed.pop((one.run, one.seq), None)
         self._ready.clear()
-        self._behind = True
+        self._behind = self._is_again = True
+
+    def _is_time(self, pauses: float = 1.0) -> bool:
+        """Whether it is time to look what others have committed."""
+        passed_s = trio.current_time() - self._looked_s
+        return self._storage.shared and passed_s >= pauses * LOOK_S
 
     async def _look(self) -> None:
-        now_s = trio.current_time()
-        if not self._behind and (not self._storage.shared or now_s - self._looked_s < LOOK_S):
+        if not self._behind and not self._is_time():
             return
-        self._looked_s = now_s
+        self._looked_s = trio.current_time()
         limits = dict.fromkeys(self._shards(), 0)
         for shard in limits:
             limits[shard] = max(1, READ_MAX // len(limits))
@@ -114,7 +121,7 @@ class Outbox:
             if (shard := shard_of(run)) in limits:
                 limits[shard] += 1
         # What is committed meanwhile comes by memory; some of it may come by both.
-        self._is_looking = True
+        self._is_looking, self._is_again = True, False
         try:
             found, is_all = await self._storage.submit(lambda rows, _: read(rows, limits))
         finally:
@@ -126,6 +133,7 @@ class Outbox:
             if (one.run, one.seq) in came
             or ((one.run, one.seq) not in self._handed and (one.run, one.seq) not in gone)
         ]  # fmt: skip
+        is_all = is_all and not self._is_again
         self._behind = not is_all
         if is_all:  # what memory has besides stands behind it
             known = {(one.run, one.seq) for one in found}

@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 
-from gossamer_gateway.errors import StorageFailed
+from gossamer_gateway.errors import GatewayError, StorageFailed
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
 from gossamer_gateway.runs.model.flow import Flow
-from gossamer_gateway.runs.model.run import Run, StepStatus, fold
+from gossamer_gateway.runs.model.run import OutOfPlace, Run, StepStatus, fold
 from gossamer_gateway.storage import Rows
 
 SHARDS = 16
@@ -32,6 +32,10 @@ IDS_MAX = 500
 
 Offered = Callable[[str], bool]
 """Tells of an action whether its attempts are jobs here; those of functions always are."""
+
+
+class Damaged(GatewayError):
+    """Rows of a run do not agree, or cannot be read: somebody else has changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +84,22 @@ def shard_of(run: str) -> int:
 
 
 def read_run(rows: Rows, id: str) -> tuple[Run, int] | None:
-    """A run, from its events, and how many bytes those are."""
+    """A run, from its events, and how many bytes those are.
+
+    Raises: Damaged.
+    """
     history = [
         data
         for (data,) in rows.execute(
             "SELECT data FROM workflow_events WHERE run = ? ORDER BY seq", (id,)
         )
     ]
-    return (fold(map(e.decode, history)), sum(map(len, history))) if history else None
+    if not history:
+        return None
+    try:
+        return fold(map(e.decode, history)), sum(map(len, history))
+    except (OutOfPlace, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"the history of run {id} cannot be read: {error}") from error
 
 
 def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[AnyEvent]:

@@ -17,17 +17,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 
-from gossamer_gateway.errors import GatewayError, RequestError
+from gossamer_gateway.errors import GatewayError, Overloaded, StorageFailed
 from gossamer_gateway.runs.engine import Engine, UnknownRun
 from gossamer_gateway.runs.kafka.bus import Message, Sender
 from gossamer_gateway.runs.kafka.words import event_message, job_message
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
+from gossamer_gateway.runs.model.events import AnyEvent
 from gossamer_gateway.runs.model.run import StepStatus
 from gossamer_gateway.runs.outbox import Outbox
-from gossamer_gateway.runs.store import Job
+from gossamer_gateway.runs.store import Damaged, Job
 from gossamer_node import logs
 
 log = logs.get("kafka")
@@ -116,7 +118,7 @@ class Publisher:
         return new
 
     async def _publish(self, batch: Sequence[Entry]) -> None:
-        events = [(one, one.event) for one in batch]
+        events = [(one, event) for one in batch if (event := _event_of(one)) is not None]
         messages = [event_message(event, one.data) for one, event in events]
         for one, event in events:
             if isinstance(event, e.AttemptStarted) and (job := await self._job(one.seq, event)):
@@ -143,7 +145,8 @@ class Publisher:
         if run is None or run.seq < seq:
             try:
                 run = await patiently(partial(self._engine.run, event.run))
-            except UnknownRun:
+            except (UnknownRun, Damaged) as error:
+                log.error("a job is left out", run=event.run, reason=str(error))
                 return None
         state = run.steps.get(event.step)
         if state is None or state.status is not StepStatus.RUNNING:
@@ -168,18 +171,25 @@ class Publisher:
                 self._outbox.look_again()
 
 
+def _event_of(one: Entry) -> AnyEvent | None:
+    """None: its row was damaged. What comes after it must go on."""
+    try:
+        return one.event
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("an event is left out", run=one.run, seq=one.seq, reason=str(error))
+        return None
+
+
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Asks the storage until it answers; says once that it doesn't, and once that it does again.
 
-    Raises: RequestError, of what is asked.
+    Raises: whatever is no matter of waiting.
     """
     said = False
     while True:
         try:
             answer = await ask()
-        except RequestError:
-            raise
-        except GatewayError as error:
+        except (StorageFailed, Overloaded) as error:
             if not said:
                 log.warning("the rows can't be had; trying again", reason=str(error))
             said = True
