@@ -13,9 +13,6 @@ from gossamer_gateway.door.forms import Denied, body_of
 BODY_BYTES_MAX = 16 * 2**20
 """Larger bodies are answered 413: four times what Zeebe takes in one message."""
 
-_FOREIGN = ("/engine-rest", "/v2")
-"""Whose words are those of the engines that they speak for."""
-
 
 def create_app(
     desk: Desk, *, own: Sequence[Blueprint] = (), root: Sequence[Blueprint] = ()
@@ -48,9 +45,9 @@ async def _http_error(failed: Exception) -> Response:
     at = request if has_request_context() else websocket
     path, method = at.path, at.method
     said = f"HTTP {status} {failed.name}"
-    if not path.startswith(_FOREIGN) and status == 404:
+    if not path.startswith(astray.FOREIGN) and status == 404:
         said = astray.no_path(path, method, current_app.url_map)
-    elif not path.startswith(_FOREIGN) and status == 405:
+    elif not path.startswith(astray.FOREIGN) and status == 405:
         said = astray.no_method(path, method, getattr(failed, "valid_methods", None) or ())
     kind, content = body_of(path, Denied(status, said))
     answer = Response(content, status, content_type=kind.decode())

@@ -13,8 +13,11 @@ SUGGESTED_MAX = 3
 ALIKE = 0.6
 """From which on two paths look alike; difflib's own cutoff."""
 
-PATH_CHARACTERS_MAX = 200
-"""Of a path that is compared, and told again. Ours are shorter, and comparing takes their product."""
+PATH_CHARACTERS_MAX = 100
+"""Of a path that is compared, and told again. Ours are shorter, and the work is their product."""
+
+FOREIGN = ("/engine-rest", "/v2")
+"""Whose words, and paths, are those of the engines that they speak for."""
 
 ABOUT = "/v1/docs tells of all paths"
 
@@ -30,9 +33,12 @@ def no_path(path: str, method: str, routes: Map) -> str:
     wanted = path[:PATH_CHARACTERS_MAX]
     found: dict[str, tuple[float, set[str]]] = {}
     for rule in routes.iter_rules():
-        likeness = SequenceMatcher(None, wanted, _filled(rule, wanted)).ratio()
+        # What takes any path whatever is near to none.
+        if rule.rule.startswith((*FOREIGN, "/<")) or "<path:" in rule.rule:
+            continue
+        likeness = _likeness(wanted, _filled(rule, wanted))
         if likeness >= ALIKE:
-            template = rule.rule.replace("<", "{").replace(">", "}").replace("path:", "")
+            template = rule.rule.replace("<", "{").replace(">", "}")
             _, methods = found.setdefault(template, (likeness, set()))
             methods.update(_useful(rule.methods or ()))
     nearest = sorted(
@@ -43,6 +49,14 @@ def no_path(path: str, method: str, routes: Map) -> str:
     near = [f"{_shown(methods)} {place[2]}" for place, methods in nearest[:SUGGESTED_MAX]]
     told = f"there is {', '.join(near)}, and " if near else ""
     return f"there is nothing at {wanted}; {told}{ABOUT}"
+
+
+def _likeness(path: str, other: str) -> float:
+    """From 0 to 1; 0 for what is less than `ALIKE`, most of which is seen at a glance."""
+    matcher = SequenceMatcher(None, path, other)
+    if matcher.real_quick_ratio() < ALIKE or matcher.quick_ratio() < ALIKE:
+        return 0.0
+    return matcher.ratio()
 
 
 def _filled(rule: Rule, path: str) -> str:
