@@ -96,6 +96,7 @@ const running = (status) => status === RUNNING;
 
 /** Of each kind: in which status it may happen, and what it changes. */
 const KINDS = {
+  __proto__: null,
   "run.started": [(status) => status === PENDING, (run, event) => ({ ...run, status: RUNNING, startedMs: event.atMs, place: event.place ?? null })],
   "step.started": [running, (run, event) => {
     const known = run.steps[event.step];
@@ -148,6 +149,7 @@ const MEANWHILE = [null, FAILED];
 
 /** In which status of its step an event may happen; null: the step has not begun. */
 const IN_STEP = {
+  __proto__: null,
   "step.started": AGAIN, "attempt.started": [WAITING], "attempt.failed": [RUNNING],
   "attempt.late": [RUNNING, WAITING, COMPLETED, FAILED, LEFT], "retry.scheduled": [WAITING], "step.failover": [WAITING],
   "step.completed": [RUNNING], "step.failed": [...AGAIN, WAITING], "choice.taken": MEANWHILE,

@@ -189,6 +189,7 @@ class Serving:
             _moment(asked, "until"),
             _ids(asked.get("run")),
         )
+        check_process(wanted.workflow)
         after = None if (cursor := asked.get("after")) is None else _place(cursor)
         found = await self._submit(lambda rows, _: listing.runs(rows, wanted, after, limit + 1))
         return _page(found, limit, shown, lambda one: f"{one.triggered_ms}-{one.id}")
