@@ -64,7 +64,6 @@ class Rows(Protocol):
         Raises: BadRequest for a value that no column holds.
         """
 
-
     def together(self, *writes: "Write") -> list[int]:
         """Runs statements in this order, each for all of its rows at once.
 
