@@ -27,9 +27,6 @@ from gossamer_gateway.storage import Rows, Write
 SHARDS = 16
 """Parts of all runs, by their ids: gateways that share a storage share these out."""
 
-IDS_MAX = 500
-"""In one statement: SQLite takes 999 values in the oldest version that is met."""
-
 # Nothing is done on conflict: of two gateways that are told the same key, the later one's snapshot
 # has not seen the other's run. PostgreSQL has its group run again for that.
 _ADD_RUNS = (
@@ -127,17 +124,7 @@ def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[A
 def read_seqs(rows: Rows, runs: Iterable[str]) -> dict[str, int]:
     """The numbers of runs' newest events; runs that there are not are left out."""
     wanted = list(dict.fromkeys(runs))
-    found: dict[str, int] = {}
-    for first in range(0, len(wanted), IDS_MAX):
-        part = wanted[first : first + IDS_MAX]
-        marks = ", ".join("?" * len(part))
-        found.update(
-            rows.execute(
-                f"SELECT id, seq FROM workflow_runs WHERE id IN ({marks})",  # noqa: S608
-                part,
-            ).fetchall()
-        )
-    return found
+    return dict(rows.lookup("SELECT id, seq FROM workflow_runs WHERE id IN (?)", wanted))
 
 
 def write(

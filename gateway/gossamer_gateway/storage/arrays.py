@@ -63,6 +63,12 @@ def _sized(data: bytes) -> bytes:
     return _LENGTH(len(data)) + data
 
 
+@lru_cache(1_000)
+def of_array(statement: str, kind: str | None) -> bytes:
+    """A query of the port's `lookup` as one that takes its keys from an array."""
+    return statement.replace("%", "%%").replace("IN (?)", f"= ANY (%b::{kind}[])").encode()
+
+
 _WRITES = re.compile(
     r"(?P<insert>INSERT INTO .*?)VALUES \((?P<given>(?:[^()]|\(\))*)\)(?P<rest>.*)"
     r"|(?P<update>UPDATE .*? SET .*?)(?P<which> WHERE .*)"

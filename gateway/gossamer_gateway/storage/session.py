@@ -40,7 +40,7 @@ from psycopg import sql
 from psycopg.abc import PQGen
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
-from gossamer_gateway.storage.arrays import arrays, learn, of_arrays
+from gossamer_gateway.storage.arrays import arrays, learn, of_array, of_arrays
 from gossamer_gateway.storage.columns import columns
 from gossamer_gateway.storage.pending import Entry
 from gossamer_gateway.storage.places import PostgresPlace
@@ -195,6 +195,14 @@ class PostgresRows:
         with self._noting():
             cursor.executemany(query, given)
         return cursor
+
+    def lookup(self, statement: str, keys: Sequence[Value], /) -> list[Any]:
+        given = columns([(key,) for key in keys])
+        if not given:
+            return []
+        query = of_array(statement, given[0].kind)
+        with self._noting():
+            return self._connection.execute(query, arrays(given), prepare=True).fetchall()
 
     def together(self, *writes: Write) -> list[int]:
         given = [
