@@ -254,8 +254,7 @@ class _Group:
         run = evolve(None, events[0])
         if executor == deciding.OWN:
             more = deciding.start(flow, run, self._now_ms)
-            for one in more:
-                run = evolve(run, one)
+            run = deciding.after(run, more)
             events += more
         self._add(run, events, 0)
         if word.key is not None:
@@ -289,8 +288,7 @@ class _Group:
     def _change(self, run: Run, decide: Decide) -> tuple[Run, list[Event]]:
         events = decide(self._flow(run), run, self._now_ms)
         if events:
-            for one in events:
-                run = evolve(run, one)
+            run = deciding.after(run, events)
             self._add(run, events, self.outcome.runs[run.id][1])
         return run, events
 
