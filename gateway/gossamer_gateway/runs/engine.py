@@ -63,6 +63,9 @@ GROUP_MAX = 64
 WAITING_MAX = 10_000
 """Words that wait for theirs."""
 
+BARE_MAX = 1_000
+"""Sets of queues of which it is remembered that they had no free job."""
+
 DUE_MAX = 16
 """Runs of each shard that are seen to in one go."""
 
@@ -115,6 +118,7 @@ class Engine:
         self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
         self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._freed = QueueNews()
+        self._bare: dict[tuple[str, ...], int] = {}  # queues without a free job, at which ring
         self._storage = storage
         number = secrets.randbits(62)
         self._writer = number if storage.shared else None
@@ -243,10 +247,14 @@ class Engine:
         self, queues: Sequence[str], worker: str, *, jobs_max: int, lock_ms: int
     ) -> list[Job]:
         """Locks jobs of these queues for a worker; gives at once what there is."""
-        jobs: list[Job] = await self._do(
+        word = Errand(
             partial(offers.fetch, queues=queues, worker=worker, jobs_max=jobs_max,
                     lock_ms=lock_ms, writer=self._writer)
         )  # fmt: skip
+        await self._say_all([word])
+        jobs: list[Job] = _result(word)
+        if not jobs and len(self._bare) < BARE_MAX:
+            self._bare[tuple(queues)] = word.rung
         return jobs
 
     async def extend(
@@ -274,23 +282,30 @@ class Engine:
         Args:
             deadline: by trio's clock. False: it has come.
         """
+        bare = self._bare.pop(tuple(queues), None)
         while True:
             with self._freed.waiting(queues) as freed:
-                free_ms, now_ms = await self._storage.submit(
-                    lambda rows, now_ms: (
-                        offers.next_free_ms(rows, queues, self._writer),
-                        now_ms,
-                    )
-                )
-                if free_ms is not None and free_ms <= now_ms:
-                    return True
                 left_s = deadline - trio.current_time()
-                if left_s <= 0:
-                    return False
-                if free_ms is not None:
-                    left_s = min(left_s, (free_ms - now_ms) / 1_000)
-                if self._storage.shared:
-                    left_s = min(left_s, LOOK_S)
+                if bare is not None and left_s > 0:
+                    if self._freed.rung_since(queues, bare):
+                        return True
+                    left_s = min(left_s, LOOK_S)  # a lock may run out, and rings for nobody
+                    bare = None
+                else:
+                    free_ms, now_ms = await self._storage.submit(
+                        lambda rows, now_ms: (
+                            offers.next_free_ms(rows, queues, self._writer),
+                            now_ms,
+                        )
+                    )
+                    if free_ms is not None and free_ms <= now_ms:
+                        return True
+                    if left_s <= 0:
+                        return False
+                    if free_ms is not None:
+                        left_s = min(left_s, (free_ms - now_ms) / 1_000)
+                    if self._storage.shared:
+                        left_s = min(left_s, LOOK_S)
                 with trio.move_on_after(left_s):
                     await freed.wait()
                     return True  # it was committed here: nobody needs to look
@@ -381,13 +396,15 @@ class Engine:
         """Waits until these are settled. They take effect although who waits is cancelled."""
         if len(self._waiting) + len(words) > WAITING_MAX:
             raise Overloaded(f"{WAITING_MAX} requests wait for the storage; try again in a moment")
+        if not words:
+            return
+        settled = words[-1].settled = trio.Event()  # they are settled in turn
         self._waiting.extend(words)
         if not self._is_flying:
             self._is_flying = True
             # No task of the caller's: who is cancelled leaves the others' words under way.
             trio.lowlevel.spawn_system_task(self._fly)
-        for word in words:
-            await word.settled.wait()
+        await settled.wait()
 
     async def _fly(self) -> None:
         try:
@@ -415,7 +432,9 @@ class Engine:
                 word.result = outcome.results.get(place)
                 word.error = outcome.errors.get(place)
         for word in words:
-            word.settled.set()
+            word.rung = self._freed.number
+            if word.settled is not None:
+                word.settled.set()
 
     async def _known(self, ids: Sequence[str]) -> dict[str, Known]:
         """What is known of runs; any state may be old."""

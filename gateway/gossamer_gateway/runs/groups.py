@@ -48,11 +48,17 @@ Decide = Callable[[Flow, Run, int], list[Event]]
 
 @dataclass(slots=True, eq=False)
 class Word:
-    """Something said to the engine, and what became of it."""
+    """Something said to the engine, and what became of it.
 
-    settled: trio.Event = field(default_factory=trio.Event, init=False)
+    Attributes:
+        settled: set then, where somebody waits for this one.
+        rung: the number of the bell for free jobs (`news`), when it was settled.
+    """
+
+    settled: trio.Event | None = field(default=None, init=False)
     result: Any = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
+    rung: int = field(default=0, init=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -260,8 +266,7 @@ class _Group:
         run = evolve(None, events[0])
         if executor == deciding.OWN:
             more = deciding.start(flow, run, self._now_ms)
-            for one in more:
-                run = evolve(run, one)
+            run = deciding.after(run, more)
             events += more
         self._add(run, events, 0)
         if word.key is not None:
@@ -295,8 +300,7 @@ class _Group:
     def _change(self, run: Run, decide: Decide) -> tuple[Run, list[Event]]:
         events = decide(self._flow(run), run, self._now_ms)
         if events:
-            for one in events:
-                run = evolve(run, one)
+            run = deciding.after(run, events)
             self._add(run, events, self.outcome.runs[run.id][1])
         return run, events
 

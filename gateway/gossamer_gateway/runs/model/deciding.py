@@ -85,7 +85,7 @@ def start(flow: Flow, run: Run, now_ms: int, *, place: str | None = None) -> lis
     """It begins. `place`: of another executor, what that calls it."""
     if run.status is not Status.PENDING:
         return []
-    return _Course(flow, run, now_ms).decide(lambda course: course.begin(place))
+    return Course(flow, run, now_ms).decide(lambda course: course.begin(place))
 
 
 def verdict(run: Run, said: Answer) -> Verdict:
@@ -106,27 +106,27 @@ def answer(flow: Flow, run: Run, said: Answer, now_ms: int, chance: Chance) -> l
     and has no effect.
     """
     judged = verdict(run, said)
-    course = _Course(flow, run, now_ms)
+    course = Course(flow, run, now_ms)
     if judged is Verdict.TAKEN:
         step = flow[said.step]
         return course.decide(lambda course: course.answered(step, said, chance))
     if judged is Verdict.LATE and run.late < LATE_MAX:
         status = "failed" if said.failure else "completed"
         course.add(e.AttemptLate, said.step, said.attempt, status)
-    return course.events
+    return course
 
 
 def due(flow: Flow, run: Run, now_ms: int, chance: Chance) -> list[Event]:
     """Time has passed: attempts that nobody answered have failed, and delayed ones begin."""
-    return _Course(flow, run, now_ms).decide(lambda course: course.due(chance))
+    return Course(flow, run, now_ms).decide(lambda course: course.due(chance))
 
 
 def cancel(flow: Flow, run: Run, now_ms: int, *, reason: str = "", who: str = "") -> list[Event]:
     """Somebody ends it. Nothing if it has ended."""
-    course = _Course(flow, run, now_ms)
+    course = Course(flow, run, now_ms)
     if not run.status.has_ended:
         course.add(e.RunCancelled, mended(reason, e.MESSAGE_CHARACTERS_MAX), _who(who))
-    return course.events
+    return course
 
 
 def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
@@ -141,7 +141,7 @@ def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
         return []
     if run.seq >= FULL:
         raise RunFull(f"{run.id} has {run.seq} events, it cannot go on; trigger a new run")
-    return _Course(flow, run, now_ms).decide(lambda course: course.go_on(_who(who)))
+    return Course(flow, run, now_ms).decide(lambda course: course.go_on(_who(who)))
 
 
 def reached(
@@ -157,15 +157,24 @@ def reached(
     """
     if run.status is not Status.RUNNING or step_id not in flow or step_id in run.steps:
         return []
-    return _Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
+    return Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
 
 
 def broken(flow: Flow, run: Run, failure: Failure, now_ms: int) -> list[Event]:
     """A run cannot go on, for no reason of a step's."""
-    course = _Course(flow, run, now_ms)
+    course = Course(flow, run, now_ms)
     if not run.status.has_ended:
         course.add(e.RunFailed, _mended(failure, failure.blame))
-    return course.events
+    return course
+
+
+def after(run: Run, events: list[Event]) -> Run:
+    """The state after events that were decided on `run`, which need not be folded again."""
+    if isinstance(events, Course) and events and events[-1].seq == events.run.seq:
+        return events.run
+    for one in events:
+        run = evolve(run, one)
+    return run
 
 
 def _came(flow: Flow, run: Run, step_id: str) -> tuple[Any] | None:
@@ -250,16 +259,16 @@ class _Full(Exception):
     """There is no room for another event."""
 
 
-class _Course:
+class Course(list[Event]):
     """Events being decided, and the run after them."""
 
     def __init__(self, flow: Flow, run: Run, now_ms: int) -> None:
+        super().__init__()
         self.run = run
-        self.events: list[Event] = []
         self._flow = flow
         self._now_ms = now_ms
 
-    def decide(self, act: Callable[["_Course"], None]) -> list[Event]:
+    def decide(self, act: Callable[["Course"], None]) -> "Course":
         """The events of an act; if there are too many, up to there, and that the run failed."""
         try:
             act(self)
@@ -267,14 +276,14 @@ class _Course:
             said = f"a run has at most {e.EVENTS_MAX} events, and this one is full"
             failure = Failure("TooManyEvents", said, "definition", retryable=False)
             self.add(e.RunFailed, failure)
-        return self.events
+        return self
 
     def add(self, kind: Callable[..., Event], *values: Any) -> None:
         if self.run.seq >= FULL and kind not in (e.RunFailed, e.RunCancelled, e.AttemptLate):
             raise _Full
         event = kind(self.run.id, self.run.seq + 1, self._now_ms, *values)
         self.run = evolve(self.run, event)
-        self.events.append(event)
+        self.append(event)
 
     # What may happen
 
