@@ -9,19 +9,23 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import trio
 from tests.downloads import downloads_shown
 
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.stack.broker import RunningKafka, start_kafka
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines import Progress
 from gossamer_node.local_engines.processes import free_ports
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 CONNECT_S = 30.0
 """To a broker that lives, however busy the machine is."""
@@ -32,13 +36,18 @@ class Kafka:
 
     Attributes:
         address: `127.0.0.1:PORT`, what clients call `bootstrap.servers`; it stays.
+        cluster: the same for the gateway's own clients.
     """
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        (self._port,) = free_ports(1)
+    def __init__(
+        self, folder: Path, progress: Progress, port: int = 0, settings: Mapping[str, str] = NOTHING
+    ) -> None:
+        self._port = port or free_ports(1)[0]
         self.address = f"127.0.0.1:{self._port}"
+        self.cluster = Cluster(self.address)
         self._folder = folder
         self._progress = progress
+        self._settings = settings
         self._running: RunningKafka | None = None
         self._stop: Callable[[], None] = lambda: None
 
@@ -54,8 +63,9 @@ class Kafka:
             try:
                 with scope:
                     async with start_kafka(
-                        progress=self._progress, port=self._port, folder=self._folder
-                    ) as kafka:
+                        progress=self._progress, port=self._port, folder=self._folder,
+                        settings=self._settings,
+                    ) as kafka:  # fmt: skip
                         running.set_result(kafka)
                         await trio.sleep_forever()
             except Exception as error:

@@ -12,20 +12,21 @@ from confluent_kafka import Consumer, TopicPartition
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.kafka import bus
 from gossamer_gateway.runs.kafka.bus import Message, Received, Receiver, Sender, open_receiver
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.opening import Kafka as KafkaParts
 from gossamer_gateway.runs.kafka.opening import open_kafka
-from gossamer_gateway.runs.kafka.topics import JOBS, RESULTS, Topic, make_topics
+from gossamer_gateway.runs.kafka.topics import JOBS, RESULTS, Topic, make_topics, topics
 from gossamer_gateway.runs.model.definition import Definition, Retry, Step
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import Run
 from gossamer_gateway.storage import Storage
 
 
-async def fresh_topic(address: str, partitions: int = 3) -> str:
+async def fresh_topic(cluster: Cluster, partitions: int = 3) -> str:
     """A topic that nobody has used."""
     name = f"test-{uuid4().hex[:12]}"
     # Kept for ever: a broker looks every few minutes, and events of tests are of 1970.
-    await make_topics(address, [Topic(name, partitions, -1)])
+    await make_topics(cluster, [Topic(name, partitions, -1)])
     return name
 
 
@@ -99,7 +100,7 @@ def definition(id: str = "kafka-test") -> Definition:
 class World:
     """An engine whose jobs go to Kafka and whose results come from there."""
 
-    address: str
+    cluster: Cluster
     storage: Storage
     engine: Engine
     kafka: KafkaParts
@@ -111,24 +112,27 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(address: str, storage: Storage) -> AsyncIterator[World]:
+async def open_world(cluster: Cluster, storage: Storage) -> AsyncIterator[World]:
     """Runs until the block is left."""
     engine = Engine(storage, offered=lambda _: False, outbox=True)
     async with (
-        open_kafka(
-            engine, address, lambda _: False, shared=storage.shared, retention_ms=3_600_000
-        ) as (parts, _),
+        open_kafka(engine, cluster, lambda _: False, topics(3_600_000), shared=storage.shared) as (
+            parts,
+            _,
+        ),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(engine.keep_time)
-        world = World(address, storage, engine, parts)
+        world = World(cluster, storage, engine, parts)
         engine.listen(world.happened)
         yield world
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def working(address: str, sender: Sender, times: int = 1) -> AsyncIterator[list[Received]]:
+async def working(
+    cluster: Cluster, sender: Sender, times: int = 1
+) -> AsyncIterator[list[Received]]:
     """A worker of all actions, which adds its action to what it gets. Gives its jobs.
 
     Args:
@@ -158,7 +162,7 @@ async def working(address: str, sender: Sender, times: int = 1) -> AsyncIterator
 
     settings = {"enable.auto.commit": True, "enable.auto.offset.store": False}
     async with (
-        open_receiver(address, "test-worker", begin, **settings) as receiver,
+        open_receiver(cluster, "test-worker", begin, **settings) as receiver,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(work, receiver)

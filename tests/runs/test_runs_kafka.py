@@ -53,9 +53,9 @@ async def emptied(world: World) -> None:
 
 async def test_runs_end_and_the_topic_alone_has_them(kafka: Kafka, storage: Storage) -> None:
     async with (
-        open_world(kafka.address, storage) as world,
-        open_sender(kafka.address, "worker") as sender,
-        working(kafka.address, sender, times=2) as jobs,
+        open_world(kafka.cluster, storage) as world,
+        open_sender(kafka.cluster, "worker") as sender,
+        working(kafka.cluster, sender, times=2) as jobs,
     ):
         # What others left on the session's topics is no matter of these runs.
         junk = Message(JOBS, b"junk", b"{junk", (("action", b"somebody-else"),))
@@ -113,9 +113,9 @@ async def test_junk_becomes_dead_letters_and_the_rest_goes_on(
         return mine if len(mine) >= 2 * len(JUNK) else None
 
     async with (
-        open_world(kafka.address, storage) as world,
-        open_sender(kafka.address, "worker") as sender,
-        working(kafka.address, sender),
+        open_world(kafka.cluster, storage) as world,
+        open_sender(kafka.cluster, "worker") as sender,
+        working(kafka.cluster, sender),
     ):
         junk = [Message(RESULTS, key, value) for value, _ in JUNK.values()]
         await sender.send(junk)
@@ -133,9 +133,9 @@ async def test_junk_becomes_dead_letters_and_the_rest_goes_on(
 
 async def test_a_broker_that_is_killed_costs_no_step(kafka: Kafka, storage: Storage) -> None:
     async with (
-        open_world(kafka.address, storage) as world,
-        open_sender(kafka.address, "worker") as sender,
-        working(kafka.address, sender) as jobs,
+        open_world(kafka.cluster, storage) as world,
+        open_sender(kafka.cluster, "worker") as sender,
+        working(kafka.cluster, sender) as jobs,
     ):
         runs = await trigger_many(world, 200)
         await until(lambda: len(jobs) >= 150)
@@ -169,7 +169,7 @@ async def test_two_gateways_publish_in_order_and_one_takes_over(
         with leaving:
             async with (
                 open_storage(postgres_place, tables.FORM) as rows,
-                open_world(kafka.address, rows) as world,
+                open_world(kafka.cluster, rows) as world,
             ):
                 worlds.append(world)
                 task_status.started()
@@ -177,9 +177,9 @@ async def test_two_gateways_publish_in_order_and_one_takes_over(
 
     async with (
         open_storage(postgres_place, tables.FORM) as rows,
-        open_world(kafka.address, rows) as world,
-        open_sender(kafka.address, "worker") as sender,
-        working(kafka.address, sender) as jobs,
+        open_world(kafka.cluster, rows) as world,
+        open_sender(kafka.cluster, "worker") as sender,
+        working(kafka.cluster, sender) as jobs,
         trio.open_nursery() as nursery,
     ):
         worlds.append(world)

@@ -33,7 +33,13 @@ class Scripted:
             await trio.sleep_forever()
         return self._batches.popleft()
 
-    async def done(self, entries: Sequence[Entry]) -> None:
+    def done(self, entries: Sequence[Entry]) -> None:
+        pass
+
+    async def wait_done(self) -> None:
+        await trio.sleep_forever()
+
+    async def remove(self) -> None:
         pass
 
     def undone(self) -> None:

@@ -111,7 +111,7 @@ class JobsBus:
 @pytest.fixture
 def jobs_bus(kafka: Kafka) -> Any:
     """The topics, and what a gateway does with them."""
-    trio.run(make_topics, kafka.address, topics())
+    trio.run(make_topics, kafka.cluster, topics())
     bus = JobsBus(kafka.address)
     yield bus
     bus.close()

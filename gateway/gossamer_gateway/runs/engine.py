@@ -113,14 +113,14 @@ class Engine:
         cache: Cache | None = None,
     ) -> None:
         self.id = str(uuid4())
+        number = secrets.randbits(62)
         self.news = News()
         self.log = RowsLog(storage, self.news)
-        self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
+        self.outbox = Outbox(storage, self.news, lambda: self.shards, number) if outbox else None
         self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._freed = QueueNews()
         self._bare: dict[tuple[str, ...], int] = {}  # queues without a free job, at which ring
         self._storage = storage
-        number = secrets.randbits(62)
         self._writer = number if storage.shared else None
         self._rules = Rules(chance, executor, offered, outbox, number)
         self._flows = Flows()
@@ -462,8 +462,10 @@ class Engine:
         if self.outbox is not None:
             for each in outcome.written:
                 self.outbox.add(
-                    Entry(one.run, one.seq, data)
-                    for one, data in zip(each.events, each.data, strict=True)
+                    [
+                        Entry(one.run, one.seq, data, one)
+                        for one, data in zip(each.events, each.data, strict=True)
+                    ]
                 )
         self._freed.ring(outcome.queues)
         if outcome.written:

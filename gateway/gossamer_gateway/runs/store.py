@@ -41,7 +41,7 @@ _CHANGE_RUNS = (
 _ADD_EVENTS = (
     "INSERT INTO workflow_events (number, run, seq, data) VALUES (transaction_number(), ?, ?, ?)"
 )
-_ADD_OUTBOX = "INSERT INTO workflow_outbox (shard, run, seq) VALUES (?, ?, ?)"
+_ADD_OUTBOX = "INSERT INTO workflow_outbox (shard, run, seq, events, writer) VALUES (?, ?, ?, ?, ?)"
 _DELETE_JOBS = "DELETE FROM workflow_jobs WHERE run = ? AND step = ?"
 _ADD_JOBS = (
     "INSERT INTO workflow_jobs (run, step, attempt, workflow, queue, due_ms, free_ms, payload,"
@@ -171,9 +171,8 @@ def write(
             for one, data in zip(each.events, each.data, strict=True)
         ]),
         Write(_ADD_OUTBOX, [
-            (shard_of(one.run), one.run, one.seq)
+            (shard_of(each.run.id), each.run.id, each.events[0].seq, len(each.events), writer)
             for each in written if outbox
-            for one in each.events
         ]),
         Write(_DELETE_JOBS, over),
         Write(_ADD_JOBS, [(*one, writer) for one in begun]),

@@ -11,6 +11,7 @@ from tests.runs.durable.flows import lines
 
 from gossamer_gateway.runs.engine import Answer, Engine, Verdict
 from gossamer_gateway.runs.kafka.bus import Message, Received, Sender
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.results import Results
 from gossamer_gateway.runs.store import Damaged
 from gossamer_gateway.storage import Rows, Storage
@@ -75,7 +76,7 @@ async def test_a_result_of_a_run_that_cannot_be_read_is_a_dead_letter(storage: S
         )
     )
     letters = Letters()
-    results = Results(Engine(storage), "", cast("Sender", letters))
+    results = Results(Engine(storage), Cluster(""), cast("Sender", letters))
     said = [
         json.dumps({"run": run, "step": "one", "attempt": 1, "status": "completed"}).encode()
         for run in (bad, good)

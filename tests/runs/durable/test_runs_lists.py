@@ -142,7 +142,8 @@ async def test_a_run_waits_to_be_forgotten_until_it_is_published(storage: Storag
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.keep_time)  # where rows are shared, it leases the shards
         with patience():
-            await engine.outbox.done(await engine.outbox.next())
+            engine.outbox.done(await engine.outbox.next())
+            await engine.outbox.remove()
         nursery.cancel_scope.cancel()
     assert await storage.submit(at_once) == 1
 

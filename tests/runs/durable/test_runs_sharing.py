@@ -1,6 +1,7 @@
 """Gateways of one PostgreSQL share the shards out, and disagree about them without harm."""
 
 from random import Random
+from typing import cast
 
 import pytest
 import trio
@@ -161,7 +162,8 @@ async def test_two_that_believe_in_the_same_lease_do_no_harm(
                 entries = await engine.outbox.next()
                 for one in entries:
                     published.setdefault(one.run, []).append(one.seq)
-                await engine.outbox.done(entries)
+                engine.outbox.done(entries)
+                await engine.outbox.remove()
 
         for engine in engines:
             nursery.start_soon(engine.keep_time)
@@ -207,7 +209,8 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
             while len(found) < 5 * 12:
                 entries = await engine.outbox.next(7)
                 found += entries
-                await engine.outbox.done(entries)
+                engine.outbox.done(entries)
+                await engine.outbox.remove()
         assert [one for one in found if one.run in ids][: len(refused)] == refused
         for id in ids:
             seqs = [one.seq for one in found if one.run == id]
@@ -236,7 +239,7 @@ async def test_what_others_commit_is_published_under_load_as_well(postgres: Post
         nursery.start_soon(one.keep_time)
         await until(lambda: len(one.shards) == SHARDS)
         await lines(one, 1)
-        await one.outbox.done(await one.outbox.next())
+        one.outbox.done(await one.outbox.next())
         await lines(one, 5)
         (id,) = await lines(other, 1)
         found: list[Entry] = []
@@ -245,7 +248,7 @@ async def test_what_others_commit_is_published_under_load_as_well(postgres: Post
                 await lines(one, 1)
                 entries = await one.outbox.next(4)  # as many as were added
                 found += entries
-                await one.outbox.done(entries)
+                one.outbox.done(entries)
         for run in {each.run for each in found}:
             seqs = [each.seq for each in found if each.run == run]
             assert seqs == list(range(1, len(seqs) + 1))
@@ -272,7 +275,9 @@ async def test_what_memory_drops_while_rows_are_read_is_read_again(
 
     async with open_storage(SqlitePlace(None), tables.FORM) as storage:
         engine = Engine(storage, outbox=True)
-        outbox = engine.outbox = Outbox(Slow(), engine.news, lambda: range(SHARDS))  # type: ignore[arg-type]
+        outbox = engine.outbox = Outbox(
+            cast("Storage", Slow()), engine.news, lambda: range(SHARDS), 1
+        )
         ids = await lines(engine, 1)
         found: list[Entry] = []
 
@@ -280,7 +285,7 @@ async def test_what_memory_drops_while_rows_are_read_is_read_again(
             while len(found) < 12:
                 entries = await outbox.next()
                 found.extend(entries)
-                await outbox.done(entries)
+                outbox.done(entries)
 
         with patience():
             async with trio.open_nursery() as nursery:

@@ -2,9 +2,9 @@
 
 The outbox gives what is to be published: from memory right after a commit, from its rows where
 memory may lack something. A batch is sent, both topics have acknowledged all of it, and its rows
-are removed while the next one is on its way. One batch is under way at a time, so nothing overtakes
-in it. What is sent twice (a crash before rows were removed, a shard that changed hands) is
-harmless: (run, seq) names an event, and (run, step, attempt) a job.
+are removed some time later, with those of others. One batch is under way at a time, so nothing
+overtakes in it. What is sent twice (a crash before rows were removed, a shard that changed hands)
+is harmless: (run, seq) names an event, and (run, step, attempt) a job.
 
 Where gateways share a storage, one of them may hear in memory of an event whose predecessor another
 one has committed, and that is in the rows alone. So an event whose predecessor was not sent from
@@ -14,6 +14,7 @@ on meanwhile.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ from gossamer_gateway.runs.kafka.bus import Message, Sender
 from gossamer_gateway.runs.kafka.words import event_message, job_message
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
-from gossamer_gateway.runs.model.events import AnyEvent
+from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import StepStatus
 from gossamer_gateway.runs.outbox import Outbox
 from gossamer_gateway.runs.store import Damaged, Job
@@ -37,8 +38,11 @@ log = logs.get("kafka")
 BATCH_MAX = 500
 """Events that are under way together."""
 
-UNREMOVED_MAX = 16
-"""Batches that are with Kafka and still have their rows."""
+REMOVE_S = 0.25
+"""For which rows of what was sent gather, to be removed together."""
+
+CLOSE_S = 1.0
+"""For removing the last ones, when the gateway stops."""
 
 SENT_MAX = 50_000
 """Runs of which is known how far they were sent."""
@@ -79,16 +83,15 @@ class Publisher:
 
     async def run(self) -> None:
         """Publishes until cancelled."""
-        giving, taking = trio.open_memory_channel[Sequence[Entry]](UNREMOVED_MAX)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._remove, taking)
+            nursery.start_soon(self._remove)
             while True:
                 batch = await patiently(partial(self._outbox.next, BATCH_MAX))
                 if self._shared and (ahead := self._ahead(batch)):
                     batch = [one for one in batch if one.run not in ahead]
                     self._outbox.undone()
                 await self._publish(self._new_of(batch))
-                await giving.send(batch)
+                self._outbox.done(batch)
 
     def _ahead(self, batch: Sequence[Entry]) -> set[str]:
         """Runs of which an event came whose predecessor didn't, for the first time."""
@@ -119,10 +122,12 @@ class Publisher:
 
     async def _publish(self, batch: Sequence[Entry]) -> None:
         events = [(one, event) for one in batch if (event := _event_of(one)) is not None]
-        messages = [event_message(event, one.data) for one, event in events]
+        messages = []
         for one, event in events:
+            # First of all what somebody waits for.
             if isinstance(event, e.AttemptStarted) and (job := await self._job(one.seq, event)):
                 messages.append(job)
+        messages += [event_message(event, one.data) for one, event in events]
         for message, refused in zip(messages, await self._sender.send(messages), strict=True):
             if refused is not None:
                 # It would be refused for ever, and what comes after it must go on. Who reads the
@@ -160,18 +165,24 @@ class Publisher:
             )
         )  # fmt: skip
 
-    async def _remove(self, taking: trio.MemoryReceiveChannel[Sequence[Entry]]) -> None:
+    async def _remove(self) -> None:
         """Removes the rows of what was sent."""
-        async for batch in taking:
-            try:
-                await self._outbox.done(batch)
-            except GatewayError as error:
-                log.warning("rows of the outbox are still there", reason=str(error))
-                await trio.sleep(AGAIN_S)
-                self._outbox.look_again()
+        try:
+            while True:
+                await self._outbox.wait_done()
+                await trio.sleep(REMOVE_S)
+                try:
+                    await self._outbox.remove()
+                except GatewayError as error:
+                    log.warning("rows of the outbox are still there", reason=str(error))
+                    await trio.sleep(AGAIN_S)
+        finally:
+            with trio.move_on_after(CLOSE_S) as closing, suppress(GatewayError):
+                closing.shield = True
+                await self._outbox.remove()
 
 
-def _event_of(one: Entry) -> AnyEvent | None:
+def _event_of(one: Entry) -> Event | None:
     """None: its row was damaged. What comes after it must go on."""
     try:
         return one.event

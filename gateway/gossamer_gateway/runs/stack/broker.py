@@ -19,6 +19,7 @@ from types import MappingProxyType
 import httpx
 import trio
 
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.topics import brokers
 from gossamer_node.errors import LocalEngineError
 from gossamer_node.local_engines import Progress, processes, silent
@@ -144,7 +145,7 @@ async def start_kafka(
                     str(properties)]  # fmt: skip
 
         async def healthy(_client: httpx.AsyncClient) -> bool:
-            return await brokers(address) > 0
+            return await brokers(Cluster(address)) > 0
 
         async with processes.running(title, command, healthy) as process:
             yield RunningKafka(address, VERSION, process)
