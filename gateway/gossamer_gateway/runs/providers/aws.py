@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -21,7 +22,6 @@ from gossamer_gateway.runs.providers.aws_credentials import Places
 from gossamer_gateway.runs.providers.calling import (
     Calling,
     encoded,
-    own_error,
     refused,
     said,
     shown,
@@ -30,7 +30,7 @@ from gossamer_gateway.runs.providers.classifying import failed, of_aws
 from gossamer_gateway.runs.providers.config import AwsConfig
 from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.keeping import Keeper
-from gossamer_gateway.runs.providers.port import Invocation, Outcome
+from gossamer_gateway.runs.providers.port import Invocation, Outcome, failure
 from gossamer_gateway.runs.providers.sigv4 import Keys, signed
 from gossamer_gateway.runs.providers.urls import BadFunctionId, checked_region, filled
 from gossamer_node.engines.exchange import one_line
@@ -45,12 +45,8 @@ _EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException"})
 """Refusals after which credentials are looked for anew, once."""
 
 
-class Aws(Calling):
-    """Functions of AWS Lambda.
-
-    Args:
-        metadata: asks this machine's metadata, through no proxy; closed with the other.
-    """
+class Aws(Calling[AwsConfig]):
+    """Functions of AWS Lambda."""
 
     def __init__(
         self,
@@ -59,9 +55,7 @@ class Aws(Calling):
         client: httpx.AsyncClient,
         metadata: httpx.AsyncClient,
     ) -> None:
-        super().__init__(config.name, client)
-        self._config = config
-        self._metadata = metadata
+        super().__init__(config, client, metadata)
         self._places = Places(environ, metadata, profile=config.profile)
         self._keys: Keeper[Keys] = Keeper(self._places.fetch)
         self._region = config.region or self._places.region()
@@ -70,11 +64,6 @@ class Aws(Calling):
         """The place's, its ARN's, or the one that is set up here."""
         arn = _ARN.fullmatch(place.function_id)
         return place.region or (arn[1] if arn else self._region)
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._metadata.aclose()
-        await super().aclose()
 
     async def _call(self, invocation: Invocation) -> Outcome | Failure:
         place = invocation.place
@@ -142,8 +131,21 @@ def _judged(reply: Reply, place: Place) -> Outcome | Failure:
             of_aws(name, reply.status), reply, place, f"{name}: {words}" if name and words else name
         )
     if "x-amz-function-error" in reply.headers:
-        return own_error(reply.fields(), place)
+        return _own_error(reply.fields(), place)
     try:
         return Outcome(reply.json() if reply.body else None)
     except ValueError as error:
         return failed("BadReply", f"{shown(place)} answered no JSON: {one_line(str(error))}")
+
+
+def _own_error(fields: Mapping[str, Any], place: Place) -> Failure:
+    """What a function's code threw, as Lambda's runtimes say it."""
+    trace = fields.get("stackTrace", fields.get("trace"))
+    lines = trace if isinstance(trace, list) else []
+    message = said(fields, "errorMessage") or f"{shown(place)} failed without a word"
+    return failure(
+        said(fields, "errorType") or "FunctionError",
+        message,
+        blame="function",
+        details="\n".join(str(one).rstrip("\n") for one in lines[:200]),
+    )

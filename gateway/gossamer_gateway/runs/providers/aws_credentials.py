@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
-from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
+from gossamer_gateway.runs.providers.exchange import Reply
+from gossamer_gateway.runs.providers.issuers import ask_metadata
 from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
 from gossamer_gateway.runs.providers.sigv4 import Keys
 from gossamer_gateway.runs.providers.urls import is_loopback
@@ -154,17 +155,7 @@ class Places:
             raise NoCredentials(f"{nowhere}; the metadata: {error}") from error
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> Reply:
-        try:
-            with trio.fail_after(METADATA_S):
-                request = self._client.build_request(method, url, headers=headers)
-                reply = await exchange(self._client, request)
-        except trio.TooSlowError:
-            raise NoCredentials(f"no answer within {METADATA_S:g} s") from None
-        except (NoReply, httpx.InvalidURL) as error:
-            raise NoCredentials(str(error)) from error
-        if reply.status != 200:
-            raise NoCredentials(f"it answered {reply.status}")
-        return reply
+        return await ask_metadata(self._client, method, url, headers=headers, within_s=METADATA_S)
 
 
 def _section(path: Path, section: str) -> dict[str, str]:

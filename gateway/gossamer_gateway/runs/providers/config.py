@@ -73,7 +73,6 @@ class AzureConfig:
 
 ProviderConfig = AwsConfig | GcpConfig | AzureConfig
 
-_REGION = Text("a region's name", 64, r"[a-z0-9-]+")
 _URL = Form("a URL, https unless it is of this machine", check_base, str)
 
 
@@ -99,6 +98,16 @@ def _name(default: str) -> Field:
         "name",
         "What workflows call it as `provider`; letters count alike, small or large.",
         f"Most have one: `{default}`.",
+    )
+
+
+def _region(default_words: str) -> Field:
+    return Field(
+        "region",
+        Text("a region's name", 64, r"[a-z0-9-]+"),
+        "region",
+        "For steps that name none.",
+        default_words=default_words,
     )
 
 
@@ -146,13 +155,7 @@ PROVIDERS: ListOf[ProviderConfig] = ListOf(
                 AwsConfig,
                 (
                     _name("AWS"),
-                    Field(
-                        "region",
-                        _REGION,
-                        "region",
-                        "For steps that name none.",
-                        default_words="`AWS_REGION`, `AWS_DEFAULT_REGION`, or the profile's",
-                    ),
+                    _region("`AWS_REGION`, `AWS_DEFAULT_REGION`, or the profile's"),
                     Field(
                         "base_url",
                         _URL,
@@ -185,13 +188,7 @@ PROVIDERS: ListOf[ProviderConfig] = ListOf(
                 GcpConfig,
                 (
                     _name("GCP"),
-                    Field(
-                        "region",
-                        _REGION,
-                        "region",
-                        "For steps that name none.",
-                        default_words="none",
-                    ),
+                    _region("none"),
                     _BASE_URL,
                     _ORIGINS,
                     Field(
@@ -228,13 +225,7 @@ PROVIDERS: ListOf[ProviderConfig] = ListOf(
                 AzureConfig,
                 (
                     _name("AZURE"),
-                    Field(
-                        "region",
-                        _REGION,
-                        "region",
-                        "For steps that name none.",
-                        default_words="none",
-                    ),
+                    _region("none"),
                     _BASE_URL,
                     _ORIGINS,
                     Field(
