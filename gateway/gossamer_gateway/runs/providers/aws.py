@@ -9,6 +9,7 @@ and for `Event` none at all.
 import base64
 import json
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +44,12 @@ _ARN = re.compile(
 
 _EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException"})
 """Refusals after which credentials are looked for anew, once."""
+
+
+_SIGNATURE = frozenset({"InvalidSignatureException", "RequestExpired", "SignatureDoesNotMatch"})
+
+SKEW_S = 240.0
+"""AWS takes signatures of five minutes before and after its own time."""
 
 
 class Aws(Calling[AwsConfig]):
@@ -85,9 +92,8 @@ class Aws(Calling[AwsConfig]):
         url = f"{base}/2015-03-31/functions/{quote(place.function_id, safe='')}/invocations"
         keys = await self._keys.get()
         reply = await self._send(url, invocation, keys, region)
-        if _error(reply) in _EXPIRED and self._keys.give_up(keys):
-            keys = await self._keys.get()
-            reply = await self._send(url, invocation, keys, region)
+        if _error(reply) in _EXPIRED and (other := await self._keys.other_than(keys)) is not None:
+            reply = await self._send(url, invocation, other, region)
         return _judged(reply, place)
 
     async def _send(self, url: str, invocation: Invocation, keys: Keys, region: str) -> Reply:
@@ -126,6 +132,8 @@ def _judged(reply: Reply, place: Place) -> Outcome | Failure:
         return Outcome(None)
     if not 200 <= reply.status < 300:
         name = _error(reply)
+        if name in _SIGNATURE and (skewed := _skew(reply, place)) is not None:
+            return skewed
         words = said(reply.fields(), "message", "Message")
         return refused(
             of_aws(name, reply.status), reply, place, f"{name}: {words}" if name and words else name
@@ -136,6 +144,20 @@ def _judged(reply: Reply, place: Place) -> Outcome | Failure:
         return Outcome(reply.json() if reply.body else None)
     except ValueError as error:
         return failed("BadReply", f"{shown(place)} answered no JSON: {one_line(str(error))}")
+
+
+def _skew(reply: Reply, place: Place) -> Failure | None:
+    """Says that this machine's clock is wrong, where it is so wrong that a signature ends by it."""
+    there_s = reply.date_s()
+    late_s = 0.0 if there_s is None else there_s - time.time()
+    if abs(late_s) < SKEW_S:
+        return None
+    way = "behind" if late_s > 0 else "ahead of"
+    return failed(
+        "ClockSkew",
+        f"{shown(place)}: this machine's clock is {abs(late_s) / 60:.0f} min {way} AWS's, which "
+        "refuses its signatures for that; set it right",
+    )
 
 
 def _own_error(fields: Mapping[str, Any], place: Place) -> Failure:

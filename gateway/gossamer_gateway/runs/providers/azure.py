@@ -20,13 +20,13 @@ class Azure(HttpFunctions[AzureConfig]):
         client: httpx.AsyncClient,
         metadata: httpx.AsyncClient,
     ) -> None:
-        super().__init__(config, client, metadata)
+        secrets = (config.key, config.client_secret, environ.get("AZURE_CLIENT_SECRET"))
+        super().__init__(config, client, metadata, secrets)
         tokens = Tokens(config, environ, client, metadata)
         audience = config.audience
         self._token: Keeper[str] | None = None
         if audience is not None:
             self._token = Keeper(lambda: tokens.fetch(audience))
-        self._note(config.key, config.client_secret, environ.get("AZURE_CLIENT_SECRET"))
 
     def _tokens_for(self, url: str) -> Keeper[str] | None:
         return self._token

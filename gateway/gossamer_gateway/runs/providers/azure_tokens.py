@@ -15,8 +15,8 @@ from gossamer_gateway.runs.providers.calling import said
 from gossamer_gateway.runs.providers.config import AzureConfig
 from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.issuers import ask_for_token, ask_metadata
-from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
-from gossamer_gateway.runs.providers.urls import is_loopback
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials, may_be_sent
+from gossamer_gateway.runs.providers.urls import address_of, is_loopback
 
 AUTHORITY = "https://login.microsoftonline.com"
 METADATA_URL = "http://169.254.169.254/metadata/identity/oauth2/token"
@@ -95,14 +95,15 @@ class Tokens:
 
 
 def _is_local(url: str) -> bool:
-    return is_loopback(url) or url.startswith("http://169.254.")
+    address = address_of(url)
+    return is_loopback(url) or (address is not None and address.is_link_local)
 
 
 def _token(reply: Reply, who: str) -> Fetched[str]:
     fields = reply.fields()
     token = said(fields, "access_token")
     try:
-        if not token or not token.isascii() or not token.isprintable():
+        if not may_be_sent(token):
             raise ValueError
         # Seconds as text from managed identities, as a number from the authority.
         if "expires_on" in fields:

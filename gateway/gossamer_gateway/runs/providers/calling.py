@@ -8,7 +8,7 @@ It has two clients: what this machine says of itself is never asked through a pr
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -29,7 +29,7 @@ from gossamer_node.engines.exchange import one_line
 log = logs.get("providers")
 
 SECRETS_MAX = 64
-"""The newest ones sent; older ones were renewed since."""
+"""The newest tokens and keys sent; older ones were renewed since."""
 
 
 C = TypeVar("C", bound=AwsConfig | AzureConfig | GcpConfig)
@@ -41,13 +41,21 @@ class Calling(Generic[C]):
     Args:
         client: for functions, and for what gives tokens; closed with the provider.
         metadata: for this machine's metadata; closed with the provider.
+        secrets: those that last as long as the provider.
     """
 
-    def __init__(self, config: C, client: httpx.AsyncClient, metadata: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        config: C,
+        client: httpx.AsyncClient,
+        metadata: httpx.AsyncClient,
+        secrets: Iterable[str | None] = (),
+    ) -> None:
         self.name = config.name
         self._config = config
         self._client = client
         self._metadata = metadata
+        self._lasting = tuple(one for one in secrets if one)
         self._secrets: deque[str] = deque(maxlen=SECRETS_MAX)
 
     def region(self, place: Place) -> str:
@@ -87,19 +95,24 @@ class Calling(Generic[C]):
         reply = await exchange(self._client, request)
         if reply.status < 300 and "x-amz-function-error" not in reply.headers:
             return reply
-        headers = {name: scrubbed(text, self._secrets) for name, text in reply.headers.items()}
-        body = scrubbed(reply.body.decode("utf-8", "surrogateescape"), self._secrets)
+        headers = {name: self._scrubbed(text) for name, text in reply.headers.items()}
+        body = self._scrubbed(reply.body.decode("utf-8", "surrogateescape"))
         return Reply(reply.status, headers, body.encode("utf-8", "surrogateescape"))
 
     def _note(self, *secrets: str | None) -> None:
-        self._secrets.extend(one for one in secrets if one and one not in self._secrets)
+        for one in secrets:
+            if one and one not in self._lasting and one not in self._secrets:
+                self._secrets.append(one)
+
+    def _scrubbed(self, text: str) -> str:
+        return scrubbed(text, (*self._lasting, *self._secrets))
 
     def _clean(self, found: Failure) -> Failure:
         return msgspec.structs.replace(
             found,
-            code=scrubbed(found.code, self._secrets),
-            message=scrubbed(found.message, self._secrets),
-            details=scrubbed(found.details, self._secrets),
+            code=self._scrubbed(found.code),
+            message=self._scrubbed(found.message),
+            details=self._scrubbed(found.details),
         )
 
 

@@ -83,6 +83,8 @@ def _check_http(config: GcpConfig | AzureConfig) -> Iterator[tuple[str, str]]:
 
 def _check_azure(config: AzureConfig) -> Iterator[tuple[str, str]]:
     yield from _check_http(config)
+    if config.key is not None and not (config.key.isascii() and config.key.isprintable()):
+        yield "key", "has a character that no header may have, such as a line's end; take it out"
     if (config.client_id is None) != (config.client_secret is None):
         yield "client_id", "`client_id` and `client_secret` belong together; write both or none"
     if config.client_id is not None and config.tenant is None:

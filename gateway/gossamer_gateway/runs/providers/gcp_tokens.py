@@ -19,7 +19,7 @@ import trio
 
 from gossamer_gateway.runs.providers.calling import said
 from gossamer_gateway.runs.providers.issuers import ask_for_token, ask_metadata
-from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials, may_be_sent
 from gossamer_gateway.runs.providers.urls import is_loopback
 
 LIFE_S = 3_600
@@ -130,6 +130,8 @@ def _token(token: str, who: str) -> Fetched[str]:
     try:
         # Whether it is true is for the function to judge; here it is the end that counts.
         claims = jwt.decode(token, options={"verify_signature": False})
+        if not may_be_sent(token):
+            raise ValueError
         return Fetched(token, float(claims["exp"]))
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):
         raise NoCredentials(f"{who} gave no token") from None

@@ -42,18 +42,14 @@ class HttpFunctions(Calling[H]):
             return _judged(await self._send(url, invocation, None), place)
         token = await keeper.get()
         reply = await self._send(url, invocation, token)
-        if reply.status == 401 and keeper.give_up(token):
-            reply = await self._send(url, invocation, await keeper.get())
+        if reply.status == 401 and (other := await keeper.other_than(token)) is not None:
+            reply = await self._send(url, invocation, other)
         return _judged(reply, place)
 
     async def _send(self, url: str, invocation: Invocation, token: str | None) -> Reply:
-        keys = self._key_headers()
-        self._note(token, *keys.values())
-        headers = {
-            "content-type": "application/json",
-            "idempotency-key": invocation.key,
-            **keys,
-        }
+        self._note(token)
+        headers = {"content-type": "application/json", "idempotency-key": invocation.key}
+        headers |= self._key_headers()
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         request = self._client.build_request(

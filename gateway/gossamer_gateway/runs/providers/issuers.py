@@ -9,7 +9,7 @@ import httpx
 import trio
 
 from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
-from gossamer_gateway.runs.providers.keeping import FETCH_S, NoCredentials
+from gossamer_gateway.runs.providers.keeping import FETCH_S, NoCredentials, may_be_sent
 
 METADATA_S = 2.0
 """For a question to the metadata of a machine, which may have to ask for a token itself."""
@@ -57,11 +57,13 @@ async def _ask(
     params: Mapping[str, str] | None = None,
     data: Mapping[str, str] | None = None,
 ) -> Reply:
+    if not all(may_be_sent(value) for value in (headers or {}).values()):
+        raise NoCredentials("what it wants to see has a character that no header may have")
     try:
         request = client.build_request(method, url, headers=headers, params=params, data=data)
         with trio.fail_after(within_s):
             return await exchange(client, request)
     except trio.TooSlowError:
         raise NoCredentials(f"no answer within {within_s:g} s") from None
-    except (NoReply, httpx.InvalidURL) as error:
+    except (NoReply, httpx.InvalidURL, UnicodeError) as error:
         raise NoCredentials(str(error)) from error
