@@ -20,6 +20,7 @@ from gossamer_gateway.runs.live.asked import Filter, Wanted
 from gossamer_gateway.runs.live.frames import Batch, Seen
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.storage import Rows
+from gossamer_gateway.v1 import streams
 
 MESSAGE_BYTES_MAX = 16 * 2**20
 
@@ -332,7 +333,7 @@ async def test_an_event_with_a_large_value_goes_without_it(world: LiveWorld) -> 
 
 
 async def test_a_quiet_log_is_heard_of(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "QUIET_S", 0.05)
+    monkeypatch.setattr(streams, "QUIET_S", 0.05)
     async with following(world, "kind=none") as connection:
         await until_live(connection)
         told = await frame(connection)
