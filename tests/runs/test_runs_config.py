@@ -40,6 +40,8 @@ def test_without_a_kafka_everything_is_offered() -> None:
     [
         ("execution: java", "write `own` or `zeebe`"),
         ("engine: c8", "execution: zeebe"),
+        ("job_prefix: 'w:'", "execution: zeebe"),
+        ("{execution: zeebe, job_prefix: '=w'}", "letters, digits"),
         ("offered: [a]", "there is no kafka"),
         ("kafka: {servers: []}", "at least 1"),
         ("kafka: {servers: [kafka]}", "has no port"),
