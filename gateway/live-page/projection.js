@@ -141,7 +141,11 @@ const KINDS = {
   "run.completed": [running, (run, event) => ended(run, event, COMPLETED, { output: event.output ?? null })],
   "run.failed": [open, (run, event) => ended(run, event, FAILED, { failure: failure(event.failure) })],
   "run.cancelled": [open, (run, event) => ended(run, event, CANCELLED)],
-  "run.retried": [(status) => status === FAILED, (run) => ({ ...run, status: run.startedMs === null ? PENDING : RUNNING, endedMs: null, failure: null })],
+  "run.retried": [(status) => status === FAILED, (run) => {
+    const anew = run.failure?.blame === "engine" ? { startedMs: null, place: null } : {};
+    const next = { ...run, ...anew, endedMs: null, failure: null };
+    return { ...next, status: next.startedMs === null ? PENDING : RUNNING };
+  }],
 };
 
 const AGAIN = [null, FAILED, LEFT];

@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 from tests.runs.worlds import World
 
-pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""What is wrong is seen before a run is executed."""
-
 NO_RUN = "00000000-0000-4000-8000-000000000000"
 
 FETCH = {"actions": ["a"], "worker": "w"}

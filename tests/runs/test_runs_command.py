@@ -11,9 +11,6 @@ from tests.runs.worlds import World
 
 from gossamer_node import cli
 
-pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""The doors are the same, whatever executes runs."""
-
 FLOW = """id: greet
 steps:
   - action: hello

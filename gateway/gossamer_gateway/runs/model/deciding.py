@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gossamer_gateway.errors import BadRequest, RequestError
 from gossamer_gateway.runs.model import events as e
@@ -150,12 +151,15 @@ def reached(
     """Another executor came to a task. Nothing if the step was come to before.
 
     What comes along is known here. Where nothing leads there yet, somebody has a hand in that
-    executor: a step was passed whose output nobody has, and the run fails.
+    executor: a step was passed whose output nobody has, and the run fails. In a run that began
+    there anew, a step that was stopped goes on.
 
     Args:
         job: what the executor calls the step's job.
     """
-    if run.status is not Status.RUNNING or step_id not in flow or step_id in run.steps:
+    if run.status is not Status.RUNNING or step_id not in flow:
+        return []
+    if step_id in run.steps and run.steps[step_id].status not in _STOPPED:
         return []
     return Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
 
@@ -251,6 +255,8 @@ def _timeout(step: Step, state: StepState) -> Failure:
     return Failure("Timeout", mended(message, e.MESSAGE_CHARACTERS_MAX), "time")
 
 
+_STOPPED = (StepStatus.FAILED, StepStatus.LEFT)
+
 Way = tuple[str, Any, str]
 """A step that is come to, with what, and from which step."""
 
@@ -289,7 +295,8 @@ class Course(list[Event]):
 
     def begin(self, place: str | None = None) -> None:
         self.add(e.RunStarted, place)
-        self._follow([(self._flow.definition.start_at, self.run.input, "")])
+        if not self.run.steps:  # else it begins anew, and goes on where its executor comes to
+            self._follow([(self._flow.definition.start_at, self.run.input, "")])
 
     def answered(self, step: Step, said: Answer, chance: Chance) -> None:
         """The attempt at work was answered."""
@@ -323,8 +330,7 @@ class Course(list[Event]):
 
     def go_on(self, who: str) -> None:
         """A failed run is retried."""
-        again = (StepStatus.FAILED, StepStatus.LEFT)
-        steps = {id: one for id, one in self.run.steps.items() if one.status in again}
+        steps = {id: one for id, one in self.run.steps.items() if one.status in _STOPPED}
         unbegun = list(self._unbegun())
         self.add(e.RunRetried, tuple(steps), who)
         if self.run.status is Status.PENDING and self.run.executor == OWN:
@@ -335,10 +341,17 @@ class Course(list[Event]):
         self._follow(unbegun)
 
     def reached(self, step: Step, job: str | None) -> None:
-        """Another executor came to a task that has not begun."""
+        """Another executor came to a task that has not begun, or was stopped."""
+        state = self.run.steps.get(step.id)
+        if state is not None:
+            self._again(step, replace(state, job=job))
+            return
         came = _came(self._flow, self.run, step.id)
         if came is None:
-            said = f"{self.run.executor} came to {step.id} before what leads there was done"
+            said = (
+                f"{self.run.executor} came to {step.id} before what leads there was done: a worker"
+                " that is none of ours took a job there; see `workflows.job_prefix`"
+            )
             failure = Failure("OutOfStep", said, "engine", retryable=False)
             self.add(e.RunFailed, failure, step.id)
         else:
@@ -373,7 +386,7 @@ class Course(list[Event]):
             self.add(e.StepStarted, step.id, state.input, state.job)
             self._attempt(step)
         elif step.type is StepType.TASK:  # it was come to and could not begin
-            self._begin(step, state.input)
+            self._begin(step, state.input, state.job)
         elif step.type is StepType.JOIN:
             self._follow(self._join(step))
         else:  # what it has is what came along
