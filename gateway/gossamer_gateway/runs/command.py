@@ -72,9 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = add_subcommand(parsers, "runs", runs)
     listing.add_argument("--workflow", metavar="ID", help="of this one alone")
     listing.add_argument("--status", choices=[one.value for one in Status], help="in this state")
-    listing.add_argument(
-        "--run", metavar="RUN[,RUN]", help="with these ids, or whose ids begin so"
-    )
+    listing.add_argument("--run", metavar="RUN[,RUN]", help="with these ids, or whose ids begin so")
     listing.add_argument("--since", metavar="TIME", help="triggered then or later")
     listing.add_argument("--until", metavar="TIME", help="triggered before")
     listing.add_argument("--limit", type=int, metavar="N", help="how many (default: 200)")
