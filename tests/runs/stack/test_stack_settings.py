@@ -20,6 +20,7 @@ from gossamer_gateway.runs.stack.settings import Settings, taken, unfit_folder
 from gossamer_gateway.runs.stack.up import POSTGRES_VARIABLE, Stack, gateway_config
 from gossamer_gateway.runs.stack.workers import EXAMPLES, Example, LeftOut, checkout, start_worker
 from gossamer_node import config
+from gossamer_node.local_engines.processes import free_ports
 
 
 @pytest.fixture
@@ -30,19 +31,33 @@ def others() -> Iterator[int]:
 
 
 def test_every_taken_port_is_named_at_once(others: int) -> None:
-    settings = Settings(
-        Path("x"), http_ports=(0,), kafka_port=others, postgres_port=0, redis_port=others
-    )
-    assert list(taken(settings)) == [
-        f"port {others} for Kafka is taken; name another with --kafka-port, or use what is there "
-        "with --kafka",
-        f"port {others} is given to Kafka and to Redis; name another with --redis-port",
-    ]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        also = server.getsockname()[1]
+        settings = Settings(
+            Path("x"), (0, others, also), kafka_port=others, postgres_port=0, redis_port=others
+        )
+        assert list(taken(settings)) == [
+            f"ports {others} and {also} for the gateway are taken; name others with --http",
+            f"port {others} for Kafka is given to the gateway already; name others with "
+            "--kafka-port, or use what is there with --kafka",
+            f"port {others} for Redis is given to Kafka already; name others with --redis-port, "
+            "or use what is there with --redis",
+        ]
 
 
 def test_a_port_that_is_given_twice_is_refused() -> None:
-    settings = Settings(Path("x"), (81, 81), kafka_port=0, postgres_port=0, redis_port=0)
-    assert "port 81 is given to the gateway twice; name each once with --http" in taken(settings)
+    (port,) = free_ports(1)
+    settings = Settings(Path("x"), (port, port), kafka_port=0, postgres_port=0, redis_port=0)
+    (problem,) = taken(settings)
+    assert problem.startswith(f"port {port} for the gateway is given to the gateway already")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="NOT RUN as root, who may have any port")
+def test_a_port_of_root_is_named(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, (81,), kafka_port=0, postgres_port=0, redis_port=0)
+    assert list(taken(settings)) == [
+        "port 81 for the gateway is for root alone; name others with --http"
+    ]
 
 
 def test_a_port_of_a_part_that_is_there_already_may_be_taken(others: int) -> None:

@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import trio
 
@@ -36,6 +37,8 @@ _OURS = re.compile(r"gossamer: (.+)")
 _WRONG = re.compile(r"\b(?:FATAL|PANIC|ERROR|[Ee]rror|[Ff]ailed|Exception)\b")
 """In a line of PostgreSQL, Redis, Java, Maven or npm that tells what went wrong. The first of them
 is the cause; those after it are its consequences, and how to get help."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Ready = Callable[[], Awaitable[bool]]
 
@@ -68,7 +71,8 @@ async def running(
     ready: Ready,
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str] = _NOTHING,
+    without: Collection[str] = (),
     finish: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Part]:
     """Runs a part for the length of a block.
@@ -76,12 +80,15 @@ async def running(
     Args:
         ready: polled until it says yes.
         env: added to this program's environment.
+        without: variables that a person may have set for other programs, and that would speak
+            against what this one is told.
         finish: asks it to end, in its own way, before the guard does.
 
     Raises: StackError when it ended, or wasn't well in time.
     """
     begin = log_bytes(log_path)
-    process = await _start(command, log_path, cwd, env)
+    given = {name: value for name, value in os.environ.items() if name not in without}
+    process = await _start(command, log_path, cwd, given | dict(env))
     try:
         if problem := await _wait_ready(process, ready):
             said = last_words(log_path, begin)
@@ -102,7 +109,7 @@ async def done(
     Cancelled, it is killed with all that it has started: nothing that it has made is of use then.
     """
     begin = log_bytes(log_path)
-    process = await _start(command, log_path, cwd, None)
+    process = await _start(command, log_path, cwd, os.environ)
     try:
         status = await process.wait()
     finally:
@@ -115,7 +122,7 @@ async def done(
 
 
 async def _start(
-    command: Sequence[str | Path], log_path: Path, cwd: Path | None, env: Mapping[str, str] | None
+    command: Sequence[str | Path], log_path: Path, cwd: Path | None, env: Mapping[str, str]
 ) -> trio.Process:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     scratch = tempfile.mkdtemp(prefix="gossamer-stack-")  # the guard removes it
@@ -126,7 +133,7 @@ async def _start(
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env=env,
             start_new_session=True,  # a Ctrl-C in the terminal is for us alone
         )
 

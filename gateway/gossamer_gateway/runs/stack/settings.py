@@ -121,24 +121,29 @@ def unfit_folder(folder: Path) -> Iterator[str]:
 
 
 def taken(settings: Settings) -> Iterator[str]:
-    """Every port that can't be had."""
-    wanted = [(port, "the gateway", "--http") for port in settings.http_ports]
+    """Every port that can't be had, those of one part together."""
+    wanted = [("the gateway", "--http", settings.http_ports)]
     if settings.kafka is None:
-        wanted.append((settings.kafka_port, "Kafka", "--kafka-port"))
+        wanted.append(("Kafka", "--kafka-port", (settings.kafka_port,)))
     if settings.postgres is None:
-        wanted.append((settings.postgres_port, "PostgreSQL", "--postgres-port"))
+        wanted.append(("PostgreSQL", "--postgres-port", (settings.postgres_port,)))
     if settings.redis is None:
-        wanted.append((settings.redis_port, "Redis", "--redis-port"))
+        wanted.append(("Redis", "--redis-port", (settings.redis_port,)))
     seen: dict[int, str] = {}
-    for port, who, option in wanted:
-        if port and seen.get(port) == who:
-            yield f"port {port} is given to {who} twice; name each once with {option}"
-        elif port and port in seen:
-            yield f"port {port} is given to {seen[port]} and to {who}; name another with {option}"
-        elif port and (problem := _problem_of(port)):
+    for who, option, ports in wanted:
+        problems: dict[str, list[int]] = {}
+        for port in ports:
+            if port and port in seen:
+                problems.setdefault(f"given to {seen[port]} already", []).append(port)
+            elif port and (problem := _problem_of(port)):
+                problems.setdefault(problem, []).append(port)
+            seen[port] = who
+        for problem, of_it in problems.items():
+            named, are = f"port {of_it[0]}", "is"
+            if len(of_it) > 1:
+                named, are = f"ports {', '.join(map(str, of_it[:-1]))} and {of_it[-1]}", "are"
             also = "" if option == "--http" else f", or use what is there with {option[:-5]}"
-            yield f"port {port} for {who} {problem}; name another with {option}{also}"
-        seen[port] = who
+            yield f"{named} for {who} {are} {problem}; name others with {option}{also}"
 
 
 def _problem_of(port: int) -> str:
@@ -148,8 +153,8 @@ def _problem_of(port: int) -> str:
             probe.bind((HOST, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return "is taken"
+                return "taken"
             if error.errno == errno.EACCES:
-                return "is for root alone"
-            return f"can't be had ({error.strerror})"
+                return "for root alone"
+            return f"not to be had ({error.strerror})"
     return ""

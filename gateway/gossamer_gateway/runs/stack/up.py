@@ -147,6 +147,26 @@ POSTGRES_VARIABLE = "GOSSAMER_STACK_POSTGRES"
 REDIS_VARIABLE = "GOSSAMER_STACK_REDIS"
 
 
+OVERRULED = frozenset(
+    {
+        "GOSSAMER_NAME",
+        "GOSSAMER_HTTP",
+        "GOSSAMER_GRPC",
+        "GOSSAMER_DATA_DIR",
+        "GOSSAMER_STORAGE_POSTGRES",
+        "GOSSAMER_WORKFLOWS_KAFKA_SERVERS",
+        "GOSSAMER_WORKFLOWS_REDIS",
+        "GOSSAMER_TLS_CERT_FILE",
+        "GOSSAMER_TLS_KEY_FILE",
+        "GOSSAMER_TLS_CLIENT_CA",
+    }
+)
+"""Variables by which a gateway is told what the stack tells it itself; they would win over its
+file. All others reach it: they are how its other settings are set."""
+
+OFFERED_VARIABLE = "GOSSAMER_WORKFLOWS_OFFERED"
+
+
 def gateway_config(settings: Settings, stack: Stack) -> dict[str, Any]:
     """The file of the gateway, without its secrets: a DSN may have a password."""
     workflows: dict[str, Any] = {"kafka": {"servers": stack.kafka.split(",")}}
@@ -250,9 +270,13 @@ class _Rising:
         command: list[str | Path] = [
             sys.executable, "-m", "gossamer_node", "gateway", "--config", file
         ]  # fmt: skip
+        overruled = OVERRULED | ({OFFERED_VARIABLE} if settings.offered else set())
         part = await self.opened.enter_async_context(
-            parts.running("The gateway", command, self.log("gateway"), ready, env=self.secrets)
-        )
+            parts.running(
+                "The gateway", command, self.log("gateway"), ready,
+                env=self.secrets, without=overruled,
+            )
+        )  # fmt: skip
         self.ends.watch(part)
         stack.http.append(url)
         relays = await self.opened.enter_async_context(trio.open_nursery())

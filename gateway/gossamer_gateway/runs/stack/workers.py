@@ -96,7 +96,10 @@ async def start_worker(
 
     env = {"GOSSAMER_KAFKA": kafka, "PYTHONPATH": "."}
     title = f"the {example.name} worker"
-    async with running(title, example.start, log_path, ready, cwd=place, env=env) as part:
+    over_http = ("GOSSAMER_URL", "GOSSAMER_TOKEN")
+    async with running(
+        title, example.start, log_path, ready, cwd=place, env=env, without=over_http
+    ) as part:
         yield part
 
 
