@@ -14,8 +14,8 @@ from uuid import uuid4
 import pytest
 import trio
 from tests.patience import until
-from tests.postgres_fixture import binaries
 
+from gossamer_gateway.runs.stack.postgres import binaries
 from gossamer_gateway.runs.stack.redis import binary
 from gossamer_gateway.runs.stack.up import STATE
 
