@@ -9,6 +9,7 @@ import trio
 from tests.gateway.test_v1_api import CHECKS
 from tests.runs.worlds import World
 
+
 async def test_the_document_has_the_doors(world: World) -> None:
     told = (await world.http.get("/v1/openapi.json")).json()
     openapi_spec_validator.validate(told)

@@ -9,6 +9,7 @@ from tests.runs.worlds import World, completed
 
 from gossamer_gateway.runs.jobs import polls as polls_module
 
+
 async def test_a_worker_that_waits_is_woken(world: World) -> None:
     await world.define("flow", {"action": "a"})
     jobs: list[Any] = []
