@@ -11,7 +11,6 @@ from gossamer_hotel.demo.processes import open_nodes
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.local_engines.progress import silent
 
-
 __all__ = ["execution", "opens"]
 
 
