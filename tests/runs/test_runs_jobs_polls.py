@@ -13,7 +13,9 @@ from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.storage import SqlitePlace, open_storage
 
 
-async def test_what_was_locked_for_who_left_in_that_moment_is_free(opens: Opens, tmp_path: Path) -> None:
+async def test_what_was_locked_for_who_left_in_that_moment_is_free(
+    opens: Opens, tmp_path: Path
+) -> None:
     """The look of a poll is never cut off: it ends, and gives back what it brought."""
     async with opens(tmp_path) as world:
         await world.define("flow", {"action": "a"})

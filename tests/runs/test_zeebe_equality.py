@@ -80,9 +80,7 @@ def by_branch(flow: Flow, history: list[AnyEvent]) -> dict[str | None, list[str]
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_both_give_the_same_events(
-    address: str, tmp_path: Path, seed: int
-) -> None:
+async def test_both_give_the_same_events(address: str, tmp_path: Path, seed: int) -> None:
     mark = token_hex(4)
     actions = [f"{mark}-{one}" for one in "abc"]
     flows = [

@@ -22,9 +22,7 @@ RUNS = 10
 async def test_jobs_go_over_kafka_and_the_flow_is_zeebes(
     kafka: Kafka, zeebe: RunningZeebe, tmp_path: Path
 ) -> None:
-    config = WorkflowsConfig(
-        execution="zeebe", kafka=KafkaConfig((parse_address(kafka.address),))
-    )
+    config = WorkflowsConfig(execution="zeebe", kafka=KafkaConfig((parse_address(kafka.address),)))
     eight = EngineConfig("eight", "camunda8", zeebe.url, grpc=zeebe.grpc_address)
     async with (
         open_whole(tmp_path, eight, workflows=config) as whole,

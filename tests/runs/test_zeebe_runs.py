@@ -61,9 +61,7 @@ async def ends(zeebe: Zeebe, key: int) -> None:
             await trio.sleep(0.02)
 
 
-async def test_a_run_cancelled_here_ends_there(
-    address: str, place: SqlitePlace, mark: str
-) -> None:
+async def test_a_run_cancelled_here_ends_there(address: str, place: SqlitePlace, mark: str) -> None:
     async with zeebe_world(place, address) as world:
         await world.define(listed(mark, "a"))
         run = await world.engine.trigger(f"list-{mark}", 7)
@@ -138,9 +136,7 @@ async def test_an_engine_that_is_away_is_waited_for(
     assert said["Zeebe answers again"] == 1 and sum(said.values()) == 2, said
 
 
-async def test_what_zeebe_refuses_is_not_defined(
-    address: str, place: SqlitePlace
-) -> None:
+async def test_what_zeebe_refuses_is_not_defined(address: str, place: SqlitePlace) -> None:
     async with zeebe_world(place, address) as world:
         with pytest.raises(DeploymentRefused, match=r"eight refuses x\.bpmn: .*"):
             await world.zeebe.deploy("x.bpmn", b"<no/>", patiently=False)
@@ -228,9 +224,7 @@ def every_run(rows: Rows, _now_ms: int) -> list[Any]:
     return rows.execute("SELECT id FROM workflow_runs").fetchall()
 
 
-async def test_a_long_step_keeps_its_job(
-    address: str, place: SqlitePlace, mark: str
-) -> None:
+async def test_a_long_step_keeps_its_job(address: str, place: SqlitePlace, mark: str) -> None:
     """Its lock runs out, and it is locked anew; it stays one attempt."""
     async with zeebe_world(place, address, lock_ms=200) as world:
         await world.define(listed(mark, "a"))

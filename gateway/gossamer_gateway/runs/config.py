@@ -105,7 +105,10 @@ def _check(config: WorkflowsConfig) -> Iterator[tuple[str, str]]:
     if config.engine is not None and config.execution != ZEEBE:
         yield "engine", "an engine is for `execution: zeebe` alone; write that, or remove this"
     if config.job_prefix and config.execution != ZEEBE:
-        yield "job_prefix", "jobs have types at a Zeebe alone; write `execution: zeebe`, or remove this"
+        yield (
+            "job_prefix",
+            "jobs have types at a Zeebe alone; write `execution: zeebe`, or remove this",
+        )
 
 
 def misplaced(config: WorkflowsConfig, engines: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,8 @@ in it: the gateway sees to that.
 Zeebe's parallel gateway waits for a token on each flow that comes in. So where several ways lead to
 a parallel, or several of one branch to its join, they are brought together first.
 
-Ids are the author's, behind a prefix; a character that no XML name has is written as its number
-between two `·`, which no id has.
+Ids are the author's, behind a prefix; a character that modelers do not take in an id, as the `#` of
+an action's second step, is written as its number: `_x23_`.
 """
 
 import re
@@ -31,7 +31,8 @@ PROVIDER_PREFIX = "gossamer:provider:"
 WORDS_CHARACTERS_MAX = 68
 """Of a condition written beside its flow."""
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|_(?=x)")
+"""Also what would look as if it were one written so."""
 
 _SIGNS = {
     "equals": "=",
@@ -225,7 +226,7 @@ def _id(step: str) -> str:
 
 
 def _safe(text: str) -> str:
-    return _UNSAFE.sub(lambda found: f"·{ord(found[0]):x}·", text)
+    return _UNSAFE.sub(lambda found: f"_x{ord(found[0]):x}_", text)
 
 
 def _words(condition: Mapping[str, Any]) -> str:

@@ -4,14 +4,13 @@ From left to right: an element is right of all that lead to it. Each belongs to 
 and takes its row, if it is the first that does; every other begins a row below all that belongs to
 those before it. So no two elements share a place.
 
-A flow goes straight where nothing is in between. Else it turns between columns, and runs along a
-row in which nothing is on its way: of what it leads to when it goes down, of what it comes from
-when it goes up; where neither is free, or the row has a flow from there already, between two rows.
-What a flow says of itself stands above it, right of where it begins; columns make room for that.
+Flows turn between columns. One to an element that does not belong to where it comes from has a row:
+that of its beginning where nothing follows there, else one of its own among what belongs to that.
+So no flow runs through an element. What a flow says of itself stands above it, right of where it
+begins; columns make room for that.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
@@ -53,10 +52,9 @@ class Edge(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where an element is: its cell, and the middle and half the width of its shape."""
+    """Where an element is: its row, and the middle and half the width of its shape."""
 
     row: int
-    column: int
     x: int
     y: int
     half: int
@@ -72,24 +70,22 @@ def draw(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
     for id in order:
         for next in ahead[id]:
             columns[next] = max(columns[next], columns[id] + 1)
-    rows = _rows(order, ahead, columns)
+    rows, lanes = _rows(order, ahead, columns)
     across = _across(columns, edges)
     places: dict[str, _Place] = {}
     drawn = []
     for node in (one for one in nodes if one.id in columns):
         width, height = SIZES[node.kind]
-        row, column = rows[node.id], columns[node.id]
-        at = _Place(row, column, across[column], TOP + row * ROW, width // 2)
-        places[node.id] = at
+        x, y = across[columns[node.id]], TOP + rows[node.id] * ROW
+        places[node.id] = _Place(rows[node.id], x, y, width // 2)
         drawn.append(
             f"      <bpmndi:BPMNShape id={quoteattr(f'{node.id}_di')}"
-            f" bpmnElement={quoteattr(node.id)}>{_box(at.x - width // 2, at.y - height // 2, *SIZES[node.kind])}"
-            "</bpmndi:BPMNShape>"
+            f" bpmnElement={quoteattr(node.id)}>"
+            f"{_box(x - width // 2, y - height // 2, width, height)}</bpmndi:BPMNShape>"
         )
-    streets = _Streets(places.values())
     for edge in edges:
-        source = places[edge.source]
-        points = streets.way(source, places[edge.target])
+        source, target = places[edge.source], places[edge.target]
+        points = _way(source, target, lanes.get((edge.source, edge.target), target.row))
         way = "".join(f'<di:waypoint x="{x}" y="{y}"/>' for x, y in points)
         drawn.append(
             f'      <bpmndi:BPMNEdge id="{edge.id}_di" bpmnElement="{edge.id}">{way}'
@@ -98,42 +94,16 @@ def draw(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
     return "\n".join(drawn)
 
 
-class _Streets:
-    """Ways between elements."""
-
-    def __init__(self, places: Iterable[_Place]) -> None:
-        self._taken = {(one.row, one.column) for one in places}
-        self._used: set[tuple[int, int]] = set()
-        self._between: Counter[int] = Counter()
-
-    def way(self, source: _Place, target: _Place) -> list[Point]:
-        begin, end = (source.x + source.half, source.y), (target.x - target.half, target.y)
-        # Lines to different rows, or from such, turn beside each other.
-        out = source.x + TURN + APART * (source.row % 4)
-        into = target.x - TURN - APART * (target.row % 4)
-        along = self._is_free(source.row, source, target)
-        along = along and (source.row, source.column) not in self._used
-        if target.row > source.row and self._is_free(target.row, source, target):
-            return [begin, (out, source.y), (out, target.y), end]
-        if along:
-            self._used.add((source.row, source.column))
-            if target.row == source.row:
-                return [begin, end]
-            return [begin, (into, source.y), (into, target.y), end]
-        street = source.row if target.row <= source.row else source.row + 1
-        count = self._between[street]
-        self._between[street] += 1
-        y = TOP + street * ROW - ROW // 2 + APART * _swing(count % 7)
-        return [begin, (out, source.y), (out, y), (into, y), (into, target.y), end]
-
-    def _is_free(self, row: int, source: _Place, target: _Place) -> bool:
-        between = range(source.column + 1, target.column)
-        return not any((row, column) in self._taken for column in between)
-
-
-def _swing(count: int) -> int:
-    """0, 1, -1, 2, -2 …"""
-    return (count + 1) // 2 * (1 if count % 2 else -1)
+def _way(source: _Place, target: _Place, lane: int) -> list[Point]:
+    """From one to the other, along a row."""
+    begin, end = (source.x + source.half, source.y), (target.x - target.half, target.y)
+    # Lines of different rows turn beside each other.
+    out = source.x + TURN + APART * (source.row % 4)
+    into = target.x - TURN - APART * (target.row % 4)
+    y = TOP + lane * ROW
+    there = [] if lane == source.row else [(out, source.y), (out, y)]
+    back = [] if lane == target.row else [(into, y), (into, target.y)]
+    return [begin, *there, *back, end]
 
 
 def _across(columns: Mapping[str, int], edges: Sequence[Edge]) -> list[int]:
@@ -150,7 +120,7 @@ def _words(name: str, source: _Place, points: Sequence[Point]) -> str:
     if not name:
         return ""
     x = source.x + TURN + 4 * APART
-    y = points[2][1] if points[1][0] < x else points[0][1]
+    y = points[2][1] if len(points) > 2 and points[1][0] < x else points[0][1]
     height = LINE * -(-len(name) // LINE_CHARACTERS)
     return f"<bpmndi:BPMNLabel>{_box(x, y - 3 - height, WORDS - 8, height)}</bpmndi:BPMNLabel>"
 
@@ -178,9 +148,10 @@ def _order(start: str, ahead: dict[str, list[str]]) -> list[str]:
 
 
 def _rows(
-    order: Sequence[str], ahead: dict[str, list[str]], columns: dict[str, int]
-) -> dict[str, int]:
-    """A row for each, by the tree in which an element belongs to what leads to it from next by."""
+    order: Sequence[str], ahead: Mapping[str, Sequence[str]], columns: Mapping[str, int]
+) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+    """A row for each, by the tree in which an element belongs to what leads to it from next by; and
+    the rows of flows that lead elsewhere, by their ends."""
     owner: dict[str, str] = {}
     for id in order:
         for next in ahead[id]:
@@ -188,13 +159,20 @@ def _rows(
                 owner[next] = id
     heights: dict[str, int] = {}
     owned: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for id in reversed(order):
-        owned[id] = [next for next in dict.fromkeys(ahead[id]) if owner[next] == id]
-        heights[id] = max(1, sum(heights[next] for next in owned[id]))
+        nexts = dict.fromkeys(ahead[id])
+        owned[id] = [next for next in nexts if owner[next] == id]
+        others[id] = [next for next in nexts if owner[next] != id]
+        heights[id] = max(1, sum(heights[next] for next in owned[id]) + len(others[id]))
     rows = {order[0]: 0}
+    lanes: dict[tuple[str, str], int] = {}
     for id in order:
         row = rows[id]
         for next in owned[id]:
             rows[next] = row
             row += heights[next]
-    return rows
+        for next in others[id]:
+            lanes[id, next] = row
+            row += 1
+    return rows, lanes
