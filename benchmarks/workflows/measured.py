@@ -46,8 +46,7 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 def own_cpu_s() -> float:
     """Of this process, all threads."""
-    times = os.times()
-    return times.user + times.system
+    return time.process_time()
 
 
 def cpu_s(pids: Iterable[int]) -> float:

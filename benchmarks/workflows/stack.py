@@ -4,17 +4,16 @@ Beside PostgreSQL, Redis and Kafka stands the yardstick of the same parts, by ha
 the same run. Each has its worker in a process of its own, and that is the same program.
 """
 
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 
 import trio
-from benchmarks.workflows import by_kafka, engine_load, kafka_worker, postgres
+from benchmarks.workflows import by_kafka, engine_load, kafka_worker
 from benchmarks.workflows.measured import Measured, Yardsticks
-from tests.redis_fixture import Redis
+from tests.postgres_fixture import open_postgres
+from tests.redis_fixture import Redis, open_redis
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs.cache import RedisCache
@@ -49,7 +48,7 @@ async def measure_kafka(
     found: MutableMapping[str, Measured], runs: int, sizes: tuple[int, ...]
 ) -> None:
     """The engine and the yardstick, in turn. Nothing where a part is not installed."""
-    with postgres.started() as database, _redis() as redis:
+    with open_postgres() as database, open_redis() as redis:
         if database is None or redis is None:
             return
         async with start_kafka(progress=printed()) as kafka:
@@ -87,21 +86,6 @@ async def _engine(
             await engine_load.measure([engine], 300, under_way, workers=0)
             others = {"worker": worker, **parts, "Redis": redis.pid}
             return await engine_load.measure([engine], runs, under_way, others, workers=0)
-
-
-@contextmanager
-def _redis() -> Iterator[Redis | None]:
-    program = shutil.which("redis-server")
-    if program is None:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="gossamer-redis-") as folder:
-        server = Redis(program, Path(folder))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.kill()
 
 
 async def measure_zeebe(

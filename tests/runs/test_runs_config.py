@@ -63,6 +63,8 @@ PLAIN = "{mechanism: PLAIN, username: {env: PASS}, password: {env: PASS}}"
     [
         ("execution: java", "write `own` or `zeebe`"),
         ("engine: c8", "execution: zeebe"),
+        ("job_prefix: 'w:'", "execution: zeebe"),
+        ("{execution: zeebe, job_prefix: '=w'}", "letters, digits"),
         ("offered: [a]", "there is no kafka"),
         ("kafka: {servers: []}", "at least 1"),
         ("kafka: {servers: [kafka]}", "has no port"),

@@ -16,8 +16,10 @@ microseconds for each state, where coredis, native to trio, costs more than a hu
 command and brings 15 MB along.
 
 A value is the digest of all that follows, the size of the run's events, and the state as JSON;
-whatever does not have its digest is junk. Two databases of which one was loaded from the other's
-dump have runs of the same names: give each a prefix of its own.
+whatever does not have its digest is junk. The form of a state is in the digest as well: what
+another version of Gossamer left there may lack a field, which would be read as empty. Two databases
+of which one was loaded from the other's dump have runs of the same names: give each a prefix of its
+own.
 """
 
 import logging
@@ -58,6 +60,7 @@ OPEN_S, ENDED_S = 3_600, 60
 """How long a state is kept after its last change: of an open run, and of one that has ended."""
 
 _DIGEST = 16
+_FORM = blake2b(msgspec.json.encode(msgspec.json.schema(Run)), digest_size=_DIGEST).digest()
 _log = logging.getLogger(__name__)
 _DECODER = msgspec.json.Decoder(Run)
 
@@ -233,4 +236,4 @@ def _read(id: str, value: Any) -> Known | None:
 
 
 def _digest(id: str, told: bytes) -> bytes:
-    return blake2b(id.encode() + b"\0" + told, digest_size=_DIGEST).digest()
+    return blake2b(id.encode() + b"\0" + told, digest_size=_DIGEST, key=_FORM).digest()

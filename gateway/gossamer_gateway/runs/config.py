@@ -71,6 +71,7 @@ class WorkflowsConfig:
     Attributes:
         execution: `own` or `zeebe`.
         engine: the name of the Camunda 8 that keeps the flow; None: the one there is.
+        job_prefix: before the names of actions in the types of jobs there.
         kafka: None: all jobs are offered over HTTP and to the mesh.
         redis: a URL; None: states are in memory and in the rows alone.
         offered: actions, in which `*` stands for any characters, that are offered over HTTP and to
@@ -79,6 +80,7 @@ class WorkflowsConfig:
 
     execution: str = OWN
     engine: str | None = None
+    job_prefix: str = ""
     kafka: KafkaConfig | None = None
     redis: str | None = None
     offered: tuple[str, ...] = ()
@@ -102,6 +104,11 @@ def _check(config: WorkflowsConfig) -> Iterator[tuple[str, str]]:
         yield "offered", "all actions are offered where there is no kafka; name one, or remove this"
     if config.engine is not None and config.execution != ZEEBE:
         yield "engine", "an engine is for `execution: zeebe` alone; write that, or remove this"
+    if config.job_prefix and config.execution != ZEEBE:
+        yield (
+            "job_prefix",
+            "jobs have types at a Zeebe alone; write `execution: zeebe`, or remove this",
+        )
 
 
 def misplaced(config: WorkflowsConfig, engines: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -262,6 +269,16 @@ WORKFLOWS: Record[WorkflowsConfig] = Record(
             "With `zeebe`: which of `engines` it is.",
             "A gateway has one Camunda 8 at most.",
             default_words="the Camunda 8 among `engines`",
+        ),
+        Field(
+            "job_prefix",
+            Text("letters, digits, `.`, `_`, `:` and `-`", 100, r"[A-Za-z0-9._:-]+"),
+            "job_prefix",
+            "With `zeebe`: what stands before an action in the type of its jobs there, as "
+            "`workflow:`. It keeps runs apart from processes of others on that engine that have "
+            "jobs of the same name, and from their workers. Change it only while no run is open.",
+            "The type is the action, so that a process is read as its author wrote it.",
+            default_words="nothing",
         ),
         Field(
             "kafka",

@@ -19,16 +19,18 @@ class News:
 
     def __init__(self) -> None:
         self._rung = trio.Event()
+        self._is_taken = False
 
     def ring(self) -> None:
-        """Wakes all who wait."""
-        if self._rung.statistics().tasks_waiting:
+        """Wakes all who wait, or are about to: who has taken `next` may still be looking."""
+        if self._is_taken:
             self._rung.set()
-            self._rung = trio.Event()
+            self._rung, self._is_taken = trio.Event(), False
 
     @property
     def next(self) -> trio.Event:
         """Is set at the next ring. Take it before you look, and you miss nothing."""
+        self._is_taken = True
         return self._rung
 
 

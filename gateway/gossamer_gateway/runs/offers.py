@@ -58,8 +58,8 @@ def _fetch(queues: int, *, whoever: bool) -> str:
         for place in range(queues)
     )
     return (
-        "UPDATE workflow_jobs SET free_ms = ?, worker = ? WHERE (run, step) IN"
-        f" (SELECT run, step FROM ({parts}) AS free ORDER BY free_ms LIMIT ?)"  # noqa: S608
+        "UPDATE workflow_jobs SET free_ms = ?, worker = ? WHERE (run, step) IN"  # noqa: S608
+        f" (SELECT run, step FROM ({parts}) AS free ORDER BY free_ms LIMIT ?)"
         " RETURNING run, step, attempt, workflow, queue, due_ms, payload"
     )
 

@@ -61,10 +61,11 @@ class Outbox:
         self._looks = 0
         self._is_looking = False
         self._behind = True  # rows hold what memory doesn't
+        self._is_again = False  # and they came to do so while they were being read
 
     def look_again(self) -> None:
         """A shard was taken over: its rows are read next."""
-        self._behind = True
+        self._behind = self._is_again = True
         self._news.ring()
 
     def add(self, entries: Sequence[Entry]) -> None:
@@ -89,7 +90,9 @@ class Outbox:
         """
         while True:
             rung = self._news.next
-            if not self._ready:
+            # Also where memory never runs empty: what others commit is in the rows alone. What is
+            # in memory is read along, so the more that is, the seldomer.
+            if not self._ready or self._is_time(1 + len(self._ready) / READ_MAX):
                 await self._look()
             if self._ready:
                 count = min(limit, len(self._ready))
@@ -144,13 +147,17 @@ class Outbox:
             row = self._handed.pop((one.run, one.seq))
             self._left.pop(row, None)
         self._ready.clear()
-        self._behind = True
+        self._behind = self._is_again = True
+
+    def _is_time(self, pauses: float = 1.0) -> bool:
+        """Whether it is time to look what others have committed."""
+        passed_s = trio.current_time() - self._looked_s
+        return self._storage.shared and passed_s >= pauses * LOOK_S
 
     async def _look(self) -> None:
-        now_s = trio.current_time()
-        if not self._behind and (not self._storage.shared or now_s - self._looked_s < LOOK_S):
+        if not self._behind and not self._is_time():
             return
-        self._looked_s = now_s
+        self._looked_s = trio.current_time()
         self._looks += 1
         is_whole = self._behind or self._looks % WHOLE_LOOK_EVERY == 0
         limits = dict.fromkeys(self._shards(), 0)
@@ -160,7 +167,7 @@ class Outbox:
             if (shard := shard_of(run)) in limits:
                 limits[shard] += 1
         # What is committed meanwhile comes by memory; some of it may come by both.
-        self._is_looking = True
+        self._is_looking, self._is_again = True, False
         but = None if is_whole else self._writer
         try:
             found, is_all = await self._storage.submit(lambda rows, _: read(rows, limits, but))
@@ -173,6 +180,7 @@ class Outbox:
             row = self._handed.pop((one.run, one.seq))
             self._left.pop(row, None)
             came.setdefault(row, []).append(one)
+        is_all = is_all and not self._is_again
         self._behind = not is_all
         if is_all:  # what memory has besides stands behind it
             found |= {row: entries for row, entries in came.items() if row not in found}

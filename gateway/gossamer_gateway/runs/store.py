@@ -16,19 +16,16 @@ from typing import Any
 
 import msgspec
 
-from gossamer_gateway.errors import StorageFailed
+from gossamer_gateway.errors import GatewayError, StorageFailed
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
 from gossamer_gateway.runs.model.flow import Flow
-from gossamer_gateway.runs.model.run import Run, StepStatus, fold
+from gossamer_gateway.runs.model.run import OutOfPlace, Run, StepStatus, fold
 from gossamer_gateway.storage import Rows, Write
 
 SHARDS = 16
 """Parts of all runs, by their ids: gateways that share a storage share these out."""
-
-IDS_MAX = 500
-"""In one statement: SQLite takes 999 values in the oldest version that is met."""
 
 # Nothing is done on conflict: of two gateways that are told the same key, the later one's snapshot
 # has not seen the other's run. PostgreSQL has its group run again for that.
@@ -56,6 +53,10 @@ _ADD_JOBS = (
 
 Offered = Callable[[str], bool]
 """Tells of an action whether its attempts are jobs here; those of functions always are."""
+
+
+class Damaged(GatewayError):
+    """Rows of a run do not agree, or cannot be read: somebody else has changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +105,22 @@ def shard_of(run: str) -> int:
 
 
 def read_run(rows: Rows, id: str) -> tuple[Run, int] | None:
-    """A run, from its events, and how many bytes those are."""
+    """A run, from its events, and how many bytes those are.
+
+    Raises: Damaged.
+    """
     history = [
         data
         for (data,) in rows.execute(
             "SELECT data FROM workflow_events WHERE run = ? ORDER BY seq", (id,)
         )
     ]
-    return (fold(map(e.decode, history)), sum(map(len, history))) if history else None
+    if not history:
+        return None
+    try:
+        return fold(map(e.decode, history)), sum(map(len, history))
+    except (OutOfPlace, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"the history of run {id} cannot be read: {error}") from error
 
 
 def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[AnyEvent]:
@@ -127,17 +136,7 @@ def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[A
 def read_seqs(rows: Rows, runs: Iterable[str]) -> dict[str, int]:
     """The numbers of runs' newest events; runs that there are not are left out."""
     wanted = list(dict.fromkeys(runs))
-    found: dict[str, int] = {}
-    for first in range(0, len(wanted), IDS_MAX):
-        part = wanted[first : first + IDS_MAX]
-        marks = ", ".join("?" * len(part))
-        found.update(
-            rows.execute(
-                f"SELECT id, seq FROM workflow_runs WHERE id IN ({marks})",  # noqa: S608
-                part,
-            ).fetchall()
-        )
-    return found
+    return dict(rows.lookup("SELECT id, seq FROM workflow_runs WHERE id IN (?)", wanted))
 
 
 def write(

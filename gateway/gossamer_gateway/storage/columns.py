@@ -1,16 +1,8 @@
-"""Values of many rows, column by column: what a statement for all of them is made of.
-
-A row that is judged, bound and sent by itself costs tens of microseconds of the gateway's and of
-PostgreSQL's; the same value as one of an array costs less than one. So `Rows.together` takes its
-values as columns. SQLite binds rows all the same, and is glad of values that were judged at once.
-
-PostgreSQL gets a statement that takes its rows from arrays, `unnest`, in place of the values: the
-texts of two statements differ only by the types of their columns, so they stay prepared.
+"""Values of many rows, judged column by column: for both databases, at a fraction of what it costs
+to look at each by itself.
 """
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from gossamer_gateway.storage.port import INTEGER_END, Value, plain
@@ -58,34 +50,5 @@ def _is_plain(kind: type, values: Sequence[Value]) -> bool:
         return text.isascii() and "\0" not in text
     if kind is int:
         numbers: list[int] = list(filter(None, values))  # type: ignore[arg-type]
-        return not numbers or (-INTEGER_END <= min(numbers) and max(numbers) < INTEGER_END)
+        return not numbers or (min(numbers) >= -INTEGER_END and max(numbers) < INTEGER_END)
     return True
-
-
-_WRITES = re.compile(
-    r"(?P<insert>INSERT INTO .*?)VALUES \((?P<given>(?:[^()]|\(\))*)\)(?P<rest>.*)"
-    r"|(?P<update>UPDATE .*? SET .*?)(?P<which> WHERE .*)"
-    r"|(?P<delete>DELETE FROM .*?)(?P<whose> WHERE .*)",
-    re.DOTALL,
-)
-
-
-@lru_cache(1_000)
-def of_arrays(statement: str, kinds: tuple[str | None, ...]) -> bytes:
-    """A statement of the port as one that takes all rows from arrays, in psycopg's words.
-
-    Args:
-        kinds: of the columns. Those without one are null in all rows, and no arrays.
-    """
-    names = iter([None if kind is None else f"given.v{at}" for at, kind in enumerate(kinds)])
-    whole = re.sub(r"\?", lambda _: next(names) or "NULL", statement.replace("%", "%%"))
-    there = [(f"v{at}", kind) for at, kind in enumerate(kinds) if kind is not None]
-    arrays = ", ".join(f"%b::{kind}[]" for _, kind in there)
-    source = f"unnest({arrays}) AS given({', '.join(name for name, _ in there)})"
-    parts = _WRITES.fullmatch(whole)
-    assert parts is not None, f"no insert, update or delete of rows: {statement}"
-    if parts["insert"]:
-        return f"{parts['insert']}SELECT {parts['given']} FROM {source}{parts['rest']}".encode()
-    if parts["update"]:
-        return f"{parts['update']} FROM {source}{parts['which']}".encode()
-    return f"{parts['delete']} USING {source}{parts['whose']}".encode()

@@ -64,6 +64,11 @@ class Rows(Protocol):
         Raises: BadRequest for a value that no column holds.
         """
 
+    def lookup(self, statement: str, keys: Sequence[Value], /) -> list[Any]:
+        """The rows that a query finds for any of these keys, however many; it says `IN (?)` once.
+
+        Raises: BadRequest for a value that no column holds.
+        """
 
     def together(self, *writes: "Write") -> list[int]:
         """Runs statements in this order, each for all of its rows at once.

@@ -3,11 +3,12 @@
 Commands run one after the other, so they are serial by themselves and none runs twice.
 """
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from sqlite3 import Connection, Cursor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -32,6 +33,12 @@ class SqliteRows:
 
     def executemany(self, statement: str, values: Sequence[Sequence[Value]], /) -> Cursor:
         return self._connection.executemany(statement, [plain(one) for one in values])
+
+    def lookup(self, statement: str, keys: Sequence[Value], /) -> list[Any]:
+        # As JSON, for which the statement is the same whatever their number.
+        listed = json.dumps(plain(keys))
+        some = statement.replace("IN (?)", "IN (SELECT value FROM json_each(?))")
+        return self._connection.execute(some, (listed,)).fetchall()
 
     def together(self, *writes: Write) -> list[int]:
         changed = [0] * len(writes)

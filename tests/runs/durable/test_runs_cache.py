@@ -156,6 +156,19 @@ async def test_junk_is_passed_over(
     assert caplog.records == []
 
 
+async def test_states_of_another_version_are_folded_anew(
+    server: Redis, tmp_path: Path, folds: list[str], patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was stopped for a newer one leaves its states for an hour."""
+    async with two_gateways(server, tmp_path / "x") as (here, there):
+        (id,) = await lines(here, 1)
+        with Client.from_url(server.url) as client:
+            await until(lambda: client.dbsize() == 1)
+        monkeypatch.setattr(cache_module, "_FORM", b"of a newer version")
+        assert await there.answer(id, Answer("one", 1)) is Verdict.TAKEN
+        assert folds == [id]
+
+
 async def test_a_redis_that_goes_away_and_comes_back(
     server: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

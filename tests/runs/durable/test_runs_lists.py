@@ -79,6 +79,14 @@ async def test_runs_have_pages_and_filters(storage: Storage) -> None:
     assert first.ended_ms is None and first.key is None and first.executor == "own"
     assert await listed(Wanted(since_ms=first.triggered_ms + 1)) == []
     assert await listed(Wanted(until_ms=first.triggered_ms + 1)) == everything
+    assert await listed(Wanted(ids=(ids[2],))) == [ids[2]]
+    beginnings = (ids[2][:13], ids[5][:13])
+    two = [one for one in everything if one.startswith(beginnings)]
+    assert {ids[2], ids[5]} == set(two)
+    assert await listed(Wanted(ids=beginnings)) == two
+    assert await listed(Wanted(ids=(*beginnings, "z"), status="Cancelled")) == []
+    assert await listed(Wanted(ids=("", "z"))) == everything
+    assert await listed(Wanted(ids=beginnings), limit=1) == two[:1]
 
 
 async def test_who_has_a_job_is_told(storage: Storage) -> None:

@@ -347,10 +347,11 @@ class Receiver:
                 if batch:
                     self._hand_over(batch)
             except KafkaException as error:
+                # What was fetched and not handed over comes again: a new one begins where the last
+                # has noted `done`, and the position of this one is behind it.
                 self._trouble(error.args[0])
-                if error.args[0].fatal():
-                    self._consumer.close()
-                    self._consumer = self._open()
+                self._consumer.close()
+                self._consumer = self._open()
                 self._stop.wait(_AGAIN_S)
         self._keep_done()
         self._consumer.close()

@@ -229,6 +229,8 @@ class KafkaLog:
                         if away.cancelled_caught:
                             raise StorageFailed("Kafka gives no events; try again in a moment")
                     one = session.waiting.popleft()
+                    if one.offset < session.place[one.partition]:
+                        continue  # its consumer was made anew, where it had begun
                     session.place = _moved(session.place, one)
                     if (entry := _entry(one)) is not None:
                         entries.append(entry)

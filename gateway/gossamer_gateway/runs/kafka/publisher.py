@@ -18,17 +18,19 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 
-from gossamer_gateway.errors import GatewayError, RequestError
+from gossamer_gateway.errors import GatewayError, Overloaded, StorageFailed
 from gossamer_gateway.runs.engine import Engine, UnknownRun
 from gossamer_gateway.runs.kafka.bus import Message, Sender
 from gossamer_gateway.runs.kafka.words import event_message, job_message
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
+from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import StepStatus
 from gossamer_gateway.runs.outbox import Outbox
-from gossamer_gateway.runs.store import Job
+from gossamer_gateway.runs.store import Damaged, Job
 from gossamer_node import logs
 
 log = logs.get("kafka")
@@ -119,14 +121,13 @@ class Publisher:
         return new
 
     async def _publish(self, batch: Sequence[Entry]) -> None:
+        events = [(one, event) for one in batch if (event := _event_of(one)) is not None]
         messages = []
-        for one in batch:
-            event = one.event
+        for one, event in events:
             # First of all what somebody waits for.
             if isinstance(event, e.AttemptStarted) and (job := await self._job(one.seq, event)):
                 messages.append(job)
-        for one in batch:
-            messages.append(event_message(one.event, one.data))
+        messages += [event_message(event, one.data) for one, event in events]
         for message, refused in zip(messages, await self._sender.send(messages), strict=True):
             if refused is not None:
                 # It would be refused for ever, and what comes after it must go on. Who reads the
@@ -149,7 +150,8 @@ class Publisher:
         if run is None or run.seq < seq:
             try:
                 run = await patiently(partial(self._engine.run, event.run))
-            except UnknownRun:
+            except (UnknownRun, Damaged) as error:
+                log.error("a job is left out", run=event.run, reason=str(error))
                 return None
         state = run.steps.get(event.step)
         if state is None or state.status is not StepStatus.RUNNING:
@@ -180,18 +182,25 @@ class Publisher:
                 await self._outbox.remove()
 
 
+def _event_of(one: Entry) -> Event | None:
+    """None: its row was damaged. What comes after it must go on."""
+    try:
+        return one.event
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("an event is left out", run=one.run, seq=one.seq, reason=str(error))
+        return None
+
+
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Asks the storage until it answers; says once that it doesn't, and once that it does again.
 
-    Raises: RequestError, of what is asked.
+    Raises: whatever is no matter of waiting.
     """
     said = False
     while True:
         try:
             answer = await ask()
-        except RequestError:
-            raise
-        except GatewayError as error:
+        except (StorageFailed, Overloaded) as error:
             if not said:
                 log.warning("the rows can't be had; trying again", reason=str(error))
             said = True
