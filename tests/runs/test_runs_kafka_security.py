@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 from confluent_kafka import Consumer
-from confluent_kafka.admin import (
-    AdminClient,
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._scram import (
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
