@@ -7,7 +7,7 @@ what it had acknowledged stay.
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +34,7 @@ class Kafka:
         self.address = f"127.0.0.1:{self._port}"
         self._folder = folder
         self._progress = progress
+        self._settings: Mapping[str, str] = {}  # beside those of `start_kafka`
         self._running: RunningKafka | None = None
         self._stop: Callable[[], None] = lambda: None
 
@@ -49,8 +50,9 @@ class Kafka:
             try:
                 with scope:
                     async with start_kafka(
-                        progress=self._progress, port=self._port, folder=self._folder
-                    ) as kafka:
+                        progress=self._progress, port=self._port, folder=self._folder,
+                        settings=self._settings,
+                    ) as kafka:  # fmt: skip
                         running.set_result(kafka)
                         await trio.sleep_forever()
             except Exception as error:
