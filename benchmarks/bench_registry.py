@@ -38,8 +38,9 @@ from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import Loader
 from gossamer_node.registry.package import Package, sign_addition
 from gossamer_node.registry.packed import pack_spec
+from gossamer_node.registry.rows import Row, topics_of
 from gossamer_node.registry.stock import Stock
-from gossamer_node.registry.store import Registry, Row, topics_of
+from gossamer_node.registry.store import Registry
 from gossamer_node.service.grants import Grants
 from gossamer_node.service.load import loads
 from gossamer_node.service.spec import ServiceSpec

@@ -10,27 +10,15 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from gossamer_gateway.runs.stack.postgres import USER, binaries
 from gossamer_gateway.storage import PostgresPlace
-
-USER = "postgres"
-"""Who runs it where the tests are root's: PostgreSQL refuses to be."""
-
-
-def binaries() -> Path | None:
-    """The folder of the newest server, as Debian lays them out, or of the one on the path."""
-    found = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: int(one.parts[-3])
-    )
-    if found:
-        return found[-1].parent
-    on_path = shutil.which("initdb")
-    return Path(on_path).resolve().parent if on_path else None
 
 
 class Postgres:
@@ -119,12 +107,13 @@ def _as_user() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A server that the whole session shares; who stops it starts it again."""
+@contextmanager
+def open_postgres() -> Iterator[Postgres | None]:
+    """A server in a temporary folder, for the length of a block; None where none is installed."""
     found = binaries()
     if found is None:
-        pytest.skip("NOT RUN: there is no PostgreSQL here; install Debian's package postgresql")
+        yield None
+        return
     # Not pytest's folder: others can't pass through it, and its name is too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="gossamer-pg-"))
     try:
@@ -132,7 +121,18 @@ def postgres() -> Iterator[Postgres]:
             os.chown(folder, pwd.getpwnam(USER).pw_uid, -1)
         server = Postgres(found, folder)
         server.start()
-        yield server
-        server.stop()
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server that the whole session shares; who stops it starts it again."""
+    with open_postgres() as server:
+        if server is None:
+            pytest.skip("NOT RUN: there is no PostgreSQL here; install Debian's package postgresql")
+        yield server

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,13 @@ class Redis:
         self._process.send_signal(which)
 
 
-@pytest.fixture(scope="session")
-def redis() -> Iterator[Redis]:
-    """A server that the whole session shares; who stops it starts it again."""
+@contextmanager
+def open_redis() -> Iterator[Redis | None]:
+    """A server in a temporary folder, for the length of a block; None where none is installed."""
     program = shutil.which("redis-server")
     if program is None:
-        pytest.skip("NOT RUN: there is no Redis here; install Debian's package redis-server")
+        yield None
+        return
     folder = Path(tempfile.mkdtemp(prefix="gossamer-redis-"))
     server = Redis(program, folder)
     try:
@@ -87,3 +89,12 @@ def redis() -> Iterator[Redis]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A server that the whole session shares; who stops it starts it again."""
+    with open_redis() as server:
+        if server is None:
+            pytest.skip("NOT RUN: there is no Redis here; install Debian's package redis-server")
+        yield server

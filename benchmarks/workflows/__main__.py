@@ -24,8 +24,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import trio
-from benchmarks.workflows import by_hand, engine_load, history, pages, postgres, stack
+from benchmarks.workflows import by_hand, engine_load, history, pages, stack
 from benchmarks.workflows.measured import Measured, heads, line, table
+from tests.postgres_fixture import open_postgres
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs.engine import Engine
@@ -70,7 +71,7 @@ def measure_store(found: Shown, runs: int) -> None:
         for under_way in UNDER_WAY:
             place = SqlitePlace(Path(folder, f"{under_way}.sqlite"))
             found[f"SQLite, {under_way} under way"] = trio.run(on, place, runs, under_way, {})
-    with postgres.started() as server:
+    with open_postgres() as server:
         if server is None:
             return
         others = {"PostgreSQL": server.pid}
@@ -102,7 +103,7 @@ def measure_history(found: Shown, runs: int, marks: Sequence[int]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         trio.run(grow, "SQLite", SqlitePlace(Path(folder, "history.sqlite")))
-    with postgres.started() as server:
+    with open_postgres() as server:
         if server is not None:
             place: PostgresPlace = server.place()
             trio.run(grow, "PostgreSQL", place)

@@ -4,21 +4,21 @@ Beside PostgreSQL, Redis and Kafka stands the yardstick of the same parts, by ha
 the same run. Each has its worker in a process of its own, and that is the same program.
 """
 
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 
 import trio
-from benchmarks.workflows import by_kafka, engine_load, kafka_worker, postgres
+from benchmarks.workflows import by_kafka, engine_load, kafka_worker
 from benchmarks.workflows.measured import Measured, Yardsticks
-from tests.redis_fixture import Redis
+from tests.postgres_fixture import open_postgres
+from tests.redis_fixture import Redis, open_redis
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs.cache import RedisCache
 from gossamer_gateway.runs.engine import Engine
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.opening import open_kafka
 from gossamer_gateway.runs.kafka.topics import JOBS, PARTITIONS, RESULTS, Topic, make_topics, topics
 from gossamer_gateway.runs.model.deciding import ZEEBE
@@ -33,8 +33,6 @@ from gossamer_node.local_engines import printed, start_zeebe
 HOUR_MS = 3_600_000
 ALL = "PostgreSQL + Redis + Kafka"
 RAW = "confluent-kafka + psycopg"
-WAYS = {"by poll": True, "by step": False}
-"""What is committed together."""
 
 
 def yardsticks(found: Mapping[str, Measured]) -> Yardsticks:
@@ -50,25 +48,26 @@ async def measure_kafka(
     found: MutableMapping[str, Measured], runs: int, sizes: tuple[int, ...]
 ) -> None:
     """The engine and the yardstick, in turn. Nothing where a part is not installed."""
-    with postgres.started() as database, _redis() as redis:
+    with open_postgres() as database, open_redis() as redis:
         if database is None or redis is None:
             return
         async with start_kafka(progress=printed()) as kafka:
             address = kafka.address
-            work = [Topic(one, PARTITIONS, HOUR_MS) for one in (by_kafka.JOBS, by_kafka.RESULTS)]
-            await make_topics(address, [*topics(), *work])
+            names = (by_kafka.JOBS, by_kafka.RESULTS, by_kafka.EVENTS)
+            work = [Topic(one, PARTITIONS, HOUR_MS) for one in names]
+            await make_topics(Cluster(address), [*topics(), *work])
             parts = {"PostgreSQL": database.pid, "Kafka": kafka.process.guard_pid}
             for under_way in sizes:
                 found[f"{ALL}, {under_way} under way"] = await _engine(
                     database.place(), address, redis, parts, runs, under_way
                 )
                 async with kafka_worker.started(address, by_kafka.JOBS, by_kafka.RESULTS) as worker:
-                    for way, batched in WAYS.items():
+                    for way in by_kafka.Way:
                         measure = partial(
                             by_kafka.measure, database.place(), address,
-                            {"worker": worker, **parts}, runs, under_way, batched=batched,
+                            {"worker": worker, **parts}, runs, under_way, way,
                         )  # fmt: skip
-                        name = f"{RAW}, {way}, {under_way} under way"
+                        name = f"{RAW}, {way.value}, {under_way} under way"
                         found[name] = await trio.to_thread.run_sync(measure)
 
 
@@ -80,28 +79,13 @@ async def _engine(
         engine = Engine(storage, offered=lambda _: False, outbox=True, cache=RedisCache(redis.url))
         async with (
             open_kafka(
-                engine, address, lambda _: False, shared=storage.shared, retention_ms=HOUR_MS
+                engine, Cluster(address), lambda _: False, topics(HOUR_MS), shared=storage.shared
             ),
             kafka_worker.started(address, JOBS, RESULTS) as worker,
         ):
             await engine_load.measure([engine], 300, under_way, workers=0)
             others = {"worker": worker, **parts, "Redis": redis.pid}
             return await engine_load.measure([engine], runs, under_way, others, workers=0)
-
-
-@contextmanager
-def _redis() -> Iterator[Redis | None]:
-    program = shutil.which("redis-server")
-    if program is None:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="gossamer-redis-") as folder:
-        server = Redis(program, Path(folder))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.kill()
 
 
 async def measure_zeebe(

@@ -28,18 +28,16 @@ from gossamer_gateway.door.key_desk import CONVERSATION
 from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.tls import GRPC_PROTOCOLS, HTTP_PROTOCOLS, server_tls
-from gossamer_gateway.grpc import GrpcServer
-from gossamer_gateway.index.sightings import Sightings
 from gossamer_gateway.observing import families as observed
 from gossamer_gateway.observing.observing import Observing
 from gossamer_gateway.observing.starts import starting
+from gossamer_gateway.opening import begin_desk, begin_polling, open_servers, open_upstreams
 from gossamer_gateway.overrides import api as overriding
 from gossamer_gateway.overrides.asking import Asking
 from gossamer_gateway.overrides.forwarding import open_forwarder
 from gossamer_gateway.overrides.hook import install
 from gossamer_gateway.overrides.overrides import FORMS as OVERRIDES
 from gossamer_gateway.overrides.overrides import Overrides
-from gossamer_gateway.polls.driver import Polling
 from gossamer_gateway.routing import api as routing
 from gossamer_gateway.routing.router import FORMS as ROUTING
 from gossamer_gateway.routing.router import Router
@@ -47,15 +45,13 @@ from gossamer_gateway.runs import api as workflows_api
 from gossamer_gateway.runs.live import page as live_page
 from gossamer_gateway.runs.live import socket as live_socket
 from gossamer_gateway.runs.opening import Workflows, open_workflows
-from gossamer_gateway.serving import STOP_S, listen, serve_http, url_of
+from gossamer_gateway.serving import listen, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.settings.spreading import TAG, Spreading
 from gossamer_gateway.settings.table import Setting
 from gossamer_gateway.sink import bulk as sink
 from gossamer_gateway.storage import Storage, open_storage
 from gossamer_gateway.sweeping import ALL, keep_swept
-from gossamer_gateway.upstreams import asking as seeking
-from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.watching.watching import Watching
 from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
@@ -99,9 +95,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
     async with AsyncExitStack() as stack:
         http = stack.enter_context(_listen(config.http, "http"))
         grpc = stack.enter_context(_listen(config.grpc, "grpc"))
-        engines = Upstreams([Upstream(one) for one in config.engines])
-        for one in engines.all:
-            stack.push_async_callback(one.aclose)
+        engines = await stack.enter_async_context(open_upstreams(config.engines))
         storage = await stack.enter_async_context(open_storage(place, tables.FORM))
         door = await stack.enter_async_context(open_door(config.door, storage))
         talks = {CONVERSATION: door.keys.converse}
@@ -113,8 +107,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             open_tracing(config.tracing, "gossamer-gateway", config.name, identity.node_id)
         )
         observing = Observing(tracing, config.tracing.variable)
-        polling = Polling({one.name: one for one in engines.all})
-        await background.start(polling.run)
+        polling = await begin_polling(engines, background)
         book = await _open_book(config, storage, node, background)
         router = Router(book, engines)
         forwarder = await stack.enter_async_context(open_forwarder(node.mesh.node_id))
@@ -124,17 +117,15 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             open_workflows(config.workflows, storage, background, engines)
         )
         workflow_rows = workflows_api.operations(workflows, _who)
-        desk = Desk(
+        desk = begin_desk(
             engines,
             polling,
             storage,
             router,
-            seeking.Asking(engines.sevens, storage),
             f"gossamer-{config.mesh.name}",
-            Sightings(storage),
+            background,
             hand_outs=observing.hand_outs,
         )
-        background.start_soon(desk.sightings.run)
         sources = await v1.begin(
             background,
             config.name,
@@ -175,35 +166,28 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
             str(Address(*grpc.getsockname()[:2])),
         )
         methods = starting(zeebe.methods(desk), config.tracing.variable)
-        grpc_server = GrpcServer(observing.methods(door.guarded(methods)))
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(grpc))
-        await background.start(grpc_server.serve, listener, grpc_tls)
         background.start_soon(keep_swept, storage.submit, {**ALL, **workflows.sweeps})
-        serving = await stack.enter_async_context(trio.open_nursery())
-        stopping = trio.Event()
 
         async def wind_up() -> None:
             sources.watching.end()
             workflows.wind_up()
             await polling.drain()
 
-        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-            await serve_http(
+        await stack.enter_async_context(
+            open_servers(
                 app,
+                observing.methods(door.guarded(methods)),
                 http,
-                stop=stopping.wait,
+                grpc,
+                polling,
+                background,
                 wind_up=wind_up,
-                tls=http_tls,
+                http_tls=http_tls,
+                grpc_tls=grpc_tls,
                 around=lambda app: Door(app, door.gate, observing=observing),
-                task_status=task_status,
             )
-
-        await serving.start(serve)
+        )
         yield Gateway(url, grpc_address, app, desk, node, workflows)
-        stopping.set()
-        with trio.move_on_after(STOP_S):
-            await grpc_server.stop()
-        await polling.drain()  # what streams gave back
 
 
 async def _open_book(

@@ -16,13 +16,12 @@ from gossamer_gateway.door.asgi import Door
 from gossamer_gateway.door.config import ApiKeys, DoorConfig
 from gossamer_gateway.door.opening import open_door
 from gossamer_gateway.door.principals import Grant, Role
-from gossamer_gateway.polls.driver import Polling
+from gossamer_gateway.opening import begin_polling, open_upstreams
 from gossamer_gateway.routing.api import create_blueprint as create_routes
 from gossamer_gateway.routing.router import FORMS, Router
 from gossamer_gateway.serving import listen, serve_http, url_of
 from gossamer_gateway.settings.book import Book
 from gossamer_gateway.storage import SqlitePlace, open_storage
-from gossamer_gateway.upstreams.upstream import Upstream, Upstreams
 from gossamer_gateway.v1.opening import begin
 from gossamer_gateway.watching.watching import Watching
 from gossamer_mesh.drivers import Mesh, MeshConfig, open_mesh
@@ -74,17 +73,14 @@ async def open_gateway(
         name=name,
         seeds=tuple((host, int(number)) for host, _, number in pairs),
     )
-    engines = Upstreams([Upstream(one) for one in configs])
     async with AsyncExitStack() as stack:
-        for one in engines.all:
-            stack.push_async_callback(one.aclose)
+        engines = await stack.enter_async_context(open_upstreams(configs))
         mesh = await stack.enter_async_context(open_mesh(config))
         background = await stack.enter_async_context(trio.open_nursery())
         stack.callback(background.cancel_scope.cancel)
         if config.seeds:
             await mesh.join(config.seeds)
-        polling = Polling({one.name: one for one in engines.all})
-        await background.start(polling.run)
+        polling = await begin_polling(engines, background)
         storage = await stack.enter_async_context(open_storage(SqlitePlace(None), tables.FORM))
         sources = await begin(background, name, mesh, engines, polling, storage)
         app = QuartTrio(__name__)

@@ -13,8 +13,9 @@ import pytest
 
 from gossamer_node.errors import InputError
 from gossamer_node.registry.packed import pack_spec, unpack_spec
+from gossamer_node.registry.rows import Row
 from gossamer_node.registry.semver import precedence
-from gossamer_node.registry.store import Registry, Row
+from gossamer_node.registry.store import Registry
 from gossamer_node.service.load import loads
 
 

@@ -67,7 +67,7 @@ def secured(kafka: SecureKafka, mechanism: str, user: str, password: str) -> dic
 
 @pytest.mark.kafka
 def test_a_kafka_s_door_opens_to_a_password(sdk: Sdk, secure_kafka: SecureKafka) -> None:
-    trio.run(make_topics, secure_kafka.address, topics())
+    trio.run(make_topics, secure_kafka.cluster, topics())
     bus = JobsBus(secure_kafka.address)
     user, password = f"{sdk.name}-{uuid4().hex[:8]}", uuid4().hex
     secure_kafka.allow(user)
@@ -87,7 +87,7 @@ def test_a_kafka_s_door_opens_to_a_password(sdk: Sdk, secure_kafka: SecureKafka)
 def test_a_kafka_s_door_opens_to_a_plain_password(
     sdk: Sdk, secure_kafka: SecureKafka, tmp_path: Path
 ) -> None:
-    trio.run(make_topics, secure_kafka.address, topics())
+    trio.run(make_topics, secure_kafka.cluster, topics())
     secure_kafka.allow(PLAIN_USER)
     given = secured(secure_kafka, "PLAIN", PLAIN_USER, PLAIN_PASSWORD)
     with sdk.started(sdk.secured, **given) as worker:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.sim.keyed_model import World
 
-from gossamer_node.keyed import homes
+from gossamer_node.keyed import homes, reigns
 from gossamer_node.keyed.homes import Homes
 from gossamer_node.keyed.runs import Runs
 
@@ -92,7 +92,8 @@ def settled_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 def believes_its_own(patch: pytest.MonkeyPatch) -> None:
     """A home takes its own disk for the newest."""
-    patch.setattr(homes, "newer", lambda one, other: False)
+    for module in (homes, reigns):
+        patch.setattr(module, "newer", lambda one, other: False)
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,7 @@ async def start_zeebe88(*, progress: Progress = silent) -> AsyncIterator[Running
 
 async def main() -> None:
     """Writes the lock, after everything was downloaded."""
-    text = await relock.lock_text(await relock.resolve(HERE / "pom.xml"))
-    _, _, artifacts = text.partition("\n")
-    head = "# Made by `python -m tests.zeebe88.engine`: SHA-256, bytes, artifact.\n"
-    await trio.Path(LOCK).write_text(head + artifacts, encoding="utf-8")
+    await relock.lock(HERE / "pom.xml", LOCK, "tests.zeebe88.engine")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from gossamer_gateway.errors import (
     UnknownInstance,
     UnknownTask,
 )
-from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
+from gossamer_gateway.fields import DETAILS_CHARS_MAX, parse_object
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.storage.committer import Committer
 from gossamer_gateway.wording7 import HTTP_ERRORS, STATUSES, Json, error, task_row
 
@@ -128,14 +129,6 @@ async def _broken(mistake: Exception) -> tuple[Json, int]:
     return error("InternalError", "The engine made a mistake; its log says which"), 500
 
 
-async def _body() -> Fields:
-    data = await request.get_data(as_text=False)
-    assert isinstance(data, bytes)
-    if data and request.mimetype != "application/json":
-        raise UnsupportedMediaType
-    return parse_object(data)
-
-
 View = Callable[..., Awaitable[Any]]
 NOTHING = ("", 204)
 
@@ -227,7 +220,7 @@ class _Resources:
     # --- lists ---
 
     async def _query(self) -> queries.Query:
-        body = await _body() if request.method == "POST" else None
+        body = await read_body() if request.method == "POST" else None
         return parse_query(request.args.to_dict(), body)
 
     async def _list(
@@ -287,7 +280,7 @@ class _Resources:
         return await self._submit(read)
 
     async def _start(self, definition_id: str = "", key: str = "") -> Json:
-        body = await _body()
+        body = await read_body()
         if body.get("startInstructions"):
             raise BadRequest(
                 "startInstructions are not known here; an instance begins at its start"
@@ -337,14 +330,14 @@ class _Resources:
         return _bytes_of(instance, name)
 
     async def _modify_variables(self, instance_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         changes = read_variables(body.get("modifications"), "modifications")
         deletions = body.maybe_texts("deletions") or ()
         await self._submit(lambda _now: self._engine.set_variables(instance_id, changes, deletions))
         return NOTHING
 
     async def _put_variable(self, instance_id: str, name: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         changes = {name: read_variable(name, body.without())}
         await self._submit(lambda _now: self._engine.set_variables(instance_id, changes, ()))
         return NOTHING
@@ -356,7 +349,7 @@ class _Resources:
     # --- external tasks ---
 
     async def _fetch(self) -> list[Json]:
-        fetch = parse_fetch(await _body())
+        fetch = parse_fetch(await read_body())
         if not fetch.topics or fetch.tasks_max == 0:
             return []
         locked = await self._desk.polls.fetch(
@@ -389,7 +382,7 @@ class _Resources:
         return Response(task.error_details, mimetype="text/plain")
 
     async def _complete(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         worker_id = body.text("workerId")
         variables = read_variables(body.get("variables"))
         # Local variables end with their task, so that once they are checked nothing is left to do.
@@ -400,7 +393,7 @@ class _Resources:
         return NOTHING
 
     async def _bpmn_error(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         worker_id, code = body.text("workerId"), body.text("errorCode")
         message = body.maybe_text("errorMessage")
         variables = read_variables(body.get("variables"))
@@ -412,7 +405,7 @@ class _Resources:
         return NOTHING
 
     async def _failure(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         failure = partial(
             self._engine.fail,
             task_id,
@@ -428,7 +421,7 @@ class _Resources:
         return NOTHING
 
     async def _extend_lock(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         worker_id, lock_ms = body.text("workerId"), body.number("newDuration")
         await self._submit(
             lambda now: self._engine.extend_lock(task_id, worker_id, lock_ms, now_ms=now)
@@ -436,7 +429,7 @@ class _Resources:
         return NOTHING
 
     async def _lock(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         worker_id, lock_ms = body.text("workerId"), body.number("lockDuration")
         await self._submit(lambda now: self._engine.lock(task_id, worker_id, lock_ms, now_ms=now))
         return NOTHING
@@ -446,7 +439,7 @@ class _Resources:
         return NOTHING
 
     async def _retries(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         if body.get("retries") is None:
             raise BadRequest("The number of retries cannot be null.")
         retries = body.number("retries")

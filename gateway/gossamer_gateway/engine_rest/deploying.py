@@ -20,10 +20,11 @@ from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import own_url, passed
 from gossamer_gateway.engine_rest.ids import definition_name, name_of
 from gossamer_gateway.engine_rest.models import Kind, drawn_for
-from gossamer_gateway.engine_rest.reading import content, forward
+from gossamer_gateway.engine_rest.reading import forward
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.index import definitions
 from gossamer_gateway.index.definitions import Definition
+from gossamer_gateway.reading7 import read_content
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json, stamp
 from gossamer_node.engines.exchange import Answer
@@ -46,7 +47,7 @@ class Deploying:
     async def create(self) -> Any:
         if request.mimetype != "multipart/form-data":
             raise UnsupportedMediaType
-        form, files = _read(await content())
+        form, files = _read(await read_content())
         engine = self._engine(files)
         if engine.kind == "camunda7":
             answer = await forward(engine)

@@ -17,12 +17,13 @@ from gossamer_gateway.embedded.values import read_variable, read_variables
 from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import NOTHING, CannotBe, passed
 from gossamer_gateway.engine_rest.ids import of_eight
-from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.reading import forward
 from gossamer_gateway.engine_rest.variables import variables_of
 from gossamer_gateway.errors import UnknownInstance
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import instances
 from gossamer_gateway.index.instances import Instance, State
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
@@ -84,7 +85,7 @@ class Instances:
         number = of_eight(self._desk.engines, id)
         if number is None:
             return await self._forward(id)
-        changes = _instructions(await body(), self._desk)
+        changes = _instructions(await read_body(), self._desk)
         await self._change(id, number, changes, f"Process instance with id {id} does not exist")
         return NOTHING
 
@@ -92,7 +93,7 @@ class Instances:
         number = of_eight(self._desk.engines, id)
         if number is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         if fields.maybe_texts("deletions"):
             raise _no_variable_goes(id)
         plain, _ = to_8(read_variables(fields.get("modifications"), "modifications"))
@@ -102,7 +103,7 @@ class Instances:
         number = of_eight(self._desk.engines, id)
         if number is None:
             return await self._forward(id)
-        plain, _ = to_8({name: read_variable(name, (await body()).without())})
+        plain, _ = to_8({name: read_variable(name, (await read_body()).without())})
         return await self._set(id, number, plain)
 
     async def delete_variable(self, id: str, name: str) -> Any:

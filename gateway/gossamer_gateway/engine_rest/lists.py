@@ -18,10 +18,11 @@ from quart import Response, request
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.engine_rest.answers import CannotBe, passed
 from gossamer_gateway.engine_rest.own import OWN, Own, Row
-from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.reading import forward
 from gossamer_gateway.engine_rest.sunk import SUNK
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.fields import Fields
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.exchange import Answer
 from gossamer_node.variables import JsonValue
@@ -205,7 +206,7 @@ class _Query:
 
     @classmethod
     async def read(cls) -> "_Query":
-        query = cls(request.args.to_dict(), await body() if request.method == "POST" else None)
+        query = cls(request.args.to_dict(), await read_body() if request.method == "POST" else None)
         query.path = max((path for path in RESOURCES if path in request.path), key=len)
         return query
 

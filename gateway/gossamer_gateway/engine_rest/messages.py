@@ -19,10 +19,11 @@ from gossamer_gateway.embedded.values import read_variables
 from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import NOTHING, CannotBe, passed
 from gossamer_gateway.engine_rest.ids import name_of, of_eight
-from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.reading import forward
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import instances
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.routing.delivering import Delivery, Message, by_rule
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
@@ -42,7 +43,7 @@ class Messages:
         return [("POST", "/message", self.correlate), ("POST", "/signal", self.signal)]
 
     async def correlate(self) -> Any:
-        fields = await body()
+        fields = await read_body()
         name = fields.maybe_text("messageName")
         if not name:
             raise BadRequest("No message name supplied")
@@ -126,7 +127,7 @@ class Messages:
         return {"resultType": "Execution", "execution": execution, "processInstance": None}
 
     async def signal(self) -> Any:
-        fields = await body()
+        fields = await read_body()
         name = fields.maybe_text("name")
         if not name:
             raise BadRequest("No signal name given")

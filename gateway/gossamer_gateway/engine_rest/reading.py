@@ -9,9 +9,9 @@ dialect under the gateway's credentials, and is nowhere; so is one with a parame
 from urllib.parse import unquote
 
 from quart import request
-from werkzeug.exceptions import NotFound, UnsupportedMediaType
+from werkzeug.exceptions import NotFound
 
-from gossamer_gateway.fields import Fields, parse_object
+from gossamer_gateway.reading7 import read_content
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.exchange import Answer
 
@@ -19,21 +19,6 @@ ROOT = "/engine-rest"
 NAMED_ROOT = f"{ROOT}/engine/default"
 
 PASSED_HEADERS = ("accept", "content-type")
-
-
-async def body() -> Fields:
-    """The body as a JSON object; none is an empty one. Raises: BadRequest; 415."""
-    data = await content()
-    if data and request.mimetype != "application/json":
-        raise UnsupportedMediaType
-    return parse_object(data)
-
-
-async def content() -> bytes:
-    """The body's bytes, `app.BODY_BYTES_MAX` at most."""
-    data = await request.get_data(as_text=False)
-    assert isinstance(data, bytes)
-    return data
 
 
 def path() -> str:
@@ -63,5 +48,5 @@ def target() -> str:
 async def forward(engine: Upstream) -> Answer:
     """The request as it is, to an engine of Camunda 7's dialect. Raises: EngineError."""
     headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
-    data = await content()
+    data = await read_content()
     return await engine.forward(request.method, target(), content=data or None, headers=headers)

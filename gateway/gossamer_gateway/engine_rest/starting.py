@@ -19,11 +19,12 @@ from gossamer_gateway.door.asking import check_process, is_limited
 from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import CannotBe, own_url, passed
 from gossamer_gateway.engine_rest.ids import definition_name, definition_of_eight, name_of
-from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.reading import forward
 from gossamer_gateway.errors import GatewayError, UnknownDefinition
 from gossamer_gateway.fields import Fields
 from gossamer_gateway.index import definitions, instances
 from gossamer_gateway.index.definitions import Definition
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.storage.port import Rows
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import Json
@@ -46,7 +47,7 @@ class Starting:
         ]
 
     async def by_key(self, key: str, tenant: str | None = None) -> Any:
-        fields = await body()
+        fields = await read_body()
         engine = self._desk.starting.engine_for(
             key,
             business_key=fields.maybe_text("businessKey"),
@@ -83,7 +84,7 @@ class Starting:
             said: Json = {"processDefinitionKey": str(number)}
             if eight.tenant is not None:
                 said["tenantId"] = eight.tenant
-            started = await self._start(eight, said, await body())
+            started = await self._start(eight, said, await read_body())
         if started is None:
             raise _unknown(id)
         return started

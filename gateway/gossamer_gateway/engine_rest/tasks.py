@@ -18,10 +18,11 @@ from gossamer_gateway.engine_rest import eight as eights
 from gossamer_gateway.engine_rest.answers import NOTHING, CannotBe, passed
 from gossamer_gateway.engine_rest.fetching import LOCK_MS_MAX, Locked, Refusal, read_fetch
 from gossamer_gateway.engine_rest.ids import of_eight
-from gossamer_gateway.engine_rest.reading import body, forward
+from gossamer_gateway.engine_rest.reading import forward
 from gossamer_gateway.errors import BadRequest, NotLockedByWorker, UnknownTask
 from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields
 from gossamer_gateway.handed import Handed
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_gateway.wording7 import BPMN_ERROR, COMPLETE, EXTEND, FAILURE, LOCK, stamp
 from gossamer_node.engines.camunda8 import RELEASE_MS
@@ -57,7 +58,7 @@ class Tasks:
 
     async def fetch(self) -> Any:
         desk = self._desk
-        fetch = read_fetch(await body(), desk)
+        fetch = read_fetch(await read_body(), desk)
         if fetch is None:
             return []
         found = await desk.polling.fetch(
@@ -88,7 +89,7 @@ class Tasks:
         job = await self._job(id)
         if job is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         eights.variables(fields, "localVariables")  # they end with their task
         said = {"variables": eights.variables(fields)}
         held = await self._held(id, job, fields.text("workerId"), COMPLETE)
@@ -98,7 +99,7 @@ class Tasks:
         job = await self._job(id)
         if job is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         said = {
             "errorCode": fields.text("errorCode"),
             "errorMessage": fields.maybe_text("errorMessage") or "",
@@ -111,7 +112,7 @@ class Tasks:
         job = await self._job(id)
         if job is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         retries, back_off_ms = fields.number("retries"), fields.number("retryTimeout")
         if retries < 0 or not 0 <= back_off_ms <= LOCK_MS_MAX:
             raise BadRequest("retries and retryTimeout must not be negative")
@@ -141,7 +142,7 @@ class Tasks:
         job = await self._job(id)
         if job is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         lock_ms = _lock_ms(fields, "newDuration")
         held = await self._held(id, job, fields.text("workerId"), EXTEND)
         return await self._prolong(id, held, lock_ms)
@@ -150,7 +151,7 @@ class Tasks:
         job = await self._job(id)
         if job is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         worker, lock_ms = fields.text("workerId"), _lock_ms(fields, "lockDuration")
         now_ms, held = await self._found(id, job)
         if held.until_ms <= now_ms or not held.worker:
@@ -178,7 +179,7 @@ class Tasks:
         job = await self._job(id)
         if job is None:
             return await self._forward(id)
-        fields = await body()
+        fields = await read_body()
         if fields.get("retries") is None:
             raise BadRequest("The number of retries cannot be null.")
         retries = fields.number("retries")

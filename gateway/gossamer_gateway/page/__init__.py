@@ -9,6 +9,7 @@ closed. No cookie, so no other site can make a browser act with it.
 `vendor/bpmn.js` is bpmn-js, bundled by `tools/build_page.py`; its licence is beside it.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from quart import Blueprint, abort
@@ -39,22 +40,35 @@ HEADERS = {
 }
 
 
-def create_blueprint() -> Blueprint:
-    """`/`, `/v1/docs` and the files under `/page`."""
-    routes = Blueprint("page", __name__)
-    files = {
-        str(one.relative_to(FOLDER)): one
-        for one in sorted(FOLDER.rglob("*"))
+File = Callable[[str], Awaitable[Response]]
+
+
+def files_of(folder: Path) -> File:
+    """Answers with a file below a folder, by its path there; 404 for what is none of a page's.
+
+    The files are read at once, and kept.
+    """
+    contents = {
+        one.relative_to(folder).as_posix(): (MEDIA[one.suffix], one.read_bytes())
+        for one in sorted(folder.rglob("*"))
         if one.suffix in MEDIA and one.is_file()
     }
-    contents = {name: one.read_bytes() for name, one in files.items()}
 
     async def file(name: str) -> Response:
         if name not in contents:
             abort(404)
-        answer = Response(contents[name], content_type=MEDIA[files[name].suffix])
+        media, content = contents[name]
+        answer = Response(content, content_type=media)
         answer.headers.update(HEADERS)
         return answer
+
+    return file
+
+
+def create_blueprint() -> Blueprint:
+    """`/`, `/v1/docs` and the files under `/page`."""
+    routes = Blueprint("page", __name__)
+    file = files_of(FOLDER)
 
     async def index() -> Response:
         return await file("index.html")

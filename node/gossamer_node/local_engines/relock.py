@@ -19,6 +19,8 @@ from gossamer_node.local_engines.lock import Coordinate, Locked, sha256_of
 
 HERE = Path(__file__).resolve().parent
 
+OWN = "gossamer_node.local_engines.relock"
+
 ZEEBE = Coordinate("io.camunda", "camunda-zeebe", "8.6.0", "tar.gz")
 
 _LISTED = re.compile(
@@ -46,9 +48,13 @@ async def resolve(pom: Path) -> list[Coordinate]:
     ]
 
 
-async def lock_text(coordinates: Sequence[Coordinate]) -> str:
-    """Downloads the files and writes down what they are."""
-    lines = ["# Made by `python -m gossamer_node.local_engines.relock`: SHA-256, bytes, artifact."]
+async def lock_text(coordinates: Sequence[Coordinate], made_by: str) -> str:
+    """Downloads the files and writes down what they are.
+
+    Args:
+        made_by: the module that makes the lock.
+    """
+    lines = [f"# Made by `python -m {made_by}`: SHA-256, bytes, artifact."]
     with tempfile.TemporaryDirectory() as directory:
         await maven.copy("the engine", coordinates, Path(directory), lambda fraction: None)
         for coordinate in coordinates:
@@ -57,11 +63,17 @@ async def lock_text(coordinates: Sequence[Coordinate]) -> str:
     return "\n".join(lines) + "\n"
 
 
+async def lock(pom: Path, path: Path, made_by: str) -> None:
+    """Writes the lock of a POM's classpath, after everything was downloaded."""
+    text = await lock_text(await resolve(pom), made_by)
+    await trio.Path(path).write_text(text, encoding="utf-8")
+
+
 async def main() -> None:
     """Writes both files, after everything was downloaded."""
     texts = {
-        "camunda7.lock": await lock_text(await resolve(HERE / "camunda7" / "pom.xml")),
-        "zeebe.lock": await lock_text([ZEEBE]),
+        "camunda7.lock": await lock_text(await resolve(HERE / "camunda7" / "pom.xml"), OWN),
+        "zeebe.lock": await lock_text([ZEEBE], OWN),
     }
     for name, text in texts.items():
         await trio.Path(HERE / name).write_text(text, encoding="utf-8")

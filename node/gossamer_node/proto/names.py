@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
 )
 
-from gossamer_node.proto.parser import ParsedFile, Reference
+from gossamer_node.proto.declaring import ParsedFile, Reference
 
 _TYPES = ("message", "enum")
 

@@ -26,8 +26,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gossamer_node.proto.bundle import BUNDLE_BYTES_MAX, unpack_files
+from gossamer_node.proto.declaring import ParsedFile
 from gossamer_node.proto.names import defined_by, packages, resolve
-from gossamer_node.proto.parser import ParsedFile, parse
+from gossamer_node.proto.parser import parse
 from gossamer_node.proto.tokens import NAME_CHARS_MAX, ProtoError, shown
 from gossamer_node.service.spec import ServiceSpec
 

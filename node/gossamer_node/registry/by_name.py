@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 from gossamer_node.registry.decisions import is_row
 from gossamer_node.registry.on_demand import Loader, OnDemand
-from gossamer_node.registry.store import Registry, Row
+from gossamer_node.registry.rows import Row
+from gossamer_node.registry.store import Registry
 from gossamer_node.work.executing import Served
 
 KEPT_MAX = 1_024

@@ -15,7 +15,8 @@ from gossamer_node.errors import InputError, ServiceError
 from gossamer_node.registry import package as packages
 from gossamer_node.registry.package import Package, Word
 from gossamer_node.registry.packed import pack_spec, unpack_spec
-from gossamer_node.registry.store import Registry, Row, topics_of
+from gossamer_node.registry.rows import Row, topics_of
+from gossamer_node.registry.store import Registry
 from gossamer_node.service.grants import Grants
 from gossamer_node.service.host import require_host
 from gossamer_node.service.spec import Grant, ServiceSpec

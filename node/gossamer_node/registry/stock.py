@@ -41,7 +41,8 @@ from gossamer_node.registry.decisions import (
 from gossamer_node.registry.on_demand import Loader, OnDemand
 from gossamer_node.registry.package import Word
 from gossamer_node.registry.packed import unpack_spec
-from gossamer_node.registry.store import Registry, Row
+from gossamer_node.registry.rows import Row
+from gossamer_node.registry.store import Registry
 from gossamer_node.service.host import services_needed
 from gossamer_node.service.load import FILE_NAME
 from gossamer_node.service.spec import ServiceSpec

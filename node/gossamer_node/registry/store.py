@@ -6,11 +6,9 @@ name is in files beside the database (`contents`).
 Nothing reads all rows but who asks for a list: opening the file costs the same with one row and
 with a hundred thousand.
 
-Of two decisions on one version the one with the higher number counts, in whatever order they come
-in, and of two with one number the one whose hash is higher, so that all nodes agree; a removal
-stays as a row, or the next member would bring the version back. A decision of
-the node's own person has no order, its number is the time, and it never leaves the node. Of each
-name one version is *chosen*: the highest that is there, has its module here, and was not refused.
+A removal stays as a row, or the next member would bring the version back; which decision on a
+version counts is in `rows`. Of each name one version is *chosen*: the highest that is there, has
+its module here, and was not refused.
 
 `digest` stands for all signed rows: the sum of eight bytes of each one's hash. Two nodes with the
 same orders have the same digest, in whatever order these came.
@@ -21,14 +19,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from gossamer_node.errors import InputError, NodeError
 from gossamer_node.registry.contents import Contents
 from gossamer_node.registry.packed import pack_spec
+from gossamer_node.registry.rows import (
+    COLUMNS,
+    Facts,
+    Row,
+    mark_of,
+    overrules,
+    row_of,
+    topics_of,
+    values_of,
+)
 from gossamer_node.registry.semver import precedence
 from gossamer_node.service.spec import ServiceSpec
 
@@ -66,69 +71,6 @@ CREATE INDEX IF NOT EXISTS refusals ON services (seq) WHERE refused <> '';
 CREATE INDEX IF NOT EXISTS signed ON services (seq) WHERE word IS NOT NULL;
 CREATE TABLE IF NOT EXISTS totals (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-
-_COLUMNS = (
-    "name, version, number, there, description, module, size, profile, topics, spec, word, here, "
-    "refused, chosen, added_ms, used_ms, files, files_size"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One version of a service.
-
-    Attributes:
-        number: of the decision that made the row what it is: the time in milliseconds, or more.
-        there: False for a version that was removed.
-        description: service.yaml; empty until it has come, and for what was removed.
-        module: the module's SHA-256 in hex.
-        topics: names, one a line.
-        spec: what service.yaml says, packed (`packed`).
-        word: the operator's order; None for a decision of this node's own.
-        here: whether description and module have come.
-        refused: why this node does not serve it; empty when it does.
-        chosen: whether it is the version of its name that works here.
-        files: SHA-256 in hex of its proto-files, packed into one; empty where it has none.
-        size, files_size: of the module, and of the packed files, in bytes.
-    """
-
-    name: str
-    version: str
-    number: int
-    there: bool
-    description: bytes = b""
-    module: str = ""
-    size: int = 0
-    profile: str = ""
-    topics: str = ""
-    spec: bytes = b""
-    word: bytes | None = None
-    here: bool = False
-    refused: str = ""
-    chosen: bool = False
-    added_ms: int = 0
-    used_ms: int = 0
-    files: str = ""
-    files_size: int = 0
-
-    @property
-    def label(self) -> str:
-        """As a person names it."""
-        return f"{self.name}@{self.version}"
-
-
-class _Facts(NamedTuple):
-    """What a row says that a later decision on its version is compared with."""
-
-    number: int
-    there: bool
-    word: bytes | None
-    chosen: bool
-
-
-def topics_of(spec: ServiceSpec) -> str:
-    """The topics of a service as a row has them."""
-    return "\n".join(one.name for one in spec.topics)
 
 
 class Registry:
@@ -207,7 +149,7 @@ class Registry:
     def listed(self, only: str = "") -> Iterator[Row]:
         """All that are there, by name, or all of one name; without their descriptions."""
         name, version = only, ""
-        columns = _COLUMNS.replace("description", "x''").replace(
+        columns = COLUMNS.replace("description", "x''").replace(
             "spec, word", "x'', word IS NOT NULL"
         )
         while True:
@@ -224,7 +166,7 @@ class Registry:
                 if only not in ("", one[0]):
                     return
                 if one[3]:
-                    yield _row((*one[:10], b"1" if one[10] else None, *one[11:]))
+                    yield row_of((*one[:10], b"1" if one[10] else None, *one[11:]))
 
     def wanted(self) -> list[Row]:
         """Versions that are to be there, and something of them has not come yet."""
@@ -299,7 +241,7 @@ class Registry:
         with self._writing():
             for row in rows:
                 before = self._facts(row.name, row.version)
-                if before is not None and not _overrules(row, before, counts, over_own=over_own):
+                if before is not None and not overrules(row, before, counts, over_own=over_own):
                     continue
                 if before is None and self._known >= ROWS_MAX:
                     raise NodeError(
@@ -313,9 +255,9 @@ class Registry:
                         (row.name, row.version),
                     )
                 self._database.execute(
-                    f"INSERT INTO services ({_COLUMNS}) "  # noqa: S608
+                    f"INSERT INTO services ({COLUMNS}) "  # noqa: S608
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
-                    _values(row),
+                    values_of(row),
                 )
                 self._count(row)
                 taken.append(row)
@@ -452,28 +394,28 @@ class Registry:
     def _select(self, where: str, values: tuple[object, ...]) -> list[Row]:
         with self._asking():
             found = self._reader.execute(
-                f"SELECT {_COLUMNS} FROM services {where}",  # noqa: S608 - our own clauses
+                f"SELECT {COLUMNS} FROM services {where}",  # noqa: S608 - our own clauses
                 values,
             ).fetchall()
-        return [_row(one) for one in found]
+        return [row_of(one) for one in found]
 
-    def _facts(self, name: str, version: str) -> _Facts | None:
+    def _facts(self, name: str, version: str) -> Facts | None:
         found = self._database.execute(
             "SELECT number, there, word, chosen FROM services WHERE name = ? AND version = ?",
             (name, version),
         ).fetchone()
-        return _Facts(*found) if found else None
+        return Facts(*found) if found else None
 
     def _count(self, row: Row) -> None:
         self._known += row.there
         if row.word is not None:
-            self._digest = (self._digest + _mark(row.word)) % _DIGEST_MODULUS
+            self._digest = (self._digest + mark_of(row.word)) % _DIGEST_MODULUS
 
-    def _uncount(self, before: _Facts) -> None:
+    def _uncount(self, before: Facts) -> None:
         self._known -= before.there
         self._chosen -= before.chosen
         if before.word is not None:
-            self._digest = (self._digest - _mark(before.word)) % _DIGEST_MODULUS
+            self._digest = (self._digest - mark_of(before.word)) % _DIGEST_MODULUS
 
     def _choose(self, name: str) -> None:
         found = self._database.execute(
@@ -515,66 +457,3 @@ def _connect(file: Path, opened: list[sqlite3.Connection]) -> sqlite3.Connection
         )
     )
     return opened[-1]
-
-
-def _overrules(
-    row: Row, before: _Facts, counts: Callable[[bytes], bool], *, over_own: bool
-) -> bool:
-    if before.word is None and over_own:
-        return True
-    if before.word is not None and row.word is not None and not counts(before.word):
-        return row.word != before.word
-    if row.number == before.number and row.word is not None and before.word is not None:
-        return _mark(row.word) > _mark(before.word)
-    return row.number > before.number
-
-
-def _mark(word: bytes) -> int:
-    return int.from_bytes(sha256(word).digest()[:8], "big")
-
-
-def _row(values: tuple[Any, ...]) -> Row:
-    (name, version, number, there, description, module, size, profile, topics, *rest) = values
-    spec, word, here, refused, chosen, added_ms, used_ms, files, files_size = rest
-    return Row(
-        name,
-        version,
-        number,
-        bool(there),
-        description,
-        module,
-        size,
-        profile,
-        topics,
-        spec,
-        word,
-        bool(here),
-        refused,
-        bool(chosen),
-        added_ms,
-        used_ms,
-        files,
-        files_size,
-    )
-
-
-def _values(row: Row) -> tuple[object, ...]:
-    return (
-        row.name,
-        row.version,
-        row.number,
-        row.there,
-        row.description,
-        row.module,
-        row.size,
-        row.profile,
-        row.topics,
-        row.spec,
-        row.word,
-        row.here,
-        row.refused,
-        row.added_ms,
-        row.used_ms,
-        row.files,
-        row.files_size,
-    )

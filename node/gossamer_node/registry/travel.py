@@ -35,8 +35,8 @@ from gossamer_mesh.packing import pack, unpack
 from gossamer_node import logs
 from gossamer_node.errors import InputError, NodeError
 from gossamer_node.registry.package import Word, read_word
+from gossamer_node.registry.rows import Row
 from gossamer_node.registry.stock import Stock
-from gossamer_node.registry.store import Row
 from gossamer_node.schema.source import FILE_BYTES_MAX
 from gossamer_node.service.spec import ServiceSpec
 from gossamer_node.work.electing import services_of

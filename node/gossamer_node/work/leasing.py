@@ -23,7 +23,6 @@ from gossamer_mesh.leases.config import LeaseConfig
 from gossamer_mesh.leases.demand import SAMPLE_MS
 from gossamer_mesh.leases.holder import Acknowledged, Cancel, Holder, Run
 from gossamer_mesh.leases.mirroring import AboutMirror, HandOver, Mirror, TakenOver
-from gossamer_mesh.leases.work import EngineWork, Extend, Release, Report
 from gossamer_node import logs
 from gossamer_node.engines.port import Engine
 from gossamer_node.jobs import Failed, Job, Outcome
@@ -33,6 +32,7 @@ from gossamer_node.work import electing, settling, showing
 from gossamer_node.work.calling import Calling
 from gossamer_node.work.claiming import ClaimLoop, now_ms, worker_id
 from gossamer_node.work.context import LeaseContext
+from gossamer_node.work.engine_calls import EngineCalls
 from gossamer_node.work.executing import Executor, kind_of
 from gossamer_node.work.probing import Probing
 from gossamer_node.work.signals import Signals, signals_told
@@ -98,9 +98,8 @@ class Leasing:
         self.calling = Calling(mesh, executor, self._config)
         self._groups: set[str] = set()
         self._served: set[str] = set()
-        self._limits = {name: trio.CapacityLimiter(settling.CALLS_MAX) for name in engines}
-        self._renewals = {name: trio.CapacityLimiter(settling.RENEWALS_MAX) for name in engines}
         self._probing = Probing(engines, self._review, self._depends_on)
+        self._engine_calls = EngineCalls(engines, self._probing, traces, self._pump)
         self._unreadable: set[str] = set()
         self._announced: set[str] = set()
         self._namesakes: dict[str, str] = {}
@@ -452,39 +451,6 @@ class Leasing:
         self._holder.finish(lease, packed, now_ms())
         self._pump()
 
-    async def _work_at_engine(self, claimer: Claimer, work: EngineWork) -> None:
-        name = electing.engine_of(claimer.group)
-        engine = self._engines[name]
-        limit = self._renewals[name] if isinstance(work, Extend) else self._limits[name]
-        async with limit:
-            if not claimer.is_current(work):
-                if isinstance(work, Extend):
-                    claimer.handle_extended(work, None, now_ms())
-                    self._pump()
-                return
-            with self._probing.watch(name):
-                is_answer = await self._call_engine(engine, claimer, work)
-        if is_answer:
-            self._probing.heard(name)
-        else:
-            # Who polls no more, or has no slot free to poll for, notices by nothing else.
-            self._probing.doubt(name)
-        self._pump()
-
-    async def _call_engine(self, engine: Engine, claimer: Claimer, work: EngineWork) -> bool:
-        """Returns whether the engine answered."""
-        if isinstance(work, Extend):
-            ours = await settling.extend(engine, work)
-            claimer.handle_extended(work, ours, now_ms())
-            return ours is not None
-        if isinstance(work, Report):
-            answer = await settling.report(engine, work, self._traces)
-        else:
-            assert isinstance(work, Release), "there are three calls"
-            answer = await settling.release(engine, work)
-        claimer.handle_settled(work, answer.word, now_ms(), answer.retry_after_ms)
-        return answer.word is not None
-
     def prolong(self, lease: wire.LeaseId, lock_ms: int) -> bool:
         """The worker of a lease asks for a longer lock."""
         asked = self._holder.prolong(lease, lock_ms)
@@ -534,7 +500,7 @@ class Leasing:
         for claimer in self._claimers.values():
             for work in claimer.events():
                 started = True
-                self._nursery.start_soon(self._work_at_engine, claimer, work)
+                self._nursery.start_soon(self._engine_calls.make, claimer, work)
             for look in claimer.looks():
                 locker = worker_id(look.claimer, look.session, claimer.group)
                 engine = self._engines[electing.engine_of(claimer.group)]

@@ -12,15 +12,14 @@ from tests.conformance.clients.install import HERE
 from gossamer_node.errors import NodeError
 from gossamer_node.local_engines import relock
 
-HEAD = "# Made by `python -m tests.conformance.clients.lock`: SHA-256, bytes, artifact.\n"
+OWN = "tests.conformance.clients.lock"
 
 
 async def main() -> None:
     """Writes the four locks."""
     for kind in ("java7", "java8"):
-        text = await relock.lock_text(await relock.resolve(HERE / kind / "pom.xml"))
-        _, _, artifacts = text.partition("\n")
-        await trio.Path(HERE / kind / "client.lock").write_text(HEAD + artifacts, encoding="utf-8")
+        folder = HERE / kind
+        await relock.lock(folder / "pom.xml", folder / "client.lock", OWN)
     npm = "npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved"
     await trio.run_process(npm.split(), cwd=HERE / "js")
     uv = "uv pip compile requirements.in -o requirements.txt --universal --python-version 3.11"

@@ -90,7 +90,8 @@ class Scripted:
         if self.token_says is not None:
             return self.token_says
         if asked.target == TOKENS["entra"]:
-            return reply({"access_token": ENTRA_TOKEN, "expires_in": self.life_s})
+            again = f"-{len(self.tokens)}" if len(self.tokens) > 1 else ""
+            return reply({"access_token": ENTRA_TOKEN + again, "expires_in": self.life_s})
         assertion = parse_qs(asked.body.decode())["assertion"][0]
         claims = jwt.decode(assertion, options={"verify_signature": False})
         ends_s = int(time.time()) + self.life_s

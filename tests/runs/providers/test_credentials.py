@@ -1,13 +1,11 @@
-"""Where credentials are from, place by place, and how long they are kept."""
+"""Where credentials are from, place by place."""
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jwt
 import pytest
-import trio
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.runs.providers.clouds import NO_NETWORK, rsa_key
@@ -19,7 +17,7 @@ from gossamer_gateway.runs.providers.azure_tokens import Tokens as EntraTokens
 from gossamer_gateway.runs.providers.config import AzureConfig
 from gossamer_gateway.runs.providers.exchange import new_client
 from gossamer_gateway.runs.providers.gcp_tokens import Tokens as GoogleTokens
-from gossamer_gateway.runs.providers.keeping import Fetched, Keeper, NoCredentials
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
 from gossamer_gateway.runs.providers.sigv4 import Keys
 
 ENDS = "2099-01-02T03:04:05Z"
@@ -230,61 +228,3 @@ async def test_a_token_that_is_none(said: bytes) -> None:
         with pytest.raises(NoCredentials, match="gave no token"):
             environ = {"IDENTITY_ENDPOINT": server.url, "IDENTITY_HEADER": "h"}
             await of_entra(environ)
-
-
-# --- how long they are kept
-
-
-def counted(*said: Callable[[], Fetched[str]]) -> tuple[Keeper[str], list[int]]:
-    """A keeper whose fetches do this, in turn, and how often it fetched."""
-    fetches: list[int] = []
-
-    async def fetch() -> Fetched[str]:
-        await trio.lowlevel.checkpoint()
-        fetches.append(1)
-        return said[min(len(fetches), len(said)) - 1]()
-
-    return Keeper(fetch), fetches
-
-
-def fails() -> Fetched[str]:
-    raise NoCredentials("the metadata is away")
-
-
-async def test_many_who_wait_are_one_fetch() -> None:
-    keeper, fetches = counted(lambda: Fetched("a"))
-    async with trio.open_nursery() as nursery:
-        for _ in range(50):
-            nursery.start_soon(keeper.get)
-    assert await keeper.get() == "a" and len(fetches) == 1
-
-
-async def test_they_are_renewed_before_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = time.time()
-    keeper, fetches = counted(
-        lambda: Fetched("a", now_s + 3_600), fails, lambda: Fetched("b", now_s + 9_000)
-    )
-    assert await keeper.get() == "a"
-    monkeypatch.setattr(time, "time", lambda: now_s + 3_000)
-    assert await keeper.get() == "a" and len(fetches) == 1
-    monkeypatch.setattr(time, "time", lambda: now_s + 3_500)
-    assert await keeper.get() == "a", "the renewal failed, and they still hold"
-    assert await keeper.get() == "b" and len(fetches) == 3
-
-
-async def test_those_that_have_ended_are_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = time.time()
-    keeper, _ = counted(lambda: Fetched("a", now_s + 100), fails)
-    assert await keeper.get() == "a"
-    monkeypatch.setattr(time, "time", lambda: now_s + 101)
-    with pytest.raises(NoCredentials, match="away"):
-        await keeper.get()
-
-
-async def test_what_was_refused_is_fetched_anew() -> None:
-    keeper, fetches = counted(lambda: Fetched("a"), lambda: Fetched("b"))
-    assert await keeper.get() == "a"
-    keeper.give_up("another")
-    assert await keeper.get() == "a"
-    keeper.give_up("a")
-    assert await keeper.get() == "b" and len(fetches) == 2

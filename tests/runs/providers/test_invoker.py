@@ -116,6 +116,20 @@ async def test_another_provider_takes_over_with_the_same_key() -> None:
     }
 
 
+async def test_a_closed_circuit_does_not_say_that_calls_come_through() -> None:
+    async with two_clouds(DOWN, reply(1)) as (world, azure, _):
+        await world.do("AZURE", "GCP", retry=Retry(2, 1))
+        down, well = world.region("AZURE"), world.region("GCP")
+        assert (down.circuit, down.failed_in_row, down.answered_at_ms) == ("closed", 2, None)
+        assert (well.circuit, well.failed_in_row) == ("closed", 0)
+        assert well.answered_at_ms is not None
+        azure.says[:] = [reply({"code": "CardDeclined"}, "422 No")]
+        await world.do("AZURE")
+        again = world.region("AZURE")
+        assert again.failed_in_row == 0, "an error of the function's own is an answer"
+        assert again.answered_at_ms is not None
+
+
 async def test_the_functions_own_error_stays_where_it_is() -> None:
     said = reply({"code": "CardDeclined", "message": "no money"}, "422 No")
     async with two_clouds(said) as (world, _, gcp):
@@ -185,6 +199,78 @@ async def test_a_circuit_that_is_half_open_lets_one_try_and_closes(
         azure.says = [reply('"well again"')]
         assert (await world.do("AZURE", "GCP")).output == "well again"
         assert world.region("AZURE").circuit == "closed"
+
+
+async def test_of_many_that_come_to_a_half_open_circuit_one_tries_and_another_region_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probing = trio.Event()
+
+    def silent(asked: Asked) -> bytes:
+        probing.set()
+        return SILENCE
+
+    async with two_clouds(DOWN) as (world, azure, gcp):
+        here = Place("AZURE", "pay", "west")
+        step = Step("pay", places=(here, Place("GCP", "pay")), retry=ONCE)
+        await world.engine.define(Definition("payment", "pay", {"pay": step}))
+        for _ in range(circuit.FAILURES_MIN):
+            await world.ended((await world.engine.trigger("payment", None)).id)
+        found = world.invoker.tallies.of("AZURE", "west").circuit
+        assert found.state is circuit.State.OPEN
+        found._until_ms = 0  # it was open for as long as it was to be
+        azure.says = [silent]
+        ids = [(await world.engine.trigger("payment", None)).id for _ in range(8)]
+        await probing.wait()
+        await until(lambda: len(gcp.asked) == circuit.FAILURES_MIN + 7)
+        assert len(azure.asked) == circuit.FAILURES_MIN + 1
+        elsewhere = Step("pay", places=(Place("AZURE", "pay", "east"),), retry=ONCE)
+        await world.engine.define(Definition("other", "pay", {"pay": elsewhere}))
+        azure.says = [reply(1)]
+        other = await world.ended((await world.engine.trigger("other", None)).id)
+        assert other.output == 1
+        await world.engine.cancel(ids[0])
+
+
+@pytest.mark.parametrize("id", ["../admin", "no such name"])
+async def test_what_never_came_to_a_provider_says_nothing_of_its_health(id: str) -> None:
+    """A functionId that leads nowhere closed the circuit of a cloud that was down."""
+    async with two_clouds(DOWN) as (world, azure, _gcp):
+        for _ in range(circuit.FAILURES_MIN):
+            await world.do("AZURE", "GCP")
+        found = world.invoker.tallies.of("AZURE", "").circuit
+        found._until_ms = 0
+        wrong = Step("pay", places=(Place("AZURE", id), Place("GCP", "pay")), retry=ONCE)
+        await world.engine.define(Definition("wrong", "pay", {"pay": wrong}))
+        run = await world.ended((await world.engine.trigger("wrong", None)).id)
+        assert run.output == "on GCP" and len(azure.asked) == circuit.FAILURES_MIN
+        assert circuit.State(world.region("AZURE").circuit) is circuit.State.HALF_OPEN
+        azure.says = [reply('"well again"')]
+        assert (await world.do("AZURE")).output == "well again", "its place was left to the next"
+
+
+async def test_what_is_too_large_for_one_cloud_goes_to_the_next() -> None:
+    no = reply({"message": "too large"}, "413 Payload Too Large")
+    async with two_clouds(no) as (world, _, _gcp):
+        assert (await world.do("AZURE", "GCP")).output == "on GCP"
+
+
+async def test_a_call_that_may_take_hardly_any_time_is_made_all_the_same() -> None:
+    """All of it was kept for telling its end, so nobody was called, and nobody said so."""
+    async with two_clouds(SILENCE) as (world, azure, _gcp):
+        run = await world.do("AZURE", timeout_ms=100, retry=Retry(10, 1))  # one may come too late
+        assert run.failure is not None and run.failure.code == "Timeout"
+        assert azure.asked
+
+
+async def test_all_attempts_at_all_places_have_the_deadline_together() -> None:
+    async with two_clouds(SILENCE) as (world, azure, gcp):
+        gcp.says = [SILENCE]
+        began_s = trio.current_time()
+        run = await world.do("AZURE", "GCP", retry=Retry(5, 1), timeout_ms=400, deadline_ms=1_000)
+        assert run.failure is not None and run.failure.code in ("Timeout", "DeadlineExceeded")
+        assert trio.current_time() - began_s < 3
+        assert len(azure.asked) + len(gcp.asked) >= 2
 
 
 async def test_a_provider_that_says_when_is_waited_for() -> None:

@@ -20,7 +20,11 @@ from gossamer_node.schema.source import Invalid, Source, parse
 
 
 def read(text: str) -> tuple[ProviderConfig, ...]:
-    environ = {"KEY": "the key of a function", "SECRET": "the secret of one"}
+    environ = {
+        "KEY": "the key of a function",
+        "SECRET": "the secret of one",
+        "LINE": "the key with a line's end\n",
+    }
     return PROVIDERS.read(parse(text.encode(), Source("test", environ=environ)), "providers")
 
 
@@ -60,6 +64,10 @@ def test_all_kinds() -> None:
         ("- kind: gcp\n  origins: ['https://*.com']", "elsewhere"),
         ("- kind: gcp\n  origins: ['https://a.example/path']", "has a path"),
         ("- kind: aws\n  region: 'Europe!'", "a region's name"),
+        (
+            "- kind: azure\n  base_url: https://a.example\n  key: {env: LINE}",
+            "character that no header may have",
+        ),
         ("- kind: aws\n- kind: aws\n  name: aws", "the same as providers[0]"),
         ("- kind: aws\n  key: {env: KEY}", "unknown key"),
     ],

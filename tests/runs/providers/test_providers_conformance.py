@@ -282,5 +282,9 @@ async def test_two_calls_share_a_token(cloud: Cloud) -> None:
 async def test_a_token_that_is_refused_is_fetched_anew_once(cloud: Cloud) -> None:
     no = cloud.refusal("401 Unauthorized", "ExpiredTokenException")
     async with open_scripted(no, reply(1)) as server:
-        assert await cloud.call(server.url) == Outcome(1)
-    assert len(server.asked) == 2 and len(server.tokens) == (0 if cloud.name == "AWS" else 2)
+        found = await cloud.call(server.url)
+    if cloud.name == "AWS":  # keys of the environment are what they are
+        failure(found, "AccessDenied", "provider", retryable=False)
+        assert len(server.asked) == 1
+    else:
+        assert found == Outcome(1) and (len(server.asked), len(server.tokens)) == (2, 2)

@@ -15,12 +15,13 @@ from importlib.metadata import version
 from typing import Any
 
 from quart import Blueprint, request
-from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException
 
 from gossamer_gateway.engine_rest import answers
 from gossamer_gateway.engine_rest.answers import NOTHING
 from gossamer_gateway.errors import BadRequest, GatewayError, NotLockedByWorker, UnknownTask
-from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields, parse_object
+from gossamer_gateway.fields import DETAILS_CHARS_MAX, Fields
+from gossamer_gateway.reading7 import read_body
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs import holding
 from gossamer_gateway.runs.jobs.holding import Held
@@ -140,7 +141,7 @@ class _Tasks:
     # --- tasks
 
     async def fetch(self) -> list[Json]:
-        body = await _body()
+        body = await read_body()
         worker, wait_ms = body.text("workerId"), body.number("asyncResponseTimeout")
         if wait_ms > WAIT_MS_MAX:
             raise BadRequest(
@@ -164,7 +165,7 @@ class _Tasks:
 
     async def list(self) -> list[Json]:
         """What a worker has locked: all that anybody asks this for."""
-        body = await _body()
+        body = await read_body()
         worker = body.text("workerId")
         if not body.flag("locked"):
             raise BadRequest("Tasks are listed here by workerId with locked: true alone")
@@ -178,12 +179,12 @@ class _Tasks:
         return _row(await self._held(task_id))
 
     async def complete(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         held = await self._held_by(task_id, body.text("workerId"), COMPLETE)
         return await self._settle(held, Answer(held.step, held.attempt, _output(body)))
 
     async def failure(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         held = await self._held_by(task_id, body.text("workerId"), FAILURE)
         failure = failure_of(
             "WorkerFailed",
@@ -194,13 +195,13 @@ class _Tasks:
         return await self._fail(held, failure)
 
     async def bpmn_error(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         held = await self._held_by(task_id, body.text("workerId"), BPMN_ERROR)
         message = body.maybe_text("errorMessage") or ""
         return await self._fail(held, failure_of(body.text("errorCode"), message, retryable=False))
 
     async def extend(self, task_id: str) -> tuple[str, int]:
-        body = await _body()
+        body = await read_body()
         worker, lock_ms = body.text("workerId"), _lock_ms(body.number("newDuration"), "lockTime")
         held = await self._held_by(task_id, worker, EXTEND)
         if not await self._engine.extend(held.run, held.step, held.attempt, worker, lock_ms):
@@ -240,14 +241,6 @@ class _Tasks:
         if verdict is not Verdict.TAKEN:
             raise UnknownTask(_id(held.run, held.step, held.attempt))
         return NOTHING
-
-
-async def _body() -> Fields:
-    data = await request.get_data(as_text=False)
-    assert isinstance(data, bytes)
-    if data and request.mimetype != "application/json":
-        raise UnsupportedMediaType
-    return parse_object(data)
 
 
 def _topics(body: Fields) -> Mapping[str, Topic]:

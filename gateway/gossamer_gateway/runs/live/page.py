@@ -7,11 +7,11 @@ lets them, as they ask for the events.
 
 from pathlib import Path
 
-from quart import Blueprint, abort, redirect
+from quart import Blueprint, redirect
 from quart.typing import ResponseReturnValue
 from quart.wrappers import Response
 
-from gossamer_gateway.page import HEADERS, MEDIA
+from gossamer_gateway.page import files_of
 
 FOLDER = Path(__file__).parent / "static"
 
@@ -19,15 +19,7 @@ FOLDER = Path(__file__).parent / "static"
 def create_blueprint() -> Blueprint:
     """`/live/` and the files under it."""
     routes = Blueprint("live", __name__)
-    files = {one.name: one for one in sorted(FOLDER.iterdir()) if one.suffix in MEDIA}
-    contents = {name: one.read_bytes() for name, one in files.items()}
-
-    async def file(name: str) -> Response:
-        if name not in contents:
-            abort(404)
-        answer = Response(contents[name], content_type=MEDIA[files[name].suffix])
-        answer.headers.update(HEADERS)
-        return answer
+    file = files_of(FOLDER)
 
     async def index() -> Response:
         return await file("index.html")

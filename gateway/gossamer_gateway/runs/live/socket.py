@@ -9,17 +9,15 @@ where it comes again.
 from collections.abc import AsyncIterator
 from typing import Any
 
-import h11
 import trio
 from quart import Blueprint, request, websocket
-from quart.wrappers import Response
 
 from gossamer_gateway.door.asking import check_process, is_limited
 from gossamer_gateway.errors import Forbidden, GatewayError, Overloaded, RequestError
 from gossamer_gateway.runs.live import frames
 from gossamer_gateway.runs.live.asked import Wanted, read
 from gossamer_gateway.runs.live.bridge import Behind, Bridge, Ended, Following, UnknownRun
-from gossamer_gateway.v1.events import PROTOCOL, QUIET_S, TOO_SLOW
+from gossamer_gateway.v1 import streams
 from gossamer_gateway.v1.operations import problem
 
 GOING_AWAY = 1001
@@ -33,9 +31,8 @@ def create_blueprint(bridge: Bridge) -> Blueprint:
     routes = Blueprint("live-events", __name__)
 
     async def follow() -> Any:
-        media = request.accept_mimetypes
-        if media and media.best_match(["text/event-stream"]) is None:
-            return problem(406, "Not acceptable", "Events are a WebSocket or text/event-stream")
+        if (refused := streams.unacceptable()) is not None:
+            return refused
         try:
             wanted = read(
                 list(request.args.items(multi=True)), request.headers.get("Last-Event-ID")
@@ -46,18 +43,12 @@ def create_blueprint(bridge: Bridge) -> Blueprint:
         except RequestError as error:
             return problem(400, "Bad request", str(error))
         if bridge.is_full():
-            return problem(503, "Overloaded", "Too many follow the events of this gateway already")
-        response = Response(_server_sent(bridge, wanted), content_type="text/event-stream")
-        response.headers["Cache-Control"] = "no-store"
-        response.timeout = None  # it lasts as long as somebody listens
-        return response
+            return streams.full()
+        return streams.server_sent(_server_sent(bridge, wanted))
 
     async def talk() -> None:
-        offered = websocket.requested_subprotocols
-        try:
-            await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
-        except h11.LocalProtocolError:
-            return  # the client sent something before it was let in, which breaks the connection
+        if not await streams.accept():
+            return
         last, code = "", GOING_AWAY
         try:
             wanted = read(list(websocket.args.items(multi=True)))
@@ -91,15 +82,10 @@ def _check(wanted: Wanted) -> None:
 
 async def _talk(following: Following) -> None:
     async with trio.open_nursery() as nursery:
-
-        async def hear() -> None:
-            while True:  # nothing is asked for here; it ends when the client goes
-                await websocket.receive()
-
-        nursery.start_soon(hear)
+        nursery.start_soon(streams.hear)
         while True:
             frame = None
-            with trio.move_on_after(QUIET_S):
+            with trio.move_on_after(streams.QUIET_S):
                 frame = await following.next()
             await websocket.send(frame or frames.quiet(following.cursor))
 
@@ -109,7 +95,7 @@ async def _server_sent(bridge: Bridge, wanted: Wanted) -> AsyncIterator[bytes]:
         with bridge.follow(wanted) as following:
             while True:
                 frame = None
-                with trio.move_on_after(QUIET_S):
+                with trio.move_on_after(streams.QUIET_S):
                     frame = await following.next()
                 yield _sent(frame or frames.quiet(following.cursor), following.cursor)
     except GatewayError as error:
@@ -127,11 +113,11 @@ def _sent(frame: str, cursor: str | None) -> bytes:
 def _told(error: BaseException) -> tuple[str, int]:
     """The last frame, and the code to close with."""
     if isinstance(error, Behind):
-        return frames.behind(error.cursor), TOO_SLOW
+        return frames.behind(error.cursor), streams.TOO_SLOW
     if isinstance(error, Ended):
         return "", GOING_AWAY
     if isinstance(error, Overloaded):
-        return frames.refused(503, str(error)), TOO_SLOW
+        return frames.refused(503, str(error)), streams.TOO_SLOW
     if isinstance(error, Forbidden):
         return frames.refused(403, str(error)), POLICY
     if isinstance(error, UnknownRun):

@@ -9,8 +9,10 @@ and for `Event` none at all.
 import base64
 import json
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -21,7 +23,6 @@ from gossamer_gateway.runs.providers.aws_credentials import Places
 from gossamer_gateway.runs.providers.calling import (
     Calling,
     encoded,
-    own_error,
     refused,
     said,
     shown,
@@ -30,7 +31,7 @@ from gossamer_gateway.runs.providers.classifying import failed, of_aws
 from gossamer_gateway.runs.providers.config import AwsConfig
 from gossamer_gateway.runs.providers.exchange import Reply
 from gossamer_gateway.runs.providers.keeping import Keeper
-from gossamer_gateway.runs.providers.port import Invocation, Outcome
+from gossamer_gateway.runs.providers.port import Invocation, Outcome, failure
 from gossamer_gateway.runs.providers.sigv4 import Keys, signed
 from gossamer_gateway.runs.providers.urls import BadFunctionId, checked_region, filled
 from gossamer_node.engines.exchange import one_line
@@ -45,12 +46,14 @@ _EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException"})
 """Refusals after which credentials are looked for anew, once."""
 
 
-class Aws(Calling):
-    """Functions of AWS Lambda.
+_SIGNATURE = frozenset({"InvalidSignatureException", "RequestExpired", "SignatureDoesNotMatch"})
 
-    Args:
-        metadata: asks this machine's metadata, through no proxy; closed with the other.
-    """
+SKEW_S = 240.0
+"""AWS takes signatures of five minutes before and after its own time."""
+
+
+class Aws(Calling[AwsConfig]):
+    """Functions of AWS Lambda."""
 
     def __init__(
         self,
@@ -59,9 +62,7 @@ class Aws(Calling):
         client: httpx.AsyncClient,
         metadata: httpx.AsyncClient,
     ) -> None:
-        super().__init__(config.name, client)
-        self._config = config
-        self._metadata = metadata
+        super().__init__(config, client, metadata)
         self._places = Places(environ, metadata, profile=config.profile)
         self._keys: Keeper[Keys] = Keeper(self._places.fetch)
         self._region = config.region or self._places.region()
@@ -70,11 +71,6 @@ class Aws(Calling):
         """The place's, its ARN's, or the one that is set up here."""
         arn = _ARN.fullmatch(place.function_id)
         return place.region or (arn[1] if arn else self._region)
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._metadata.aclose()
-        await super().aclose()
 
     async def _call(self, invocation: Invocation) -> Outcome | Failure:
         place = invocation.place
@@ -96,9 +92,8 @@ class Aws(Calling):
         url = f"{base}/2015-03-31/functions/{quote(place.function_id, safe='')}/invocations"
         keys = await self._keys.get()
         reply = await self._send(url, invocation, keys, region)
-        if _error(reply) in _EXPIRED and self._keys.give_up(keys):
-            keys = await self._keys.get()
-            reply = await self._send(url, invocation, keys, region)
+        if _error(reply) in _EXPIRED and (other := await self._keys.other_than(keys)) is not None:
+            reply = await self._send(url, invocation, other, region)
         return _judged(reply, place)
 
     async def _send(self, url: str, invocation: Invocation, keys: Keys, region: str) -> Reply:
@@ -137,13 +132,42 @@ def _judged(reply: Reply, place: Place) -> Outcome | Failure:
         return Outcome(None)
     if not 200 <= reply.status < 300:
         name = _error(reply)
+        if name in _SIGNATURE and (skewed := _skew(reply, place)) is not None:
+            return skewed
         words = said(reply.fields(), "message", "Message")
         return refused(
             of_aws(name, reply.status), reply, place, f"{name}: {words}" if name and words else name
         )
     if "x-amz-function-error" in reply.headers:
-        return own_error(reply.fields(), place)
+        return _own_error(reply.fields(), place)
     try:
         return Outcome(reply.json() if reply.body else None)
     except ValueError as error:
         return failed("BadReply", f"{shown(place)} answered no JSON: {one_line(str(error))}")
+
+
+def _skew(reply: Reply, place: Place) -> Failure | None:
+    """Says that this machine's clock is wrong, where it is so wrong that a signature ends by it."""
+    there_s = reply.date_s()
+    late_s = 0.0 if there_s is None else there_s - time.time()
+    if abs(late_s) < SKEW_S:
+        return None
+    way = "behind" if late_s > 0 else "ahead of"
+    return failed(
+        "ClockSkew",
+        f"{shown(place)}: this machine's clock is {abs(late_s) / 60:.0f} min {way} AWS's, which "
+        "refuses its signatures for that; set it right",
+    )
+
+
+def _own_error(fields: Mapping[str, Any], place: Place) -> Failure:
+    """What a function's code threw, as Lambda's runtimes say it."""
+    trace = fields.get("stackTrace", fields.get("trace"))
+    lines = trace if isinstance(trace, list) else []
+    message = said(fields, "errorMessage") or f"{shown(place)} failed without a word"
+    return failure(
+        said(fields, "errorType") or "FunctionError",
+        message,
+        blame="function",
+        details="\n".join(str(one).rstrip("\n") for one in lines[:200]),
+    )

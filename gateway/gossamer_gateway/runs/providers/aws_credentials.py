@@ -8,23 +8,24 @@
 4. The metadata of the machine (EC2, IMDSv2), unless `AWS_EC2_METADATA_DISABLED` is `true`.
 
 A configured profile is looked for in the files alone. Profiles that assume a role, sign in over SSO
-or run a program are refused by name: let the AWS CLI export what they give.
+or run a program are refused by name, and so is a web identity (EKS's IRSA): AWS's tools would take
+those first, so whatever else is found would be other rights. Let the AWS CLI export what they give.
 """
 
 import configparser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import trio
 
-from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
-from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+from gossamer_gateway.runs.providers.calling import said
+from gossamer_gateway.runs.providers.exchange import Reply
+from gossamer_gateway.runs.providers.issuers import ask_metadata
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials, may_be_sent
 from gossamer_gateway.runs.providers.sigv4 import Keys
-from gossamer_gateway.runs.providers.urls import is_loopback
+from gossamer_gateway.runs.providers.urls import host_of, is_loopback
 
 METADATA_S = 1.0
 """For each question to the metadata: it answers in milliseconds, or is not there."""
@@ -38,7 +39,10 @@ Tools Reference Guide, "Container credential provider")."""
 
 _FILE_BYTES_MAX = 2**20
 
-_OTHER_WAYS = ("role_arn", "sso_session", "sso_start_url", "credential_process")
+_BEFORE_KEYS = ("role_arn", "sso_session", "sso_start_url")
+_AFTER_KEYS = ("credential_process",)
+"""Ways of a profile that are not gone here: those that AWS's tools try before its keys, and after.
+"""
 
 
 class Places:
@@ -62,7 +66,7 @@ class Places:
             if self._environ.get(name):
                 return self._environ[name]
         try:
-            return self._of_profile().get("region", "")
+            return next((one["region"] for one in self._sections() if "region" in one), "")
         except NoCredentials:
             return ""
 
@@ -72,18 +76,25 @@ class Places:
             of_environment = self._of_environment()
             if of_environment is not None:
                 return Fetched(of_environment)
-        profile = await trio.to_thread.run_sync(self._of_profile)
-        if "aws_access_key_id" in profile and "aws_secret_access_key" in profile:
-            token = profile.get("aws_session_token") or None
-            keys = Keys(profile["aws_access_key_id"], profile["aws_secret_access_key"], token)
-            return Fetched(keys)
-        name = self._name()
-        for way in _OTHER_WAYS:
-            if way in profile:
+            if self._environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
                 raise NoCredentials(
-                    f"profile {name} has {way}, which is not supported here; "
-                    f"`aws configure export-credentials --profile {name}` gives keys"
+                    "AWS_WEB_IDENTITY_TOKEN_FILE names a web identity, which is not supported "
+                    "here; EKS Pod Identity is, and so are keys"
                 )
+        sections = await trio.to_thread.run_sync(self._sections)
+        name = self._name()
+        _refuse(_BEFORE_KEYS, sections, name)
+        for section in sections:
+            if "aws_access_key_id" in section and "aws_secret_access_key" in section:
+                return Fetched(
+                    _checked(
+                        section["aws_access_key_id"],
+                        section["aws_secret_access_key"],
+                        section.get("aws_session_token"),
+                        f"profile {name}",
+                    )
+                )
+        _refuse(_AFTER_KEYS, sections, name)
         if self._profile is not None:
             raise NoCredentials(f"the files of AWS have no keys of profile {name}")
         found = await self._of_container()
@@ -97,23 +108,23 @@ class Places:
         )
         if not id or not secret:
             return None
-        return Keys(id, secret, self._environ.get("AWS_SESSION_TOKEN") or None)
+        token = self._environ.get("AWS_SESSION_TOKEN")
+        return _checked(id, secret, token, "AWS_ACCESS_KEY_ID, … of the environment")
 
     def _name(self) -> str:
         return self._profile or self._environ.get("AWS_PROFILE") or "default"
 
-    def _of_profile(self) -> dict[str, str]:
-        """Settings of the profile from both files; those of `credentials` count first."""
+    def _sections(self) -> list[Mapping[str, str]]:
+        """What the files say of the profile; that of `credentials` counts first."""
         name = self._name()
         home = Path(self._environ.get("HOME", "/nonexistent")) / ".aws"
-        found: dict[str, str] = {}
-        for variable, file, section in (
-            ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
-            ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
-        ):
-            path = Path(self._environ.get(variable) or home / file)
-            found |= _section(path, section)
-        return found
+        return [
+            _section(Path(self._environ.get(variable) or home / file), section)
+            for variable, file, section in (
+                ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
+                ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
+            )
+        ]
 
     async def _of_container(self) -> Fetched[Keys] | None:
         relative = self._environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -122,7 +133,7 @@ class Places:
             url = CONTAINER_URL + "/" + relative.lstrip("/")
         elif full:
             url = full
-            host = urlsplit(url).hostname or ""
+            host = host_of(url)
             if not url.startswith("https://") and not is_loopback(url) and host not in _PLAIN_HOSTS:
                 raise NoCredentials(f"AWS_CONTAINER_CREDENTIALS_FULL_URI names {host} without TLS")
         else:
@@ -154,17 +165,7 @@ class Places:
             raise NoCredentials(f"{nowhere}; the metadata: {error}") from error
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> Reply:
-        try:
-            with trio.fail_after(METADATA_S):
-                request = self._client.build_request(method, url, headers=headers)
-                reply = await exchange(self._client, request)
-        except trio.TooSlowError:
-            raise NoCredentials(f"no answer within {METADATA_S:g} s") from None
-        except (NoReply, httpx.InvalidURL) as error:
-            raise NoCredentials(str(error)) from error
-        if reply.status != 200:
-            raise NoCredentials(f"it answered {reply.status}")
-        return reply
+        return await ask_metadata(self._client, method, url, headers=headers, within_s=METADATA_S)
 
 
 def _section(path: Path, section: str) -> dict[str, str]:
@@ -194,18 +195,40 @@ def _line(reply: Reply) -> str:
     return text
 
 
+def _refuse(ways: Sequence[str], sections: Sequence[Mapping[str, str]], name: str) -> None:
+    for way in ways:
+        if any(way in one for one in sections):
+            raise NoCredentials(
+                f"profile {name} has {way}, which is not supported here; "
+                f"`aws configure export-credentials --profile {name}` gives keys"
+            )
+
+
+def _checked(id: str, secret: str, token: str | None, who: str) -> Keys:
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", id),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_SESSION_TOKEN", token),
+    ):
+        if value and not may_be_sent(value):
+            raise NoCredentials(
+                f"{who}: {name} has a character that none of AWS's has, such as a line's end"
+            )
+    return Keys(id, secret, token or None)
+
+
 def _keys(reply: Reply, who: str) -> Fetched[Keys]:
     """Keys with an end, as container and metadata give them."""
-    fields: Mapping[str, Any] = reply.fields()
-    id, secret, token, ends = (
-        fields.get(name) for name in ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
+    fields = reply.fields()
+    id, secret, ends = (
+        said(fields, one) for one in ("AccessKeyId", "SecretAccessKey", "Expiration")
     )
+    token = said(fields, "Token")
     try:
-        assert isinstance(id, str) and isinstance(secret, str) and isinstance(ends, str)
-        assert token is None or isinstance(token, str)
-        assert all(one.isascii() and one.isprintable() for one in (id, secret, token or "")) and id
+        if not all(may_be_sent(one) for one in (id, secret, token or "none")):
+            raise ValueError
         at = datetime.fromisoformat(ends)
-    except (AssertionError, ValueError):
+    except ValueError:
         raise NoCredentials(f"{who} answered no keys") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return Fetched(Keys(id, secret, token), at.timestamp())
+    return Fetched(Keys(id, secret, token or None), at.timestamp())

@@ -10,17 +10,16 @@ import time
 from collections.abc import Mapping
 
 import httpx
-import trio
 
 from gossamer_gateway.runs.providers.calling import said
 from gossamer_gateway.runs.providers.config import AzureConfig
-from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
-from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
-from gossamer_gateway.runs.providers.urls import is_loopback
+from gossamer_gateway.runs.providers.exchange import Reply
+from gossamer_gateway.runs.providers.issuers import ask_for_token, ask_metadata
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials, may_be_sent
+from gossamer_gateway.runs.providers.urls import address_of, is_loopback
 
 AUTHORITY = "https://login.microsoftonline.com"
 METADATA_URL = "http://169.254.169.254/metadata/identity/oauth2/token"
-METADATA_S = 2.0
 
 
 class Tokens:
@@ -47,7 +46,7 @@ class Tokens:
     async def fetch(self, audience: str) -> Fetched[str]:
         """Raises: NoCredentials."""
         if self._tenant and self._id and self._secret:
-            return await self._of_client(audience)
+            return await self._of_client(self._tenant, self._id, self._secret, audience)
         endpoint = self._environ.get("IDENTITY_ENDPOINT")
         header = self._environ.get("IDENTITY_HEADER")
         # With its id alone, AZURE_CLIENT_ID names one of several managed identities.
@@ -62,7 +61,7 @@ class Tokens:
             METADATA_URL, {"api-version": "2018-02-01", **query}, {"metadata": "true"}
         )
 
-    async def _of_client(self, audience: str) -> Fetched[str]:
+    async def _of_client(self, tenant: str, id: str, secret: str, audience: str) -> Fetched[str]:
         authority = (self._environ.get("AZURE_AUTHORITY_HOST") or AUTHORITY).rstrip("/")
         if "://" not in authority:
             authority = f"https://{authority}"
@@ -70,18 +69,15 @@ class Tokens:
             raise NoCredentials("AZURE_AUTHORITY_HOST is not https")
         form = {
             "grant_type": "client_credentials",
-            "client_id": self._id,
-            "client_secret": self._secret,
+            "client_id": id,
+            "client_secret": secret,
             "scope": f"{audience.rstrip('/')}/.default",
         }
-        url = f"{authority}/{self._tenant}/oauth2/v2.0/token"
-        try:
-            reply = await exchange(self._client, self._client.build_request("POST", url, data=form))
-        except (NoReply, httpx.InvalidURL) as error:
-            raise NoCredentials(f"the token endpoint: {error}") from error
+        url = f"{authority}/{tenant}/oauth2/v2.0/token"
+        reply = await ask_for_token(self._client, url, form)
         if reply.status != 200:
             raise NoCredentials(
-                f"the token endpoint refuses the client {self._id} ({reply.status}) "
+                f"the token endpoint refuses the client {id} ({reply.status}) "
                 f"{said(reply.fields(), 'error')}"
             )
         return _token(reply, "the token endpoint")
@@ -89,29 +85,25 @@ class Tokens:
     async def _of_machine(
         self, url: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> Fetched[str]:
-        nowhere = "there is no client's secret, and this machine has no managed identity"
-        request = self._metadata.build_request("GET", url, params=query, headers=headers)
         try:
-            with trio.fail_after(METADATA_S):
-                reply = await exchange(self._metadata, request)
-        except trio.TooSlowError:
-            raise NoCredentials(f"{nowhere}: no answer within {METADATA_S:g} s") from None
-        except NoReply as error:
-            raise NoCredentials(f"{nowhere}: {error}") from error
-        if reply.status != 200:
-            raise NoCredentials(f"{nowhere}: it answered {reply.status}")
+            reply = await ask_metadata(self._metadata, "GET", url, headers=headers, query=query)
+        except NoCredentials as error:
+            raise NoCredentials(
+                f"there is no client's secret, and this machine has no managed identity: {error}"
+            ) from error
         return _token(reply, "the managed identity's endpoint")
 
 
 def _is_local(url: str) -> bool:
-    return is_loopback(url) or url.startswith("http://169.254.")
+    address = address_of(url)
+    return is_loopback(url) or (address is not None and address.is_link_local)
 
 
 def _token(reply: Reply, who: str) -> Fetched[str]:
     fields = reply.fields()
     token = said(fields, "access_token")
     try:
-        if not token or not token.isascii() or not token.isprintable():
+        if not may_be_sent(token):
             raise ValueError
         # Seconds as text from managed identities, as a number from the authority.
         if "expires_on" in fields:

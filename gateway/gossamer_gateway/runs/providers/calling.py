@@ -2,13 +2,14 @@
 
 An adapter says how to ask (`_call`), may raise what it knows (`NoReply`, `NoCredentials`,
 `BadFunctionId`), and notes each secret that it sends, so that none of them comes back in a message.
+It has two clients: what this machine says of itself is never asked through a proxy.
 """
 
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 import httpx
 import msgspec
@@ -16,10 +17,11 @@ import trio
 
 from gossamer_gateway.runs.model.definition import Place
 from gossamer_gateway.runs.model.events import Failure
-from gossamer_gateway.runs.providers.classifying import failed, of_http_function
+from gossamer_gateway.runs.providers.classifying import failed
+from gossamer_gateway.runs.providers.config import AwsConfig, AzureConfig, GcpConfig
 from gossamer_gateway.runs.providers.exchange import NoReply, Reply, exchange
 from gossamer_gateway.runs.providers.keeping import NoCredentials
-from gossamer_gateway.runs.providers.port import Invocation, Outcome, failure, scrubbed
+from gossamer_gateway.runs.providers.port import Invocation, Outcome, scrubbed
 from gossamer_gateway.runs.providers.urls import BadFunctionId
 from gossamer_node import logs
 from gossamer_node.engines.exchange import one_line
@@ -27,16 +29,38 @@ from gossamer_node.engines.exchange import one_line
 log = logs.get("providers")
 
 SECRETS_MAX = 64
-"""The newest ones sent; older ones were renewed since."""
+"""The newest tokens and keys sent; older ones were renewed since."""
 
 
-class Calling:
-    """A provider but for its `_call` and `region`."""
+C = TypeVar("C", bound=AwsConfig | AzureConfig | GcpConfig)
 
-    def __init__(self, name: str, client: httpx.AsyncClient) -> None:
-        self.name = name
+
+class Calling(Generic[C]):
+    """A provider but for its `_call`.
+
+    Args:
+        client: for functions, and for what gives tokens; closed with the provider.
+        metadata: for this machine's metadata; closed with the provider.
+        secrets: those that last as long as the provider.
+    """
+
+    def __init__(
+        self,
+        config: C,
+        client: httpx.AsyncClient,
+        metadata: httpx.AsyncClient,
+        secrets: Iterable[str | None] = (),
+    ) -> None:
+        self.name = config.name
+        self._config = config
         self._client = client
+        self._metadata = metadata
+        self._lasting = tuple(one for one in secrets if one)
         self._secrets: deque[str] = deque(maxlen=SECRETS_MAX)
+
+    def region(self, place: Place) -> str:
+        """The place's, or the configuration's."""
+        return place.region or self._config.region or ""
 
     async def invoke(self, invocation: Invocation) -> Outcome | Failure:
         """Calls a function. Never raises but for cancellation."""
@@ -60,6 +84,7 @@ class Calling:
 
     async def aclose(self) -> None:
         """Closes the connections."""
+        await self._metadata.aclose()
         await self._client.aclose()
 
     async def _call(self, invocation: Invocation) -> Outcome | Failure:
@@ -70,19 +95,24 @@ class Calling:
         reply = await exchange(self._client, request)
         if reply.status < 300 and "x-amz-function-error" not in reply.headers:
             return reply
-        headers = {name: scrubbed(text, self._secrets) for name, text in reply.headers.items()}
-        body = scrubbed(reply.body.decode("utf-8", "surrogateescape"), self._secrets)
+        headers = {name: self._scrubbed(text) for name, text in reply.headers.items()}
+        body = self._scrubbed(reply.body.decode("utf-8", "surrogateescape"))
         return Reply(reply.status, headers, body.encode("utf-8", "surrogateescape"))
 
     def _note(self, *secrets: str | None) -> None:
-        self._secrets.extend(one for one in secrets if one and one not in self._secrets)
+        for one in secrets:
+            if one and one not in self._lasting and one not in self._secrets:
+                self._secrets.append(one)
+
+    def _scrubbed(self, text: str) -> str:
+        return scrubbed(text, (*self._lasting, *self._secrets))
 
     def _clean(self, found: Failure) -> Failure:
         return msgspec.structs.replace(
             found,
-            code=scrubbed(found.code, self._secrets),
-            message=scrubbed(found.message, self._secrets),
-            details=scrubbed(found.details, self._secrets),
+            code=self._scrubbed(found.code),
+            message=self._scrubbed(found.message),
+            details=self._scrubbed(found.details),
         )
 
 
@@ -112,46 +142,4 @@ def refused(code: str, reply: Reply, place: Place, message: str = "") -> Failure
         code,
         f"{shown(place)} answered {reply.status}{tail}",
         retry_after_ms=reply.retry_after_ms(time.time()),
-    )
-
-
-def of_http(reply: Reply, place: Place) -> Outcome | Failure:
-    """What an HTTP function's reply means.
-
-    A body of JSON is the output, text of any kind is a text, and no body is null.
-    """
-    if not 200 <= reply.status < 300:
-        code = of_http_function(reply.status, reply.headers)
-        if code not in ("FunctionError", "FunctionRefused"):
-            return refused(code, reply, place)
-        fields = reply.fields()
-        own = said(fields, "code", "errorType", "type")
-        found = refused(code, reply, place, said(fields, "message", "errorMessage", "detail"))
-        return msgspec.structs.replace(found, code=own[:200] or code)
-    media = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not reply.body:
-        return Outcome(None)
-    try:
-        if media == "application/json" or media.endswith("+json"):
-            return Outcome(reply.json())
-        if media.startswith("text/"):
-            return Outcome(reply.body.decode())
-    except ValueError as error:
-        return failed("BadReply", f"{shown(place)} answered no {media}: {one_line(str(error))}")
-    return failed(
-        "BadReply",
-        f"{shown(place)} answered {media or 'something'}, which is neither JSON nor text",
-    )
-
-
-def own_error(fields: Mapping[str, Any], place: Place) -> Failure:
-    """What a function's code threw, as Lambda's runtimes say it."""
-    trace = fields.get("stackTrace", fields.get("trace"))
-    lines = trace if isinstance(trace, list) else []
-    message = said(fields, "errorMessage") or f"{shown(place)} failed without a word"
-    return failure(
-        said(fields, "errorType") or "FunctionError",
-        message,
-        blame="function",
-        details="\n".join(str(one).rstrip("\n") for one in lines[:200]),
     )

@@ -4,9 +4,10 @@ Closed, calls pass and are counted in a window. When at least `FAILURES_MIN` of 
 the provider's fault, and they are at least `FAILED_SHARE` of all, it opens: calls are refused for
 `OPEN_MS`, so that what goes elsewhere goes at once and what comes back is not met by a crowd. Then
 it is half open: one call at a time may try. If that is well, it closes; if not, it opens for twice
-as long as before, `OPEN_MS_MAX` at most. A probe whose end is never told counts as failed after
-`PROBE_MS`. (M. Nygard, Release It!, "Circuit Breaker"; the window with a share and a least number
-of calls is what resilience4j does by count.)
+as long as before, `OPEN_MS_MAX` at most. Beside a probe that takes longer than `PROBE_MS`, as a
+function may, another may try, and from then on only that one's word counts. (M. Nygard, Release
+It!, "Circuit Breaker"; the window with a share and a least number of calls is what resilience4j
+does by count.)
 """
 
 from collections import deque

@@ -23,15 +23,18 @@ class Row:
 
     Attributes:
         trips: it says that the provider is unwell: the circuit counts it.
+        asked: whether the provider was asked at all; else it says nothing of its health.
     """
 
     blame: str
     retryable: bool
     trips: bool
+    asked: bool = True
 
 
 _UNWELL = Row("provider", retryable=True, trips=True)
 _REFUSED = Row("provider", retryable=False, trips=False)
+_NOT_ASKED = Row("provider", retryable=False, trips=False, asked=False)
 _OWN = Row("function", retryable=True, trips=False)
 
 CODES: dict[str, Row] = {
@@ -45,18 +48,21 @@ CODES: dict[str, Row] = {
     "BadReply": _UNWELL,
     # A limit of one function or account; it says nothing of the region's health.
     "Throttled": Row("provider", retryable=True, trips=False),
-    "CircuitOpen": _REFUSED,
-    "NotConfigured": _REFUSED,
-    "NoCredentials": Row("provider", retryable=True, trips=False),
+    "CircuitOpen": _NOT_ASKED,
+    "NotConfigured": _NOT_ASKED,
+    "NoCredentials": Row("provider", retryable=True, trips=False, asked=False),
     "AccessDenied": _REFUSED,
+    # Of this machine: others of the clouds do not look at it.
+    "ClockSkew": _REFUSED,
+    # Each cloud has a bound of its own.
+    "PayloadTooLarge": _REFUSED,
     "FunctionNotFound": _REFUSED,
-    "BadFunctionId": _REFUSED,
+    "BadFunctionId": _NOT_ASKED,
     # By what it was sent, or for what it sends: elsewhere it would be the same.
     "FunctionError": _OWN,
     "FunctionRefused": Row("function", retryable=False, trips=False),
     "ReplyTooLarge": Row("function", retryable=False, trips=False),
-    "PayloadTooLarge": Row("function", retryable=False, trips=False),
-    "Mistake": Row("provider", retryable=False, trips=False),
+    "Mistake": _NOT_ASKED,
 }
 """What each code that the gateway itself gives means. Functions have codes of their own."""
 
@@ -83,7 +89,10 @@ AWS_ERRORS: dict[str, str] = {
     "EC2ThrottledException": "Throttled",
     "ThrottlingException": "Throttled",
     "RequestTooLargeException": "PayloadTooLarge",
+    "NoPublishedVersionException": "FunctionNotFound",
     # States of a function that pass, or that an administrator must mend.
+    "EFSIOException": "Unavailable",
+    "SnapStartNotReadyException": "Unavailable",
     "ResourceConflictException": "Unavailable",
     "ResourceNotReadyException": "Unavailable",
     "InvalidRequestContentException": "FunctionRefused",
@@ -137,3 +146,8 @@ def failed(
 def trips(failure: Failure) -> bool:
     """Whether a failure says that the provider is unwell."""
     return failure.blame == "provider" and failure.code in CODES and CODES[failure.code].trips
+
+
+def was_asked(failure: Failure) -> bool:
+    """Whether a failure says anything of the provider's health."""
+    return failure.code not in CODES or CODES[failure.code].asked or failure.blame != "provider"

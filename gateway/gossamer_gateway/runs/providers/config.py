@@ -73,7 +73,6 @@ class AzureConfig:
 
 ProviderConfig = AwsConfig | GcpConfig | AzureConfig
 
-_REGION = Text("a region's name", 64, r"[a-z0-9-]+")
 _URL = Form("a URL, https unless it is of this machine", check_base, str)
 
 
@@ -84,6 +83,8 @@ def _check_http(config: GcpConfig | AzureConfig) -> Iterator[tuple[str, str]]:
 
 def _check_azure(config: AzureConfig) -> Iterator[tuple[str, str]]:
     yield from _check_http(config)
+    if config.key is not None and not (config.key.isascii() and config.key.isprintable()):
+        yield "key", "has a character that no header may have, such as a line's end; take it out"
     if (config.client_id is None) != (config.client_secret is None):
         yield "client_id", "`client_id` and `client_secret` belong together; write both or none"
     if config.client_id is not None and config.tenant is None:
@@ -99,6 +100,16 @@ def _name(default: str) -> Field:
         "name",
         "What workflows call it as `provider`; letters count alike, small or large.",
         f"Most have one: `{default}`.",
+    )
+
+
+def _region(default_words: str) -> Field:
+    return Field(
+        "region",
+        Text("a region's name", 64, r"[a-z0-9-]+"),
+        "region",
+        "For steps that name none.",
+        default_words=default_words,
     )
 
 
@@ -146,13 +157,7 @@ PROVIDERS: ListOf[ProviderConfig] = ListOf(
                 AwsConfig,
                 (
                     _name("AWS"),
-                    Field(
-                        "region",
-                        _REGION,
-                        "region",
-                        "For steps that name none.",
-                        default_words="`AWS_REGION`, `AWS_DEFAULT_REGION`, or the profile's",
-                    ),
+                    _region("`AWS_REGION`, `AWS_DEFAULT_REGION`, or the profile's"),
                     Field(
                         "base_url",
                         _URL,
@@ -185,13 +190,7 @@ PROVIDERS: ListOf[ProviderConfig] = ListOf(
                 GcpConfig,
                 (
                     _name("GCP"),
-                    Field(
-                        "region",
-                        _REGION,
-                        "region",
-                        "For steps that name none.",
-                        default_words="none",
-                    ),
+                    _region("none"),
                     _BASE_URL,
                     _ORIGINS,
                     Field(
@@ -228,13 +227,7 @@ PROVIDERS: ListOf[ProviderConfig] = ListOf(
                 AzureConfig,
                 (
                     _name("AZURE"),
-                    Field(
-                        "region",
-                        _REGION,
-                        "region",
-                        "For steps that name none.",
-                        default_words="none",
-                    ),
+                    _region("none"),
                     _BASE_URL,
                     _ORIGINS,
                     Field(

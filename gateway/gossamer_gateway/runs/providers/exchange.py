@@ -24,7 +24,10 @@ from gossamer_node.engines.exchange import one_line
 CONNECT_S = 5.0
 """Who takes longer is down: a region that is gone often says nothing at all."""
 
-CONNECTIONS_MAX = 256
+IDLE_MAX = 64
+"""Connections that are kept for the next calls. How many there are at a time is bounded by the
+calls (`concurrency`): a call that waited in the pool would look like a provider that is too slow.
+"""
 
 
 class NoReply(Exception):
@@ -62,14 +65,17 @@ class Reply:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def date_s(self) -> float | None:
+        """When it was given, by the clock of who gave it; in whole seconds."""
+        return _date_s(self.headers.get("date", ""))
+
     def retry_after_ms(self, now_s: float) -> int | None:
         """RFC 9110 §10.2.3: seconds, or a date."""
         said = self.headers.get("retry-after", "")
         if said.isascii() and said.isdigit():
             return min(int(said[:9]) * 1_000, RETRY_AFTER_MS_MAX)
-        try:
-            at_s = email.utils.parsedate_to_datetime(said).timestamp()
-        except (ValueError, OverflowError):
+        at_s = _date_s(said)
+        if at_s is None:
             return None
         return min(max(0, round((at_s - now_s) * 1_000)), RETRY_AFTER_MS_MAX)
 
@@ -85,7 +91,7 @@ def new_client(*, ca_file: Path | None = None, trust_env: bool = True) -> httpx.
     return httpx.AsyncClient(
         verify=context,
         timeout=httpx.Timeout(None, connect=CONNECT_S),
-        limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=IDLE_MAX),
         headers={"user-agent": "gossamer", "accept-encoding": "identity"},
         # A jar that takes any cookie would grow at the peer's will.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -112,6 +118,9 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
         ) from error
     except httpx.ConnectError as error:
         raise _not_reached(host, error) from error
+    except httpx.LocalProtocolError:
+        # Its words quote what could not be written, which may be a secret.
+        raise NoReply("Mistake", f"what was to be sent to {host} is no HTTP") from None
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
         raise NoReply("ConnectionLost", f"{host} broke off: {_words(error)}") from error
     except trio.ClosedResourceError as error:
@@ -170,6 +179,13 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _words(error: BaseException) -> str:
     told = next((str(one) for one in _causes(error) if str(one)), type(error).__name__)
     return one_line(told)
+
+
+def _date_s(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _refused(name: str) -> None:

@@ -18,11 +18,10 @@ import jwt
 import trio
 
 from gossamer_gateway.runs.providers.calling import said
-from gossamer_gateway.runs.providers.exchange import NoReply, exchange
-from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials
+from gossamer_gateway.runs.providers.issuers import ask_for_token, ask_metadata
+from gossamer_gateway.runs.providers.keeping import Fetched, NoCredentials, may_be_sent
 from gossamer_gateway.runs.providers.urls import is_loopback
 
-METADATA_S = 2.0
 LIFE_S = 3_600
 """Of an assertion, and so of its token: the longest that Google gives."""
 
@@ -89,10 +88,7 @@ class Tokens:
         except (ValueError, TypeError, jwt.PyJWTError):
             raise NoCredentials(f"{file} has no usable private_key") from None
         form = {"grant_type": GRANT, "assertion": assertion}
-        try:
-            reply = await exchange(self._client, self._client.build_request("POST", url, data=form))
-        except (NoReply, httpx.InvalidURL) as error:
-            raise NoCredentials(f"the token endpoint: {error}") from error
+        reply = await ask_for_token(self._client, url, form)
         if reply.status != 200:
             why = said(reply.fields(), "error_description", "error")
             raise NoCredentials(
@@ -103,20 +99,15 @@ class Tokens:
     async def _of_machine(self, audience: str) -> Fetched[str]:
         host = self._environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
         url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/identity"
-        request = self._metadata.build_request(
-            "GET", url, params={"audience": audience, "format": "full"},
-            headers={"metadata-flavor": "Google"},
-        )  # fmt: skip
-        nowhere = "there is no service account's file, and this machine's metadata has none"
         try:
-            with trio.fail_after(METADATA_S):
-                reply = await exchange(self._metadata, request)
-        except trio.TooSlowError:
-            raise NoCredentials(f"{nowhere}: no answer within {METADATA_S:g} s") from None
-        except NoReply as error:
-            raise NoCredentials(f"{nowhere}: {error}") from error
-        if reply.status != 200:
-            raise NoCredentials(f"{nowhere}: it answered {reply.status}")
+            reply = await ask_metadata(
+                self._metadata, "GET", url, headers={"metadata-flavor": "Google"},
+                query={"audience": audience, "format": "full"},
+            )  # fmt: skip
+        except NoCredentials as error:
+            raise NoCredentials(
+                f"there is no service account's file, and this machine's metadata has none: {error}"
+            ) from error
         return _token(reply.body.decode("latin-1").strip(), "this machine's metadata")
 
 
@@ -139,6 +130,8 @@ def _token(token: str, who: str) -> Fetched[str]:
     try:
         # Whether it is true is for the function to judge; here it is the end that counts.
         claims = jwt.decode(token, options={"verify_signature": False})
+        if not may_be_sent(token):
+            raise ValueError
         return Fetched(token, float(claims["exp"]))
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):
         raise NoCredentials(f"{who} gave no token") from None

@@ -26,7 +26,7 @@ from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition, Place
 from gossamer_gateway.runs.model.events import Event, Failure
 from gossamer_gateway.runs.model.run import Run, StepStatus
-from gossamer_gateway.runs.providers.classifying import failed, trips
+from gossamer_gateway.runs.providers.classifying import failed, trips, was_asked
 from gossamer_gateway.runs.providers.config import ProviderConfig
 from gossamer_gateway.runs.providers.factory import kind_of
 from gossamer_gateway.runs.providers.health import ProviderHealth, Tallies
@@ -43,7 +43,8 @@ LOCK_MS = 30_000
 """Of a job at work; renewed at a third of it."""
 
 LEFT_MS = 100
-"""Of an attempt's time, kept for telling its end: who tells knows more than that time is over."""
+"""Of an attempt's time, but half of it at most, kept for telling its end: who tells knows more than
+that time is over."""
 
 FAIR_MS = 1_000
 """Who had less time and was too slow is not unwell for that."""
@@ -242,7 +243,8 @@ class Invoker:
         else:
             # The storage's clock says when the attempt's time is over.
             now_ms = job.locked_ms - LOCK_MS + (trio.current_time() - taken_s) * 1_000
-            left_ms = round(job.due_ms - now_ms) - LEFT_MS
+            left_ms = round(job.due_ms - now_ms)
+            left_ms -= min(LEFT_MS, left_ms // 2)
             if left_ms <= 0:
                 return None
             found = await self._invoke(
@@ -275,7 +277,7 @@ class Invoker:
         failure = found if isinstance(found, Failure) else None
         tally.note(failure, (now_ms - began_ms) / 1_000, round(time.time() * 1_000))
         was = tally.circuit.state
-        if failure is not None and failure.code == "Timeout" and invocation.deadline_ms < FAIR_MS:
+        if failure is not None and not _counts(failure, invocation):
             tally.circuit.forget(ticket)
         else:
             tally.circuit.tell(ticket, now_ms, good=failure is None or not trips(failure))
@@ -350,6 +352,13 @@ class Invoker:
                 await self._engine.release(job.run, job.step, job.attempt, self._worker)
             except GatewayError as error:
                 log.warning("a job stays locked", job=job.key, why=str(error))
+
+
+def _counts(failure: Failure, invocation: Invocation) -> bool:
+    """Whether a failure says how the provider is: who was not asked, or had no time, is neither
+    well nor unwell."""
+    is_hurried = failure.code == "Timeout" and invocation.deadline_ms < FAIR_MS
+    return was_asked(failure) and not is_hurried
 
 
 def _refused(name: str, region: str, wait_ms: int) -> Failure:

@@ -6,6 +6,7 @@ the configuration names. Plain http is for this machine alone.
 """
 
 import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import quote, urlsplit
 
 from gossamer_gateway.runs.model.definition import Place
@@ -22,8 +23,24 @@ class BadFunctionId(Exception):
 
 def is_loopback(url: str) -> bool:
     """Whether a URL is of this machine."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    found = address_of(url)
+    return host_of(url) == "localhost" if found is None else found.is_loopback
+
+
+def address_of(url: str) -> IPv4Address | IPv6Address | None:
+    """The address that a URL has in place of a name."""
+    try:
+        return ip_address(host_of(url))
+    except ValueError:
+        return None
+
+
+def host_of(url: str) -> str:
+    """A URL's host in small letters; empty for what is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def check_base(text: str) -> str:

@@ -15,10 +15,7 @@ from gossamer_node.local_engines import relock
 
 async def main() -> None:
     """Writes the lock, after everything was downloaded."""
-    text = await relock.lock_text(await relock.resolve(POM))
-    _, _, artifacts = text.partition("\n")
-    head = "# Made by `python -m gossamer_gateway.runs.stack.relock`: SHA-256, bytes, artifact.\n"
-    await trio.Path(LOCK).write_text(head + artifacts, encoding="utf-8")
+    await relock.lock(POM, LOCK, "gossamer_gateway.runs.stack.relock")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ examples:
 import argparse
 import dataclasses
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from gossamer_gateway.runs.providers.demo.play import ORDER, Payment, play
 from gossamer_gateway.runs.providers.demo.stage import Stage, open_stage
 from gossamer_gateway.runs.providers.demo.telling import Teller
 from gossamer_node.local_engines.progress import printed, silent
+from gossamer_node.scratch import play_in_scratch
 
 ANSWER_S = 30.0
 
@@ -40,15 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plays and judges. 0: every payment was completed, its money taken once; 1: not so."""
-    folder = Path(tempfile.mkdtemp(prefix="gossamer-failover-"))
-    good = False
-    try:
-        good = trio.run(_run, arguments, folder)
-    finally:
-        if good:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"The logs and the ledger of this run: {folder}", file=sys.stderr)
+    good = play_in_scratch(
+        "failover", "The logs and the ledger", lambda folder: trio.run(_run, arguments, folder)
+    )
     return 0 if good else 1
 
 

@@ -11,9 +11,7 @@ examples:
 import argparse
 import json
 import secrets
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +35,7 @@ from gossamer_node.engines.factory import open_engine
 from gossamer_node.errors import InputError
 from gossamer_node.local_engines.progress import Progress as Report
 from gossamer_node.local_engines.progress import printed, silent
+from gossamer_node.scratch import play_in_scratch
 
 OTHERS = "gossamer.demos"
 """Entry points of the demos beside this one."""
@@ -96,15 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.kill and arguments.nodes < 2:
         raise InputError("--kill with one node leaves nobody to go on; use --nodes 2 or more.")
-    folder = Path(tempfile.mkdtemp(prefix="gossamer-demo-"))
-    good = False
-    try:
-        good = trio.run(_run, arguments, folder)
-    finally:
-        if good:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"The logs and databases of this run: {folder}", file=sys.stderr)
+    good = play_in_scratch(
+        "demo", "The logs and databases", lambda folder: trio.run(_run, arguments, folder)
+    )
     return 0 if good else 1
 
 
