@@ -17,8 +17,8 @@ import httpx
 import pytest
 import trio
 from tests.patience import PATIENCE_S, patience, until
-from tests.postgres_fixture import binaries
 
+from gossamer_gateway.runs.stack.postgres import binaries
 from gossamer_gateway.runs.stack.redis import binary
 from gossamer_gateway.runs.stack.workers import EXAMPLES, prepare
 

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plays and judges. 0: every payment was completed, its money taken once; 1: not so."""
     good = play_in_scratch(
-        "failover", "The logs and the ledger", partial(trio.run, _run, arguments)
+        "failover", "The logs and the ledger", lambda folder: trio.run(_run, arguments, folder)
     )
     return 0 if good else 1
 

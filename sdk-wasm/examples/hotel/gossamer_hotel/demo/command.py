@@ -13,7 +13,6 @@ import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -96,7 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.kill and arguments.nodes < 2:
         raise InputError("--kill with one node leaves nobody to go on; use --nodes 2 or more.")
-    good = play_in_scratch("demo", "The logs and databases", partial(trio.run, _run, arguments))
+    good = play_in_scratch(
+        "demo", "The logs and databases", lambda folder: trio.run(_run, arguments, folder)
+    )
     return 0 if good else 1
 
 
