@@ -19,7 +19,7 @@ import trio
 from hypothesis import HealthCheck, settings
 from tests.downloads import downloads_shown
 from tests.embedded_fixture import embedded_engine, embedded_url
-from tests.kafka_fixture import kafka
+from tests.kafka_fixture import kafka, kafka_of_session
 from tests.postgres_fixture import postgres
 from tests.redis_fixture import redis
 from tests.zeebe88.engine import RunningZeebe88, start_zeebe88
@@ -33,7 +33,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 
-__all__ = ["embedded_engine", "embedded_url", "kafka", "postgres", "redis"]
+__all__ = ["embedded_engine", "embedded_url", "kafka", "kafka_of_session", "postgres", "redis"]
 
 # Hypothesis without its stopwatch: a busy host is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

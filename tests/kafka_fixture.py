@@ -1,25 +1,34 @@
 """A real Kafka for tests: one broker of the session's own, in a temporary folder.
 
-The root conftest imports `kafka` from here. It may be killed and started again: its address and
-what it had acknowledged stay.
+The root conftest imports `kafka` and `kafka_of_session` from here. It may be killed and started
+again: its address and what it had acknowledged stay. A test that fails in between leaves it dead;
+the next one finds it alive all the same, so that one failure is told as one.
 """
 
 import shutil
+import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import trio
 from tests.downloads import downloads_shown
 
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.stack.broker import RunningKafka, start_kafka
 from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines import Progress
 from gossamer_node.local_engines.processes import free_ports
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+CONNECT_S = 30.0
+"""To a broker that lives, however busy the machine is."""
 
 
 class Kafka:
@@ -27,13 +36,18 @@ class Kafka:
 
     Attributes:
         address: `127.0.0.1:PORT`, what clients call `bootstrap.servers`; it stays.
+        cluster: the same for the gateway's own clients.
     """
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        (self._port,) = free_ports(1)
+    def __init__(
+        self, folder: Path, progress: Progress, port: int = 0, settings: Mapping[str, str] = NOTHING
+    ) -> None:
+        self._port = port or free_ports(1)[0]
         self.address = f"127.0.0.1:{self._port}"
+        self.cluster = Cluster(self.address)
         self._folder = folder
         self._progress = progress
+        self._settings = settings
         self._running: RunningKafka | None = None
         self._stop: Callable[[], None] = lambda: None
 
@@ -49,8 +63,9 @@ class Kafka:
             try:
                 with scope:
                     async with start_kafka(
-                        progress=self._progress, port=self._port, folder=self._folder
-                    ) as kafka:
+                        progress=self._progress, port=self._port, folder=self._folder,
+                        settings=self._settings,
+                    ) as kafka:  # fmt: skip
                         running.set_result(kafka)
                         await trio.sleep_forever()
             except Exception as error:
@@ -81,6 +96,22 @@ class Kafka:
         self._stop()
         shutil.rmtree(running.process.log_path.parent, ignore_errors=True)
 
+    def make_sure(self) -> None:
+        """Starts it where a test left it dead.
+
+        Raises: AssertionError where it ended by itself. The next one finds it started.
+        """
+        running = self._running
+        if running is not None:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), CONNECT_S).close()
+                return
+            except OSError as error:
+                said = running.process.log_path.read_text(errors="replace")
+                self.stop()
+                raise AssertionError(f"nobody killed the broker ({error}): {said}") from None
+        self.start()
+
     def stop(self) -> None:
         """Ends it in order."""
         if self._running is not None:
@@ -88,9 +119,16 @@ class Kafka:
             self._running = None
 
 
-@pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+@pytest.fixture
+def kafka(kafka_of_session: Kafka) -> Kafka:
     """A broker that the whole session shares; who kills it starts it again."""
+    kafka_of_session.make_sure()
+    return kafka_of_session
+
+
+@pytest.fixture(scope="session")
+def kafka_of_session(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """The broker, not asked whether it lives."""
     folder = Path(tempfile.mkdtemp(prefix="gossamer-kafka-"))
     broker = Kafka(folder, downloads_shown(request.config))
     try:

@@ -46,8 +46,7 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 def own_cpu_s() -> float:
     """Of this process, all threads."""
-    times = os.times()
-    return times.user + times.system
+    return time.process_time()
 
 
 def cpu_s(pids: Iterable[int]) -> float:
@@ -109,7 +108,7 @@ Yardsticks = Mapping[int | None, Sequence[Measured]]
 
 def heads(title: str) -> str:
     """Above `line`."""
-    return f"{title:56} runs/s  steps/s  µs/step  ratios       p50 ms   p99 ms  others' µs/step"
+    return f"{title:56} runs/s  steps/s  µs/step  {'ratios':16}   p50 ms   p99 ms  others' µs/step"
 
 
 def line(name: str, one: Measured, yardsticks: Yardsticks) -> str:
@@ -119,7 +118,7 @@ def line(name: str, one: Measured, yardsticks: Yardsticks) -> str:
     )
     others = ", ".join(f"{who} {used_us:.0f}" for who, used_us in one.others_us.items())
     return (
-        f"{name:54} {one.runs_s:8,.0f} {one.steps_s:8,.0f} {one.cpu_us:8.0f}  {ratios:10}"
+        f"{name:54} {one.runs_s:8,.0f} {one.steps_s:8,.0f} {one.cpu_us:8.0f}  {ratios:16}"
         f" {one.p50_ms:8.1f} {one.p99_ms:8.1f}  {others}"
     )
 

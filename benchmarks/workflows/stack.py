@@ -18,6 +18,7 @@ from tests.redis_fixture import Redis, open_redis
 from gossamer_gateway import tables
 from gossamer_gateway.runs.cache import RedisCache
 from gossamer_gateway.runs.engine import Engine
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.opening import open_kafka
 from gossamer_gateway.runs.kafka.topics import JOBS, PARTITIONS, RESULTS, Topic, make_topics, topics
 from gossamer_gateway.runs.model.deciding import ZEEBE
@@ -32,8 +33,6 @@ from gossamer_node.local_engines import printed, start_zeebe
 HOUR_MS = 3_600_000
 ALL = "PostgreSQL + Redis + Kafka"
 RAW = "confluent-kafka + psycopg"
-WAYS = {"by poll": True, "by step": False}
-"""What is committed together."""
 
 
 def yardsticks(found: Mapping[str, Measured]) -> Yardsticks:
@@ -54,20 +53,21 @@ async def measure_kafka(
             return
         async with start_kafka(progress=printed()) as kafka:
             address = kafka.address
-            work = [Topic(one, PARTITIONS, HOUR_MS) for one in (by_kafka.JOBS, by_kafka.RESULTS)]
-            await make_topics(address, [*topics(), *work])
+            names = (by_kafka.JOBS, by_kafka.RESULTS, by_kafka.EVENTS)
+            work = [Topic(one, PARTITIONS, HOUR_MS) for one in names]
+            await make_topics(Cluster(address), [*topics(), *work])
             parts = {"PostgreSQL": database.pid, "Kafka": kafka.process.guard_pid}
             for under_way in sizes:
                 found[f"{ALL}, {under_way} under way"] = await _engine(
                     database.place(), address, redis, parts, runs, under_way
                 )
                 async with kafka_worker.started(address, by_kafka.JOBS, by_kafka.RESULTS) as worker:
-                    for way, batched in WAYS.items():
+                    for way in by_kafka.Way:
                         measure = partial(
                             by_kafka.measure, database.place(), address,
-                            {"worker": worker, **parts}, runs, under_way, batched=batched,
+                            {"worker": worker, **parts}, runs, under_way, way,
                         )  # fmt: skip
-                        name = f"{RAW}, {way}, {under_way} under way"
+                        name = f"{RAW}, {way.value}, {under_way} under way"
                         found[name] = await trio.to_thread.run_sync(measure)
 
 
@@ -79,7 +79,7 @@ async def _engine(
         engine = Engine(storage, offered=lambda _: False, outbox=True, cache=RedisCache(redis.url))
         async with (
             open_kafka(
-                engine, address, lambda _: False, shared=storage.shared, retention_ms=HOUR_MS
+                engine, Cluster(address), lambda _: False, topics(HOUR_MS), shared=storage.shared
             ),
             kafka_worker.started(address, JOBS, RESULTS) as worker,
         ):

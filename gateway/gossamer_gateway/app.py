@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from quart import Blueprint, Response, has_request_context, request, websocket
+from quart import Blueprint, Response, current_app, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from gossamer_gateway import engine_rest, v2
+from gossamer_gateway import astray, engine_rest, v2
 from gossamer_gateway.desk import Desk
 from gossamer_gateway.door.forms import Denied, body_of
 
@@ -42,8 +42,14 @@ async def _http_error(failed: Exception) -> Response:
     status = failed.code or 500
     if status < 400:
         return Response("", status, headers=dict(failed.get_headers()))
-    path = request.path if has_request_context() else websocket.path
-    kind, content = body_of(path, Denied(status, f"HTTP {status} {failed.name}"))
+    at = request if has_request_context() else websocket
+    path, method = at.path, at.method
+    said = f"HTTP {status} {failed.name}"
+    if not path.startswith(astray.FOREIGN) and status == 404:
+        said = astray.no_path(path, method, current_app.url_map)
+    elif not path.startswith(astray.FOREIGN) and status == 405:
+        said = astray.no_method(path, method, getattr(failed, "valid_methods", None) or ())
+    kind, content = body_of(path, Denied(status, said))
     answer = Response(content, status, content_type=kind.decode())
     for name, value in failed.get_headers():
         if name == "Allow":

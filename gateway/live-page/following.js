@@ -1,11 +1,17 @@
 // One connection to a gateway's `/workflow/events` for all components of a page. It has a cursor in every
 // frame, and comes again from the last one, so it misses nothing and is given nothing twice.
+//
+// It is a WebSocket. Where the gateway answers requests and no WebSocket opens, something between lets none
+// through, and the same frames come as server-sent events. Each coming again tries a WebSocket first: a browser
+// has six connections to a host for all its tabs, and a stream takes one of them, a WebSocket none.
 
 import { ask, doors, headersOf, keyOf } from "./asking.js";
 
 const PAUSE_MS = 250;
 const PAUSE_MS_MAX = 8000;
 const QUIET_MS_MAX = 40000; // the gateway says something every 15 s
+const OPENING_MS_MAX = 10000; // and something at once; some proxies hold what they do not know
+const STREAMING = "Something between here and the gateway lets no WebSocket through. The same comes as server-sent events.";
 
 /**
  * Follows until closed. `hear` is told of each frame, `state` of "connecting", "live", "away" and "closed" (a key
@@ -24,6 +30,7 @@ export class Following {
   #pause = PAUSE_MS;
   #wake = null;
   #running = false;
+  #turn = 0; // of two loops, as after a quick end and beginning, only the newer one goes on
   #refusal = null;
 
   constructor(base, { hear, state, lost }) {
@@ -54,8 +61,15 @@ export class Following {
     else this.#run();
   }
 
+  /** Comes again at once, where it waits. */
+  hurry() {
+    this.#pause = PAUSE_MS;
+    this.#wake?.();
+  }
+
   close() {
     this.#running = false;
+    this.#turn += 1;
     this.#cursor = null;
     this.#stop?.();
     this.#wake?.();
@@ -63,11 +77,12 @@ export class Following {
 
   async #run() {
     this.#running = true;
+    const turn = (this.#turn += 1);
     this.#state("connecting");
-    while (this.#running) {
+    while (this.#turn === turn) {
       const began = Date.now();
       const { opened, told } = await (this.#sockets ? this.#socket() : this.#stream());
-      if (!this.#running) break;
+      if (this.#turn !== turn) break;
       if (told === "asked") continue; // somebody wants other events: at once, from the cursor
       if (told === "behind") {
         this.#state("away");
@@ -75,12 +90,12 @@ export class Following {
         continue;
       }
       if (told === "refused") {
-        if (this.#refusal.status === 403) {
+        if (this.#refusal.status === 401 || this.#refusal.status === 403) {
           this.#state("closed", this.#refusal.detail);
           await this.#wait(Infinity);
           continue;
         }
-        if (this.#cursor || this.#first !== "now") {
+        if (this.#refusal.status < 500 && (this.#cursor || this.#first !== "now")) {
           this.#cursor = null;
           this.#first = "now";
           this.#lost();
@@ -88,26 +103,33 @@ export class Following {
         }
       }
       if (opened && Date.now() - began > 2000) this.#pause = PAUSE_MS;
-      this.#state("away");
-      if (!opened && !(await this.#mayAsk())) {
-        await this.#wait(Infinity);
-        continue;
+      if (opened || !this.#sockets) {
+        this.#sockets = true;
+      } else {
+        const reached = await this.#reached();
+        if (reached === null) continue; // it wants a key, and somebody gave one
+        if (reached) {
+          this.#sockets = false;
+          continue;
+        }
       }
+      this.#state("away");
       await this.#wait(this.#pause * (0.75 + Math.random() / 2));
       this.#pause = Math.min(PAUSE_MS_MAX, this.#pause * 2);
     }
   }
 
-  /** Whether there is a use in coming again by itself. A browser does not say why a WebSocket was refused. */
-  async #mayAsk() {
+  /** Whether the gateway answers at all; a browser does not say why a WebSocket was refused. Null: it asks for a key. */
+  async #reached() {
     try {
       await ask(this.#base, "/workflow/runs?limit=1");
-      this.#sockets = !this.#sockets; // the gateway is there, and something lets this way not through
     } catch (refused) {
-      if (refused.status === 401 || refused.status === 403) {
+      if (refused.status === 401) {
         this.#state("closed", refused.message);
-        return false;
+        await this.#wait(Infinity);
+        return null;
       }
+      return refused.status === 403; // it lets this key see less than that
     }
     return true;
   }
@@ -127,13 +149,17 @@ export class Following {
     return `${this.#base}/workflow/events?${[from, this.#query].filter(Boolean).join("&")}`;
   }
 
+  /** Takes a frame; returns its kind where it is a last one. What is no frame ends the connection. */
   #take(text) {
     const frame = JSON.parse(text);
-    if (frame.cursor) this.#cursor = frame.cursor;
     if (frame.kind === "refused") this.#refusal = frame;
-    if (frame.kind === "behind" || frame.kind === "refused") return frame.kind;
-    if (frame.kind === "live") this.#state("live");
+    if (frame.kind === "behind" || frame.kind === "refused") {
+      if (frame.cursor) this.#cursor = frame.cursor;
+      return frame.kind;
+    }
+    if (frame.kind === "live") this.#state("live", this.#sockets ? "" : STREAMING);
     this.#hear(frame);
+    if (frame.cursor) this.#cursor = frame.cursor;
     return null;
   }
 
@@ -161,7 +187,7 @@ export class Following {
       };
       const alive = () => {
         clearTimeout(watch);
-        watch = setTimeout(over, QUIET_MS_MAX);
+        watch = setTimeout(over, opened ? QUIET_MS_MAX : OPENING_MS_MAX);
       };
       this.#stop = () => {
         told = "asked";
@@ -171,26 +197,38 @@ export class Following {
       one.onmessage = (message) => {
         opened = true;
         alive();
-        told = this.#take(message.data) ?? told;
+        try {
+          told = this.#take(message.data) ?? told;
+        } catch {
+          over(); // no frame of ours: it comes again from the last one that was
+        }
       };
       one.onclose = over;
     });
   }
 
-  /** The same as server-sent events, where something between here and the gateway lets no WebSocket through. */
+  /** The same as server-sent events. */
   async #stream() {
     const stopper = new AbortController();
     let opened = false;
     let told = null;
+    let watch = null;
+    const alive = () => {
+      clearTimeout(watch);
+      watch = setTimeout(() => stopper.abort(), opened ? QUIET_MS_MAX : OPENING_MS_MAX);
+    };
     this.#stop = () => {
       told = "asked";
       stopper.abort();
     };
+    alive();
     try {
       const headers = headersOf(this.#base, { Accept: "text/event-stream" });
       const answer = await fetch(this.#url(), { headers, signal: stopper.signal });
-      if (answer.status === 400 || answer.status === 404) this.#refusal = { status: answer.status };
-      if (!answer.ok) return { opened, told: answer.status === 400 ? "refused" : null };
+      if (!answer.ok) {
+        this.#refusal = { status: answer.status, detail: (await answer.json().catch(() => null))?.detail ?? "" };
+        return { opened, told: "refused" };
+      }
       const lines = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
@@ -204,10 +242,12 @@ export class Following {
           opened = true;
           told = this.#take(data.slice(6)) ?? told;
         }
+        alive();
       }
     } catch {
-      // it ended, one way or another
+      stopper.abort(); // it ended, one way or another
     } finally {
+      clearTimeout(watch);
       this.#stop = null;
     }
     return { opened, told };

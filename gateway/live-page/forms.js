@@ -21,9 +21,31 @@ export function clock(ms, { millis = true } = {}) {
   return at.toDateString() === now.toDateString() ? time : `${day} ${time}`;
 }
 
+/** A moment as a whole, for who wants to know it exactly: with its day and zone. */
+export const moment = (ms) => new Date(ms).toLocaleString("en", { dateStyle: "full", timeStyle: "long", hour12: false });
+
+// What turns the direction of all text behind it could make a name look like another: it is written as JSON may
+// write it. What only joins letters, as in Persian and in emoji, stays.
+const TURNS = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+
+/** JSON in which every character that does something is seen. */
+export function json(value, indent) {
+  const text = JSON.stringify(value, null, indent) ?? "";
+  return text.replace(TURNS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** A text of at most so many characters; a pair that is one character is not cut in two. */
+export function cut(text, max) {
+  if (text.length <= max) return text;
+  const end = max - ((text.charCodeAt(max - 1) & 0xfc00) === 0xd800);
+  return `${text.slice(0, end)}…`;
+}
+
 /** A value as text for people, cut where it is long. */
-export function shown(value, max = 160) {
-  if (value === undefined) return "";
-  const text = typeof value === "string" ? JSON.stringify(value) : (JSON.stringify(value) ?? "");
-  return text.length > max ? `${text.slice(0, max)}…` : text;
+export const shown = (value, max = 160) => (value === undefined ? "" : cut(json(value), max));
+
+/** `512 bytes`, `3.4 KB`, `1.2 MB`. */
+export function sized(bytes) {
+  if (bytes < 1000) return `${bytes} bytes`;
+  return bytes < 1e6 ? `${(bytes / 1000).toFixed(1)} KB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -1,5 +1,6 @@
 // What all components have in common: a shadow root with the house's looks, a store of their gateway, drawing at
-// most once a frame, and saying whether they are connected.
+// once but with a rest after it, so that a busy gateway leaves a page its time, and saying whether they are connected:
+// all by a mark, and one of them for all in words, so that nobody is told the same thing five times.
 
 import { h, say, set } from "../gossamer_gateway/page/static/dom.js";
 import { baseOf } from "./asking.js";
@@ -8,6 +9,8 @@ import { storeOf } from "./store.js";
 
 export { h, keyed, plural, s, say, set, short } from "../gossamer_gateway/page/static/dom.js";
 
+const REST_MS = 50;
+const RUN_CHARACTERS = 8;
 const STATES = { connecting: "connecting…", live: "live", away: "not connected, trying again…", closed: "a key is wanted" };
 
 export class Part extends HTMLElement {
@@ -15,6 +18,7 @@ export class Part extends HTMLElement {
   #asked = false;
   #timer = null;
   #made = false;
+  #drawnMs = -Infinity;
 
   /** A component has `make()`, which fills `this.root` once, `draw()`, and perhaps `need()`. */
   connectedCallback() {
@@ -51,6 +55,7 @@ export class Part extends HTMLElement {
     for (const one of this.#ends.splice(0)) one();
     clearTimeout(this.#timer);
     this.#timer = null;
+    if (this.store?.speaker === this) this.store.speaker = null;
   }
 
   /** Something to be undone when the component goes. */
@@ -66,10 +71,16 @@ export class Part extends HTMLElement {
   redraw() {
     if (this.#asked) return;
     this.#asked = true;
-    requestAnimationFrame(() => {
-      this.#asked = false;
-      if (this.isConnected) this.draw();
-    });
+    const frame = () =>
+      requestAnimationFrame(() => {
+        this.#asked = false;
+        if (!this.isConnected) return;
+        this.draw();
+        this.#drawnMs = performance.now();
+      });
+    const rest = this.#drawnMs + REST_MS - performance.now();
+    if (rest > 0) setTimeout(frame, rest);
+    else frame();
   }
 
   /** Draws again after a while, as what is told in seconds goes on by itself. */
@@ -80,15 +91,20 @@ export class Part extends HTMLElement {
 
   /** The mark that says whether what is shown is what is. */
   link() {
-    const text = h("span", { role: "status" });
+    const text = h("span");
     const element = h("span", { class: "link" }, h("span", { class: "dot", "aria-hidden": "true" }), text);
     return {
       element,
       draw: () => {
-        set(element, "data-state", this.store.state);
-        say(text, STATES[this.store.state]);
-        set(text, "class", this.store.state === "live" ? "unseen" : null);
-        set(element, "title", this.store.detail || null);
+        const { store } = this;
+        store.speaker ??= this;
+        const speaks = store.speaker === this;
+        set(element, "data-state", store.state);
+        set(element, "title", store.detail || STATES[store.state]);
+        set(text, "role", speaks ? "status" : null);
+        set(text, "class", speaks && store.state !== "live" ? null : "unseen");
+        set(element, "aria-hidden", speaks ? null : "true");
+        say(text, speaks ? STATES[store.state] : "");
       },
     };
   }
@@ -100,14 +116,21 @@ export class Part extends HTMLElement {
     return form && /^(https?:|[#/.?])/.test(form) ? form.replace("{run}", encodeURIComponent(run)) : null;
   }
 
-  /** A link to a run where the page has a place for it; else its id, and a click says `gossamer-run`. */
+  /** A link to a run where the page has a place for it; else a button that says `gossamer-run`. */
   runLink(id) {
     const href = this.href(id);
-    const shown = id.length > 13 ? `${id.slice(0, 8)}…` : id;
-    const attributes = { class: "run mono", title: id };
-    const element = href ? h("a", { ...attributes, href }, shown) : h("span", attributes, shown);
+    const shown = id.length > RUN_CHARACTERS + 5 ? `${id.slice(0, RUN_CHARACTERS)}…` : id;
+    const attributes = { class: `run mono${href ? "" : " word"}`, title: id, "data-run": id, "aria-label": `Run ${shown}` };
+    const element = href ? h("a", { ...attributes, href }, shown) : h("button", { ...attributes, type: "button" }, shown);
     element.addEventListener("click", () => this.dispatchEvent(new CustomEvent("gossamer-run", { detail: id, bubbles: true, composed: true })));
     return element;
+  }
+
+  /** Puts the focus on a link to a run; false: none is shown. */
+  focusRun(id) {
+    const link = [...this.root.querySelectorAll(".run")].find((one) => one.dataset.run === id && one.checkVisibility());
+    link?.focus();
+    return Boolean(link);
   }
 }
 
@@ -120,10 +143,16 @@ export function define(name, part, looks) {
 const KIND = { Completed: "good", Failed: "bad", Cancelled: "warn", Running: "busy", Pending: "", Waiting: "warn", Left: "" };
 
 export function statusBadge(status) {
-  return h("span", { class: `badge ${KIND[status] ?? ""}` }, status);
+  return h("span", { class: `badge status ${KIND[status] ?? ""}`, "data-status": status }, status);
 }
 
 export function showStatus(badge, status) {
-  set(badge, "class", `badge ${KIND[status] ?? ""}`);
+  set(badge, "class", `badge status ${KIND[status] ?? ""}`);
+  set(badge, "data-status", status);
   say(badge, status);
+}
+
+/** A text of somebody else's: of any language and direction, without effect on what is beside it. */
+export function foreign(tag, text, attributes = {}) {
+  return h(tag, { ...attributes, dir: "auto" }, h("bdi", {}, text));
 }

@@ -96,6 +96,7 @@ const running = (status) => status === RUNNING;
 
 /** Of each kind: in which status it may happen, and what it changes. */
 const KINDS = {
+  __proto__: null,
   "run.started": [(status) => status === PENDING, (run, event) => ({ ...run, status: RUNNING, startedMs: event.atMs, place: event.place ?? null })],
   "step.started": [running, (run, event) => {
     const known = run.steps[event.step];
@@ -140,7 +141,11 @@ const KINDS = {
   "run.completed": [running, (run, event) => ended(run, event, COMPLETED, { output: event.output ?? null })],
   "run.failed": [open, (run, event) => ended(run, event, FAILED, { failure: failure(event.failure) })],
   "run.cancelled": [open, (run, event) => ended(run, event, CANCELLED)],
-  "run.retried": [(status) => status === FAILED, (run) => ({ ...run, status: run.startedMs === null ? PENDING : RUNNING, endedMs: null, failure: null })],
+  "run.retried": [(status) => status === FAILED, (run) => {
+    const anew = run.failure?.blame === "engine" ? { startedMs: null, place: null } : {};
+    const next = { ...run, ...anew, endedMs: null, failure: null };
+    return { ...next, status: next.startedMs === null ? PENDING : RUNNING };
+  }],
 };
 
 const AGAIN = [null, FAILED, LEFT];
@@ -148,6 +153,7 @@ const MEANWHILE = [null, FAILED];
 
 /** In which status of its step an event may happen; null: the step has not begun. */
 const IN_STEP = {
+  __proto__: null,
   "step.started": AGAIN, "attempt.started": [WAITING], "attempt.failed": [RUNNING],
   "attempt.late": [RUNNING, WAITING, COMPLETED, FAILED, LEFT], "retry.scheduled": [WAITING], "step.failover": [WAITING],
   "step.completed": [RUNNING], "step.failed": [...AGAIN, WAITING], "choice.taken": MEANWHILE,

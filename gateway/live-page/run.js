@@ -4,15 +4,18 @@
 //
 //   <gossamer-run gateway run="ID">
 
-import { clock, lasted } from "./forms.js";
+import { ATTEMPTS_MAX, attempts, details, hint, OUTCOMES, story } from "./attempts.js";
+import { clock, lasted, moment } from "./forms.js";
 import { define, h, keyed, Part, plural, say, set, showStatus, statusBadge } from "./part.js";
+import { payload } from "./payload.js";
 import { hasEnded } from "./projection.js";
 import { arranged, ticks, timeline } from "./timeline.js";
 import { words } from "./words.js";
 
 const HISTORY_MAX = 1000;
-const TEXT_MAX = 20000;
 const GROWS_MS = 200;
+const GROWS_STILL_MS = 1000;
+const NOTICES_MS = 10000;
 
 const LOOKS = `
 header { align-items: center; }
@@ -42,6 +45,9 @@ h2 { font-size: 21px; }
 .mark.Waiting { background: var(--warn-back); color: var(--warn); }
 .id { font-weight: 600; min-width: 0; line-height: 1.3; }
 .id small { display: block; font-weight: 400; }
+.id small:empty { display: none; }
+.id .notice { color: var(--warn); }
+.steps > li { position: relative; }
 .track { position: relative; height: 30px; background-image: linear-gradient(var(--line), var(--line)); background-size: 100% 1px; background-position: center; background-repeat: no-repeat; }
 .track > * { position: absolute; }
 .grid { top: -9px; bottom: -9px; width: 1px; background: color-mix(in srgb, var(--line) 70%, transparent); }
@@ -51,7 +57,7 @@ h2 { font-size: 21px; }
 .bar.failed { background: var(--bad-back); color: var(--bad); }
 .bar.timeout { color: var(--bad); background: repeating-linear-gradient(-45deg, var(--bad-back) 0 6px, var(--card) 6px 10px); }
 .bar.left { background: var(--idle); color: var(--idle-ink); }
-.bar.running { background: linear-gradient(90deg, var(--busy-back), color-mix(in srgb, var(--busy) 30%, var(--busy-back))); border-right: 3px solid var(--busy); animation: pulse 1.6s ease-in-out infinite; }
+.bar.running { background: var(--busy-back); border-right: 3px solid var(--busy); animation: pulse 1.6s ease-in-out infinite; }
 @keyframes pulse { 50% { opacity: 0.65; } }
 .pause { top: 14px; height: 2px; background: repeating-linear-gradient(90deg, var(--warn) 0 5px, transparent 5px 9px); }
 .pause span { position: absolute; left: 50%; bottom: 2px; transform: translateX(-50%); font-size: 11px; line-height: 1; color: var(--warn); white-space: nowrap; }
@@ -75,6 +81,16 @@ pre { margin: 0; padding: 10px 12px; max-height: 260px; overflow: auto; border-r
 .legend i { position: static; display: inline-block; width: 18px; height: 10px; min-width: 0; border-radius: 3px; padding: 0; margin: 0; }
 .legend i.move { width: 10px; border: 0; border-radius: 2px; }
 .legend i.pause { height: 2px; }
+.legend i.late { width: 14px; height: auto; font-style: normal; }
+dialog { max-width: min(420px, calc(100vw - 28px)); border: 1px solid var(--line); border-radius: var(--round); padding: 22px 24px; background: var(--card); color: var(--ink); box-shadow: 0 24px 70px rgb(0 0 0 / 30%); }
+dialog::backdrop { background: rgb(20 18 12 / 45%); }
+dialog form { display: grid; gap: 10px; }
+dialog .do { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: 10px; margin-top: 6px; }
+.more-of-it { margin-top: 5px; }
+.late-answer { color: var(--warn); }
+@media (forced-colors: active) {
+  .bar, .mark, .pause, .move, .point, .rails i { forced-color-adjust: none; }
+}
 details { margin-top: 12px; border-top: 1px solid var(--line); padding-top: 10px; }
 summary { cursor: pointer; color: var(--soft); font-size: 14px; border-radius: 6px; }
 details > .inside, details > ol { margin-top: 10px; }
@@ -103,8 +119,6 @@ details > .inside, details > ol { margin-top: 10px; }
 `;
 
 const MARKS = { Completed: "✓", Failed: "✕", Running: "▸", Waiting: "…", Left: "–" };
-const KINDS = { choice: "choice", parallel: "parallel", join: "join" };
-const OUTCOMES = { completed: "completed", failed: "failed", timeout: "not answered in time", left: "not waited for" };
 const ICONS = { completed: "✓", failed: "✕", timeout: "⏱", left: "–" };
 
 class Run extends Part {
@@ -113,6 +127,9 @@ class Run extends Part {
   #of = null;
   #picture = null;
   #acting = false;
+  #status = null;
+  #notices = new Map();
+  #still = matchMedia("(prefers-reduced-motion: reduce)");
 
   get runId() {
     return this.getAttribute("run") ?? "";
@@ -120,35 +137,43 @@ class Run extends Part {
 
   make() {
     this.mark = this.link();
-    this.heading = h("h2");
+    this.heading = h("h2", { class: "lines-2", dir: "auto" });
     this.status = statusBadge("Pending");
-    this.cancel = h("button", { type: "button", class: "plain", onclick: () => this.act("cancel") }, "Cancel run");
+    this.told = h("p", { class: "unseen", role: "status" });
+    this.cancel = h("button", { type: "button", class: "plain", "aria-haspopup": "dialog", onclick: () => this.sure.showModal() }, "Cancel run");
+    this.sure = h(
+      "dialog", { "aria-labelledby": "sure" },
+      h("form", { method: "dialog" },
+        h("h2", { id: "sure" }, "Cancel this run?"),
+        h("p", {}, "What is at work is not waited for, and what was done is not undone."),
+        h("div", { class: "do" }, h("button", { class: "plain", autofocus: true }, "Keep it"), h("button", { class: "bad", onclick: () => this.act("cancel") }, "Cancel run"))),
+    );
     this.retry = h("button", { type: "button", onclick: () => this.act("retry") }, "Try again");
     this.facts = h("dl", { class: "facts" });
     this.refusal = h("p", { class: "note bad", role: "alert", hidden: true });
-    this.why = h("div", { class: "note bad", hidden: true });
+    this.why = h("div", { class: "note bad", dir: "auto", hidden: true });
     this.ticks = h("div", { class: "ticks" });
     this.axis = h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, "Step"), this.ticks, h("span", { class: "took" }, "Took"));
     this.steps = h("ol", { class: "steps", "aria-label": "Steps, in the order of their beginning; the arrow keys move between them", onkeydown: (event) => this.move(event) });
     this.legend = h(
       "p", { class: "legend", "aria-hidden": "true" },
-      ...[["bar completed", "done"], ["bar failed", "failed"], ["bar timeout", "no answer in time"], ["pause", "waits for a retry"], ["move", "goes to another provider"]].map(
-        ([kind, text]) => h("span", {}, h("i", { class: kind }), text),
+      ...[["bar completed", "done"], ["bar failed", "failed"], ["bar timeout", "no answer in time"], ["bar running", "at work"], ["pause", "waits for a retry"], ["move", "goes to another provider"], ["late", "answer that came too late"]].map(
+        ([kind, text]) => h("span", {}, h("i", { class: kind }, kind === "late" ? "▾" : null), text),
       ),
     );
-    this.input = h("pre", { tabindex: "0", "aria-label": "Input of the run" });
-    this.output = h("pre", { tabindex: "0", "aria-label": "Output of the run" });
+    this.input = payload("Input", "Input of the run");
+    this.output = payload("Output", "Output of the run");
     this.events = h("ol", { class: "events", tabindex: "0", "aria-label": "Events of the run" });
     this.summary = h("summary");
     this.history = h("details", { ontoggle: () => this.redraw() }, this.summary, this.events);
     this.body = h(
       "div", {}, this.facts, this.refusal, this.why, this.axis, this.steps, this.legend,
-      h("details", {}, h("summary", {}, "Input and output"), h("div", { class: "inside" }, h("div", {}, h("h3", {}, "Input"), this.input), h("div", {}, h("h3", {}, "Output"), this.output))),
+      h("details", {}, h("summary", {}, "Input and output"), h("div", { class: "inside" }, this.input.element, this.output.element)),
       this.history,
     );
     this.empty = h("p", { class: "empty" });
     this.root.append(
-      h("section", { class: "card", "aria-label": "Run" }, h("header", {}, this.heading, this.status, this.mark.element, h("span", { class: "grow" }), this.cancel, this.retry), this.body, this.empty),
+      h("section", { class: "card", "aria-label": "Run" }, h("header", {}, this.heading, this.status, this.mark.element, h("span", { class: "grow" }), this.cancel, this.retry), this.told, this.body, this.empty, this.sure),
     );
   }
 
@@ -158,7 +183,27 @@ class Run extends Part {
     this.steps.replaceChildren();
     this.steps.keyed = undefined;
     this.refusal.hidden = true;
-    if (this.runId) this.ends(this.store.watch(this.runId));
+    this.#status = null;
+    this.#notices = new Map();
+    if (!this.runId) return;
+    this.ends(this.store.watch(this.runId));
+    const timer = setInterval(() => this.notice(), NOTICES_MS);
+    const first = setTimeout(() => this.notice(), NOTICES_MS / 4);
+    this.ends(() => clearInterval(timer));
+    this.ends(() => clearTimeout(first));
+  }
+
+  /** Why nothing happens: that no events tell. */
+  async notice() {
+    const run = this.store.runs.get(this.runId);
+    if (!run || hasEnded(run.status) || document.hidden || this.store.state !== "live") return;
+    try {
+      const { stepResults } = await this.store.shown(run.id);
+      this.#notices = new Map(stepResults.filter((one) => one.notice).map((one) => [one.stepId, one.notice]));
+      this.redraw();
+    } catch {
+      // then nobody knows
+    }
   }
 
   async act(what) {
@@ -210,51 +255,66 @@ class Run extends Part {
     const now = hasEnded(run.status) ? picture.endMs : Math.max(picture.endMs, this.store.now());
     const length = Math.max(1, now - picture.beganMs);
     say(this.heading, run.workflow);
+    set(this.heading, "title", run.workflow);
     showStatus(this.status, run.status);
+    if (this.#status !== null && this.#status !== run.status) say(this.told, `The run is ${run.status} now.`);
+    this.#status = run.status;
     this.drawFacts(run, events, length);
-    this.drawWhy(run, picture);
+    this.drawWhy(run, picture, events);
     this.drawAxis(length);
     const rows = arranged(picture.steps);
     keyed(this.steps, rows, (one) => one.id, (one) => this.row(one), (row, one) => this.fill(row, one, run, picture, now, length));
     this.axis.hidden = this.legend.hidden = !rows.length;
-    say(this.input, pretty(run.input, events[0]?.cut, "input"));
-    say(this.output, run.status === "Completed" ? pretty(run.output, events.at(-1)?.cut, "output") : "none yet");
+    this.input.show(run.input, events[0]?.cut && (async () => (await this.store.shown(run.id)).input));
+    this.output.element.hidden = run.status !== "Completed";
+    this.output.show(run.output, events.at(-1)?.cut && (async () => (await this.store.shown(run.id)).finalOutput));
     say(this.summary, `All ${plural(events.length, "event")}`);
     if (this.history.open) this.drawEvents(events, picture.beganMs);
-    if (!hasEnded(run.status)) this.again(GROWS_MS);
+    if (!hasEnded(run.status)) this.again(this.#still.matches ? GROWS_STILL_MS : GROWS_MS);
   }
 
   drawFacts(run, events, length) {
     const facts = [
-      ["Run", run.id], ["Version", run.version], ["Started", clock(run.triggeredMs)], ["Took", lasted(length)],
+      ["Run", run.id], ["Version", run.version], ["Started", clock(run.triggeredMs), moment(run.triggeredMs)], ["Took", lasted(length)],
       ["Executor", run.executor === "own" ? null : run.executor], ["Idempotency key", run.key], ["Late answers", run.late || null],
     ].filter(([, value]) => value !== null && value !== undefined);
-    keyed(this.facts, facts, ([name]) => name, ([name]) => h("div", {}, h("dt", {}, name), h("dd", { class: name === "Run" ? "mono" : null })), (element, [, value]) => say(element.lastChild, value));
+    keyed(this.facts, facts, ([name]) => name, ([name]) => h("div", {}, h("dt", {}, name), h("dd", { class: name === "Run" ? "mono" : null, dir: "auto" })), (element, [, value, title]) => {
+      say(element.lastChild, value);
+      set(element.lastChild, "title", title);
+    });
   }
 
-  drawWhy(run, picture) {
-    this.why.hidden = run.status !== "Failed";
+  /** Why it ended, where it did not end well. */
+  drawWhy(run, picture, events) {
+    const failed = run.status === "Failed";
+    const end = run.status === "Cancelled" ? events.findLast((one) => one.kind === "run.cancelled") : null;
+    this.why.hidden = !failed && !end;
     if (this.why.hidden) return;
-    const { code, message, details } = run.failure;
-    const step = picture.steps.findLast((one) => one.status === "Failed")?.id;
-    const told = `${code} ${message} ${details} ${step}`;
+    const step = failed ? picture.steps.findLast((one) => one.status === "Failed")?.id : null;
+    const told = `${run.seq} ${step}`;
     if (this.why.told === told) return;
     this.why.told = told;
+    set(this.why, "class", failed ? "note bad" : "note warn");
+    if (end) {
+      this.why.replaceChildren(h("strong", {}, `Cancelled${end.who ? ` by ${end.who}` : ""}`), end.reason ? ` — ${end.reason}` : "");
+      return;
+    }
+    const { code, message, details: more } = run.failure;
     this.why.replaceChildren(h("strong", {}, step ? `${step}: ${code}` : code), message ? ` — ${message}` : "");
-    if (details) this.why.append(h("details", {}, h("summary", {}, "Details"), h("pre", { tabindex: "0" }, details)));
+    if (more) this.why.append(details(more));
   }
 
   drawAxis(length) {
     const marks = [0, ...ticks(length, Math.max(2, Math.min(6, Math.floor(this.ticks.clientWidth / 110))))];
     this.marks = marks;
-    keyed(this.ticks, marks, (one) => one, (one) => h("span", {}, moment(one)), (element, one) => (element.style.left = `${(one / length) * 100}%`));
+    keyed(this.ticks, marks, (one) => one, (one) => h("span", {}, tick(one)), (element, one) => (element.style.left = `${(one / length) * 100}%`));
   }
 
   row(one) {
-    const parts = { mark: h("span", { "aria-hidden": "true" }), id: h("span", { class: "id" }, one.id), hint: h("small"), track: h("span", { class: "track", "aria-hidden": "true" }), took: h("span", { class: "took" }), story: h("span", { class: "unseen" }), inside: h("div", { class: "inside", hidden: true }) };
-    parts.id.append(parts.hint);
+    const parts = { mark: h("span", { "aria-hidden": "true" }), id: h("span", { class: "id", dir: "auto" }, h("span", { class: "lines-2", title: one.id }, one.id)), hint: h("small"), notice: h("small", { class: "notice" }), track: h("span", { class: "track", "aria-hidden": "true" }), took: h("span", { class: "took" }), story: h("span", { class: "unseen", id: `story-${(this.stories = (this.stories ?? 0) + 1)}` }), inside: h("div", { class: "inside", hidden: true }) };
+    parts.id.append(parts.hint, parts.notice);
     const rails = h("span", { class: "rails", "aria-hidden": "true" }, ...one.lane.map((branch) => h("i", { class: `lane-${branch % 5}` })));
-    const button = h("button", { type: "button", class: "row", "aria-expanded": "false", onclick: () => this.toggle(one.id) }, h("span", { class: "name" }, rails, parts.mark, parts.id), parts.track, parts.took);
+    const button = h("button", { type: "button", class: "row", "aria-expanded": "false", "aria-describedby": parts.story.id, onclick: () => this.toggle(one.id) }, h("span", { class: "name" }, rails, parts.mark, parts.id), parts.track, parts.took);
     const row = h("li", { "data-step": one.id }, button, parts.story, parts.inside);
     Object.assign(row, { parts, button });
     return row;
@@ -274,13 +334,16 @@ class Run extends Part {
     set(parts.mark, "class", `mark ${one.status}`);
     say(parts.mark, MARKS[one.status]);
     say(parts.hint, hint(one));
+    say(parts.notice, isOpen(one) ? (this.#notices.get(one.id) ?? "") : "");
     say(parts.took, one.kind === "task" ? lasted(endMs - one.beganMs) : "");
+    set(parts.took, "aria-hidden", one.endedMs === null);
+    const tries = one.attempts.slice(-ATTEMPTS_MAX);
     const drawn = [
       ...this.marks.slice(1).map((at) => ({ key: `grid ${at}`, kind: "grid", from: picture.beganMs + at })),
-      ...one.pauses.map((pause) => ({ key: `pause ${pause.fromMs}`, kind: "pause", from: pause.fromMs, to: pause.toMs ?? Math.max(now, pause.fromMs), text: lasted(pause.delayMs) })),
-      ...one.attempts.map((tried) => ({ key: `bar ${tried.number}`, kind: `bar ${tried.outcome ?? "running"}`, from: tried.startedMs, to: tried.endedMs ?? now, tried })),
+      ...one.pauses.slice(-ATTEMPTS_MAX).map((pause) => ({ key: `pause ${pause.fromMs}`, kind: "pause", from: pause.fromMs, to: pause.toMs ?? Math.max(now, pause.fromMs), text: lasted(pause.delayMs) })),
+      ...tries.map((tried) => ({ key: `bar ${tried.number}`, kind: `bar ${tried.outcome ?? "running"}`, from: tried.startedMs, to: tried.endedMs ?? now, tried })),
       ...one.moves.map((to) => ({ key: `move ${to.atMs}`, kind: "move", from: to.atMs, title: `${to.left} → ${to.taken}` })),
-      ...one.attempts.filter((tried) => tried.late).map((tried) => ({ key: `late ${tried.number}`, kind: "late", from: tried.late.atMs, text: "▾", title: `attempt ${tried.number} answered too late` })),
+      ...tries.filter((tried) => tried.late).map((tried) => ({ key: `late ${tried.number}`, kind: "late", from: tried.late.atMs, text: "▾", title: `attempt ${tried.number} answered too late` })),
       ...(one.kind === "task" && one.attempts.length ? [] : [{ key: "point", kind: `point ${one.status}`, from: one.beganMs }]),
     ];
     const width = parts.track.clientWidth;
@@ -302,13 +365,14 @@ class Run extends Part {
       set(element, "title", each.title ?? (each.tried && `attempt ${each.tried.number}: ${OUTCOMES[each.tried.outcome] ?? "at work"}`));
     });
     set(row.button, "aria-expanded", String(open));
-    say(parts.story, story(one, now));
+    say(parts.story, story(one));
     parts.inside.hidden = !open;
-    if (open) this.inside(parts.inside, one, run.steps[one.id], now);
+    if (open) this.inside(parts.inside, one, run, now);
   }
 
   /** All that is known of a step; made anew when it changes. */
-  inside(element, one, state, now) {
+  inside(element, one, run, now) {
+    const state = run.steps[one.id];
     const told = `${state?.status} ${one.attempts.length} ${one.pauses.length} ${one.moves.length} ${one.attempts.map((tried) => `${tried.outcome}${tried.late ? 1 : 0}`)}`;
     if (element.told !== told) {
       element.told = told;
@@ -316,10 +380,17 @@ class Run extends Part {
       if (one.attempts.length) parts.push(h("div", { class: "wide" }, h("h3", {}, "Attempts"), attempts(one)));
       if (one.failure && !one.attempts.length) parts.push(h("p", { class: "note bad wide" }, h("strong", {}, one.failure.code), one.failure.message ? ` — ${one.failure.message}` : ""));
       if (one.kind === "choice") parts.push(h("p", { class: "wide" }, "It went on with ", h("strong", {}, one.note), "."));
-      const input = this.#of.findLast((event) => event.step === one.id && (event.kind === "step.started" || event.value !== undefined));
-      const output = this.#of.findLast((event) => event.step === one.id && (event.kind === "step.completed" || event.kind === "join.completed"));
-      parts.push(h("div", {}, h("h3", {}, "Input"), h("pre", { tabindex: "0", "aria-label": `Input of ${one.id}` }, pretty(state?.input, input?.cut, "input", "value"))));
-      if (state?.status === "Completed") parts.push(h("div", {}, h("h3", {}, "Output"), h("pre", { tabindex: "0", "aria-label": `Output of ${one.id}` }, pretty(state.output, output?.cut, "output"))));
+      const begun = this.#of.findLast((event) => event.step === one.id && (event.kind === "step.started" || event.value !== undefined));
+      const ended = this.#of.findLast((event) => event.step === one.id && (event.kind === "step.completed" || event.kind === "join.completed"));
+      const whole = (name) => async () => (await this.store.shown(run.id)).stepResults.find((each) => each.stepId === one.id)?.[name];
+      const input = payload("Input", `Input of ${one.id}`);
+      input.show(state?.input, begun?.cut && whole("input"));
+      parts.push(input.element);
+      if (state?.status === "Completed") {
+        const output = payload("Output", `Output of ${one.id}`);
+        output.show(state.output, ended?.cut && whole("output"));
+        parts.push(output.element);
+      }
       element.replaceChildren(...parts);
     }
     for (const cell of element.querySelectorAll("[data-since]")) say(cell, lasted(now - Number(cell.dataset.since)));
@@ -327,65 +398,15 @@ class Run extends Part {
 
   drawEvents(events, beganMs) {
     keyed(this.events, events.slice(-HISTORY_MAX), (one) => one.seq, (one) => {
-      const [word, colour, sentence] = words(one);
-      return h("li", {}, h("small", {}, one.seq), h("span", { class: "soft", title: clock(one.atMs) }, `+${lasted(one.atMs - beganMs)}`), h("span", {}, h("span", { class: `badge ${colour === "busy" ? "" : colour}`, title: one.kind }, word)), h("span", {}, sentence));
+      const [word, colour, , told] = words(one);
+      return h("li", {}, h("small", {}, one.seq), h("span", { class: "soft", title: clock(one.atMs) }, `+${lasted(one.atMs - beganMs)}`), h("span", {}, h("span", { class: `badge ${colour === "busy" ? "" : colour}`, title: one.kind }, word)), h("span", { class: "what" }, ...told.flatMap((part, index) => [index ? " · " : "", h("bdi", {}, part)])));
     }, () => {});
   }
 }
 
-function attempts(one) {
-  const body = h("tbody");
-  const between = [...one.pauses.map((pause) => [pause.fromMs, `waited ${lasted(pause.delayMs)}, then tried again`]), ...one.moves.map((to) => [to.atMs, `went over from ${to.left} to ${to.taken}`])].sort((a, b) => a[0] - b[0]);
-  for (const tried of one.attempts) {
-    while (between.length && between[0][0] <= tried.startedMs) body.append(betweenRow(between.shift()[1]));
-    const took = h("td");
-    if (tried.endedMs === null) took.dataset.since = tried.startedMs;
-    else took.textContent = lasted(tried.endedMs - tried.startedMs);
-    const why = [tried.failure ? `${tried.failure.code}${tried.failure.message ? `: ${tried.failure.message}` : ""}` : "", tried.late ? `An answer (${tried.late.status}) came at ${clock(tried.late.atMs)}, after it was given up.` : ""].filter(Boolean).join(" ");
-    const cell = h("td", { class: "why" }, why);
-    if (tried.failure?.details) cell.append(h("details", {}, h("summary", {}, "Details"), h("pre", { tabindex: "0" }, tried.failure.details.slice(0, TEXT_MAX))));
-    const kind = { completed: "good", failed: "bad", timeout: "bad", left: "" }[tried.outcome] ?? "busy";
-    body.append(h("tr", {}, h("td", {}, `${tried.number}`), h("td", {}, tried.where), took, h("td", {}, h("span", { class: `badge ${kind}` }, OUTCOMES[tried.outcome] ?? "at work")), cell));
-  }
-  for (const [, text] of between) body.append(betweenRow(text));
-  return h("table", { class: "attempts" }, h("thead", {}, h("tr", {}, ...["#", "Where", "Took", "Outcome", ""].map((head) => h("th", { scope: "col" }, head)))), body);
-}
+const isOpen = (one) => one.status === "Running" || one.status === "Waiting";
 
 /** A round moment of the axis. */
-const moment = (ms) => (ms && ms < 60000 && ms % 1000 === 0 ? `${ms / 1000} s` : ms ? lasted(ms) : "0");
-
-const betweenRow = (text) => h("tr", { class: "between" }, h("td"), h("td", { colspan: "4" }, `↓ ${text}`));
-
-function hint(one) {
-  if (one.kind === "choice") return `choice → ${one.note}`;
-  if (one.kind === "parallel") return plural(Number(one.note), "branch", "branches");
-  if (KINDS[one.kind]) return KINDS[one.kind];
-  const last = one.attempts.at(-1);
-  if (!last) return "";
-  const moved = one.moves.length ? [one.moves[0].left, ...one.moves.map((to) => to.taken)].join(" → ") : last.where === one.id ? "" : last.where;
-  return [one.attempts.length > 1 ? `${one.attempts.length} attempts` : "", moved].filter(Boolean).join(" · ");
-}
-
-/** A step in sentences. */
-function story(one, now) {
-  const told = [];
-  const between = [...one.pauses.map((pause) => [pause.fromMs, `It waited ${lasted(pause.delayMs)}.`]), ...one.moves.map((to) => [to.atMs, `It went over from ${to.left} to ${to.taken}.`])].sort((a, b) => a[0] - b[0]);
-  for (const tried of one.attempts) {
-    while (between.length && between[0][0] <= tried.startedMs) told.push(between.shift()[1]);
-    const took = tried.endedMs === null ? "" : ` after ${lasted(tried.endedMs - tried.startedMs)}`;
-    told.push(`Attempt ${tried.number}${tried.where ? ` at ${tried.where}` : ""}: ${OUTCOMES[tried.outcome] ?? "at work"}${took}${tried.failure ? `, ${tried.failure.code} ${tried.failure.message ?? ""}` : ""}.`);
-    if (tried.late) told.push(`Its answer came too late.`);
-  }
-  told.push(...between.map(([, text]) => text));
-  const branch = one.lane.length ? ` In branch ${one.lane.map((index) => index + 1).join(".")}.` : "";
-  return `${one.status}.${branch} ${told.join(" ")}`;
-}
-
-function pretty(value, cut, ...names) {
-  if (names.some((name) => cut?.includes(name))) return "It is too large to be shown here; the run's history over HTTP has it.";
-  if (value === undefined || value === null) return "null";
-  const text = JSON.stringify(value, null, 2);
-  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
-}
+const tick = (ms) => (ms < 60000 && ms % 1000 === 0 ? `${ms / 1000} s` : lasted(ms));
 
 define("gossamer-run", Run, LOOKS);

@@ -14,6 +14,8 @@ const READING_MAX = 4;
 const TO_READ_MAX = 400;
 const HISTORY_PAGE = 500;
 const AGAIN_MAX = 5;
+const ACCEPTED_MS = 2000;
+const WORKFLOWS_PAGE = 500;
 
 const stores = new Map();
 
@@ -35,6 +37,10 @@ function bounded(map, max) {
 export class Store extends EventTarget {
   state = "connecting";
   detail = "";
+  /** Since when it is not connected, by this machine's clock; null: it is. */
+  awayMs = null;
+  /** The component that says in words whether it is connected. */
+  speaker = null;
   /** Newest last: `{number, event, workflow}`. */
   tail = [];
   told = 0;
@@ -65,6 +71,7 @@ export class Store extends EventTarget {
     this.#following = new Following(base, {
       hear: (frame) => this.#hear(frame),
       state: (state, detail = "") => {
+        this.awayMs = state === "live" ? null : (this.awayMs ?? (state === "away" ? Date.now() : null));
         Object.assign(this, { state, detail });
         this.dispatchEvent(new Event("state"));
       },
@@ -75,6 +82,11 @@ export class Store extends EventTarget {
         this.dispatchEvent(new Event("lost"));
       },
     });
+  }
+
+  /** Comes again at once, where it is not connected. */
+  hurry() {
+    this.#following.hurry();
   }
 
   /** The gateway's time, as far as it is known. */
@@ -141,7 +153,7 @@ export class Store extends EventTarget {
   #readWatched() {
     for (const id of this.#watched.keys()) {
       const history = this.histories.get(id);
-      if (!history.events.length && !history.missing) this.#read(id);
+      if (!history.events.length && !history.gone) this.#read(id);
     }
   }
 
@@ -151,7 +163,15 @@ export class Store extends EventTarget {
     for (const [run, workflow] of Object.entries(frame.workflows ?? {})) this.#workflows.set(run, workflow);
     bounded(this.#workflows, SEEN_MAX);
     const live = this.state === "live";
-    for (const event of frame.events ?? []) this.#take(event, live);
+    for (const event of frame.events ?? []) {
+      try {
+        this.#take(event, live);
+      } catch (error) {
+        // An event that is not as it should be costs its run the picture, and nobody else anything.
+        console.warn("an event cannot be understood", event, error);
+        this.runs.delete(event?.run);
+      }
+    }
     if (frame.kind === "live") this.#readWatched();
     if (frame.events?.length) this.#change();
   }
@@ -206,6 +226,7 @@ export class Store extends EventTarget {
   #keep(run) {
     this.listed.delete(run.id);
     this.runs.set(run.id, run);
+    if (run.key && this.pending.has(run.key)) this.#settlePending(run.key, { status: "started", run: run.id });
     if (this.runs.size <= RUNS_MAX * 1.25) return;
     // Those that ended go first, the oldest first; a page that shows more asks for them again.
     const order = [...this.runs.values()].sort((a, b) => hasEnded(b.status) - hasEnded(a.status) || a.triggeredMs - b.triggeredMs);
@@ -238,7 +259,8 @@ export class Store extends EventTarget {
     } catch (refused) {
       const history = this.histories.get(id);
       if (history) {
-        history.missing = refused.status === 404 ? "There is no such run." : refused.message;
+        history.gone = refused.status === 404;
+        history.missing = history.gone ? "There is no such run. Runs that ended are kept for a time only." : refused.message;
         this.#change();
       }
     } finally {
@@ -255,7 +277,7 @@ export class Store extends EventTarget {
         try {
           run = evolve(run, event);
         } catch (error) {
-          if (!(error instanceof OutOfPlace)) throw error;
+          if (!(error instanceof OutOfPlace)) console.warn("an event cannot be understood", event, error);
           break;
         }
         all?.push(event);
@@ -292,10 +314,21 @@ export class Store extends EventTarget {
         triggeredMs: Date.parse(one.startTime), endedMs: one.endTime ? Date.parse(one.endTime) : null, steps: null,
       };
       this.listed.set(run.id, run);
+      bounded(this.listed, RUNS_MAX);
       this.#read(run.id); // how it went says only its history
     }
     this.#change();
     return told.next;
+  }
+
+  /** The workflows that are defined, the first of them by their ids. Throws Refused. */
+  async workflows() {
+    return (await ask(this.base, `/workflow/?limit=${WORKFLOWS_PAGE}`)).items;
+  }
+
+  /** A run as the gateway shows it: values whole, and why nothing happens. Throws Refused. */
+  async shown(id) {
+    return ask(this.base, `/workflow/run/${encodeURIComponent(id)}`);
   }
 
   // --- triggers
@@ -316,7 +349,10 @@ export class Store extends EventTarget {
       const told = await ask(this.base, path, { method: "POST", body: { input: one.input }, headers: { "Idempotency-Key": one.key } });
       const run = typeof told === "string" ? told : told?.runId;
       // The event is what confirms it; the answer names the run where the event comes later.
-      if (this.pending.has(one.key)) this.#settlePending(one.key, this.runs.has(run) ? { status: "started", run } : { status: "accepted", run });
+      if (!this.pending.has(one.key)) return;
+      this.#settlePending(one.key, this.runs.has(run) ? { status: "started", run } : { status: "accepted", run });
+      // Where it does not come, as when the connection began anew meanwhile, the run itself is asked.
+      setTimeout(() => this.pending.has(one.key) && this.#read(run), ACCEPTED_MS);
     } catch (refused) {
       if (!this.pending.has(one.key)) return; // its event was here first
       // With the same key a repetition starts nothing twice, so what is unsure is asked again.

@@ -3,7 +3,7 @@
 //
 //   <gossamer-live-tail gateway workflow kinds="attempt.*,run.failed" rows="300" run-href="#/run/{run}">
 
-import { clock } from "./forms.js";
+import { clock, moment } from "./forms.js";
 import { define, h, keyed, Part, plural, say, set } from "./part.js";
 import { words } from "./words.js";
 
@@ -20,6 +20,7 @@ const TROUBLE = new Set(["attempt.failed", "attempt.late", "retry.scheduled", "s
 
 const LOOKS = `
 .list { position: relative; }
+button[data-paused] { background: var(--idle); border-color: var(--ink); }
 ol { max-height: var(--gossamer-tail-height, 420px); overflow-y: auto; overscroll-behavior: contain; border-top: 1px solid var(--line); scrollbar-width: thin; font-size: 13.5px; }
 li { display: grid; grid-template-columns: 96px 116px minmax(90px, 190px) minmax(0, 1fr); gap: 4px 12px; align-items: baseline; padding: 5px 2px; border-bottom: 1px solid color-mix(in srgb, var(--line) 60%, transparent); }
 li > .badge { justify-self: start; }
@@ -27,7 +28,8 @@ li.new { animation: appear 0.25s; }
 time { color: var(--soft); font-size: 12.5px; white-space: nowrap; }
 .of { display: flex; gap: 8px; min-width: 0; align-items: baseline; }
 .of b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.what { color: var(--soft); overflow: hidden; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; }
+.what { color: var(--soft); }
+.what bdi:first-child { color: var(--ink); }
 .held { position: absolute; inset: 10px 0 auto; display: grid; place-items: center; pointer-events: none; }
 .held button { pointer-events: auto; border-radius: 99px; box-shadow: var(--shadow); }
 @container (max-width: 720px) {
@@ -61,7 +63,7 @@ class LiveTail extends Part {
       ...GROUPS.map(([name]) => h("option", {}, name)),
     );
     this.search = h("input", { type: "search", placeholder: "workflow, run or step", "aria-label": "Only events with this text", oninput: (event) => this.filter({ text: event.target.value }) });
-    this.pause = h("button", { type: "button", class: "plain", "aria-pressed": "false", onclick: () => this.toggle() }, "Pause");
+    this.pause = h("button", { type: "button", class: "plain", onclick: () => this.toggle() }, "Pause");
     this.list = h("ol", { tabindex: "0", "aria-label": "Events, the newest first", onscroll: () => this.scrolled() });
     this.jump = h("button", { type: "button", onclick: () => this.newest() });
     this.held = h("div", { class: "held" }, this.jump);
@@ -102,13 +104,16 @@ class LiveTail extends Part {
     this.redraw();
   }
 
-  passes({ event, workflow }) {
+  passes(one) {
+    const { event, workflow } = one;
     const only = this.getAttribute("workflow");
     const run = this.getAttribute("run");
     if ((only && workflow !== only) || (run && event.run !== run)) return false;
     if (this.kinds.length && !this.kinds.some((one) => one.test(event.kind))) return false;
     if (!GROUPS[this.#group][1](event.kind)) return false;
-    return !this.#text || `${workflow} ${event.run} ${event.step ?? ""} ${event.kind} ${words(event)[2]}`.toLowerCase().includes(this.#text);
+    if (!this.#text) return true;
+    one.searched ??= `${workflow} ${event.run} ${event.kind} ${words(event)[2]}`.toLowerCase();
+    return one.searched.includes(this.#text);
   }
 
   draw() {
@@ -127,18 +132,18 @@ class LiveTail extends Part {
     keyed(
       this.list, shown, (one) => one.number,
       (one) => {
-        const [word, colour, sentence] = words(one.event);
+        const [word, colour, sentence, parts] = words(one.event);
         return h(
           "li", { class: before && one.number > before ? "new" : null },
-          h("time", { datetime: new Date(one.event.atMs).toISOString() }, clock(one.event.atMs)),
+          h("time", { datetime: new Date(one.event.atMs).toISOString(), title: moment(one.event.atMs) }, clock(one.event.atMs)),
           h("span", { class: `badge ${colour === "busy" ? "" : colour}`, title: one.event.kind }, word),
-          h("span", { class: "of" }, h("b", { title: one.workflow }, one.workflow || "?"), this.runLink(one.event.run)),
-          h("span", { class: "what" }, sentence),
+          h("span", { class: "of" }, h("b", { title: one.workflow, dir: "auto" }, one.workflow || "?"), this.runLink(one.event.run)),
+          h("span", { class: "what lines-2", title: sentence }, ...parts.flatMap((part, index) => [index ? " · " : "", h("bdi", {}, part)])),
         );
       },
       () => {},
     );
-    set(this.pause, "aria-pressed", String(this.#paused));
+    set(this.pause, "data-paused", this.#paused);
     say(this.pause, this.#paused ? "Go on" : "Pause");
     this.held.hidden = held === 0;
     say(this.jump, `${plural(held, "newer event")} ↑`);

@@ -3,7 +3,6 @@
 //
 //   <gossamer-trigger gateway workflow="order" input='{"amount": 1}' run-href="#/run/{run}">
 
-import { ask, baseOf } from "./asking.js";
 import { define, h, keyed, Part, say, set } from "./part.js";
 
 const SENT_MAX = 5;
@@ -20,6 +19,9 @@ textarea { min-height: 92px; color: var(--ink); }
 .sent li { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 12px; align-items: baseline; padding: 7px 0; border-bottom: 1px solid color-mix(in srgb, var(--line) 60%, transparent); animation: appear 0.25s; }
 .sent p { grid-column: 1 / -1; color: var(--soft); font-size: 13.5px; }
 .sent p.bad { color: var(--bad); }
+.sent .of { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.none { display: grid; gap: 10px; color: var(--soft); }
+.none pre { margin: 0; padding: 10px 12px; overflow-x: auto; border-radius: 10px; background: var(--paper); border: 1px solid var(--line); color: var(--ink); }
 .sent button { min-height: 0; padding: 1px 10px; font-size: 13px; }
 `;
 
@@ -31,7 +33,7 @@ const STATES = {
 class Trigger extends Part {
   static observedAttributes = ["gateway", "workflow"];
   #sent = [];
-  #workflows = [];
+  #workflows = null; // not known yet
 
   need() {
     return { workflow: this.getAttribute("workflow") };
@@ -44,13 +46,15 @@ class Trigger extends Part {
     this.input = h("textarea", { id: "input", spellcheck: "false", rows: "4", "aria-describedby": "wrong", oninput: () => this.check(), onkeydown: (event) => this.key(event) });
     this.wrong = h("p", { class: "wrong", id: "wrong", role: "status" });
     this.send = h("button", { type: "submit" }, "Start run");
+    this.form = h("form", { novalidate: true, onsubmit: (event) => this.submit(event) }, this.choose, h("label", {}, "Input, as JSON", this.input), this.wrong, h("div", { class: "do" }, this.send, h("small", {}, "Ctrl + Enter")));
+    this.example = h("pre", { tabindex: "0", role: "group", "aria-label": "A command that defines a workflow" });
+    this.none = h("div", { class: "none", hidden: true }, h("p", {}, "No workflow is defined yet. One is defined so:"), this.example);
     this.sent = h("ul", { class: "sent", "aria-label": "Started from here", "aria-live": "polite" });
     this.root.append(
       h(
         "section", { class: "card", "aria-label": "Start a run" },
         h("header", {}, this.heading),
-        h("form", { novalidate: true, onsubmit: (event) => this.submit(event) }, this.choose, h("label", {}, "Input, as JSON", this.input), this.wrong, h("div", { class: "do" }, this.send, h("small", {}, "Ctrl + Enter"))),
-        this.sent,
+        this.form, this.none, this.sent,
       ),
     );
     this.input.value = this.getAttribute("input") ?? "{}";
@@ -64,7 +68,11 @@ class Trigger extends Part {
       }
     });
     this.hear(this.store, "state", () => {
-      if (this.store.state === "live" && !this.#workflows.length) this.list();
+      if (this.store.state === "live" && !this.#workflows?.length) this.list();
+    });
+    // One that is defined while this page is open shows itself by its first run.
+    this.hear(this.store, "change", () => {
+      if (this.#workflows && !this.#workflows.length && this.store.runs.size) this.list();
     });
     this.list();
   }
@@ -77,10 +85,10 @@ class Trigger extends Part {
   async list() {
     if (this.hasAttribute("workflow")) return;
     try {
-      const told = await ask(baseOf(this.getAttribute("gateway")), "/workflow/?limit=500");
-      this.#workflows = told.items;
-    } catch {
-      this.#workflows = [];
+      this.#workflows = await this.store.workflows();
+    } catch (refused) {
+      if (refused.status === 403) say(this.wrong, refused.message);
+      return; // it is asked for again once it is connected
     }
     const before = this.select.value;
     this.select.replaceChildren(...this.#workflows.map((one) => h("option", { value: one.id }, one.name ? `${one.name} (${one.id})` : one.id)));
@@ -140,13 +148,14 @@ class Trigger extends Part {
     const fixed = this.getAttribute("workflow");
     say(this.heading, fixed ? `Start ${fixed}` : "Start a run");
     this.choose.hidden = Boolean(fixed);
+    this.none.hidden = Boolean(fixed) || this.#workflows?.length !== 0;
     this.send.disabled = !this.workflow;
-    if (!fixed && !this.#workflows.length) say(this.wrong, this.store.state === "closed" ? "" : "No workflow is defined yet.");
-    else if (this.wrong.textContent === "No workflow is defined yet.") say(this.wrong, "");
+    this.form.hidden = !this.none.hidden;
+    say(this.example, `curl ${this.store.base}/workflow/ \\\n  -H 'Content-Type: application/json' \\\n  -d '{"id": "hello", "steps": [{"action": "greet"}]}'`);
     keyed(
       this.sent, this.#sent, (one) => one.key,
       (one) => {
-        const row = h("li", {}, h("span", { class: "badge" }), h("span", { class: "of" }, one.workflow), h("span"), h("p", { hidden: true }));
+        const row = h("li", {}, h("span", { class: "badge" }), h("span", { class: "of", dir: "auto", title: one.workflow }, one.workflow), h("span"), h("p", { hidden: true }));
         return row;
       },
       (row, one) => {

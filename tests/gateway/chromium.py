@@ -56,6 +56,8 @@ KEYS = {
     "ArrowUp": (38, ""),
     "ArrowDown": (40, ""),
     "Home": (36, ""),
+    "End": (35, ""),
+    " ": (32, " "),
 }
 
 
@@ -108,14 +110,22 @@ class Page:
         """Text, where the focus is."""
         await self.call("Input.insertText", text=text)
 
-    async def size(self, width: int, height: int, *, dark: bool = False) -> None:
-        """The window's, in CSS pixels, and what its system prefers."""
+    async def size(
+        self, width: int, height: int, *, dark: bool = False, still: bool = False, scale: float = 1
+    ) -> None:
+        """The window's, in CSS pixels, and what its system prefers.
+
+        Args:
+            still: nothing is to move.
+            scale: device pixels to one of CSS, as with a browser's zoom.
+        """
         await self.call(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=False,
+            width=width, height=height, deviceScaleFactor=scale, mobile=False,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.call("Emulation.setEmulatedMedia", features=[scheme])
+        motion = {"name": "prefers-reduced-motion", "value": "reduce" if still else ""}
+        await self.call("Emulation.setEmulatedMedia", features=[scheme, motion])
 
     async def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """A picture of the page, of all its height where `whole`."""
@@ -193,17 +203,18 @@ def _complaint(message: dict[str, Any]) -> str | None:
 
 
 @asynccontextmanager
-async def open_browser(folder: Path) -> AsyncIterator[Browser]:
+async def open_browser(folder: Path, *more: str) -> AsyncIterator[Browser]:
     """Starts a browser; it ends with the block.
 
     Args:
         folder: a fresh one, for its profile.
+        more: arguments of its command line.
     """
     if shutil.which(COMMAND) is None:
         pytest.skip(f"NOT RUN: there is no {COMMAND} on this machine; Debian has a package.")
     log = (folder / "chromium.log").open("wb")
     process = await trio.lowlevel.open_process(
-        [COMMAND, *ARGUMENTS, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+        [COMMAND, *ARGUMENTS, *more, f"--user-data-dir={folder / 'profile'}", "about:blank"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     log.close()

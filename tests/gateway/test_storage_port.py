@@ -13,7 +13,7 @@ import trio
 
 from gossamer_gateway.errors import BadRequest, GatewayError, InputError, Overloaded, StorageFailed
 from gossamer_gateway.names import numbers
-from gossamer_gateway.storage import Form, Place, PostgresPlace, Rows, Storage, open_storage
+from gossamer_gateway.storage import Form, Place, PostgresPlace, Rows, Storage, Write, open_storage
 from gossamer_gateway.storage.pending import PENDING_MAX
 
 FORM = Form(
@@ -99,16 +99,87 @@ async def test_statements_mean_the_same(rows_kept: Storage) -> None:
     ]  # fmt: skip
 
 
+async def test_statements_for_many_rows_mean_what_they_mean_for_each(rows_kept: Storage) -> None:
+    class Kind(StrEnum):
+        ONE = "first"
+
+    def work(rows: Rows, _: int) -> list[Any]:
+        things = [
+            (7, "ä'{\U0001f600", None, b"\0\xff"), (2**63 - 1, None, 1, None),
+            (-(2**63), "", -1.5, b""), (True, Kind.ONE, 0, b"x"),
+        ]  # fmt: skip
+        put = "INSERT INTO thing (name, size) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET size "
+        counts = rows.together(
+            Write("INSERT INTO thing VALUES (?, ?, ?, ?)", things),
+            Write("DELETE FROM thing WHERE name = ? AND id = ?", []),
+            Write("UPDATE thing SET size = ?, data = ? WHERE id = ?", [
+                (None, b"new", 7), (None, b"none", 8), (2.5, None, 1)
+            ]),
+            Write("UPDATE thing SET data = ?, name = ? WHERE id = ? AND name = ?", [
+                (None, "%?", 1, "first"), (None, "b", -(2**63), "b")
+            ]),
+            Write(put + "= thing.size + excluded.size", [("%?", 1.5), ("c", 1), ("d", 2)]),
+            Write("DELETE FROM thing WHERE name = ? AND id = ?", [("", -(2**63)), ("", 1)]),
+        )  # fmt: skip
+        found = rows.execute("SELECT id, name, size, data FROM thing ORDER BY id").fetchall()
+        some = "SELECT name FROM thing WHERE size > 0 AND name IN (?) ORDER BY name"
+        names = rows.lookup(some, ["d", "none", "%?", "c"])
+        ids = rows.lookup("SELECT count(*) FROM thing WHERE id IN (?)", [7, 2**63 - 1, 10**15])
+        return [*counts, *found, *names, *ids, *rows.lookup(some, []), *rows.together()]
+
+    found = await rows_kept.submit(work)
+    assert found[:6] == [4, 0, 2, 1, 3, 1]
+    by_name = {one[1]: one for one in found[6:-4]}
+    # Their numbers are whatever the database gives.
+    assert by_name.pop("c")[2:] == (1.0, None) and by_name.pop("d")[2:] == (2.0, None)
+    assert by_name == {
+        "%?": (1, "%?", 4.0, None), "ä'{\U0001f600": (7, "ä'{\U0001f600", None, b"new"),
+        None: (2**63 - 1, None, 1.0, None),
+    }  # fmt: skip
+    assert found[-4:] == [("%?",), ("c",), ("d",), (2,)]
+
+
+async def test_rows_that_are_written_together_count_in_their_order(rows_kept: Storage) -> None:
+    names = [f"n{at * 7919 % 1000}" for at in range(1000)]
+
+    def work(rows: Rows, _: int) -> list[Any]:
+        rows.together(Write("INSERT INTO thing (name) VALUES (?)", [(one,) for one in names]))
+        return rows.execute("SELECT name FROM thing ORDER BY id").fetchall()
+
+    assert await rows_kept.submit(work) == [(one,) for one in names]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_what_is_refused_together_takes_all_of_its_command_back(
+    rows_kept: Storage, alone: bool
+) -> None:
+    def work(rows: Rows, now_ms: int) -> None:
+        count_up(rows, now_ms)
+        add = "INSERT INTO thing (name) VALUES (?)"
+        first = [] if alone else [Write(add, [("b",)]), Write(add, [("c",)])]
+        rows.together(*first, Write(add, [("a",), ("a",)]), Write(add, [("d",)] if first else []))
+
+    with pytest.raises(StorageFailed, match="refused"):
+        await rows_kept.submit(work)
+    assert await value(rows_kept) == 0
+    assert (
+        await rows_kept.submit(lambda rows, _: rows.execute("SELECT 1 FROM thing").fetchall()) == []
+    )
+
+
 @pytest.mark.parametrize(
     "bad",
     ["a\0b", "half \ud83d", 2**63, -(2**63) - 1, 2**70_000],
     ids=["0", "half", "+", "-", "++"],
 )
 async def test_what_no_column_holds_is_the_clients_mistake(rows_kept: Storage, bad: Any) -> None:
-    with pytest.raises(BadRequest):
-        await rows_kept.submit(
-            lambda rows, _: rows.execute("SELECT 1 FROM thing WHERE name = ?", (bad,)).fetchall()
-        )
+    for look in (
+        lambda rows, _: rows.execute("SELECT 1 FROM thing WHERE name = ?", (bad,)).fetchall(),
+        lambda rows, _: rows.lookup("SELECT 1 FROM thing WHERE name IN (?)", ("a", bad)),
+        lambda rows, _: rows.together(Write("DELETE FROM thing WHERE name = ?", [("a",), (bad,)])),
+    ):
+        with pytest.raises(BadRequest):
+            await rows_kept.submit(look)
 
 
 async def test_the_time_is_that_of_people(rows_kept: Storage) -> None:

@@ -5,19 +5,21 @@ from pathlib import Path
 import pytest
 from tests.integration.compiling import compile_guest
 from tests.integration.nodes import SLOTS, new_topic, reaches, write_service
-from tests.runs.worlds import open_world
+from tests.runs.worlds import Opens, execution, opens
 
 from gossamer_hotel.demo.processes import open_nodes
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.local_engines.progress import silent
 
+__all__ = ["execution", "opens"]
+
 
 @pytest.mark.processes
-async def test_a_service_works_the_steps(tmp_path: Path) -> None:
+async def test_a_service_works_the_steps(opens: Opens, tmp_path: Path) -> None:
     doubles, adds = new_topic(), new_topic()
     module = compile_guest("doubling", tmp_path)
     service = write_service(tmp_path / "doubling", module, [doubles, adds], capabilities={})
-    async with open_world(tmp_path / "gateway") as world:
+    async with opens(tmp_path / "gateway") as world:
         engine = EngineConfig(
             "workflows", "camunda7", f"{world.whole.gateway.url}/workflow/engine-rest"
         )

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +95,13 @@ def _main() -> None:
         port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
     else:
         port = server.add_insecure_port(address)
+    # Blocked before there are threads: the kernel may give a signal to any, and a handler would
+    # wait for the main one, which then sleeps on.
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     server.start()
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     print(port, flush=True)
-    with suppress(KeyboardInterrupt):
-        stopped.wait()
+    signal.sigwait(ending)
     server.stop(FINISH_S).wait()
 
 

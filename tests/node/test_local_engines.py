@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
+from tests.patience import until
 from tests.zeebe88 import engine as zeebe88
 
 from gossamer_node.errors import LocalEngineError, LocalEngineMissing
@@ -213,7 +215,27 @@ async def test_what_maven_says_becomes_progress_and_one_reason(
         await cache.provide(
             kit(locked("a", b"A"), locked("b", b"B")), lambda text, fraction: seen.append(fraction)
         )
-    assert seen == [0.0, 0.0, 0.375, 0.5, 0.625]
+    assert seen == [None, 0.0, 0.375, 0.5, 0.625]
+
+
+async def test_maven_ends_with_the_program_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "mvn").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 1000\n")
+    (tmp_path / "mvn").chmod(0o755)
+    code = (
+        "import trio; from gossamer_node.local_engines import maven; "
+        "trio.run(maven.run, 'it', [], print)"
+    )
+    starter = await trio.lowlevel.open_process(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    pid = tmp_path / "pid"
+    await until(lambda: pid.exists() and pid.read_text().endswith("\n"))
+    running = Path("/proc") / pid.read_text().strip()
+    assert running.exists()
+    starter.kill()
+    await starter.wait()
+    await until(lambda: not running.exists())
 
 
 def test_without_the_java_runtime_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

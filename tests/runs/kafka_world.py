@@ -12,19 +12,21 @@ from confluent_kafka import Consumer, TopicPartition
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.kafka import bus
 from gossamer_gateway.runs.kafka.bus import Message, Received, Receiver, Sender, open_receiver
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.opening import Kafka as KafkaParts
 from gossamer_gateway.runs.kafka.opening import open_kafka
-from gossamer_gateway.runs.kafka.topics import JOBS, RESULTS, Topic, make_topics
+from gossamer_gateway.runs.kafka.topics import JOBS, RESULTS, Topic, make_topics, topics
 from gossamer_gateway.runs.model.definition import Definition, Retry, Step
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import Run
 from gossamer_gateway.storage import Storage
 
 
-async def fresh_topic(address: str, partitions: int = 3) -> str:
+async def fresh_topic(cluster: Cluster, partitions: int = 3) -> str:
     """A topic that nobody has used."""
     name = f"test-{uuid4().hex[:12]}"
-    await make_topics(address, [Topic(name, partitions, 3_600_000)])
+    # Kept for ever: a broker looks every few minutes, and events of tests are of 1970.
+    await make_topics(cluster, [Topic(name, partitions, -1)])
     return name
 
 
@@ -98,7 +100,7 @@ def definition(id: str = "kafka-test") -> Definition:
 class World:
     """An engine whose jobs go to Kafka and whose results come from there."""
 
-    address: str
+    cluster: Cluster
     storage: Storage
     engine: Engine
     kafka: KafkaParts
@@ -110,25 +112,28 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(address: str, storage: Storage) -> AsyncIterator[World]:
+async def open_world(cluster: Cluster, storage: Storage) -> AsyncIterator[World]:
     """Runs until the block is left."""
     engine = Engine(storage, offered=lambda _: False, outbox=True)
     async with (
-        open_kafka(
-            engine, address, lambda _: False, shared=storage.shared, retention_ms=3_600_000
-        ) as (parts, _),
+        open_kafka(engine, cluster, lambda _: False, topics(3_600_000), shared=storage.shared) as (
+            parts,
+            _,
+        ),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(engine.keep_time)
-        world = World(address, storage, engine, parts)
+        world = World(cluster, storage, engine, parts)
         engine.listen(world.happened)
         yield world
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def working(address: str, sender: Sender, times: int = 1) -> AsyncIterator[list[Received]]:
-    """A worker of all actions, which adds its action to what it gets. Gives the jobs it saw.
+async def working(
+    cluster: Cluster, sender: Sender, times: int = 1
+) -> AsyncIterator[list[Received]]:
+    """A worker of all actions, which adds its action to what it gets. Gives its jobs.
 
     Args:
         times: how often it says each result.
@@ -143,20 +148,21 @@ async def working(address: str, sender: Sender, times: int = 1) -> AsyncIterator
             batch = await receiver.next_batch()
             results = []
             for one in batch:
-                job = json.loads(one.value or b"")
-                if job["action"] not in ACTIONS:  # the session's topic has others' jobs as well
+                # By the header alone: on the session's topic are others' jobs, and their junk.
+                if (dict(one.headers).get("action") or b"").decode() not in ACTIONS:
                     continue
+                seen.append(one)
+                job = json.loads(one.value or b"")
                 output = [*(job["payload"] or []), job["action"]]
                 said = {name: job[name] for name in ("run", "step", "attempt")}
                 value = {"form": 1, **said, "status": "completed", "output": output, "worker": "w"}
                 results.append(Message(RESULTS, one.key, json.dumps(value).encode()))
-            seen.extend(batch)
             await sender.send(results * times)
             receiver.done(batch)
 
     settings = {"enable.auto.commit": True, "enable.auto.offset.store": False}
     async with (
-        open_receiver(address, "test-worker", begin, **settings) as receiver,
+        open_receiver(cluster, "test-worker", begin, **settings) as receiver,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(work, receiver)

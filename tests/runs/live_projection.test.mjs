@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
+import { cut, json } from "../../gateway/live-page/forms.js";
+import { health } from "../../gateway/live-page/health.js";
 import { OutOfPlace, evolve, fold } from "../../gateway/live-page/projection.js";
 import { arranged, ticks, timeline } from "../../gateway/live-page/timeline.js";
 import { words } from "../../gateway/live-page/words.js";
@@ -72,4 +74,37 @@ test("moments of an axis are round and not too many", () => {
     const found = ticks(length, 6);
     assert.ok(found.length <= 7 && found.every((one) => one > 0 && one < length), `${length}: ${found}`);
   }
+});
+
+test("an event that is not as it should be has words all the same", () => {
+  for (const kind of [...new Set(vectors.flatMap(({ events }) => events.map((one) => one.kind))), "run.painted", "constructor", "__proto__", 7, null]) {
+    const [word, colour, sentence, parts] = words({ kind });
+    assert.equal(word, word.toString());
+    assert.ok(typeof colour === "string" && typeof sentence === "string" && Array.isArray(parts));
+  }
+});
+
+test("a text cannot turn what is behind it, and no character is cut in two", () => {
+  assert.equal(json("a\u202eb\u2066c\u009f"), '"a\\u202eb\\u2066c\\u009f"');
+  assert.equal(json("\u{1f469}\u200d\u{1f467} \u0645\u200c"), '"\u{1f469}\u200d\u{1f467} \u0645\u200c"');
+  assert.equal(cut("ab\u{1f469}", 3), "ab…");
+  assert.equal(cut("ab\u{1f469}", 4), "ab\u{1f469}");
+});
+
+test("a provider is as its newest calls were, whatever its circuit is", () => {
+  const region = { circuit: "closed", open_ms: 0, at_work: 0, failed_in_row: 0, answered_at_ms: 5 };
+  for (const [changes, colour, word] of [
+    [{}, "good", "answers"],
+    [{ failed_in_row: 1 }, "bad", "failed of late"],
+    [{ failed_in_row: 3, answered_at_ms: null }, "bad", "failed 3 times in a row"],
+    [{ answered_at_ms: null }, "", "not asked yet"],
+    [{ answered_at_ms: null, at_work: 1 }, "", "being asked"],
+    [{ circuit: "open", open_ms: 7300, failed_in_row: 9 }, "bad", "not asked for 8 s"],
+    [{ circuit: "open", failed_in_row: 9 }, "bad", "may be tried again"],
+    [{ circuit: "half-open", failed_in_row: 9 }, "warn", "one call may try"],
+  ]) {
+    assert.deepEqual(health(true, { ...region, ...changes }), [colour, word]);
+  }
+  assert.equal(health(true, null)[1], "not asked yet");
+  assert.deepEqual(health(false, region), ["warn", "not configured"]);
 });

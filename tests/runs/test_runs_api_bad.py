@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 from tests.runs.worlds import World
 
-pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""What is wrong is seen before a run is executed."""
-
 NO_RUN = "00000000-0000-4000-8000-000000000000"
 
 FETCH = {"actions": ["a"], "worker": "w"}
@@ -88,7 +85,22 @@ async def test_an_input_that_is_too_large(world: World) -> None:
         ("GET", "/workflow/runs?since=2026-01-01T00:00:00", None, 400, "zone"),
         ("GET", "/workflow/runs?after=1-", None, 400, "next"),
         ("GET", "/workflow/runs?limit=501", None, 400, "limit"),
-        ("GET", "/workflow/runs?cursor=1", None, 400, "cursor"),
+        (
+            "GET",
+            "/workflow/runs?cursor=1",
+            None,
+            400,
+            "'cursor' here; there are after, limit, run,",
+        ),
+        ("GET", "/workflow/runs?run=", None, 400, "run must have 1 to 256 characters"),
+        ("GET", "/workflow/runs?run=a,", None, 400, "with commas between"),
+        ("GET", "/workflow/runs?run=%00", None, 400, "with commas between"),
+        ("GET", "/executions?run=a%20b", None, 400, "with commas between"),
+        ("GET", "/workflow/flow?id=other", None, 400, "'id' here; there are version"),
+        ("POST", "/workflow/flow/trigger?x=1", {}, 400, "'x' here; there are none"),
+        ("GET", "/workflow/run", None, 404, "GET /workflow/run/{run} shows a run"),
+        ("GET", "/workflow/jobs", None, 404, "workers POST to /workflow/jobs/fetch"),
+        ("GET", "/workflow/nobody/versions", None, 404, "GET /workflow/ lists them"),
         ("GET", f"/executions/{NO_RUN}", None, 404, NO_RUN),
         ("POST", "/executions", {"input": 1}, 400, "workflow"),
         ("POST", "/executions", {"workflow": 1}, 400, "workflow"),
@@ -116,6 +128,43 @@ async def test_a_request_that_is_wrong(
     assert told.status_code == status, told.text
     assert told.headers["content-type"] == "application/problem+json"
     assert said in told.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/workflows", 404, "there is GET or POST /workflow/"),
+        ("GET", f"/workflow/runs/{NO_RUN}", 404, "GET /workflow/run/{run}"),
+        ("POST", "/workflow/run/x/start", 404, "POST /workflow/run/{run}/retry"),
+        ("POST", "/workflow/trigger/flow/now", 404, "/v1/docs tells of all paths"),
+        ("GET", "/execution/x", 404, "GET /executions/{run}"),
+        ("POST", "/workflow/job/fetch", 404, "POST /workflow/jobs/fetch"),
+        ("GET", "/workflow/engine-rest/process-definition", 404, "/workflow/engine-rest/"),
+        ("GET", "/somewhere/else/altogether", 404, "/v1/docs tells of all paths"),
+        ("GET", "/workflow/" + "x" * 5_000 + "/y/z", 404, "x" * 90 + "; "),
+        ("DELETE", "/workflow/flow", 405, "DELETE is not for /workflow/flow; GET is"),
+        ("GET", "/workflow/flow/trigger", 405, "GET is not for /workflow/flow/trigger; POST is"),
+        ("PUT", "/executions", 405, "GET or POST is"),
+        ("POST", "/workflow/runs", 405, "POST is not for /workflow/runs; GET is"),
+    ],
+)
+async def test_a_path_or_method_that_there_is_not(
+    world: World, method: str, path: str, status: int, said: str
+) -> None:
+    told = await world.http.request(method, path)
+    assert told.status_code == status
+    detail = told.json()
+    if path.startswith("/workflow/engine-rest"):
+        assert said in detail["message"]
+    else:
+        assert told.headers["content-type"] == "application/problem+json"
+        assert said in detail["detail"]
+    assert ("allow" in told.headers) == (status == 405)
+
+
+async def test_the_dialects_of_engines_keep_their_words(world: World) -> None:
+    told = await world.http.get("/engine-rest/no-such-path")
+    assert (told.status_code, told.json()["message"]) == (404, "HTTP 404 Not Found")
 
 
 async def test_a_definition_is_refused_with_its_lines(world: World) -> None:

@@ -5,13 +5,9 @@ import sys
 from pathlib import Path
 
 import openapi_spec_validator
-import pytest
 import trio
 from tests.gateway.test_v1_api import CHECKS
 from tests.runs.worlds import World
-
-pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""The doors are the same, whatever executes runs."""
 
 
 async def test_the_document_has_the_doors(world: World) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.runs.worlds import World, open_world
+from tests.runs.worlds import Opens, World
 
 from gossamer_gateway.door.principals import Grant, Role
 
@@ -19,8 +19,8 @@ KEYS = {
 FLOW = {"steps": [{"action": "a"}]}
 
 
-async def test_roles_and_limits(tmp_path: Path) -> None:
-    async with open_world(tmp_path, keys=KEYS) as world:
+async def test_roles_and_limits(opens: Opens, tmp_path: Path) -> None:
+    async with opens(tmp_path, keys=KEYS) as world:
 
         async def asks(key: str, method: str, path: str, body: Any = None) -> int:
             headers = {"x-api-key": world.whole.keys[key]} if key else {}
@@ -55,6 +55,11 @@ async def test_roles_and_limits(tmp_path: Path) -> None:
             ("deployer", "POST", "/executions", {"workflow": {"id": "x", **FLOW}}, 403),
             ("admin", "POST", "/executions", {"workflow": {"id": "x", **FLOW}}, 201),
             ("mine", "GET", "/workflow/", None, 403),
+            ("mine", "GET", "/workflow/runs", None, 403),
+            ("mine", "GET", "/workflow/runs?workflow=theirs", None, 403),
+            ("mine", "GET", "/workflow/runs?workflow=mine", None, 200),
+            ("mine", "GET", "/executions?workflow=mine", None, 200),
+            ("mine", "GET", "/executions", None, 403),
             ("mine", "GET", "/workflow/mine", None, 200),
             ("mine", "GET", "/workflow/theirs", None, 403),
             ("mine", "GET", mine, None, 200),

@@ -11,9 +11,6 @@ from tests.runs.worlds import World
 
 from gossamer_node import cli
 
-pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""The doors are the same, whatever executes runs."""
-
 FLOW = """id: greet
 steps:
   - action: hello
@@ -75,6 +72,8 @@ async def test_from_a_file_to_the_end_of_a_run(world: World, shell: Shell, flow:
     assert runs["items"][0]["runId"] == made["runId"] and runs["next"] is not None
     _, page, _ = await shell.run("runs", "--limit", "1")
     assert f"--after {runs['next']}" in page
+    (one,) = (await shell.json("runs", "--run", f"z,{made['runId'][:13]}"))["items"]
+    assert one["runId"] == made["runId"]
 
 
 async def test_a_run_that_does_not_complete(world: World, shell: Shell) -> None:
@@ -119,6 +118,22 @@ async def test_what_is_wrong_is_told_like_a_compiler(
         (("run", "nobody"), "there is no run"),
         (("define", "/nowhere/x.yaml"), "/nowhere/x.yaml can't be read"),
         (("runs", "--since", "yesterday"), "since"),
+        (("runs", "--limit", "0"), "limit must be a whole number, 1 to 500"),
+        (("runs", "--run", ","), "ids of runs, or how they begin"),
+        (("runs", "--after", "x"), "`next` of the page before"),
+        (("show", ""), "'' is no name"),
+        (("show", ".."), "'..' is no name"),
+        (("show", "run"), "GET /workflow/run/{run}"),
+        (("show", "nobody"), "GET /workflow/ lists them"),
+        (("show", "nobody", "--version", "0"), "version must be a whole number"),
+        (("run", ""), "'' is no name"),
+        (("run", "nobody", "--follow"), "there is no run"),
+        (("retry", ""), "'' is no name"),
+        (("cancel", "nobody"), "GET /workflow/runs lists those that are kept"),
+        (("trigger", ""), "'' is no name"),
+        (("trigger", "x", "--key", ""), "Idempotency-Key must have 1 to 200"),
+        (("trigger", "x", "--input-file", "/nowhere/x.json"), "/nowhere/x.json can't be read"),
+        (("define", "/"), "/ can't be read: Is a directory"),
     ],
 )
 async def test_mistakes_are_told_in_a_sentence(
@@ -126,3 +141,37 @@ async def test_mistakes_are_told_in_a_sentence(
 ) -> None:
     status, _, error = await shell.run(*words)
     assert status == 2 and said in error
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "said"),
+    [
+        ("nonsense", 2, "nonsense is no URL; write one such as http://127.0.0.1:8090"),
+        ("ftp://127.0.0.1:1", 2, "is no URL"),
+        ("http://127.0.0.1:1", 1, "gives no answer"),
+        ("http://no.such.host.invalid", 1, "--gateway names another"),
+    ],
+)
+async def test_a_gateway_that_is_none(
+    world: World, capsys: pytest.CaptureFixture[str], url: str, status: int, said: str
+) -> None:
+    for words in (("runs",), ("list", "--json"), ("run", "x", "--follow")):
+        found = await trio.to_thread.run_sync(cli.main, ["workflow", *words, "--gateway", url])
+        assert found == status
+        assert said in capsys.readouterr().err
+
+
+async def test_a_run_that_is_not_waited_for_any_more_is_named(
+    world: World, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody presses Ctrl-C while it waits."""
+    await world.define("flow", {"action": "a"})
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gossamer_gateway.runs.command.time.sleep", interrupted)
+    status, out, error = await shell.run("trigger", "flow", "--wait")
+    assert (status, out) == (130, "")
+    (id,) = [one["runId"] for one in (await world.http.get("/workflow/runs")).json()["items"]]
+    assert f"run {id} goes on; `gossamer workflow run {id}` tells how" in error

@@ -9,9 +9,6 @@ from tests.runs.worlds import World, completed
 
 from gossamer_gateway.runs.jobs import polls as polls_module
 
-pytestmark = pytest.mark.parametrize("world", ["own"], indirect=True)
-"""The doors are the same, whatever executes runs."""
-
 
 async def test_a_worker_that_waits_is_woken(world: World) -> None:
     await world.define("flow", {"action": "a"})
@@ -109,6 +106,7 @@ async def test_each_result_has_its_verdict(world: World) -> None:
     strange = [done | {"run": "nobody"}, done | {"step": "c"}, done | {"attempt": 2}]
     assert await world.give(*strange) == ["unknown"] * 3
     assert await world.give(done, done) == ["taken", "repeated"]
+    await world.step(id, "b", "Running")
     await world.http.post(f"/workflow/run/{id}/cancel")
     late = completed({"run": id, "step": "b", "attempt": 1}, 2)
     assert await world.give(late, late) == ["late", "repeated"]

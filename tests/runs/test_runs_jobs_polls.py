@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 import trio
-from tests.runs.worlds import open_world
+from tests.runs.worlds import Opens
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs.engine import Engine
@@ -13,9 +13,11 @@ from gossamer_gateway.runs.jobs.polls import Polls
 from gossamer_gateway.storage import SqlitePlace, open_storage
 
 
-async def test_what_was_locked_for_who_left_in_that_moment_is_free(tmp_path: Path) -> None:
+async def test_what_was_locked_for_who_left_in_that_moment_is_free(
+    opens: Opens, tmp_path: Path
+) -> None:
     """The look of a poll is never cut off: it ends, and gives back what it brought."""
-    async with open_world(tmp_path) as world:
+    async with opens(tmp_path) as world:
         await world.define("flow", {"action": "a"})
         await world.trigger("flow")
         workflows = Asked(world.whole.gateway.desk.storage)
@@ -29,14 +31,14 @@ async def test_what_was_locked_for_who_left_in_that_moment_is_free(tmp_path: Pat
         assert job["step"] == "a"
 
 
-async def test_who_waits_is_answered_when_the_gateway_stops(tmp_path: Path) -> None:
+async def test_who_waits_is_answered_when_the_gateway_stops(opens: Opens, tmp_path: Path) -> None:
     answered: list[httpx.Response] = []
 
     async def wait(http: httpx.AsyncClient) -> None:
         body = {"actions": ["a"], "worker": "w", "waitMs": 60_000}
         answered.append(await http.post("/workflow/jobs/fetch", json=body))
 
-    async with trio.open_nursery() as nursery, open_world(tmp_path) as world:
+    async with trio.open_nursery() as nursery, opens(tmp_path) as world:
         http = httpx.AsyncClient(base_url=world.whole.gateway.url, timeout=60)
         nursery.start_soon(wait, http)
         await world.waits(1)
@@ -44,11 +46,11 @@ async def test_who_waits_is_answered_when_the_gateway_stops(tmp_path: Path) -> N
     await http.aclose()
 
 
-async def test_what_is_asked_for_is_known_after_a_restart(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
+async def test_what_is_asked_for_is_known_after_a_restart(opens: Opens, tmp_path: Path) -> None:
+    async with opens(tmp_path) as world:
         await world.define("flow", {"action": "a"}, {"action": "b"})
         await world.fetch("a", "b")
-    async with open_world(tmp_path) as world:
+    async with opens(tmp_path) as world:
         run = await world.run(await world.trigger("flow"))
         assert [one["notice"] for one in run["stepResults"]] == [None]
 

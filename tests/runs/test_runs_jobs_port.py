@@ -7,7 +7,6 @@ here: a workflow has a policy instead, and `test_runs_jobs_mesh` shows it.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from tests.conformance.bench import Bench, PathProcess
@@ -32,7 +31,7 @@ from tests.conformance.test_engine_port import (
     test_what_a_worker_id_has_locked,
     test_wrong_url_is_refused,
 )
-from tests.runs.worlds import World, open_world
+from tests.runs.worlds import World
 
 from gossamer_node.engines import camunda8_variables
 from gossamer_node.engines.camunda7 import Camunda7
@@ -86,12 +85,6 @@ class WorkflowBench(Bench):
         path = PathProcess(id, f"{id}-work", f"{id}-after", f"{id}-recover")
         await self.engine.world.define(id, {"action": path.work}, {"action": path.after})
         return path
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with open_world(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -25,18 +25,18 @@ def messages(topic: str, happened: Sequence[Event]) -> list[Message]:
 
 @pytest.fixture
 async def topic(kafka: Kafka) -> str:
-    return await fresh_topic(kafka.address)
+    return await fresh_topic(kafka.cluster)
 
 
 @pytest.fixture
 async def sender(kafka: Kafka) -> AsyncIterator[Sender]:
-    async with open_sender(kafka.address, "writer") as opened:
+    async with open_sender(kafka.cluster, "writer") as opened:
         yield opened
 
 
 @pytest.fixture
 async def log(kafka: Kafka, topic: str) -> AsyncIterator[KafkaLog]:
-    async with open_kafka_log(kafka.address, topic) as opened:
+    async with open_kafka_log(kafka.cluster, topic) as opened:
         await opened.end()
         yield opened
 
@@ -80,7 +80,7 @@ async def test_a_log_that_opens_later_has_what_was_before(
 ) -> None:
     await made.write(events("early", 1, 10))
     middle = (await log.read(await log.start(), 4))[1]
-    async with open_kafka_log(kafka.address, topic) as other:
+    async with open_kafka_log(kafka.cluster, topic) as other:
         assert (await read_up(other, await other.start()))[0] == [
             ("early", n) for n in range(1, 11)
         ]

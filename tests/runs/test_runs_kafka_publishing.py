@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
 import trio
 
 from gossamer_gateway.runs.kafka.bus import Message, Sender
@@ -32,7 +33,13 @@ class Scripted:
             await trio.sleep_forever()
         return self._batches.popleft()
 
-    async def done(self, entries: Sequence[Entry]) -> None:
+    def done(self, entries: Sequence[Entry]) -> None:
+        pass
+
+    async def wait_done(self) -> None:
+        await trio.sleep_forever()
+
+    async def remove(self) -> None:
         pass
 
     def undone(self) -> None:
@@ -80,3 +87,9 @@ async def test_the_predecessor_that_the_rows_had_goes_first() -> None:
 async def test_what_comes_again_is_sent_once() -> None:
     both = [entry("a", 1), entry("a", 2)]
     assert await published(Scripted(both, both, both[1:])) == [("a", 1), ("a", 2)]
+
+
+async def test_an_event_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    script = Scripted([Entry("a", 1, b"?"), entry("b", 1)], [entry("a", 2)])
+    assert await published(script) == [("b", 1), ("a", 2)]
+    assert [one.message for one in caplog.records] == ["an event is left out"]

@@ -19,6 +19,7 @@ from gossamer_gateway.runs.live import bridge, frames, socket
 from gossamer_gateway.runs.live.asked import Filter, Wanted
 from gossamer_gateway.runs.live.frames import Batch, Seen
 from gossamer_gateway.runs.model import events as e
+from gossamer_gateway.storage import Rows
 from gossamer_gateway.v1 import streams
 
 MESSAGE_BYTES_MAX = 16 * 2**20
@@ -74,6 +75,33 @@ async def some(connection: WebSocketConnection, count: int) -> tuple[list[Any], 
 
 def names(events: list[Any]) -> list[tuple[str, int]]:
     return [(one["run"], one["seq"]) for one in events]
+
+
+JUNK = (
+    b"junk",
+    b"",
+    b"[]",
+    b'{"kind": "\xff"}',
+    b'{"kind": 5}',
+    b'{"kind":\n"run.started"}',
+    b"{" * 999,
+)
+
+
+async def test_what_is_no_event_is_passed_over(world: LiveWorld) -> None:
+    def write(rows: Rows, _: int) -> None:
+        rows.executemany(
+            "INSERT INTO workflow_events (run, seq, data) VALUES ('junk', ?, ?)",
+            list(enumerate(JUNK)),
+        )
+
+    async with following(world) as page:
+        await until_live(page)
+        await world.engine._storage.submit(write)
+        run = await world.trigger("hello")
+        assert names((await some(page, 4))[0]) == [(run, seq) for seq in range(1, 5)]
+    async with following(world, "from=start") as page:
+        assert names((await until_live(page))[0]) == [(run, seq) for seq in range(1, 5)]
 
 
 async def test_a_page_begins_now_or_at_a_runs_beginning_or_at_the_start(world: LiveWorld) -> None:

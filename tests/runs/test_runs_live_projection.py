@@ -46,6 +46,7 @@ FAILURES = (
     Failure("Mistake", "<b>no</b>", retryable=False, details="line 1\nline 2"),
     Failure("Again"),
 )
+GONE = Failure("InstanceGone", "somebody ended it", "engine", retryable=False)
 GIVEN: tuple[Any, ...] = (None, {"a": 1}, {"a": 1, "b": [1, {"ü": "\u2028"}]}, "text", 0, False, [])
 
 
@@ -73,8 +74,10 @@ def history(seed: int) -> list[Event]:
             more = deciding.answer(flow, run, answer, now_ms, chance.random)
         elif said < 0.95:
             more = deciding.due(flow, run, now_ms, chance.random)
-        elif said < 0.97:
+        elif said < 0.96:
             more = deciding.cancel(flow, run, now_ms, reason="enough", who="me")
+        elif said < 0.97:
+            more = deciding.broken(flow, run, GONE, now_ms)
         else:
             more = deciding.retry(flow, run, now_ms, who="me")
         for one in more:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import trio
 from tests.runs.random_flows import RandomFlow
-from tests.runs.zeebe_world import ZeebeWorld, zeebe_world
+from tests.runs.zeebe_world import ZeebeWorld, address, zeebe_world
 
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.deciding import OWN, ZEEBE, Answer
@@ -23,6 +23,8 @@ from gossamer_gateway.runs.model.reading import read_object
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import SqlitePlace
+
+__all__ = ["address"]
 
 FLOWS = 30
 """Definitions in one go."""
@@ -78,9 +80,7 @@ def by_branch(flow: Flow, history: list[AnyEvent]) -> dict[str | None, list[str]
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_both_give_the_same_events(
-    zeebe_grpc_address: str, tmp_path: Path, seed: int
-) -> None:
+async def test_both_give_the_same_events(address: str, tmp_path: Path, seed: int) -> None:
     mark = token_hex(4)
     actions = [f"{mark}-{one}" for one in "abc"]
     flows = [
@@ -89,7 +89,7 @@ async def test_both_give_the_same_events(
     found = {}
     for execution in (OWN, ZEEBE):
         place = SqlitePlace(tmp_path / f"{execution}.sqlite")
-        async with zeebe_world(place, zeebe_grpc_address, execution=execution) as world:
+        async with zeebe_world(place, address, execution=execution) as world:
             found[execution] = await histories(world, flows, actions)
     kinds: Counter[str] = Counter()
     for number, flow in enumerate(flows):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from tests.gateway.relay import Relay
-from tests.runs.zeebe_world import ZeebeWorld, zeebe_world
+from tests.runs.zeebe_world import ZeebeWorld, address, zeebe_world
 
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.deciding import Answer
@@ -23,6 +23,8 @@ from gossamer_gateway.runs.zeebe.client import DeploymentRefused, Effect, Zeebe
 from gossamer_gateway.runs.zeebe.compiling import compile_definition
 from gossamer_gateway.storage import Rows, SqlitePlace
 from gossamer_gateway.upstreams.upstream import Upstream
+
+__all__ = ["address"]
 
 LOCK_MS = 1_000
 """Of jobs, where a test waits for the end of locks."""
@@ -59,10 +61,8 @@ async def ends(zeebe: Zeebe, key: int) -> None:
             await trio.sleep(0.02)
 
 
-async def test_a_run_cancelled_here_ends_there(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str
-) -> None:
-    async with zeebe_world(place, zeebe_grpc_address) as world:
+async def test_a_run_cancelled_here_ends_there(address: str, place: SqlitePlace, mark: str) -> None:
+    async with zeebe_world(place, address) as world:
         await world.define(listed(mark, "a"))
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
@@ -73,9 +73,9 @@ async def test_a_run_cancelled_here_ends_there(
 
 
 async def test_an_instance_that_somebody_ends_fails_its_run(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str
+    address: str, place: SqlitePlace, mark: str
 ) -> None:
-    async with zeebe_world(place, zeebe_grpc_address) as world:
+    async with zeebe_world(place, address) as world:
         await world.define(listed(mark, "a", "b"))
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
@@ -89,9 +89,9 @@ async def test_an_instance_that_somebody_ends_fails_its_run(
 
 
 async def test_a_second_instance_of_a_run_is_cancelled(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str
+    address: str, place: SqlitePlace, mark: str
 ) -> None:
-    async with zeebe_world(place, zeebe_grpc_address) as world:
+    async with zeebe_world(place, address) as world:
         text = listed(mark, "a")
         await world.define(text)
         run = await world.engine.trigger(f"list-{mark}", 7)
@@ -108,45 +108,11 @@ async def test_a_second_instance_of_a_run_is_cancelled(
         await ends(world.zeebe, instance(run))
 
 
-FOREIGN = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
- xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" id="d" targetNamespace="t">
-<process id="theirs-MARK" isExecutable="true"><startEvent id="s"/>
-<sequenceFlow id="f" sourceRef="s" targetRef="t"/>
-<serviceTask id="t"><extensionElements><zeebe:taskDefinition type="MARK-a"/></extensionElements>
-</serviceTask><sequenceFlow id="g" sourceRef="t" targetRef="e"/><endEvent id="e"/></process>
-</definitions>"""
-
-
-async def test_jobs_of_somebody_else_are_handed_back(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with zeebe_world(place, zeebe_grpc_address) as world:
-        key = await world.zeebe.deploy("theirs.bpmn", FOREIGN.replace("MARK", mark).encode())
-        assert key is not None
-        theirs = [await world.zeebe.create(key, {"run": "theirs"}) for _ in range(3)]
-        await world.define(listed(mark, "a"))
-        world.works([f"{mark}-a"], done)
-        run = await world.engine.trigger(f"list-{mark}", 7)
-        assert (await world.ended(run.id)).status is Status.COMPLETED
-        with trio.fail_after(60):
-            found: set[int] = set()
-            while len(found) < 3:
-                jobs = await world.zeebe.activate(f"{mark}-a", jobs_max=10, lock_ms=60_000)
-                for job in jobs:
-                    assert job.retries == 3
-                    assert await world.zeebe.complete(job.key, {}) is Effect.DONE
-                    found.add(job.processInstanceKey)
-                await trio.sleep(0.02)
-        assert found == set(theirs)
-    told = [one for one in caplog.messages if "of no run of ours" in one]
-    assert len(told) == 1
-
-
 async def test_an_engine_that_is_away_is_waited_for(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str, caplog: pytest.LogCaptureFixture
+    address: str, place: SqlitePlace, mark: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gossamer")
-    relay = Relay(zeebe_grpc_address)
+    relay = Relay(address)
     async with trio.open_nursery() as nursery:
         await nursery.start(relay.run)
         async with zeebe_world(place, relay.address) as world:
@@ -170,10 +136,8 @@ async def test_an_engine_that_is_away_is_waited_for(
     assert said["Zeebe answers again"] == 1 and sum(said.values()) == 2, said
 
 
-async def test_what_zeebe_refuses_is_not_defined(
-    zeebe_grpc_address: str, place: SqlitePlace
-) -> None:
-    async with zeebe_world(place, zeebe_grpc_address) as world:
+async def test_what_zeebe_refuses_is_not_defined(address: str, place: SqlitePlace) -> None:
+    async with zeebe_world(place, address) as world:
         with pytest.raises(DeploymentRefused, match=r"eight refuses x\.bpmn: .*"):
             await world.zeebe.deploy("x.bpmn", b"<no/>", patiently=False)
 
@@ -205,7 +169,7 @@ class Crashing(Zeebe):
 
 
 async def test_a_gateway_may_die_before_and_after_each_call(
-    zeebe_grpc_address: str, tmp_path: Path, mark: str
+    address: str, tmp_path: Path, mark: str
 ) -> None:
     async def crash(number: int, after: bool) -> None:
         case = f"{mark}-{number}{after}"
@@ -230,7 +194,7 @@ async def test_a_gateway_may_die_before_and_after_each_call(
 
         ids: list[str] = []
         async with zeebe_world(
-            place, zeebe_grpc_address, lock_ms=LOCK_MS, crashes=True, client=client
+            place, address, lock_ms=LOCK_MS, crashes=True, client=client
         ) as world:
             clients[0].world = world
             await world.engine.define(read_object(text))
@@ -238,7 +202,7 @@ async def test_a_gateway_may_die_before_and_after_each_call(
             ids.append((await world.engine.trigger(f"crash-{case}", 7)).id)
             await trio.sleep_forever()
         assert len(clients[0].calls) >= number
-        async with zeebe_world(place, zeebe_grpc_address, lock_ms=LOCK_MS, pending_ms=0) as world:
+        async with zeebe_world(place, address, lock_ms=LOCK_MS, pending_ms=0) as world:
             world.works(actions, done)
             if not ids:  # it was killed before the trigger was answered
                 ids += [one for (one,) in await world.storage.submit(every_run)]
@@ -260,11 +224,9 @@ def every_run(rows: Rows, _now_ms: int) -> list[Any]:
     return rows.execute("SELECT id FROM workflow_runs").fetchall()
 
 
-async def test_a_long_step_keeps_its_job(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str
-) -> None:
+async def test_a_long_step_keeps_its_job(address: str, place: SqlitePlace, mark: str) -> None:
     """Its lock runs out, and it is locked anew; it stays one attempt."""
-    async with zeebe_world(place, zeebe_grpc_address, lock_ms=200) as world:
+    async with zeebe_world(place, address, lock_ms=200) as world:
         await world.define(listed(mark, "a"))
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
@@ -276,11 +238,11 @@ async def test_a_long_step_keeps_its_job(
 
 
 async def test_a_failed_run_is_gone_on_with_where_it_is(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str
+    address: str, place: SqlitePlace, mark: str
 ) -> None:
     """Also after its jobs' locks have run out, and by another gateway."""
     text = listed(mark, "a", "b")
-    async with zeebe_world(place, zeebe_grpc_address, lock_ms=200) as world:
+    async with zeebe_world(place, address, lock_ms=200) as world:
         await world.define(text)
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
@@ -288,7 +250,7 @@ async def test_a_failed_run_is_gone_on_with_where_it_is(
         await world.engine.answer(job.run, Answer(job.step, job.attempt, failure=broken))
         assert (await world.ended(run.id)).status is Status.FAILED
         await trio.sleep(1)
-    async with zeebe_world(place, zeebe_grpc_address, lock_ms=200) as world:
+    async with zeebe_world(place, address, lock_ms=200) as world:
         await world.engine.retry(run.id)
         world.works([f"{mark}-a", f"{mark}-b"], done)
         run = await world.ended(run.id)
@@ -297,16 +259,16 @@ async def test_a_failed_run_is_gone_on_with_where_it_is(
 
 
 async def test_a_failed_run_that_is_forgotten_ends_there(
-    zeebe_grpc_address: str, place: SqlitePlace, mark: str
+    address: str, place: SqlitePlace, mark: str
 ) -> None:
-    async with zeebe_world(place, zeebe_grpc_address) as world:
+    async with zeebe_world(place, address) as world:
         await world.define(listed(mark, "a"))
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
         broken = Failure("Broken", retryable=False)
         await world.engine.answer(job.run, Answer(job.step, job.attempt, failure=broken))
         run = await world.ended(run.id)
-    async with zeebe_world(place, zeebe_grpc_address, retention_ms=0) as world:
+    async with zeebe_world(place, address, retention_ms=0) as world:
         await ends(world.zeebe, instance(run))
         await gone(lambda: world.engine.history(run.id))
 

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import trio
 
 from gossamer_gateway import tables
@@ -20,6 +21,12 @@ from gossamer_gateway.runs.zeebe.executor import Executor
 from gossamer_gateway.storage import Place, Storage, open_storage
 from gossamer_gateway.upstreams.upstream import Upstream
 from gossamer_node.engines.config import EngineConfig
+
+ZEEBES = (
+    pytest.param("zeebe", marks=pytest.mark.zeebe),
+    pytest.param("zeebe88", marks=pytest.mark.zeebe88),
+)
+"""Fixtures of engines."""
 
 PATIENCE_S = 120.0
 
@@ -40,8 +47,8 @@ class ZeebeWorld:
     zeebe: Zeebe
     nursery: trio.Nursery
 
-    async def define(self, text: dict[str, Any]) -> Definition:
-        definition = read_object(text)
+    async def define(self, text: dict[str, Any] | Definition) -> Definition:
+        definition = text if isinstance(text, Definition) else read_object(text)
         if self.executor is not None:
             await self.executor.check(definition)
         return await self.engine.define(definition)
@@ -101,6 +108,13 @@ class Bell:
         self._rung = trio.Event()
 
 
+@pytest.fixture(params=ZEEBES)
+def address(request: pytest.FixtureRequest) -> str:
+    """The gRPC of an engine, of each release."""
+    found: str = request.getfixturevalue(f"{request.param}_grpc_address")
+    return found
+
+
 @asynccontextmanager
 async def zeebe_world(
     place: Place,
@@ -110,6 +124,8 @@ async def zeebe_world(
     lock_ms: int = 30_000,
     pending_ms: int = 5_000,
     retention_ms: int = 86_400_000,
+    quiet_ms: int = 10_000,
+    job_prefix: str = "",
     crashes: bool = False,
     client: Callable[[Upstream], Zeebe] = Zeebe,
 ) -> AsyncIterator[ZeebeWorld]:
@@ -137,6 +153,8 @@ async def zeebe_world(
                 lock_ms=lock_ms,
                 pending_ms=pending_ms,
                 retention_ms=retention_ms,
+                quiet_ms=quiet_ms,
+                job_prefix=job_prefix,
             )
             await nursery.start(executor.run)
         nursery.start_soon(engine.keep_time)

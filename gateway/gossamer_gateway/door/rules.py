@@ -279,7 +279,7 @@ HTTP = (
         GET /workflow/{process}/versions read named
         POST /workflow/{process}/trigger start named
         GET /workflow/events read asked waits
-        GET /workflow/runs read all
+        GET /workflow/runs read asked
         GET /workflow/run/{} read asked
         GET /workflow/run/{}/events read asked
         POST /workflow/run/{}/cancel start asked
@@ -298,7 +298,7 @@ HTTP = (
         POST /workflow/engine-rest/external-task/{}/bpmnError work all
         POST /workflow/engine-rest/external-task/{}/extendLock work all
         POST /workflow/engine-rest/external-task/{}/unlock work all
-        GET /executions read all
+        GET /executions read asked
         POST /executions deploy asked
         GET /executions/{} read asked
         POST /executions/{}/cancel start asked

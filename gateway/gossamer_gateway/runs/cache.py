@@ -7,7 +7,8 @@ slower, and nothing else. What was lost comes back with the next change of each 
 
 States are written behind: after their events are on disk, the newest of each run, many in one
 pipeline. They are read before a group is decided, in one pipeline too, and nobody waits longer than
-`WAIT_S` for that. After a failure Redis is left alone for a pause that grows; that it is away is
+`WAIT_S` for that; while such an answer is still to come nobody waits at all. It is a failure only
+when Redis says so, or nothing for `REPLY_S`: a busy machine is late now and then. After a failure Redis is left alone for a pause that grows; that it is away is
 said once, and once that it is back.
 
 redis-py (MIT, kept by Redis itself) in a thread for each way: a pipeline there costs a few
@@ -15,8 +16,10 @@ microseconds for each state, where coredis, native to trio, costs more than a hu
 command and brings 15 MB along.
 
 A value is the digest of all that follows, the size of the run's events, and the state as JSON;
-whatever does not have its digest is junk. Two databases of which one was loaded from the other's
-dump have runs of the same names: give each a prefix of its own.
+whatever does not have its digest is junk. The form of a state is in the digest as well: what
+another version of Gossamer left there may lack a field, which would be read as empty. Two databases
+of which one was loaded from the other's dump have runs of the same names: give each a prefix of its
+own.
 """
 
 import logging
@@ -57,6 +60,7 @@ OPEN_S, ENDED_S = 3_600, 60
 """How long a state is kept after its last change: of an open run, and of one that has ended."""
 
 _DIGEST = 16
+_FORM = blake2b(msgspec.json.encode(msgspec.json.schema(Run)), digest_size=_DIGEST).digest()
 _log = logging.getLogger(__name__)
 _DECODER = msgspec.json.Decoder(Run)
 
@@ -101,6 +105,7 @@ class RedisCache:
         self._writing = trio.CapacityLimiter(1)
         self._until_s = -float("inf")
         self._pause_s = 0.0
+        self._trouble = ""
 
     @property
     def is_away(self) -> bool:
@@ -108,14 +113,13 @@ class RedisCache:
         return trio.current_time() < self._until_s
 
     async def get(self, runs: Sequence[str]) -> Mapping[str, Known]:
-        if not runs or self.is_away:
+        self._hear()
+        if not runs or self.is_away or self._reading.borrowed_tokens:
             return {}
         keys = [self._key(id) for id in runs]
         values: Any = None
-        with trio.move_on_after(WAIT_S) as waiting:
+        with trio.move_on_after(WAIT_S):
             values = await self._exchange(lambda client: client.mget(keys), self._reading)
-        if waiting.cancelled_caught:
-            self._failed(f"it said nothing for {WAIT_S:g} s")
         found = {}
         for id, value in zip(runs, values or [], strict=False):
             known = _read(id, value)
@@ -157,17 +161,28 @@ class RedisCache:
 
     async def _exchange(self, act: Callable[["Redis"], Any], thread: trio.CapacityLimiter) -> Any:
         """What Redis says to something; None when it says nothing of use."""
-        try:
-            found = await trio.to_thread.run_sync(
-                act, self._client, limiter=thread, abandon_on_cancel=True
-            )
-        except Exception as error:  # whatever redis-py makes of whatever it hears
-            self._failed(str(error))
-            return None
-        if self._pause_s:
+        found = await trio.to_thread.run_sync(
+            self._act, act, limiter=thread, abandon_on_cancel=True
+        )
+        if not self._hear() and self._pause_s:
             _log.info("Redis is back")
             self._pause_s = 0.0
         return found
+
+    def _act(self, act: Callable[["Redis"], Any]) -> Any:
+        """In a thread, for which nobody may be waiting any more."""
+        try:
+            return act(self._client)
+        except Exception as error:  # whatever redis-py makes of whatever it hears
+            self._trouble = str(error) or repr(error)
+            return None
+
+    def _hear(self) -> bool:
+        """Whether a thread has failed since the last time."""
+        trouble, self._trouble = self._trouble, ""
+        if trouble:
+            self._failed(trouble)
+        return bool(trouble)
 
     def _failed(self, reason: str) -> None:
         self._unwritten.clear()
@@ -221,4 +236,4 @@ def _read(id: str, value: Any) -> Known | None:
 
 
 def _digest(id: str, told: bytes) -> bytes:
-    return blake2b(id.encode() + b"\0" + told, digest_size=_DIGEST).digest()
+    return blake2b(id.encode() + b"\0" + told, digest_size=_DIGEST, key=_FORM).digest()

@@ -67,9 +67,12 @@ def _problems(rows: Rows, offered: store.Offered) -> Iterator[str]:
             )
         },
     )
-    for shard, run, seq in rows.execute("SELECT shard, run, seq FROM workflow_outbox").fetchall():
-        if (run, seq) not in events or shard != store.shard_of(run):
-            yield f"workflow_outbox has {run} {seq} in shard {shard}"
+    for shard, run, first, count in rows.execute(
+        "SELECT shard, run, seq, events FROM workflow_outbox"
+    ).fetchall():
+        named = {(run, seq) for seq in range(first, first + count)}
+        if not named <= events or shard != store.shard_of(run):
+            yield f"workflow_outbox has {count} of {run} from {first} in shard {shard}"
 
 
 def _row(run: Run) -> tuple[Any, ...]:

@@ -18,10 +18,12 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gossamer_gateway.errors import BadRequest, InputError
+from gossamer_gateway.errors import BadRequest, GatewayError, InputError
 from gossamer_gateway.runs import strict, telling
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.problems import DefinitionRefused
@@ -70,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = add_subcommand(parsers, "runs", runs)
     listing.add_argument("--workflow", metavar="ID", help="of this one alone")
     listing.add_argument("--status", choices=[one.value for one in Status], help="in this state")
+    listing.add_argument("--run", metavar="RUN[,RUN]", help="with these ids, or whose ids begin so")
     listing.add_argument("--since", metavar="TIME", help="triggered then or later")
     listing.add_argument("--until", metavar="TIME", help="triggered before")
     listing.add_argument("--limit", type=int, metavar="N", help="how many (default: 200)")
@@ -184,9 +187,10 @@ def trigger(arguments: argparse.Namespace) -> int:
         _print(arguments, made, made["runId"])
         return 0
     pause_s = LOOK_S
-    while (found := _run(arguments, made["runId"]))["status"] not in ENDED:
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, LOOK_S_MAX)
+    with _goes_on(made["runId"]):
+        while (found := _run(arguments, made["runId"]))["status"] not in ENDED:
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, LOOK_S_MAX)
     _print(arguments, found, telling.run(found))
     return _status(found)
 
@@ -217,8 +221,9 @@ def runs(arguments: argparse.Namespace) -> int:
     examples:
       gossamer workflow runs
       gossamer workflow runs --workflow order --status Failed --limit 20
+      gossamer workflow runs --run 550e84
     """
-    names = ("workflow", "status", "since", "until", "limit", "after")
+    names = ("workflow", "status", "run", "since", "until", "limit", "after")
     query = {name: getattr(arguments, name) for name in names}
     found = ask_path(arguments, "GET", "/workflow/runs", query=query)
     rows = [
@@ -272,6 +277,16 @@ def _run(arguments: argparse.Namespace, id: str) -> Any:
 
 def _status(shown: Any) -> int:
     return 0 if shown["status"] == "Completed" else 1
+
+
+@contextmanager
+def _goes_on(run: str) -> Iterator[None]:
+    """Names a run that is not waited for any more: nothing that happens here ends it."""
+    try:
+        yield
+    except (KeyboardInterrupt, GatewayError):
+        print(f"run {run} goes on; `gossamer workflow run {run}` tells how", file=sys.stderr)
+        raise
 
 
 def _follow(arguments: argparse.Namespace) -> None:

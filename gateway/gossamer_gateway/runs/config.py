@@ -7,22 +7,56 @@ needs another section as well (an engine's name) is asked by `misplaced`, for wh
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from gossamer_gateway.door.principals import fits
 from gossamer_gateway.runs.model.deciding import OWN, ZEEBE
 from gossamer_gateway.runs.providers.config import PROVIDERS, ProviderConfig
 from gossamer_node.address import Address, parse_address
-from gossamer_node.schema import Choice, Field, Form, ListOf, Record, Secret, Text, Whole
+from gossamer_node.schema import (
+    Choice,
+    Field,
+    FilePath,
+    Flag,
+    Form,
+    ListOf,
+    Record,
+    Secret,
+    Text,
+    Whole,
+)
 
 DAY_MS = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
+class SaslConfig:
+    """How a gateway signs in at a Kafka. `mechanism`: in Kafka's words."""
+
+    mechanism: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaConfig:
-    """A Kafka. `servers`: some of its brokers, by which the others are found."""
+    """A Kafka. `KAFKA` says what each one means.
+
+    Attributes:
+        servers: some of its brokers, by which the others are found.
+        copies: None: as many as the cluster makes by itself.
+    """
 
     servers: tuple[Address, ...]
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
+    sasl: SaslConfig | None = None
+    partitions: int = 12
+    copies: int | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -37,6 +71,7 @@ class WorkflowsConfig:
     Attributes:
         execution: `own` or `zeebe`.
         engine: the name of the Camunda 8 that keeps the flow; None: the one there is.
+        job_prefix: before the names of actions in the types of jobs there.
         kafka: None: all jobs are offered over HTTP and to the mesh.
         redis: a URL; None: states are in memory and in the rows alone.
         offered: actions, in which `*` stands for any characters, that are offered over HTTP and to
@@ -45,6 +80,7 @@ class WorkflowsConfig:
 
     execution: str = OWN
     engine: str | None = None
+    job_prefix: str = ""
     kafka: KafkaConfig | None = None
     redis: str | None = None
     offered: tuple[str, ...] = ()
@@ -68,6 +104,11 @@ def _check(config: WorkflowsConfig) -> Iterator[tuple[str, str]]:
         yield "offered", "all actions are offered where there is no kafka; name one, or remove this"
     if config.engine is not None and config.execution != ZEEBE:
         yield "engine", "an engine is for `execution: zeebe` alone; write that, or remove this"
+    if config.job_prefix and config.execution != ZEEBE:
+        yield (
+            "job_prefix",
+            "jobs have types at a Zeebe alone; write `execution: zeebe`, or remove this",
+        )
 
 
 def misplaced(config: WorkflowsConfig, engines: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -92,7 +133,41 @@ def _broker(text: str) -> Address:
     return parse_address(text)
 
 
+def _check_kafka(config: KafkaConfig) -> Iterator[tuple[str, str]]:
+    """Settings that are right alone and wrong together."""
+    if not config.tls:
+        for name in ("ca_file", "cert_file", "key_file", "key_password"):
+            if getattr(config, name) is not None:
+                yield name, f"without TLS there is no {name}; add `tls: true`, or remove this"
+        if config.sasl is not None and config.sasl.mechanism == PLAIN:
+            yield "sasl", "PLAIN sends the password as it is; add `tls: true`, or write a SCRAM"
+    if (config.cert_file is None) != (config.key_file is None):
+        there = "key_file" if config.cert_file is None else "cert_file"
+        yield there, "a certificate and its key belong together; name both, or neither"
+    if config.key_password is not None and config.key_file is None:
+        yield "key_password", "there is no key_file that it is for; name one, or remove this"
+
+
+PLAIN = "PLAIN"
 BROKER = Form("`HOST:PORT`, Kafka's port is 9092 as a rule", _broker, str)
+_PEM = FilePath("the path of a PEM file")
+
+SASL = Record(
+    "SASL",
+    "How the gateway signs in at a Kafka.",
+    SaslConfig,
+    (
+        Field(
+            "mechanism",
+            Choice((PLAIN, "SCRAM-SHA-256", "SCRAM-SHA-512")),
+            "mechanism",
+            "What the cluster asks for. `PLAIN` needs `tls`, as it sends the password as it is; "
+            "Confluent Cloud has it, Amazon MSK has SCRAM-SHA-512, Aiven has both.",
+        ),
+        Field("username", Secret(), "username", "The user, or a cloud's API key."),
+        Field("password", Secret(), "password", "The password, or the API key's secret."),
+    ),
+)
 
 KAFKA = Record(
     "Kafka",
@@ -106,7 +181,70 @@ KAFKA = Record(
             "servers",
             "Some of its brokers, by which the others are found.",
         ),
+        Field(
+            "tls",
+            Flag(),
+            "tls",
+            "Whether its brokers speak TLS. They then need certificates of an authority that is "
+            "believed, for the names by which `servers` and the brokers themselves call them.",
+            "A Kafka as it is installed speaks plain text; every managed one speaks TLS.",
+        ),
+        Field(
+            "ca_file",
+            _PEM,
+            "ca_file",
+            "With `tls`: the authorities to believe, instead of the public ones.",
+            "Managed Kafkas whose authority is their own give you this file.",
+            default_words="the system's authorities",
+        ),
+        Field(
+            "cert_file",
+            _PEM,
+            "cert_file",
+            "With `tls`: the certificate by which the brokers know the gateway. With `key_file`.",
+            default_words="none",
+        ),
+        Field(
+            "key_file",
+            _PEM,
+            "key_file",
+            "The key of `cert_file`; readable by the gateway's user alone.",
+            default_words="none",
+        ),
+        Field(
+            "key_password",
+            Secret(),
+            "key_password",
+            "What `key_file` is encrypted with.",
+            default_words="it is not encrypted",
+        ),
+        Field(
+            "sasl",
+            SASL,
+            "sasl",
+            "How the gateway signs in.",
+            default_words="it does not",
+        ),
+        Field(
+            "partitions",
+            Whole(1, 1_000),
+            "partitions",
+            "Of the topics of jobs, results and events, where the gateway makes them: as many "
+            "workers of one action, or gateways, share the work at most. Topics that are there are "
+            "left as they are.",
+            "It divides evenly among 2, 3, 4 and 6. More cost each idle client some bytes.",
+        ),
+        Field(
+            "copies",
+            Whole(1, 10),
+            "copies",
+            "Of each partition of the topics that the gateway makes (Kafka's replication factor), "
+            "each on another broker.",
+            "What a cluster makes by itself is what it can keep: 3 in managed ones.",
+            default_words="the cluster's own",
+        ),
     ),
+    check=_check_kafka,
 )
 
 WORKFLOWS: Record[WorkflowsConfig] = Record(
@@ -131,6 +269,16 @@ WORKFLOWS: Record[WorkflowsConfig] = Record(
             "With `zeebe`: which of `engines` it is.",
             "A gateway has one Camunda 8 at most.",
             default_words="the Camunda 8 among `engines`",
+        ),
+        Field(
+            "job_prefix",
+            Text("letters, digits, `.`, `_`, `:` and `-`", 100, r"[A-Za-z0-9._:-]+"),
+            "job_prefix",
+            "With `zeebe`: what stands before an action in the type of its jobs there, as "
+            "`workflow:`. It keeps runs apart from processes of others on that engine that have "
+            "jobs of the same name, and from their workers. Change it only while no run is open.",
+            "The type is the action, so that a process is read as its author wrote it.",
+            default_words="nothing",
         ),
         Field(
             "kafka",

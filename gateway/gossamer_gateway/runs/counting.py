@@ -91,11 +91,13 @@ def of_rows(rows: Rows, now_ms: int) -> Iterator[Family]:
         ),
     )
     (waiting,) = rows.execute(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM workflow_outbox LIMIT ?) AS waiting", (LAG_MAX,)
+        "SELECT COALESCE(SUM(events), 0) FROM"
+        " (SELECT events FROM workflow_outbox LIMIT ?) AS waiting",
+        (LAG_MAX,),
     ).fetchone()
     yield Family(
         "workflow_outbox_events",
         "gauge",
         f"Events that are still to be published, on all gateways; {LAG_MAX} are that or more.",
-        (({}, waiting),),
+        (({}, min(int(waiting), LAG_MAX)),),
     )

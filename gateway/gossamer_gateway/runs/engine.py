@@ -57,14 +57,25 @@ __all__ = [
     "Answer", "Decide", "Engine", "Job", "Listener", "UnknownRun", "UnknownWorkflow", "Verdict",
 ]  # fmt: skip
 
-GROUP_MAX = 64
+GROUP_MAX = 128
 """Words of one transaction: enough to share a flush, few enough to bound the wait for it."""
+
+GATHER_PASSES = 2
+"""Rounds of the loop before a group leaves. Who was answered by the last one often has his next word
+at once, as has whom he wakes: so they leave together, and not in turn."""
 
 WAITING_MAX = 10_000
 """Words that wait for theirs."""
 
+BARE_MAX = 1_000
+"""Sets of queues of which it is remembered that they had no free job."""
+
 DUE_MAX = 16
 """Runs of each shard that are seen to in one go."""
+
+CLOCK_S = 10.0
+"""Between two looks at what is due. What is waited for is told in time since 1970, and the time
+that is waited is another: it stands still while a machine sleeps, and no clock is set there."""
 
 AWAY_S, AWAY_S_MAX = 0.5, 10.0
 """The pause when the storage is away, doubled each time up to the second."""
@@ -106,13 +117,14 @@ class Engine:
         cache: Cache | None = None,
     ) -> None:
         self.id = str(uuid4())
+        number = secrets.randbits(62)
         self.news = News()
         self.log = RowsLog(storage, self.news)
-        self.outbox = Outbox(storage, self.news, lambda: self.shards) if outbox else None
+        self.outbox = Outbox(storage, self.news, lambda: self.shards, number) if outbox else None
         self._leases = Leases(storage, self.id, self._shards_taken) if storage.shared else None
         self._freed = QueueNews()
+        self._bare: dict[tuple[str, ...], int] = {}  # queues without a free job, at which ring
         self._storage = storage
-        number = secrets.randbits(62)
         self._writer = number if storage.shared else None
         self._rules = Rules(chance, executor, offered, outbox, number)
         self._flows = Flows()
@@ -213,7 +225,7 @@ class Engine:
     async def run(self, id: str) -> Run:
         """The state of a run.
 
-        Raises: UnknownRun.
+        Raises: UnknownRun; Damaged.
         """
         known = (await self._known([id])).get(id)
 
@@ -239,10 +251,14 @@ class Engine:
         self, queues: Sequence[str], worker: str, *, jobs_max: int, lock_ms: int
     ) -> list[Job]:
         """Locks jobs of these queues for a worker; gives at once what there is."""
-        jobs: list[Job] = await self._do(
+        word = Errand(
             partial(offers.fetch, queues=queues, worker=worker, jobs_max=jobs_max,
                     lock_ms=lock_ms, writer=self._writer)
         )  # fmt: skip
+        await self._say_all([word])
+        jobs: list[Job] = _result(word)
+        if not jobs and len(self._bare) < BARE_MAX:
+            self._bare[tuple(queues)] = word.rung
         return jobs
 
     async def extend(
@@ -270,23 +286,30 @@ class Engine:
         Args:
             deadline: by trio's clock. False: it has come.
         """
+        bare = self._bare.pop(tuple(queues), None)
         while True:
             with self._freed.waiting(queues) as freed:
-                free_ms, now_ms = await self._storage.submit(
-                    lambda rows, now_ms: (
-                        offers.next_free_ms(rows, queues, self._writer),
-                        now_ms,
-                    )
-                )
-                if free_ms is not None and free_ms <= now_ms:
-                    return True
                 left_s = deadline - trio.current_time()
-                if left_s <= 0:
-                    return False
-                if free_ms is not None:
-                    left_s = min(left_s, (free_ms - now_ms) / 1_000)
-                if self._storage.shared:
-                    left_s = min(left_s, LOOK_S)
+                if bare is not None and left_s > 0:
+                    if self._freed.rung_since(queues, bare):
+                        return True
+                    left_s = min(left_s, LOOK_S)  # a lock may run out, and rings for nobody
+                    bare = None
+                else:
+                    free_ms, now_ms = await self._storage.submit(
+                        lambda rows, now_ms: (
+                            offers.next_free_ms(rows, queues, self._writer),
+                            now_ms,
+                        )
+                    )
+                    if free_ms is not None and free_ms <= now_ms:
+                        return True
+                    if left_s <= 0:
+                        return False
+                    if free_ms is not None:
+                        left_s = min(left_s, (free_ms - now_ms) / 1_000)
+                    if self._storage.shared:
+                        left_s = min(left_s, LOOK_S)
                 with trio.move_on_after(left_s):
                     await freed.wait()
                     return True  # it was committed here: nobody needs to look
@@ -357,8 +380,10 @@ class Engine:
         if self._next_due_ms is not None and (next_ms is None or self._next_due_ms < next_ms):
             next_ms = self._next_due_ms
         self._next_due_ms = next_ms
-        wait_s = 3600.0 if next_ms is None else max(0, next_ms - now_ms) / 1000
-        with trio.move_on_after(min(wait_s, LOOK_S) if self._storage.shared else wait_s):
+        wait_s = LOOK_S if self._storage.shared else CLOCK_S
+        if next_ms is not None:
+            wait_s = min(wait_s, max(0, next_ms - now_ms) / 1_000)
+        with trio.move_on_after(wait_s):
             await self._sooner.wait()
 
     def _due(self, flow: Any, run: Run, now_ms: int) -> list[Event]:
@@ -375,17 +400,21 @@ class Engine:
         """Waits until these are settled. They take effect although who waits is cancelled."""
         if len(self._waiting) + len(words) > WAITING_MAX:
             raise Overloaded(f"{WAITING_MAX} requests wait for the storage; try again in a moment")
+        if not words:
+            return
+        settled = words[-1].settled = trio.Event()  # they are settled in turn
         self._waiting.extend(words)
         if not self._is_flying:
             self._is_flying = True
             # No task of the caller's: who is cancelled leaves the others' words under way.
             trio.lowlevel.spawn_system_task(self._fly)
-        for word in words:
-            await word.settled.wait()
+        await settled.wait()
 
     async def _fly(self) -> None:
         try:
             while self._waiting:
+                for _ in range(GATHER_PASSES):
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 count = min(GROUP_MAX, len(self._waiting))
                 words = [self._waiting.popleft() for _ in range(count)]
                 await self._commit(words)
@@ -409,7 +438,9 @@ class Engine:
                 word.result = outcome.results.get(place)
                 word.error = outcome.errors.get(place)
         for word in words:
-            word.settled.set()
+            word.rung = self._freed.number
+            if word.settled is not None:
+                word.settled.set()
 
     async def _known(self, ids: Sequence[str]) -> dict[str, Known]:
         """What is known of runs; any state may be old."""
@@ -422,6 +453,7 @@ class Engine:
         return known
 
     def _happened(self, outcome: Outcome) -> None:
+        self._flows.keep(outcome.flows)
         for run, size in outcome.runs.values():
             self._memory.put(run, size)
             due_ms = run.due_ms
@@ -436,8 +468,10 @@ class Engine:
         if self.outbox is not None:
             for each in outcome.written:
                 self.outbox.add(
-                    Entry(one.run, one.seq, data)
-                    for one, data in zip(each.events, each.data, strict=True)
+                    [
+                        Entry(one.run, one.seq, data, one)
+                        for one, data in zip(each.events, each.data, strict=True)
+                    ]
                 )
         self._freed.ring(outcome.queues)
         if outcome.written:

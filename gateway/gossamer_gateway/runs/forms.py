@@ -5,7 +5,7 @@ adds the events, so they never differ from it (`checking` compares them):
 
 - `workflow_runs`: a row of each run, which lists and clocks ask.
 - `workflow_jobs`: attempts that workers may take, with what they are given.
-- `workflow_outbox`: events that are still to be published, where they are published at all.
+- `workflow_outbox`: changes whose events are still to be published, where they are at all.
 
 `workflow_shards` and `workflow_gateways` say who sees to what, and are true for seconds.
 """
@@ -123,4 +123,10 @@ def _jobs_again(rows: Rows) -> None:
         insert_jobs(rows, standing_jobs(run, flows[named], lambda _: True), 0)
 
 
-PART = Part("workflows", "workflow tables", (FIRST, SHARED, _jobs_again))
+CHANGES = """
+ALTER TABLE workflow_outbox ADD COLUMN events INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE workflow_outbox ADD COLUMN writer INTEGER NOT NULL DEFAULT 0;
+"""
+"""A row of the outbox is of so many events, from `seq` on, and of the gateway that wrote it."""
+
+PART = Part("workflows", "workflow tables", (FIRST, SHARED, _jobs_again, CHANGES))

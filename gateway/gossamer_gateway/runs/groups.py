@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from gossamer_gateway.errors import GatewayError, RequestError
+from gossamer_gateway.errors import RequestError
 from gossamer_gateway.runs import store
 from gossamer_gateway.runs.model import deciding
 from gossamer_gateway.runs.model import events as e
@@ -24,7 +24,7 @@ from gossamer_gateway.runs.model.deciding import Answer, Chance, Verdict
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.flow import Flow
 from gossamer_gateway.runs.model.run import OutOfPlace, Run, evolve
-from gossamer_gateway.runs.store import Written
+from gossamer_gateway.runs.store import Damaged, Written
 from gossamer_gateway.storage import Command, Rows
 
 FLOWS_MAX = 1_000
@@ -39,10 +39,6 @@ class UnknownRun(RequestError):
     """There is no such run."""
 
 
-class Damaged(GatewayError):
-    """Rows of a run do not agree: somebody else has changed them."""
-
-
 MISTAKES = (OutOfPlace, LookupError, TypeError, ValueError, AttributeError, AssertionError)
 """Of ours, in deciding. Whatever else is raised is the storage's, and ends the group."""
 
@@ -52,11 +48,17 @@ Decide = Callable[[Flow, Run, int], list[Event]]
 
 @dataclass(slots=True, eq=False)
 class Word:
-    """Something said to the engine, and what became of it."""
+    """Something said to the engine, and what became of it.
 
-    settled: trio.Event = field(default_factory=trio.Event, init=False)
+    Attributes:
+        settled: set then, where somebody waits for this one.
+        rung: the number of the bell for free jobs (`news`), when it was settled.
+    """
+
+    settled: trio.Event | None = field(default=None, init=False)
     result: Any = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
+    rung: int = field(default=0, init=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +115,7 @@ class Outcome:
         runs: the states of all that were looked at, and the bytes of their events where known.
         happened: what to tell those who listen, in order.
         queues: those that have new jobs.
+        flows: definitions that were read.
     """
 
     results: dict[int, Any] = field(default_factory=dict)
@@ -121,24 +124,29 @@ class Outcome:
     happened: list[tuple[Run, Sequence[Event]]] = field(default_factory=list)
     written: Sequence[Written] = ()
     queues: set[str] = field(default_factory=set)
+    flows: dict[tuple[str, int], Flow] = field(default_factory=dict)
 
 
 class Flows:
-    """Definitions that are followed. A version never changes, so what is kept of it is right."""
+    """Definitions that are followed. A version never changes, so what is kept of it is right.
+
+    Only what was on disk is kept: a group may see a version that is taken back along with it, and
+    then another definition gets its number.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], Flow] = {}
 
-    def get(self, rows: Rows, id: str, version: int) -> Flow:
-        flow = self._kept.get((id, version))
-        if flow is None:
-            definition = store.read_definition(rows, id, version)
-            if definition is None:
-                raise Damaged(f"version {version} of workflow {id} is missing")
+    def get(self, workflow: str, version: int) -> Flow | None:
+        """The one of a version, if it is kept."""
+        return self._kept.get((workflow, version))
+
+    def keep(self, found: Mapping[tuple[str, int], Flow]) -> None:
+        """Keeps what a group has read, once that is on disk."""
+        for named, flow in found.items():
             if len(self._kept) >= FLOWS_MAX:
                 self._kept.pop(next(iter(self._kept)), None)
-            flow = self._kept[id, version] = Flow(definition)
-        return flow
+            self._kept[named] = flow
 
 
 def work(
@@ -212,7 +220,17 @@ class _Group:
             )  # fmt: skip
 
     def _flow(self, run: Run) -> Flow:
-        return self._flows.get(self._rows, run.workflow, run.version)
+        return self._flow_of(run.workflow, run.version)
+
+    def _flow_of(self, workflow: str, version: int) -> Flow:
+        named = workflow, version
+        flow = self._flows.get(*named) or self.outcome.flows.get(named)
+        if flow is None:
+            definition = store.read_definition(self._rows, *named)
+            if definition is None:
+                raise Damaged(f"version {version} of workflow {workflow} is missing")
+            flow = self.outcome.flows[named] = Flow(definition)
+        return flow
 
     def _state(self, id: str) -> Run | None:
         if id in self.outcome.runs:
@@ -240,7 +258,7 @@ class _Group:
             raise UnknownWorkflow(f"there is no version {version} of workflow {word.workflow}")
         if version == 0:
             raise UnknownWorkflow(f"there is no workflow {word.workflow}; define it first")
-        flow = self._flows.get(self._rows, word.workflow, version)
+        flow = self._flow_of(word.workflow, version)
         executor = self._rules.executor
         events = deciding.trigger(
             flow, word.id, word.given, self._now_ms, key=word.key, executor=executor
@@ -248,8 +266,7 @@ class _Group:
         run = evolve(None, events[0])
         if executor == deciding.OWN:
             more = deciding.start(flow, run, self._now_ms)
-            for one in more:
-                run = evolve(run, one)
+            run = deciding.after(run, more)
             events += more
         self._add(run, events, 0)
         if word.key is not None:
@@ -283,8 +300,7 @@ class _Group:
     def _change(self, run: Run, decide: Decide) -> tuple[Run, list[Event]]:
         events = decide(self._flow(run), run, self._now_ms)
         if events:
-            for one in events:
-                run = evolve(run, one)
+            run = deciding.after(run, events)
             self._add(run, events, self.outcome.runs[run.id][1])
         return run, events
 

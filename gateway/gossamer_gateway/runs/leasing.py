@@ -66,8 +66,12 @@ class Leases:
             " ON CONFLICT (id) DO UPDATE SET until_ms = excluded.until_ms",
             (self._id, now_ms + LEASE_MS),
         )
-        rows.execute("DELETE FROM workflow_gateways WHERE until_ms <= ?", (now_ms,))
-        living = [id for (id,) in rows.execute("SELECT id FROM workflow_gateways ORDER BY id")]
+        heard = rows.execute("SELECT id, until_ms FROM workflow_gateways ORDER BY id").fetchall()
+        living = [id for id, until_ms in heard if sharing.lasts(until_ms, now_ms)]
+        rows.executemany(
+            "DELETE FROM workflow_gateways WHERE id = ?",
+            [(id,) for id, _ in heard if id not in living],
+        )
         known = {
             one[0]: Lease(*one)
             for one in rows.execute("SELECT shard, owner, epoch, until_ms FROM workflow_shards")

@@ -16,6 +16,9 @@ from gossamer_gateway.storage import Rows, Value
 VERSION_END = 2**31
 """Versions are below it."""
 
+AFTER_ALL = chr(0x10FFFF)
+"""Both storages order texts by code points, so what begins with a text is before this behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Defined:
@@ -53,12 +56,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which runs; None: any. `since_ms` is the first moment that counts, `until_ms` none."""
+    """Which runs; None: any. `since_ms` is the first moment that counts, `until_ms` none.
+
+    Attributes:
+        ids: whose id is one of these, or begins with one; empty: any.
+    """
 
     workflow: str | None = None
     status: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    ids: tuple[str, ...] = ()
 
 
 def workflows(rows: Rows, after: str | None, limit: int) -> list[Defined]:
@@ -101,13 +109,18 @@ def runs(rows: Rows, wanted: Wanted, after: Place | None, limit: int) -> list[Fo
         if value is not None:
             terms.append(term)
             values.append(value)
+    if wanted.ids:
+        terms.append(f"({' OR '.join(['(id >= ? AND id < ?)'] * len(wanted.ids))})")
+        values += [bound for one in wanted.ids for bound in (one, one + AFTER_ALL)]
     if after is not None:
         terms.append("(triggered_ms < ? OR (triggered_ms = ? AND id < ?))")
         values += [after.triggered_ms, after.triggered_ms, after.id]
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    # A plus keeps a planner from walking the runs by their age for some that their ids tell.
+    plus = "+" if wanted.ids else ""
     found = rows.execute(
         "SELECT id, workflow, version, executor, status, triggered_ms, ended_ms, idempotency_key"  # noqa: S608
-        f" FROM workflow_runs{where} ORDER BY triggered_ms DESC, id DESC LIMIT ?",
+        f" FROM workflow_runs{where} ORDER BY {plus}triggered_ms DESC, id DESC LIMIT ?",
         (*values, limit),
     )
     return [Found(*one) for one in found]

@@ -29,14 +29,14 @@ no use; `renumber` has the events begin at 0 there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
 
 from gossamer_gateway.errors import BadRequest
 from gossamer_gateway.runs.model import events as e
-from gossamer_gateway.runs.model.events import AnyEvent
+from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.news import LOOK_S, News
 from gossamer_gateway.storage import Rows, Storage
 
@@ -54,15 +54,21 @@ RENUMBERED_MAX = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event in a log. `data`: as it is stored, JSON on one line."""
+    """An event in a log.
+
+    Attributes:
+        data: as it is stored, JSON on one line.
+        read: the event, where it need not be read of that.
+    """
 
     run: str
     seq: int
     data: bytes
+    read: Event | None = field(default=None, compare=False, repr=False)
 
     @property
-    def event(self) -> AnyEvent:
-        return e.decode(self.data)
+    def event(self) -> Event:
+        return self.read or e.decode(self.data)
 
 
 class Log(Protocol):

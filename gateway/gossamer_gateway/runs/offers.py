@@ -7,6 +7,7 @@ row; then it takes them as well, for its workers may be the only ones.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,9 +18,6 @@ from gossamer_gateway.storage import Rows
 STRANGERS_MS = 200
 """Less than the time in which a gateway looks whether there is something (`engine.LOOK_MS`)."""
 
-WINDOW = 4
-"""Times the jobs that are asked for: how many are looked at, to find one's own."""
-
 LOOKED_AT_MAX = 32
 """Of each queue, to tell when one is free."""
 
@@ -28,30 +26,42 @@ def fetch(
     rows: Rows, now_ms: int, queues: Sequence[str], worker: str,
     *, jobs_max: int, lock_ms: int, writer: int | None,
 ) -> list[Job]:  # fmt: skip
-    """Locks jobs of these queues for a worker; gives what there is.
+    """Locks jobs of these queues for a worker; gives what there is, what ends soonest first.
 
     Args:
         writer: this gateway; None: it is the only one.
     """
-    marks = ", ".join("?" * len(queues))
-    found: list[Any] = rows.execute(
-        "SELECT run, step, attempt, workflow, queue, due_ms, payload, writer, free_ms"  # noqa: S608
-        f" FROM workflow_jobs WHERE queue IN ({marks}) AND free_ms <= ? ORDER BY free_ms LIMIT ?",
-        (*queues, now_ms, jobs_max if writer is None else WINDOW * jobs_max),
-    ).fetchall()
-    if writer is not None:
-        found = [one for one in found if one[7] == writer or one[8] <= now_ms - STRANGERS_MS]
-    taken = found[:jobs_max]
     locked_ms = now_ms + lock_ms
-    if taken:
-        rows.executemany(
-            "UPDATE workflow_jobs SET free_ms = ?, worker = ? WHERE run = ? AND step = ?",
-            [(locked_ms, worker, one[0], one[1]) for one in taken],
-        )
-    return [
+    values: list[str | int] = [locked_ms, worker]
+    for queue in queues:
+        if writer is None:
+            values += [queue, now_ms, jobs_max]
+        else:
+            values += [queue, now_ms, writer, now_ms - STRANGERS_MS, jobs_max]
+    found: list[Any] = rows.execute(
+        _fetch(len(queues), whoever=writer is None), (*values, jobs_max)
+    ).fetchall()
+    jobs = [
         Job(run, workflow, step, attempt, queue, msgspec.json.decode(payload), due_ms, locked_ms)
-        for run, step, attempt, workflow, queue, due_ms, payload, _, _ in taken
+        for run, step, attempt, workflow, queue, due_ms, payload in found
     ]
+    return sorted(jobs, key=lambda one: one.due_ms)
+
+
+@lru_cache(100)
+def _fetch(queues: int, *, whoever: bool) -> str:
+    """The statement for so many queues: of each a short walk along its index, then the oldest."""
+    mine = "" if whoever else " AND (writer = ? OR free_ms <= ?)"
+    parts = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT run, step, free_ms FROM workflow_jobs WHERE queue = ?"  # noqa: S608
+        f" AND free_ms <= ?{mine} ORDER BY free_ms LIMIT ?) AS q{place}"
+        for place in range(queues)
+    )
+    return (
+        "UPDATE workflow_jobs SET free_ms = ?, worker = ? WHERE (run, step) IN"  # noqa: S608
+        f" (SELECT run, step FROM ({parts}) AS free ORDER BY free_ms LIMIT ?)"
+        " RETURNING run, step, attempt, workflow, queue, due_ms, payload"
+    )
 
 
 def extend(

@@ -152,17 +152,20 @@ def _open_kafka(
 ) -> AbstractAsyncContextManager["tuple[Kafka, Log]"]:
     # Imported here: librdkafka is an extra, and who has no Kafka needs none of it.
     try:
+        from gossamer_gateway.runs.kafka.cluster import cluster_of  # noqa: PLC0415
         from gossamer_gateway.runs.kafka.opening import open_kafka  # noqa: PLC0415
+        from gossamer_gateway.runs.kafka.topics import topics  # noqa: PLC0415
     except ImportError as error:
         raise InputError(
             f"Kafka needs a library that is not here ({error}); install it with: "
             "pip install 'gossamer[kafka]'."
         ) from None
-    assert config.kafka is not None, "it was asked for"
+    kafka = config.kafka
+    assert kafka is not None, "it was asked for"
     return open_kafka(
         engine,
-        config.kafka.bootstrap,
+        cluster_of(kafka),
         config.is_offered,
+        topics(config.retention_ms, kafka.partitions, kafka.copies),
         shared=storage.shared,
-        retention_ms=config.retention_ms,
     )

@@ -322,7 +322,8 @@ At most: {e.CODE_CHARACTERS_MAX} characters of `code`, {e.MESSAGE_CHARACTERS_MAX
 
 A run is pending after `run.triggered`, running after `run.started`, and over after
 `run.completed`, `run.failed` or `run.cancelled`. After its end come only `attempt.late`, at most
-{deciding.LATE_MAX} in a run, and `run.retried`, after which a failed run goes on. A step begins
+{deciding.LATE_MAX} in a run, and `run.retried`, after which a failed run goes on: running, or
+pending where it had not started, or its failure's `blame` was `engine`. A step begins
 with `step.started`; the attempt at work is the last one of `attempt.started`, until
 `attempt.failed` or `step.completed` of the same number. Answers to the last {HEARD_MAX} attempts
 of a step are told apart from repetitions; older ones count as repeated.

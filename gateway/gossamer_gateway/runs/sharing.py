@@ -11,6 +11,10 @@ changes only from the number that was read (`store.write`), so the second to com
 the state that the first left, and finds nothing to do. What is published twice, its readers know by
 (run, seq). That is why words from outside may come to any gateway, leases or not.
 
+The time is the database's, and may jump: it is set right, or another server takes over whose clock
+is behind. A lease that would last for twice as long as any can is one of before such a jump, and
+counts as run out: a gateway that died then would keep its shards for as long as the jump was.
+
 The epoch grows whenever a shard changes hands, for people and tests.
 """
 
@@ -35,6 +39,11 @@ class Lease:
     until_ms: int
 
 
+def lasts(until_ms: int, now_ms: int) -> bool:
+    """Whether what was given until then is good now, and was given by the clock of now."""
+    return now_ms < until_ms <= now_ms + 2 * LEASE_MS
+
+
 def quota(me: str, living: Iterable[str]) -> int:
     """How many shards are a gateway's; what is left over goes to the first by their ids."""
     gateways = sorted({*living, me})
@@ -50,8 +59,8 @@ def plan(me: str, now_ms: int, leases: Sequence[Lease], living: Collection[str])
         living: gateways that were heard of lately.
     """
     wanted = quota(me, living)
-    mine = [one for one in leases if one.owner == me and one.until_ms > now_ms]
-    free = [one for one in leases if one.owner is None or one.until_ms <= now_ms]
+    mine = [one for one in leases if one.owner == me and lasts(one.until_ms, now_ms)]
+    free = [one for one in leases if one.owner is None or not lasts(one.until_ms, now_ms)]
     until_ms = now_ms + LEASE_MS
     changed = [Lease(one.shard, me, one.epoch, until_ms) for one in mine[:wanted]]
     changed += [Lease(one.shard, None, one.epoch, now_ms) for one in mine[wanted:]]

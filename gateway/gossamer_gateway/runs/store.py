@@ -16,22 +16,47 @@ from typing import Any
 
 import msgspec
 
-from gossamer_gateway.errors import StorageFailed
+from gossamer_gateway.errors import GatewayError, StorageFailed
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition
 from gossamer_gateway.runs.model.events import AnyEvent, Event
 from gossamer_gateway.runs.model.flow import Flow
-from gossamer_gateway.runs.model.run import Run, StepStatus, fold
-from gossamer_gateway.storage import Rows
+from gossamer_gateway.runs.model.run import OutOfPlace, Run, StepStatus, fold
+from gossamer_gateway.storage import Rows, Write
 
 SHARDS = 16
 """Parts of all runs, by their ids: gateways that share a storage share these out."""
 
-IDS_MAX = 500
-"""In one statement: SQLite takes 999 values in the oldest version that is met."""
+# Nothing is done on conflict: of two gateways that are told the same key, the later one's snapshot
+# has not seen the other's run. PostgreSQL has its group run again for that.
+_ADD_RUNS = (
+    "INSERT INTO workflow_runs (id, workflow, version, executor, status, seq, shard, due_ms,"
+    " triggered_ms, ended_ms, idempotency_key)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_CHANGE_RUNS = (
+    "UPDATE workflow_runs SET status = ?, seq = ?, due_ms = ?, ended_ms = ?"
+    " WHERE id = ? AND seq = ?"
+)
+_ADD_EVENTS = (
+    "INSERT INTO workflow_events (number, run, seq, data) VALUES (transaction_number(), ?, ?, ?)"
+)
+_ADD_OUTBOX = "INSERT INTO workflow_outbox (shard, run, seq, events, writer) VALUES (?, ?, ?, ?, ?)"
+_DELETE_JOBS = "DELETE FROM workflow_jobs WHERE run = ? AND step = ?"
+_ADD_JOBS = (
+    "INSERT INTO workflow_jobs (run, step, attempt, workflow, queue, due_ms, free_ms, payload,"
+    " writer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, step) DO UPDATE SET"
+    " attempt = excluded.attempt, queue = excluded.queue, due_ms = excluded.due_ms,"
+    " free_ms = excluded.free_ms, payload = excluded.payload, writer = excluded.writer,"
+    " worker = NULL"
+)
 
 Offered = Callable[[str], bool]
 """Tells of an action whether its attempts are jobs here; those of functions always are."""
+
+
+class Damaged(GatewayError):
+    """Rows of a run do not agree, or cannot be read: somebody else has changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +105,22 @@ def shard_of(run: str) -> int:
 
 
 def read_run(rows: Rows, id: str) -> tuple[Run, int] | None:
-    """A run, from its events, and how many bytes those are."""
+    """A run, from its events, and how many bytes those are.
+
+    Raises: Damaged.
+    """
     history = [
         data
         for (data,) in rows.execute(
             "SELECT data FROM workflow_events WHERE run = ? ORDER BY seq", (id,)
         )
     ]
-    return (fold(map(e.decode, history)), sum(map(len, history))) if history else None
+    if not history:
+        return None
+    try:
+        return fold(map(e.decode, history)), sum(map(len, history))
+    except (OutOfPlace, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"the history of run {id} cannot be read: {error}") from error
 
 
 def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[AnyEvent]:
@@ -103,17 +136,7 @@ def read_events(rows: Rows, run: str, after: int = 0, limit: int = -1) -> list[A
 def read_seqs(rows: Rows, runs: Iterable[str]) -> dict[str, int]:
     """The numbers of runs' newest events; runs that there are not are left out."""
     wanted = list(dict.fromkeys(runs))
-    found: dict[str, int] = {}
-    for first in range(0, len(wanted), IDS_MAX):
-        part = wanted[first : first + IDS_MAX]
-        marks = ", ".join("?" * len(part))
-        found.update(
-            rows.execute(
-                f"SELECT id, seq FROM workflow_runs WHERE id IN ({marks})",  # noqa: S608
-                part,
-            ).fetchall()
-        )
-    return found
+    return dict(rows.lookup("SELECT id, seq FROM workflow_runs WHERE id IN (?)", wanted))
 
 
 def write(
@@ -128,57 +151,35 @@ def write(
     Raises: StorageFailed when a run has changed meanwhile; nothing may be committed then.
     """
     new = [each.run for each in written if each.events[0].seq == 1]
-    if new:
-        # Nothing is done on conflict: of two gateways that are told the same key, the later one's
-        # snapshot has not seen the other's run. PostgreSQL has its group run again for that.
-        changed = rows.executemany(
-            "INSERT INTO workflow_runs (id, workflow, version, executor, status, seq, shard,"
-            " due_ms, triggered_ms, ended_ms, idempotency_key)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [
-                (run.id, run.workflow, run.version, run.executor, run.status.value, run.seq,
-                 shard_of(run.id), run.due_ms, run.triggered_ms, run.ended_ms, run.key)
-                for run in new
-            ],
-        ).rowcount  # fmt: skip
-        _make_sure(changed == len(new))
     old = [each for each in written if each.events[0].seq > 1]
-    if old:
-        changed = rows.executemany(
-            "UPDATE workflow_runs SET status = ?, seq = ?, due_ms = ?, ended_ms = ?"
-            " WHERE id = ? AND seq = ?",
-            [
-                (each.run.status.value, each.run.seq, each.run.due_ms, each.run.ended_ms,
-                 each.run.id, each.events[0].seq - 1)
-                for each in old
-            ],
-        ).rowcount  # fmt: skip
-        _make_sure(changed == len(old))
-    # After the rows of runs: whoever is second there runs again, and would fail for good here.
-    rows.executemany(
-        "INSERT INTO workflow_events (number, run, seq, data)"
-        " VALUES (transaction_number(), ?, ?, ?)",
-        [
+    begun, over = _jobs_of(written, flow, offered)
+    # The rows of runs first: whoever is second there runs again, and would fail for good elsewhere.
+    added, changed, *_ = rows.together(
+        Write(_ADD_RUNS, [
+            (run.id, run.workflow, run.version, run.executor, run.status.value, run.seq,
+             shard_of(run.id), run.due_ms, run.triggered_ms, run.ended_ms, run.key)
+            for run in new
+        ]),
+        Write(_CHANGE_RUNS, [
+            (each.run.status.value, each.run.seq, each.run.due_ms, each.run.ended_ms,
+             each.run.id, each.events[0].seq - 1)
+            for each in old
+        ]),
+        Write(_ADD_EVENTS, [
             (one.run, one.seq, data)
             for each in written
             for one, data in zip(each.events, each.data, strict=True)
-        ],
-    )
-    if outbox:
-        rows.executemany(
-            "INSERT INTO workflow_outbox (shard, run, seq) VALUES (?, ?, ?)",
-            [(shard_of(one.run), one.run, one.seq) for each in written for one in each.events],
-        )
-    begun, over = _jobs_of(written, flow, offered)
-    if over:
-        rows.executemany("DELETE FROM workflow_jobs WHERE run = ? AND step = ?", over)
-    insert_jobs(rows, begun, writer)
-    return {queue for _, _, _, _, queue, *_ in begun}
-
-
-def _make_sure(is_so: bool) -> None:
-    if not is_so:
+        ]),
+        Write(_ADD_OUTBOX, [
+            (shard_of(each.run.id), each.run.id, each.events[0].seq, len(each.events), writer)
+            for each in written if outbox
+        ]),
+        Write(_DELETE_JOBS, over),
+        Write(_ADD_JOBS, [(*one, writer) for one in begun]),
+    )  # fmt: skip
+    if (added, changed) != (len(new), len(old)):
         raise StorageFailed("A run was changed by somebody else meanwhile; try again")
+    return {queue for _, _, _, _, queue, *_ in begun}
 
 
 JobRow = tuple[str, str, int, str, str, int, int, bytes]
@@ -216,16 +217,7 @@ def _jobs_of(
 
 def insert_jobs(rows: Rows, jobs: Sequence[JobRow], writer: int) -> None:
     """Adds jobs, in place of those of earlier attempts."""
-    if jobs:
-        rows.executemany(
-            "INSERT INTO workflow_jobs (run, step, attempt, workflow, queue, due_ms, free_ms,"
-            " payload, writer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (run, step) DO UPDATE SET"
-            " attempt = excluded.attempt, queue = excluded.queue, due_ms = excluded.due_ms,"
-            " free_ms = excluded.free_ms, payload = excluded.payload, writer = excluded.writer,"
-            " worker = NULL",
-            [(*one, writer) for one in jobs],
-        )
+    rows.together(Write(_ADD_JOBS, [(*one, writer) for one in jobs]))
 
 
 def standing_jobs(run: Run, flow: Flow, offered: Offered) -> list[JobRow]:

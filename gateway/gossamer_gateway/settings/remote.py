@@ -113,7 +113,12 @@ def _refusal(base: str, answer: httpx.Response) -> GatewayError:
 
 
 def segment(text: str) -> str:
-    """A name as one part of a path."""
+    """A name as one part of a path.
+
+    Raises: InputError for what would be none, or another part than this one.
+    """
+    if text in ("", ".", ".."):
+        raise InputError(f"{text!r} is no name; write the one that you mean.")
     return quote(text, safe="")
 
 

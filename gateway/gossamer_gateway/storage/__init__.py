@@ -10,7 +10,7 @@ from gossamer_gateway.errors import InputError
 from gossamer_gateway.storage.file import Form
 from gossamer_gateway.storage.parts import Part
 from gossamer_gateway.storage.places import Place, PostgresPlace, SqlitePlace
-from gossamer_gateway.storage.port import Command, Rows, Storage, Value
+from gossamer_gateway.storage.port import Command, Rows, Storage, Value, Write
 from gossamer_gateway.storage.sqlite import open_sqlite
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SqlitePlace",
     "Storage",
     "Value",
+    "Write",
     "open_storage",
 ]
 

@@ -19,7 +19,7 @@ order. `tests/gateway/test_storage_port.py` holds both to the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from gossamer_gateway.errors import BadRequest
 
@@ -63,6 +63,34 @@ class Rows(Protocol):
 
         Raises: BadRequest for a value that no column holds.
         """
+
+    def lookup(self, statement: str, keys: Sequence[Value], /) -> list[Any]:
+        """The rows that a query finds for any of these keys, however many; it says `IN (?)` once.
+
+        Raises: BadRequest for a value that no column holds.
+        """
+
+    def together(self, *writes: "Write") -> list[int]:
+        """Runs statements in this order, each for all of its rows at once.
+
+        Where there are many rows, or several statements, this is the cheapest way by far: it is one
+        way to the server and back, whatever their number.
+
+        Args:
+            writes: inserts, updates and deletes. No two rows of one are of the same row of its
+                table, and each `?` is a value by itself: to insert, to set, or to compare with.
+
+        Returns: how many rows each changed.
+
+        Raises: BadRequest for a value that no column holds.
+        """
+
+
+class Write(NamedTuple):
+    """A statement, and the values of each of its rows; without any, nothing is to be done."""
+
+    statement: str
+    rows: Sequence[Sequence[Value]]
 
 
 Command = Callable[[Rows, int], T]

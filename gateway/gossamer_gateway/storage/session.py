@@ -29,19 +29,22 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from functools import lru_cache
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.abc import PQGen
 
 from gossamer_gateway.errors import Overloaded, StorageFailed
+from gossamer_gateway.storage.arrays import arrays, learn, of_array, of_arrays
+from gossamer_gateway.storage.columns import columns
 from gossamer_gateway.storage.pending import Entry
 from gossamer_gateway.storage.places import PostgresPlace
-from gossamer_gateway.storage.port import Command, Value, plain
+from gossamer_gateway.storage.port import Command, Value, Write, plain
 
 CONNECT_S = 3
 """For a new connection. libpq knows whole seconds, 2 at least."""
@@ -79,6 +82,7 @@ _SETTINGS = (
     "SET idle_in_transaction_session_timeout = {reply_ms}; "  # a paused gateway holds no rows
     # A whole table that is read collides with every change of it, however small both are.
     "SET enable_seqscan = off; "
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; "  # rows from arrays join by an index
     "SET jit = off; "  # or what must read a whole table after all is thought worth compiling
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
@@ -90,13 +94,13 @@ CREATE TABLE gossamer_commit (
 )
 """
 """Beside the modules' tables: the last transaction of each session."""
-_COMMIT = (
-    "INSERT INTO gossamer_commit VALUES ({session}, {number}, now()) ON CONFLICT (session) "
-    "DO UPDATE SET number = excluded.number, at = excluded.at; COMMIT"
+_KEEP = (
+    b"INSERT INTO gossamer_commit VALUES (%s, %s, now()) ON CONFLICT (session) "
+    b"DO UPDATE SET number = excluded.number, at = excluded.at"
 )
 _LAST = (
-    "INSERT INTO gossamer_commit VALUES ({session}, 0, now()) ON CONFLICT (session) "
-    "DO UPDATE SET at = excluded.at RETURNING number"
+    b"INSERT INTO gossamer_commit VALUES (%s, 0, now()) ON CONFLICT (session) "
+    b"DO UPDATE SET at = excluded.at RETURNING number"
 )
 FORGET = "DELETE FROM gossamer_commit WHERE at < now() - interval '1 day'"
 """Sessions of gateways that are gone. A living one makes its row anew."""
@@ -178,8 +182,8 @@ class PostgresRows:
     ) -> psycopg.Cursor[tuple[Any, ...]]:
         query, reads = _translated(statement)
         self.wrote |= not reads
-        cursor = self._connection.cursor()
-        return self._kept(lambda given: cursor.execute(query, given), cursor, plain(values))
+        with self._noting():
+            return self._connection.execute(query, plain(values))
 
     def executemany(
         self, statement: str, values: Sequence[Sequence[Value]], /
@@ -188,20 +192,40 @@ class PostgresRows:
         self.wrote = True
         cursor = self._connection.cursor()
         given = [plain(one) for one in values]
-        return self._kept(lambda given: cursor.executemany(query, given), cursor, given)
+        with self._noting():
+            cursor.executemany(query, given)
+        return cursor
 
-    def _kept(
-        self,
-        run: Callable[[Any], object],
-        cursor: psycopg.Cursor[tuple[Any, ...]],
-        given: Sequence[Any],
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
+    def lookup(self, statement: str, keys: Sequence[Value], /) -> list[Any]:
+        given = columns([(key,) for key in keys])
+        if not given:
+            return []
+        query = of_array(statement, given[0].kind)
+        with self._noting():
+            return self._connection.execute(query, arrays(given), prepare=True).fetchall()
+
+    def together(self, *writes: Write) -> list[int]:
+        given = [
+            (of_arrays(statement, tuple(one.kind for one in found)), found)
+            for statement, rows in writes
+            if (found := columns(rows))
+        ]
+        self.wrote = True
+        with self._noting(), self._connection.pipeline() if len(given) > 1 else nullcontext():
+            cursors = [
+                self._connection.execute(query, arrays(found), prepare=True)
+                for query, found in given
+            ]
+        changed = iter(cursors)
+        return [next(changed).rowcount if one.rows else 0 for one in writes]
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
         try:
-            run(given)
+            yield
         except psycopg.Error as error:
             self.failed = self.failed or error
             raise
-        return cursor
 
 
 class Session:
@@ -214,7 +238,7 @@ class Session:
     def __init__(
         self, place: PostgresPlace, stopping: threading.Event, isolation: Isolation
     ) -> None:
-        self._begin = sql.SQL(_BEGIN).format(sql.SQL(isolation.value))
+        self._begin = _BEGIN.format(isolation.value).encode()
         self._place = place
         self._stopping = stopping
         self._connection: _Connection | None = None
@@ -241,6 +265,7 @@ class Session:
             )
         except psycopg.Error as error:
             raise Away(reason(error)) from None
+        learn(connection)
         self._connection = connection
         try:
             connection.execute(
@@ -325,11 +350,9 @@ class Session:
                 wrote |= rows.wrote
             if wrote:
                 self._number += 1
-                commit = self._about_us(_COMMIT)
+                connection.execute(_KEEP, (self._name, self._number), prepare=True)
                 committing = True
-                connection.execute(commit)
-            else:
-                connection.execute("COMMIT")
+            connection.execute(b"COMMIT")
         except _Again:
             self._roll_back()
             raise
@@ -389,7 +412,7 @@ class Session:
         deadline_s = time.monotonic() + DOUBT_S
         while True:
             try:
-                (number,) = _one(self.connected().execute(self._about_us(_LAST)))
+                (number,) = _one(self.connected().execute(_LAST, (self._name,)))
                 return bool(number == self._number)
             except psycopg.Error:
                 self.close()
@@ -398,11 +421,6 @@ class Session:
             if time.monotonic() >= deadline_s:
                 return None
             time.sleep(AWAY_PAUSE_S)
-
-    def _about_us(self, statement: LiteralString) -> sql.Composed:
-        return sql.SQL(statement).format(
-            session=sql.Literal(self._name), number=sql.Literal(self._number)
-        )
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:

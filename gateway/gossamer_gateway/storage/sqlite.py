@@ -3,19 +3,21 @@
 Commands run one after the other, so they are serial by themselves and none runs twice.
 """
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from sqlite3 import Connection, Cursor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
+from gossamer_gateway.storage.columns import columns
 from gossamer_gateway.storage.committer import Committer
 from gossamer_gateway.storage.file import File, Form
 from gossamer_gateway.storage.parts import grow
 from gossamer_gateway.storage.places import SqlitePlace
-from gossamer_gateway.storage.port import Command, Value, plain
+from gossamer_gateway.storage.port import Command, Value, Write, plain
 
 T = TypeVar("T")
 
@@ -31,6 +33,20 @@ class SqliteRows:
 
     def executemany(self, statement: str, values: Sequence[Sequence[Value]], /) -> Cursor:
         return self._connection.executemany(statement, [plain(one) for one in values])
+
+    def lookup(self, statement: str, keys: Sequence[Value], /) -> list[Any]:
+        # As JSON, for which the statement is the same whatever their number.
+        listed = json.dumps(plain(keys))
+        some = statement.replace("IN (?)", "IN (SELECT value FROM json_each(?))")
+        return self._connection.execute(some, (listed,)).fetchall()
+
+    def together(self, *writes: Write) -> list[int]:
+        changed = [0] * len(writes)
+        for place, (statement, rows) in enumerate(writes):
+            if rows:
+                values = zip(*(one.values for one in columns(rows)), strict=True)
+                changed[place] = self._connection.executemany(statement, values).rowcount
+        return changed
 
 
 class SqliteStorage:

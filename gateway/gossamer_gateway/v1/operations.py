@@ -138,12 +138,13 @@ class Operation:
 
     async def _read(self, path: Mapping[str, str]) -> Asked:
         known = {one.name: one for one in self.parameters}
-        given: dict[str, str] = {}
-        for name, value in [*request.args.items(multi=True), *path.items()]:
-            if name not in known:
+        asked = sorted(one.name for one in self.parameters if one.place == "query")
+        given = {name: _checked(known[name], value) for name, value in path.items()}
+        for name, value in request.args.items(multi=True):
+            if name not in asked:
                 raise BadRequest(
-                    f"there is no parameter {name!r} here; there are "
-                    f"{', '.join(sorted(known)) or 'none'}"
+                    f"there is no parameter {name[:TEXT_CHARACTERS_MAX]!r} here; there are "
+                    f"{', '.join(asked) or 'none'}"
                 )
             if name in given:
                 raise BadRequest(f"{name} is given twice")

@@ -78,7 +78,7 @@ async def _download(kit: Kit, place: Path, progress: Progress) -> None:
     shutil.rmtree(partial, ignore_errors=True)  # left behind by a process that was killed
     partial.mkdir()
     try:
-        progress(text, 0.0)
+        progress(f"having Maven get {kit.title}; at its first use it gets parts of its own", None)
         await maven.copy(kit.title, coordinates, partial, lambda fraction: progress(text, fraction))
         progress(f"verifying {kit.title}", None)
         await trio.to_thread.run_sync(install, kit, partial, place)

@@ -8,6 +8,8 @@ settings. Where a file came from doesn't matter: `cache.py` compares its hash.
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from xml.sax.saxutils import escape
 import trio
 
 from gossamer_node.errors import LocalEngineMissing
+from gossamer_node.local_engines import guard
 from gossamer_node.local_engines.lock import Coordinate
 
 DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
@@ -81,13 +84,15 @@ async def run(title: str, arguments: Sequence[str], on_line: Callable[[str], Non
             f"{title} has to be downloaded, and the command mvn is missing; "
             "install Maven (Debian: apt-get install maven) and try again."
         )
-    # Not in batch mode (-B): Maven would then leave out its progress lines.
+    # Not in batch mode (-B): Maven would then leave out its progress lines. Under the guard it ends
+    # with us, however we do, and goes on another time with what it has.
     process = await trio.lowlevel.open_process(
-        [mvn, "-Dstyle.color=never", *arguments],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-I", "-S", guard.__file__, tempfile.mkdtemp(prefix="gossamer-maven-"),
+         mvn, "-Dstyle.color=never", *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )
+    )  # fmt: skip
     log: deque[str] = deque(maxlen=_LOG_LINES_MAX)
     try:
         with trio.move_on_after(DOWNLOAD_DEADLINE_S) as deadline:
@@ -102,10 +107,10 @@ async def run(title: str, arguments: Sequence[str], on_line: Callable[[str], Non
                     on_line(text)
             await process.wait()
     finally:
-        if process.returncode is None:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
+        with trio.CancelScope(shield=True):
+            assert process.stdin is not None
+            await process.stdin.aclose()  # the guard does the rest
+            await process.wait()
     if deadline.cancelled_caught or process.returncode != 0:
         late = f"not within {DOWNLOAD_DEADLINE_S} s" if deadline.cancelled_caught else ""
         raise LocalEngineMissing(

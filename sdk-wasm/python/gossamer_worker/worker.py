@@ -22,6 +22,9 @@ Handler = Union[Callable[[Any], Any], Callable[[Any, Context], Any]]
 
 CONCURRENCY = 8
 GRACE_S = 30.0
+SIGNALS_S = 0.5
+"""A signal that the kernel gives to another thread wakes no main thread that waits; only when that
+looks up by itself does Python call the handler."""
 
 
 class _Jobs(Protocol):
@@ -125,7 +128,8 @@ class Worker:
         before = self._catch_signals()
         try:
             jobs.start()
-            self._stopping.wait()
+            while not self._stopping.wait(SIGNALS_S):
+                pass
             jobs.stop()
             if not desk.drain(self._grace_s):
                 log.warning("stopped with jobs at work; they will be given to others")

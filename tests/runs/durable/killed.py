@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 
 import trio
+from tests.postgres_fixture import open_postgres
 from tests.runs.durable.flows import BUSY, LINE, QUEUES, at_second
 
 from gossamer_gateway import tables
@@ -182,9 +183,7 @@ def main() -> int:
             place = SqlitePlace(Path(folder, "rows.sqlite"))
             found = rounds(place, wanted.seed, wanted.rounds, looks=20)
     else:
-        from benchmarks.workflows import postgres
-
-        with postgres.started() as server:
+        with open_postgres() as server:
             assert server is not None, "there is no PostgreSQL here"
             found = rounds(server.place(), wanted.seed, wanted.rounds, looks=20)
     took_s = time.monotonic() - began_s

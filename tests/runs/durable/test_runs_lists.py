@@ -79,6 +79,14 @@ async def test_runs_have_pages_and_filters(storage: Storage) -> None:
     assert first.ended_ms is None and first.key is None and first.executor == "own"
     assert await listed(Wanted(since_ms=first.triggered_ms + 1)) == []
     assert await listed(Wanted(until_ms=first.triggered_ms + 1)) == everything
+    assert await listed(Wanted(ids=(ids[2],))) == [ids[2]]
+    beginnings = (ids[2][:13], ids[5][:13])
+    two = [one for one in everything if one.startswith(beginnings)]
+    assert {ids[2], ids[5]} == set(two)
+    assert await listed(Wanted(ids=beginnings)) == two
+    assert await listed(Wanted(ids=(*beginnings, "z"), status="Cancelled")) == []
+    assert await listed(Wanted(ids=("", "z"))) == everything
+    assert await listed(Wanted(ids=beginnings), limit=1) == two[:1]
 
 
 async def test_who_has_a_job_is_told(storage: Storage) -> None:
@@ -134,7 +142,8 @@ async def test_a_run_waits_to_be_forgotten_until_it_is_published(storage: Storag
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.keep_time)  # where rows are shared, it leases the shards
         with patience():
-            await engine.outbox.done(await engine.outbox.next())
+            engine.outbox.done(await engine.outbox.next())
+            await engine.outbox.remove()
         nursery.cancel_scope.cancel()
     assert await storage.submit(at_once) == 1
 

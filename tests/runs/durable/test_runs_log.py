@@ -5,6 +5,7 @@ from itertools import cycle
 
 import psycopg
 import pytest
+from tests.patience import patience
 from tests.postgres_fixture import Postgres
 from tests.runs.durable.log_suite import *  # noqa: F403 - the suite
 from tests.runs.durable.log_suite import Made, events, names
@@ -14,7 +15,7 @@ from gossamer_gateway.runs.log import RowsLog, renumber
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.news import News
-from gossamer_gateway.storage import Place, PostgresPlace, Rows, open_storage
+from gossamer_gateway.storage import Command, Place, PostgresPlace, Rows, SqlitePlace, open_storage
 
 INSERT = "INSERT INTO workflow_events (number, run, seq, data) VALUES (transaction_number(), "
 
@@ -84,3 +85,31 @@ async def test_numbers_of_another_server_begin_anew(postgres: Postgres) -> None:
         assert await storage.submit(renumber) is False
         entries, _ = await log.read(await log.start(), 10, 0.0)
         assert names(entries) == [("a", 1), ("a", 2), ("a", 3)]
+
+
+async def test_who_has_looked_and_does_not_wait_yet_is_woken() -> None:
+    """A commit that comes between the look and the wait: on a file, nobody would look again."""
+    news = News()
+    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
+
+        class Late:
+            """Rows whose reader is slow to go on: in the meantime something is committed."""
+
+            shared = False
+
+            async def submit(self, command: Command[object]) -> object:
+                found = await storage.submit(command)
+                if not written:
+                    written.append(events("run", 1, 1)[0])
+                    await storage.submit(write)
+                    news.ring()
+                return found
+
+        def write(rows: Rows, _: int) -> None:
+            rows.execute(INSERT + "?, ?, ?)", ("run", 1, e.encode(written[0])))
+
+        written: list[Event] = []
+        log = RowsLog(Late(), news)  # type: ignore[arg-type]
+        with patience():
+            entries, _ = await log.read(await log.start(), 10, float("inf"))
+        assert names(entries) == [("run", 1)]

@@ -1,6 +1,7 @@
 """Gateways of one PostgreSQL share the shards out, and disagree about them without harm."""
 
 from random import Random
+from typing import cast
 
 import pytest
 import trio
@@ -14,9 +15,10 @@ from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model.run import Status
+from gossamer_gateway.runs.outbox import Outbox
 from gossamer_gateway.runs.sharing import LEASE_MS, RENEW_MS, Lease, plan
 from gossamer_gateway.runs.store import SHARDS
-from gossamer_gateway.storage import Storage, open_storage
+from gossamer_gateway.storage import Command, Rows, SqlitePlace, Storage, open_storage
 
 
 def test_shards_are_shared_out_whoever_comes_and_goes() -> None:
@@ -47,6 +49,19 @@ def test_shards_are_shared_out_whoever_comes_and_goes() -> None:
         for me in gateways:
             mine = [one for one in leases.values() if one.owner == me and one.until_ms > now_ms]
             assert len(mine) in (SHARDS // len(gateways), SHARDS // len(gateways) + 1), seed
+
+
+def test_a_clock_that_is_set_back_leaves_no_shard_with_who_is_dead() -> None:
+    hour_ms = 3_600_000
+    leases = [Lease(shard, "dead", 3, hour_ms + LEASE_MS) for shard in range(SHARDS)]
+    taken = plan("me", hour_ms, leases, ["dead", "me"])
+    assert taken == []
+    taken = plan("me", 10_000, leases, ["me"])
+    assert [one.owner for one in taken] == SHARDS * ["me"]
+    assert {one.until_ms for one in taken} == {10_000 + LEASE_MS}
+    assert {one.epoch for one in taken} == {4}
+    # A step of some milliseconds is no such jump.
+    assert plan("me", hour_ms - 5, leases, ["dead", "me"]) == []
 
 
 @pytest.fixture
@@ -81,6 +96,27 @@ async def test_gateways_share_take_over_and_give_back(postgres: Postgres, short:
         await until(lambda: len(two.shards) == SHARDS)
         assert one.shards == frozenset()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_gateway_that_died_before_the_clock_was_set_back_counts_no_more(
+    postgres: Postgres, short: None
+) -> None:
+    async with open_storage(postgres.place(), tables.FORM) as storage:
+
+        def leave(rows: Rows, now_ms: int) -> None:
+            until_ms = now_ms + 3_600_000
+            rows.execute("INSERT INTO workflow_gateways VALUES ('dead', ?)", (until_ms,))
+            rows.executemany(
+                "INSERT INTO workflow_shards VALUES (?, 'dead', 1, ?)",
+                [(shard, until_ms) for shard in range(SHARDS)],
+            )
+
+        await storage.submit(leave)
+        engine = Engine(storage)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.keep_time)
+            await until(lambda: len(engine.shards) == SHARDS)
+            nursery.cancel_scope.cancel()
 
 
 async def test_what_is_due_is_seen_to_whoever_triggered_it(postgres: Postgres, short: None) -> None:
@@ -126,7 +162,8 @@ async def test_two_that_believe_in_the_same_lease_do_no_harm(
                 entries = await engine.outbox.next()
                 for one in entries:
                     published.setdefault(one.run, []).append(one.seq)
-                await engine.outbox.done(entries)
+                engine.outbox.done(entries)
+                await engine.outbox.remove()
 
         for engine in engines:
             nursery.start_soon(engine.keep_time)
@@ -172,7 +209,8 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
             while len(found) < 5 * 12:
                 entries = await engine.outbox.next(7)
                 found += entries
-                await engine.outbox.done(entries)
+                engine.outbox.done(entries)
+                await engine.outbox.remove()
         assert [one for one in found if one.run in ids][: len(refused)] == refused
         for id in ids:
             seqs = [one.seq for one in found if one.run == id]
@@ -186,3 +224,73 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
         (first, *_) = await engine.outbox.next()
         assert (first.run, first.seq) == (late, 1)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_others_commit_is_published_under_load_as_well(postgres: Postgres) -> None:
+    """Memory never runs empty here, and what another gateway commits is in the rows alone."""
+    place = postgres.place()
+    async with (
+        open_storage(place, tables.FORM) as here,
+        open_storage(place, tables.FORM) as there,
+        trio.open_nursery() as nursery,
+    ):
+        one, other = Engine(here, outbox=True), Engine(there, outbox=True)
+        assert one.outbox is not None
+        nursery.start_soon(one.keep_time)
+        await until(lambda: len(one.shards) == SHARDS)
+        await lines(one, 1)
+        one.outbox.done(await one.outbox.next())
+        await lines(one, 5)
+        (id,) = await lines(other, 1)
+        found: list[Entry] = []
+        with patience():
+            while len([each for each in found if each.run == id]) < 4:
+                await lines(one, 1)
+                entries = await one.outbox.next(4)  # as many as were added
+                found += entries
+                one.outbox.done(entries)
+        for run in {each.run for each in found}:
+            seqs = [each.seq for each in found if each.run == run]
+            assert seqs == list(range(1, len(seqs) + 1))
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_memory_drops_while_rows_are_read_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else would tell of it: no other gateway is there, and none looks at times."""
+    monkeypatch.setattr("gossamer_gateway.runs.outbox.HANDED_MAX", 6)
+    read, go_on = trio.Event(), trio.Event()
+
+    class Slow:
+        """Rows that are long on their way."""
+
+        shared = False
+
+        async def submit(self, command: Command[object]) -> object:
+            found = await storage.submit(command)
+            read.set()
+            await go_on.wait()
+            return found
+
+    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
+        engine = Engine(storage, outbox=True)
+        outbox = engine.outbox = Outbox(
+            cast("Storage", Slow()), engine.news, lambda: range(SHARDS), 1
+        )
+        ids = await lines(engine, 1)
+        found: list[Entry] = []
+
+        async def publish() -> None:
+            while len(found) < 12:
+                entries = await outbox.next()
+                found.extend(entries)
+                outbox.done(entries)
+
+        with patience():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(publish)
+                await read.wait()
+                ids += await lines(engine, 2)
+                go_on.set()
+        assert [(one.run, one.seq) for one in found] == [(id, n) for id in ids for n in range(1, 5)]

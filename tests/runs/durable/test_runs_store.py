@@ -1,17 +1,20 @@
 """What the engine answers and what it leaves in its rows, in a file and on a PostgreSQL."""
 
+import msgspec
 import pytest
 import trio
 from tests.patience import patience, seen, until
 from tests.runs.durable.flows import BUSY, LINE, QUEUES, at_second, lines, well, work
 
+from gossamer_gateway import tables
 from gossamer_gateway.errors import BadRequest, StorageFailed
 from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Answer, Engine, UnknownRun, UnknownWorkflow, Verdict
-from gossamer_gateway.runs.groups import Damaged
 from gossamer_gateway.runs.model import deciding
+from gossamer_gateway.runs.model.definition import Definition, Step
 from gossamer_gateway.runs.model.run import Status, fold
-from gossamer_gateway.storage import Rows, Storage
+from gossamer_gateway.runs.store import Damaged
+from gossamer_gateway.storage import Command, Rows, SqlitePlace, Storage, open_storage, sqlite
 
 
 async def test_runs_go_through_and_leave_rows_that_agree(storage: Storage) -> None:
@@ -269,3 +272,56 @@ async def test_a_run_has_so_many_events_and_no_more(
     assert run.status is Status.FAILED and run.failure is not None
     assert run.failure.code == "TooManyEvents" and run.seq <= 10
     assert await check(storage) == []
+
+
+async def test_a_definition_that_was_taken_back_is_never_followed(storage: Storage) -> None:
+    """A version that was read in a transaction that came to nothing is another's afterwards."""
+    wrong = Definition("line", "wrong", {"wrong": Step("wrong", action="wrong")})
+
+    class Full:
+        """A disk that is full at the end of a transaction in which somebody defined, too."""
+
+        shared = storage.shared
+
+        async def submit(self, command: Command[object]) -> object:
+            def both(rows: Rows, now_ms: int) -> None:
+                rows.execute(
+                    "INSERT INTO workflow_definitions VALUES ('line', 1, 0, '', ?)",
+                    (msgspec.json.encode(wrong),),
+                )
+                command(rows, now_ms)
+                raise StorageFailed("the disk is full")
+
+            return await storage.submit(both)
+
+        submit_guarded = submit
+
+    engine = Engine(Full())  # type: ignore[arg-type]
+    with pytest.raises(StorageFailed):
+        await engine.trigger("line", 1)
+    engine._storage = storage
+    await engine.define(LINE)
+    run = await engine.trigger("line", 1)
+    assert (run.version, list(run.steps)) == (1, ["one"])
+    assert await check(storage) == []
+
+
+async def test_a_machine_that_slept_sees_to_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of day goes on in its sleep, and what is waited by stands still."""
+    slept_ms = 0
+    monkeypatch.setattr("gossamer_gateway.runs.engine.CLOCK_S", 0.05)
+    monkeypatch.setattr(sqlite, "clock_ms", lambda: 1_000 + slept_ms)
+    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
+        engine = Engine(storage)
+        (id,) = await lines(engine, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.keep_time)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            slept_ms = 8 * 3_600_000
+
+            async def is_late() -> bool:
+                state = (await engine.run(id)).steps["one"]
+                return state.failure is not None and state.failure.code == "Timeout"
+
+            await seen(is_late)
+            nursery.cancel_scope.cancel()

@@ -116,6 +116,20 @@ async def test_another_provider_takes_over_with_the_same_key() -> None:
     }
 
 
+async def test_a_closed_circuit_does_not_say_that_calls_come_through() -> None:
+    async with two_clouds(DOWN, reply(1)) as (world, azure, _):
+        await world.do("AZURE", "GCP", retry=Retry(2, 1))
+        down, well = world.region("AZURE"), world.region("GCP")
+        assert (down.circuit, down.failed_in_row, down.answered_at_ms) == ("closed", 2, None)
+        assert (well.circuit, well.failed_in_row) == ("closed", 0)
+        assert well.answered_at_ms is not None
+        azure.says[:] = [reply({"code": "CardDeclined"}, "422 No")]
+        await world.do("AZURE")
+        again = world.region("AZURE")
+        assert again.failed_in_row == 0, "an error of the function's own is an answer"
+        assert again.answered_at_ms is not None
+
+
 async def test_the_functions_own_error_stays_where_it_is() -> None:
     said = reply({"code": "CardDeclined", "message": "no money"}, "422 No")
     async with two_clouds(said) as (world, _, gcp):

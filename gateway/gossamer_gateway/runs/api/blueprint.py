@@ -69,7 +69,10 @@ async def _refused(error: Exception) -> Response:
     if isinstance(error, DefinitionRefused):
         told = Refused("Bad Request", 400, str(error), list(error.problems), error.left_out)
         return json_response(told, 400, "application/problem+json")
+    said = str(error)
+    if isinstance(error, UnknownRun):
+        said += "; GET /workflow/runs lists those that are kept"
     for kind, status in _STATUSES:
         if isinstance(error, kind):
-            return problem(status, HTTPStatus(status).phrase, str(error))
+            return problem(status, HTTPStatus(status).phrase, said)
     return await broken(error)

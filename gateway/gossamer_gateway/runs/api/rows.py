@@ -27,6 +27,7 @@ _FILTERS = (
     Parameter("status", "In this state.", choices=tuple(one.value for one in Status)),
     Parameter("since", "Triggered then or later: RFC 3339, or milliseconds since 1970."),
     Parameter("until", "Triggered before."),
+    Parameter("run", "Whose id is this, or begins so; several with commas between."),
     LIMIT,
     AFTER,
 )

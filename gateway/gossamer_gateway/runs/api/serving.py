@@ -32,6 +32,21 @@ KEY_HEADER = "Idempotency-Key"
 _PLACE = re.compile(r"(\d{1,15})-(.{1,100})", re.ASCII)
 """A cursor: when the last run of a page was triggered, and its id."""
 
+_ID_BEGIN = re.compile(r"[!-+\--~]{1,100}", re.ASCII)
+"""Of a run's id: whatever can be printed, but for blanks and the comma that parts them."""
+
+_PATHS = {
+    "engine-rest": "nodes of the mesh find tasks under /workflow/engine-rest",
+    "events": "GET /workflow/events follows what happens",
+    "jobs": "workers POST to /workflow/jobs/fetch, /workflow/jobs/results and "
+    "/workflow/jobs/extend",
+    "run": "GET /workflow/run/{run} shows a run, and GET /workflow/runs lists them",
+    "runs": "GET /workflow/runs lists the runs",
+}
+"""What begins with a word that is no workflow's id."""
+
+_LISTED = "GET /workflow/ lists them"
+
 
 class Conflict(RequestError):
     """What is asked for cannot be with a run as it is."""
@@ -65,7 +80,7 @@ class Serving:
         found = await self._submit(lambda rows, _: listing.version(rows, id, number))
         if found is None:
             what = f"workflow {id}" if version is None else f"version {version} of workflow {id}"
-            raise UnknownWorkflow(f"there is no {what}")
+            raise UnknownWorkflow(f"there is no {what}; {_PATHS.get(id, _LISTED)}")
         return views.workflow_shown(found)
 
     async def versions(self, asked: Asked) -> Page[shapes.WorkflowShown]:
@@ -73,7 +88,7 @@ class Serving:
         below = None if after is None else _whole(after, "after")
         found = await self._submit(lambda rows, _: listing.versions(rows, id, below, limit + 1))
         if not found and below is None:
-            raise UnknownWorkflow(f"there is no workflow {id}")
+            raise UnknownWorkflow(f"there is no workflow {id}; {_PATHS.get(id, _LISTED)}")
         return _page(found, limit, views.workflow_shown, lambda one: str(one.definition.version))
 
     # --- runs
@@ -172,7 +187,9 @@ class Serving:
             asked.get("status"),
             _moment(asked, "since"),
             _moment(asked, "until"),
+            _ids(asked.get("run")),
         )
+        check_process(wanted.workflow)
         after = None if (cursor := asked.get("after")) is None else _place(cursor)
         found = await self._submit(lambda rows, _: listing.runs(rows, wanted, after, limit + 1))
         return _page(found, limit, shown, lambda one: f"{one.triggered_ms}-{one.id}")
@@ -208,6 +225,18 @@ def _place(text: str) -> Place:
     if found is None:
         raise BadRequest("after must be `next` of the page before")
     return Place(int(found[1]), found[2])
+
+
+def _ids(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    ids = tuple(text.split(","))
+    if not all(_ID_BEGIN.fullmatch(one) for one in ids):
+        raise BadRequest(
+            "run must be ids of runs, or how they begin, with commas between: "
+            "550e8400,6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+        )
+    return ids
 
 
 def _moment(asked: Asked, name: str) -> int | None:

@@ -1,10 +1,10 @@
 """Kafka under trio: messages go out and come in, and nobody here waits for a broker in vain.
 
-librdkafka has threads of its own and calls back from `poll`, so each client gets one thread that
-polls; what it learns goes to trio's loop by `run_sync_soon`, many words in one hop. What waits is
-bounded: a sender takes no more than librdkafka's queue, a receiver hands over one batch at a time
-and stops fetching while that is at work. A cluster that is away is said once, and waited for; so is
-its coming back. Nothing that a broker does raises out of here.
+librdkafka has threads of its own and calls back from `poll`. A sender is polled in trio's loop; a
+receiver gets one thread that polls, and what came goes to the loop by `run_sync_soon`, a batch in
+one hop. What waits is bounded: a sender takes no more than librdkafka's queue, a receiver hands
+over one batch at a time and stops fetching while that is at work. A cluster that is away is said
+once, and waited for; so is its coming back. Nothing that a broker does raises out of here.
 """
 
 import threading
@@ -18,7 +18,8 @@ from typing import Any
 import trio
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from gossamer_gateway.runs.kafka.topics import MESSAGE_BYTES_MAX, reason_of
+from gossamer_gateway.runs.kafka.cluster import Cluster
+from gossamer_gateway.runs.kafka.topics import MESSAGE_BYTES_MAX, NOT_LET_IN, reason_of
 from gossamer_node import logs
 
 log = logs.get("kafka")
@@ -28,6 +29,9 @@ BATCH_MAX = 500
 
 _POLL_S = 0.1
 """A thread sees within it that it is to end."""
+
+_HEAR_S, _HEAR_S_MAX = 0.001, 0.02
+"""Between two looks what of a batch is acknowledged, half as much more each time."""
 
 _ASK_EVERY_S = 1.0
 _AGAIN_S = 1.0
@@ -47,7 +51,7 @@ _REFUSED = frozenset(
 )
 """Whose fault is the message's own: it would be refused for ever. All else is tried again."""
 
-_AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._AUTHENTICATION})
+_AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, *NOT_LET_IN})
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -82,16 +86,23 @@ class _Presence:
     What librdkafka says of connections is a reason to look, and no more: it comes late, and again.
     """
 
-    def __init__(self, address: str, who: str) -> None:
+    def __init__(self, address: str, who: str, doubt: Callable[[], None] = lambda: None) -> None:
         self._address = address
         self._who = who
+        self._doubt = doubt
         self._reason = ""
         self._away = False
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether there is something to look for."""
+        return bool(self._reason)
+
     def error(self, error: KafkaError) -> None:
         """librdkafka's `error_cb`: the connection's troubles, most of which mend themselves."""
-        if error.code() in _AWAY:
+        if error.code() in NOT_LET_IN or (error.code() in _AWAY and not self._reason):
             self._reason = reason_of(error)
+            self._doubt()
 
     def look(self, client: Any) -> None:
         """Asks for the cluster where there is a doubt. Waits, where it isn't there."""
@@ -112,23 +123,27 @@ class _Presence:
 
 
 class _Batch:
-    """Messages under way together. `outcomes`: of each None, or why it isn't there."""
+    """Messages under way together. `refused`: what failed of them, by their place."""
 
-    def __init__(self, count: int) -> None:
-        self.outcomes: list[KafkaError | None] = [None] * count
-        self.waiting = count
+    def __init__(self) -> None:
+        self.refused: dict[int, KafkaError] = {}
         self.done = trio.Event()
 
 
 class Sender:
-    """A producer. Order within a key is kept, and nothing is doubled by its own repetitions."""
+    """A producer. Order within a key is kept, and nothing is doubled by its own repetitions.
 
-    def __init__(self, address: str, who: str) -> None:
+    It is polled in the loop, not in a thread: each message that is acknowledged wants Python's lock
+    for a moment, and a thread would wait for that some milliseconds at each while the loop works.
+    Only what failed is told one by one; a batch has arrived when the producer holds nothing more.
+    """
+
+    def __init__(self, cluster: Cluster, who: str) -> None:
         self._settings = {
-            "bootstrap.servers": address,
+            **cluster.settings,
             "client.id": who,
-            "log_level": 0,
             "enable.idempotence": True,
+            "delivery.report.only.error": True,
             "linger.ms": 1,
             "partitioner": "murmur2_random",  # as Java's: a key is in one partition, whoever wrote
             "message.max.bytes": MESSAGE_BYTES_MAX,
@@ -136,13 +151,13 @@ class Sender:
             "reconnect.backoff.max.ms": 1_000,
             "topic.metadata.refresh.interval.ms": 10_000,
         }
-        self._presence = _Presence(address, who)
+        self._doubted = trio.Event()
+        self._presence = _Presence(cluster.address, who, self._doubt)
         self._producer = self._open()
-        self._token = trio.lowlevel.current_trio_token()
-        self._old: deque[Producer] = deque()
-        self._told: deque[tuple[Producer, _Batch, int, KafkaError | None]] = deque()
+        self._old: list[Producer] = []
+        self._under_way: list[_Batch] = []
         self._heard = trio.Event()
-        self._stop = threading.Event()
+        self._kicked = trio.Event()
 
     async def send(self, messages: Sequence[Message]) -> list[str | None]:
         """Returns when each is acknowledged by all copies, however long that takes.
@@ -151,29 +166,25 @@ class Sender:
         messages under way.
         """
         outcomes: list[str | None] = [None] * len(messages)
-        left = list(range(len(messages)))
+        left: Sequence[int] = range(len(messages))
         while left:
-            batch = _Batch(len(left))
-            for index, which in enumerate(left):
-                await self._produce(messages[which], batch, index)
+            batch = _Batch()
+            for which in left:
+                await self._produce(messages[which], batch, which)
+            self._under_way.append(batch)
+            self._kicked.set()
             await batch.done.wait()
-            again = []
-            for which, error in zip(left, batch.outcomes, strict=True):
-                if error is None:
-                    continue
-                if error.code() in _REFUSED:
-                    outcomes[which] = reason_of(error)
-                else:
-                    again.append(which)
-                    reason = reason_of(error)
-            if again:
-                log.warning("Kafka refused messages; they are sent again", count=len(again),
-                            topic=messages[again[0]].topic, reason=reason)  # fmt: skip
+            left = sorted(which for which, error in batch.refused.items() if _is_passing(error))
+            for which in batch.refused.keys() - set(left):
+                outcomes[which] = reason_of(batch.refused[which])
+            if left:
+                log.warning("Kafka refused messages; they are sent again", count=len(left),
+                            topic=messages[left[0]].topic,
+                            reason=reason_of(batch.refused[left[0]]))  # fmt: skip
                 await trio.sleep(_AGAIN_S)
-            left = again
         return outcomes
 
-    async def _produce(self, message: Message, batch: _Batch, index: int) -> None:
+    async def _produce(self, message: Message, batch: _Batch, which: int) -> None:
         while True:
             heard, producer = self._heard, self._producer
             try:
@@ -181,88 +192,113 @@ class Sender:
                     message.topic,
                     message.value,
                     message.key,
-                    on_delivery=partial(self._delivered, producer, batch, index),
+                    on_delivery=partial(self._failed, producer, batch, which),
                     timestamp=message.at_ms,
                     headers=list(message.headers),
                 )
             except BufferError:  # its queue is full: there is room when something is acknowledged
+                self._kicked.set()
                 await heard.wait()
             except KafkaException as error:
-                self._settle(producer, batch, index, error.args[0])
+                batch.refused[which] = error.args[0]
+                self._look(producer, error.args[0])
                 return
             else:
                 return
 
-    def _delivered(
-        self, producer: Producer, batch: _Batch, index: int, error: KafkaError | None, _: Any
+    def _failed(
+        self, producer: Producer, batch: _Batch, which: int, error: KafkaError | None, _: Any
     ) -> None:
-        self._told.append((producer, batch, index, error))
+        if error is not None:
+            batch.refused[which] = error
+            self._look(producer, error)
 
-    def _hear(self) -> None:
-        while self._told:
-            self._settle(*self._told.popleft())
-        self._heard.set()
-        self._heard = trio.Event()
-
-    def _settle(
-        self, producer: Producer, batch: _Batch, index: int, error: KafkaError | None
-    ) -> None:
-        batch.outcomes[index] = error
-        batch.waiting -= 1
-        if batch.waiting == 0:
-            batch.done.set()
-        fatal = error is not None and (error.fatal() or error.code() == KafkaError._FATAL)
-        if fatal and producer is self._producer:
-            assert error is not None
+    def _look(self, producer: Producer, error: KafkaError) -> None:
+        """A fatal error ends a producer, as when a broker lost what it had acknowledged."""
+        if producer is self._producer and (error.fatal() or error.code() == KafkaError._FATAL):
             self._renew(reason_of(error))
 
     def _renew(self, reason: str) -> None:
-        """A fatal error ends a producer, as when a broker lost what it had acknowledged."""
         log.error("the producer is broken and made anew", reason=reason)
         self._old.append(self._producer)
         self._producer = self._open()
+        self._kicked.set()
 
     def _open(self) -> Producer:
         return Producer({**self._settings, "error_cb": self._presence.error})
 
-    def run(self) -> None:
-        """The thread's: polls until `stop`."""
-        while not self._stop.is_set():
-            while self._old:
-                old = self._old.popleft()
-                old.purge()  # and so its messages come back, to be sent again
-                old.flush(_POLL_S)
-            self._presence.look(self._producer)
-            self._producer.poll(_POLL_S)
-            if self._told:
-                self._token.run_sync_soon(self._hear, idempotent=True)
-        self._producer.purge()
-        self._producer.flush(0)
+    def _doubt(self) -> None:
+        self._doubted.set()
 
-    def stop(self) -> None:
-        """Has the thread end. What is under way may arrive or not; nobody is told."""
-        self._stop.set()
+    async def run(self) -> None:
+        """Hears what became of messages, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                pause_s = _HEAR_S
+                while True:
+                    self._kicked = trio.Event()
+                    is_idle = self._hear()
+                    with trio.move_on_after(_POLL_S if is_idle else pause_s):
+                        await self._kicked.wait()
+                    pause_s = _HEAR_S if is_idle else min(1.5 * pause_s, _HEAR_S_MAX)
+        finally:
+            for one in (*self._old, self._producer):
+                one.purge()
+
+    async def _watch(self) -> None:
+        """Looks whether the cluster is there, while that is in doubt."""
+        thread = trio.CapacityLimiter(1)  # those who wait for disks shall not wait for it
+        while True:
+            await self._doubted.wait()
+            await trio.to_thread.run_sync(
+                self._presence.look, self._producer, limiter=thread, abandon_on_cancel=True
+            )
+            if not self._presence.is_doubted:
+                self._doubted = trio.Event()
+
+    def _hear(self) -> bool:
+        """Whether nothing is under way."""
+        for old in self._old:
+            old.purge()  # and so its messages come back, to be sent again
+            old.poll(0)
+        self._old = [old for old in self._old if len(old)]
+        served = self._producer.poll(0)
+        is_empty = not (len(self._producer) or self._old)
+        if is_empty:
+            batches, self._under_way = self._under_way, []
+            for one in batches:
+                one.done.set()
+        if served or is_empty:
+            self._heard.set()
+            self._heard = trio.Event()
+        return is_empty
+
+
+def _is_passing(error: KafkaError) -> bool:
+    return error.code() not in _REFUSED
 
 
 @asynccontextmanager
-async def open_sender(address: str, who: str) -> AsyncIterator[Sender]:
+async def open_sender(cluster: Cluster, who: str) -> AsyncIterator[Sender]:
     """A producer for the length of a block. `who`: its name to the broker, and in the log."""
-    sender = Sender(address, who)
-    async with _threaded(sender.run, sender.stop):
+    sender = Sender(cluster, who)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.run)
         yield sender
+        nursery.cancel_scope.cancel()
 
 
 class Receiver:
     """A consumer, batch by batch."""
 
     def __init__(
-        self, address: str, who: str, begin: Callable[[Consumer], None], **settings: Any
+        self, cluster: Cluster, who: str, begin: Callable[[Consumer], None], **settings: Any
     ) -> None:
         self._settings = {
-            "bootstrap.servers": address,
+            **cluster.settings,
             "client.id": who,
             "group.id": who,
-            "log_level": 0,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "fetch.wait.max.ms": 250,
@@ -272,7 +308,7 @@ class Receiver:
             "topic.metadata.refresh.interval.ms": 10_000,
             **settings,
         }
-        self._presence = _Presence(address, who)
+        self._presence = _Presence(cluster.address, who)
         self._begin = begin
         self._consumer = self._open()
         self._token = trio.lowlevel.current_trio_token()
@@ -311,10 +347,11 @@ class Receiver:
                 if batch:
                     self._hand_over(batch)
             except KafkaException as error:
+                # What was fetched and not handed over comes again: a new one begins where the last
+                # has noted `done`, and the position of this one is behind it.
                 self._trouble(error.args[0])
-                if error.args[0].fatal():
-                    self._consumer.close()
-                    self._consumer = self._open()
+                self._consumer.close()
+                self._consumer = self._open()
                 self._stop.wait(_AGAIN_S)
         self._keep_done()
         self._consumer.close()
@@ -346,13 +383,18 @@ class Receiver:
 
     def _keep_done(self) -> None:
         # In this thread alone: a consumer takes one call at a time, and others would wait for it.
+        ends: dict[tuple[str, int], int] = {}
         while self._done:
-            for (topic, partition), offset in self._done.popleft().items():
-                try:
-                    self._consumer.store_offsets(offsets=[TopicPartition(topic, partition, offset)])
-                except KafkaException as error:
-                    # Another gateway has the partition by now, and gets them again.
-                    log.debug("an offset is not kept", reason=reason_of(error.args[0]))
+            ends |= self._done.popleft()
+        if not ends:
+            return
+        try:
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(*at, end) for at, end in ends.items()]
+            )
+        except KafkaException as error:
+            # Another gateway has these partitions by now, and gets them again.
+            log.debug("offsets are not kept", reason=reason_of(error.args[0]))
 
     def _hand_over(self, batch: list[Received]) -> None:
         if not self._free.acquire(timeout=_HOLD_S):
@@ -387,7 +429,7 @@ def headers_of(found: Any) -> Headers:
 
 @asynccontextmanager
 async def open_receiver(
-    address: str, who: str, begin: Callable[[Consumer], None], **settings: Any
+    cluster: Cluster, who: str, begin: Callable[[Consumer], None], **settings: Any
 ) -> AsyncIterator[Receiver]:
     """A consumer for the length of a block.
 
@@ -395,7 +437,7 @@ async def open_receiver(
         begin: subscribes it, or assigns partitions to it.
         settings: librdkafka's, beside those here.
     """
-    receiver = Receiver(address, who, begin, **settings)
+    receiver = Receiver(cluster, who, begin, **settings)
     async with _threaded(receiver.run, receiver.stop):
         yield receiver
 

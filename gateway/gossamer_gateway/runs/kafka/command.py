@@ -8,6 +8,8 @@ examples:
   gossamer events follow --kafka localhost:9092
                                         each event as it happens, until Ctrl-C
   gossamer events follow --kafka localhost:9092 --from start --run RUN_ID --json
+  gossamer events follow --config gateway.yaml
+                                        of the Kafka that a gateway has, signed in as it does
 """
 
 import argparse
@@ -15,11 +17,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import trio
 
+from gossamer_gateway.config import GATEWAY
 from gossamer_gateway.errors import GatewayError
+from gossamer_gateway.runs.kafka.cluster import Cluster, cluster_of
 from gossamer_gateway.runs.kafka.log import open_kafka_log
 from gossamer_gateway.runs.kafka.replay import Replay
 from gossamer_gateway.runs.kafka.topics import EVENTS, brokers, is_missing
@@ -27,6 +32,7 @@ from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.run import Run
 from gossamer_node.cli.helping import add_subcommand, run_subcommand
+from gossamer_node.config import load_record
 
 BATCH = 1_000
 WAIT_S = 10.0
@@ -42,9 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     replay = add_subcommand(actions, "replay", _replay)
     follow = add_subcommand(actions, "follow", _follow)
     for one in (replay, follow):
-        one.add_argument(
+        where = one.add_mutually_exclusive_group()
+        where.add_argument(
             "--kafka", default="localhost:9092", metavar="HOST:PORT",
             help="some of its brokers, with commas between (default: %(default)s)",
+        )  # fmt: skip
+        where.add_argument(
+            "--config", type=Path, metavar="FILE",
+            help="a gateway's configuration: its `workflows.kafka`, with TLS and SASL",
         )  # fmt: skip
         one.add_argument("--topic", default=EVENTS, help="default: %(default)s")
         one.add_argument("--run", metavar="RUN_ID", help="of this run alone")
@@ -111,15 +122,17 @@ async def _read(
     arguments: argparse.Namespace, take: Callable[[Entry], object], *, from_start: bool, on: bool
 ) -> None:
     """Gives what is in the topic, and `on`: what comes."""
-    if not await brokers(arguments.kafka):
-        raise NoEvents(f"no Kafka answers at {arguments.kafka}; name another with --kafka.")
-    if await is_missing(arguments.kafka, arguments.topic):
+    cluster = _cluster(arguments)
+    address = cluster.address
+    if not await brokers(cluster):
+        raise NoEvents(f"no Kafka answers at {address}; name another with --kafka.")
+    if await is_missing(cluster, arguments.topic):
         raise NoEvents(
-            f"there is no topic {arguments.topic} at {arguments.kafka}; a gateway that has this "
+            f"there is no topic {arguments.topic} at {address}; a gateway that has this "
             "Kafka in its configuration makes it, and --topic names another."
         )
     failure: GatewayError | None = None
-    async with open_kafka_log(arguments.kafka, arguments.topic) as log:
+    async with open_kafka_log(cluster, arguments.topic) as log:
         try:
             end = await log.end()
             cursor = await log.start() if from_start else end
@@ -130,7 +143,19 @@ async def _read(
         except GatewayError as error:  # kept out of the log's nursery, which would wrap it
             failure = error
     if failure is not None:
-        raise NoEvents(f"{arguments.topic} at {arguments.kafka} can't be read: {failure}")
+        raise NoEvents(f"{arguments.topic} at {address} can't be read: {failure}")
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    """Raises: NoEvents, where the configuration has none; InputError, where it is wrong."""
+    if arguments.config is None:
+        return Cluster(arguments.kafka)
+    kafka = load_record(GATEWAY, argparse.Namespace(config=arguments.config)).workflows.kafka
+    if kafka is None:
+        raise NoEvents(f"{arguments.config} has no workflows.kafka; name brokers with --kafka.")
+    cluster = cluster_of(kafka)
+    cluster.check()
+    return cluster
 
 
 def line_of_run(run: Run) -> str:

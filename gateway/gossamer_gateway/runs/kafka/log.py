@@ -1,11 +1,12 @@
 """The topic `workflow-events` as the log that pages follow: the port of `runs.log`, over Kafka.
 
-A cursor is an offset for each partition. One consumer, of no group, reads the end of the topic and
-keeps the newest entries in memory, so all who follow what happens now, and those who come back
-after a short while, cost the broker nothing more. Whoever begins further back has a consumer that
-reads on from there; a few are kept, each for whoever goes on where it stands. Entries of one run
-are in order; those of different runs come as their partitions do, so two readers may see them
-mixed otherwise, and `reached` compares cursors partition by partition.
+A cursor is an offset for each partition. While anybody follows, one consumer, of no group, reads
+the end of the topic and keeps the newest entries in memory, so all who follow what happens now, and
+those who come back after a short while, cost the broker nothing more; and where nobody follows,
+nothing is read. Whoever begins further back has a consumer that reads on from there; a few are
+kept, each for whoever goes on where it stands. Entries of one run are in order; those of different
+runs come as their partitions do, so two readers may see them mixed otherwise, and `reached`
+compares cursors partition by partition.
 """
 
 from collections import OrderedDict, deque
@@ -20,6 +21,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from gossamer_gateway.errors import StorageFailed
 from gossamer_gateway.runs.kafka.bus import Received, Receiver, open_receiver
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.topics import EVENTS
 from gossamer_gateway.runs.log import Entry, UnknownCursor
 from gossamer_gateway.runs.model import events as e
@@ -36,6 +38,9 @@ SESSIONS_MAX = 4
 
 IDLE_S = 10.0
 """After it, one that nobody goes on with is closed."""
+
+FOLLOWED_S = 30.0
+"""After it, the end of a topic that nobody asks for is followed no more."""
 
 AWAY_S = 10.0
 """A read that the broker has left waiting for so long fails."""
@@ -61,10 +66,13 @@ class _Session:
 class KafkaLog:
     """A log of all events. Made by `open_kafka_log`."""
 
-    def __init__(self, address: str, topic: str, nursery: trio.Nursery) -> None:
-        self._address = address
+    def __init__(self, cluster: Cluster, topic: str, nursery: trio.Nursery) -> None:
+        self._cluster = cluster
         self._topic = topic
         self._nursery = nursery
+        self._asking = 0
+        self._asked_s = 0.0
+        self._wanted = trio.Event()
         self._ready = trio.Event()
         self._came = trio.Event()
         self._floor: Place = ()  # all from there on to `_end` is in memory
@@ -76,19 +84,19 @@ class KafkaLog:
 
     async def start(self) -> str:
         """A cursor before all that is in it."""
-        await self._wait_ready()
-        return _write((0,) * len(self._end))
+        async with self._followed():
+            return _write((0,) * len(self._end))
 
     async def end(self) -> str:
         """A cursor behind all that is in it now."""
-        await self._wait_ready()
-        # The broker is asked: what it has acknowledged may be on its way here.
-        with trio.move_on_after(AWAY_S):
-            while (ends := await self._ask(_ends)) is None:  # noqa: ASYNC110 - it tells nobody
-                await trio.sleep(_AGAIN_S)  # a leader is elected, say
-            await self._wait_end(ends)
-            return _write(self._end)
-        raise StorageFailed(f"Kafka at {self._address} is away; try again in a moment")
+        async with self._followed():
+            # The broker is asked: what it has acknowledged may be on its way here.
+            with trio.move_on_after(AWAY_S):
+                while (ends := await self._ask(_ends)) is None:  # noqa: ASYNC110 - it tells nobody
+                    await trio.sleep(_AGAIN_S)  # a leader is elected, say
+                await self._wait_end(ends)
+                return _write(self._end)
+            raise self._away()
 
     def reached(self, cursor: str, goal: str) -> bool:
         """Whether all before `goal` is before `cursor`, too."""
@@ -106,13 +114,14 @@ class KafkaLog:
 
         Raises: UnknownCursor; StorageFailed when the broker is away.
         """
-        await self._wait_ready()
-        place = _read(cursor)
+        async with self._followed():
+            return await self._read(_read(cursor), limit, trio.current_time() + wait_s)
+
+    async def _read(self, place: Place, limit: int, deadline: float) -> tuple[list[Entry], str]:
         if len(place) != len(self._end):
             raise UnknownCursor("this log has another number of partitions; begin at its start")
         if any(here > end for here, end in zip(place, self._end, strict=True)):
             await self._wait_for(place)
-        deadline = trio.current_time() + wait_s
         while True:
             came = self._came
             if all(here >= floor for here, floor in zip(place, self._floor, strict=True)):
@@ -125,19 +134,52 @@ class KafkaLog:
                 await came.wait()
 
     async def run(self) -> None:
-        """Follows the end of the topic, until cancelled."""
-        while (ends := await self._ask(_ends)) is None:  # noqa: ASYNC110 - it tells nobody
-            await trio.sleep(_AGAIN_S)
-        self._floor = self._end = ends
+        """Follows the end of the topic while anybody asks, until cancelled."""
+        self._nursery.start_soon(self._close_idle)
+        while True:
+            await self._wanted.wait()
+            while (ends := await self._ask(_ends)) is None:  # noqa: ASYNC110 - it tells nobody
+                await trio.sleep(_AGAIN_S)
+            self._floor = self._end = ends
+            self._kept.clear()
+            self._kept_bytes = 0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow)
+                self._ready.set()
+                while self._is_wanted():  # noqa: ASYNC110 - nobody waits for its end
+                    await trio.sleep(FOLLOWED_S / 2)
+                self._wanted, self._ready = trio.Event(), trio.Event()
+                nursery.cancel_scope.cancel()
+
+    def _is_wanted(self) -> bool:
+        return self._asking > 0 or trio.current_time() < self._asked_s + FOLLOWED_S
+
+    async def _follow(self) -> None:
         begin = partial(self._assign, place=lambda: self._end)
-        async with open_receiver(self._address, "workflow-log", begin) as receiver:
-            self._ready.set()
-            self._nursery.start_soon(self._close_idle)
+        async with open_receiver(self._cluster, "workflow-log", begin) as receiver:
             while True:
                 for one in await receiver.next_batch():
                     self._keep(one)
                 self._came.set()
                 self._came = trio.Event()
+
+    @asynccontextmanager
+    async def _followed(self) -> AsyncIterator[None]:
+        """Has the end followed while something is asked. Raises: StorageFailed."""
+        self._asking += 1
+        self._wanted.set()
+        try:
+            with trio.move_on_after(AWAY_S) as waiting:
+                await self._ready.wait()
+            if waiting.cancelled_caught:
+                raise self._away()
+            yield
+        finally:
+            self._asking -= 1
+            self._asked_s = trio.current_time()
+
+    def _away(self) -> StorageFailed:
+        return StorageFailed(f"Kafka at {self._cluster.address} is away; try again in a moment")
 
     def _keep(self, one: Received) -> None:
         if one.offset < self._end[one.partition]:
@@ -187,6 +229,8 @@ class KafkaLog:
                         if away.cancelled_caught:
                             raise StorageFailed("Kafka gives no events; try again in a moment")
                     one = session.waiting.popleft()
+                    if one.offset < session.place[one.partition]:
+                        continue  # its consumer was made anew, where it had begun
                     session.place = _moved(session.place, one)
                     if (entry := _entry(one)) is not None:
                         entries.append(entry)
@@ -206,7 +250,7 @@ class KafkaLog:
         self, place: Place, task_status: trio.TaskStatus[_Session] = trio.TASK_STATUS_IGNORED
     ) -> None:
         begin = partial(self._assign, place=lambda: place)
-        async with open_receiver(self._address, "workflow-log", begin) as receiver:
+        async with open_receiver(self._cluster, "workflow-log", begin) as receiver:
             session = _Session(place, receiver)
             task_status.started(session)
             await session.closed.wait()
@@ -228,12 +272,6 @@ class KafkaLog:
                     del self._sessions[place]
                     one.closed.set()
 
-    async def _wait_ready(self) -> None:
-        with trio.move_on_after(AWAY_S):
-            await self._ready.wait()
-            return
-        raise StorageFailed(f"Kafka at {self._address} is away; try again in a moment")
-
     async def _wait_for(self, place: Place) -> None:
         """Waits for the end to come to a place that another gateway saw before this one."""
         ends = await self._ask(_ends)
@@ -253,24 +291,23 @@ class KafkaLog:
 
     async def _ask(self, what: Callable[[Consumer, str], Place]) -> Place | None:
         return await trio.to_thread.run_sync(
-            ask, self._address, self._topic, what, abandon_on_cancel=True
+            ask, self._cluster, self._topic, what, abandon_on_cancel=True
         )
 
 
 @asynccontextmanager
-async def open_kafka_log(address: str, topic: str = EVENTS) -> AsyncIterator[KafkaLog]:
+async def open_kafka_log(cluster: Cluster, topic: str = EVENTS) -> AsyncIterator[KafkaLog]:
     """The log, until the block is left. Reads wait while the broker is not there yet."""
     async with trio.open_nursery() as nursery:
-        opened = KafkaLog(address, topic, nursery)
+        opened = KafkaLog(cluster, topic, nursery)
         nursery.start_soon(opened.run)
         yield opened
         nursery.cancel_scope.cancel()
 
 
-def ask(address: str, topic: str, what: Callable[[Consumer, str], Place]) -> Place | None:
+def ask(cluster: Cluster, topic: str, what: Callable[[Consumer, str], Place]) -> Place | None:
     """Asks a broker for offsets of all partitions; None: it is away, or has no such topic."""
-    settings = {"bootstrap.servers": address, "group.id": "workflow-log", "log_level": 0}
-    consumer = Consumer(settings)
+    consumer = Consumer({**cluster.settings, "group.id": "workflow-log"})
     try:
         return what(consumer, topic) or None
     except KafkaException as error:

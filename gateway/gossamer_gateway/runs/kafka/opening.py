@@ -4,7 +4,7 @@ Its topics are made first; until a broker is there nothing is published or taken
 serves all the same: what happens to runs meanwhile waits in the outbox.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,10 +12,11 @@ import trio
 
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.kafka.bus import open_sender
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.log import KafkaLog, open_kafka_log
 from gossamer_gateway.runs.kafka.publisher import Publisher
 from gossamer_gateway.runs.kafka.results import Results
-from gossamer_gateway.runs.kafka.topics import make_topics, topics
+from gossamer_gateway.runs.kafka.topics import Topic, make_topics
 from gossamer_gateway.v1.metrics import Family
 
 
@@ -47,36 +48,40 @@ class Kafka:
 @asynccontextmanager
 async def open_kafka(
     engine: Engine,
-    address: str,
+    cluster: Cluster,
     offered: Callable[[str], bool],
+    wanted: Sequence[Topic],
     *,
     shared: bool,
-    retention_ms: int,
 ) -> AsyncIterator[tuple[Kafka, KafkaLog]]:
     """Publishes, takes results and follows the events until the block is left.
 
     Args:
         engine: has an outbox.
-        address: `HOST:PORT,HOST:PORT`.
         offered: as the engine has it.
+        wanted: topics that are made where they are missing.
         shared: whether other gateways have this storage too.
-        retention_ms: of events, where the topic is made here.
+
+    Raises: InputError, when no client can be made of the cluster's settings.
     """
+    cluster.check()
     assert engine.outbox is not None, "what is published goes through it"
     async with (
-        open_sender(address, f"gossamer-{engine.id}") as sender,
-        open_kafka_log(address) as log,
+        open_sender(cluster, f"gossamer-{engine.id}") as sender,
+        open_kafka_log(cluster) as log,
     ):
         publisher = Publisher(engine, engine.outbox, sender, offered, shared=shared)
-        results = Results(engine, address, sender)
+        results = Results(engine, cluster, sender)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_work, address, retention_ms, publisher, results)
+            nursery.start_soon(_work, cluster, wanted, publisher, results)
             yield Kafka(publisher, results), log
             nursery.cancel_scope.cancel()
 
 
-async def _work(address: str, retention_ms: int, publisher: Publisher, results: Results) -> None:
-    await make_topics(address, topics(retention_ms))
+async def _work(
+    cluster: Cluster, wanted: Sequence[Topic], publisher: Publisher, results: Results
+) -> None:
+    await make_topics(cluster, wanted)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publisher.run)
         nursery.start_soon(results.run)

@@ -2,9 +2,9 @@
 
 The outbox gives what is to be published: from memory right after a commit, from its rows where
 memory may lack something. A batch is sent, both topics have acknowledged all of it, and its rows
-are removed while the next one is on its way. One batch is under way at a time, so nothing overtakes
-in it. What is sent twice (a crash before rows were removed, a shard that changed hands) is
-harmless: (run, seq) names an event, and (run, step, attempt) a job.
+are removed some time later, with those of others. One batch is under way at a time, so nothing
+overtakes in it. What is sent twice (a crash before rows were removed, a shard that changed hands)
+is harmless: (run, seq) names an event, and (run, step, attempt) a job.
 
 Where gateways share a storage, one of them may hear in memory of an event whose predecessor another
 one has committed, and that is in the rows alone. So an event whose predecessor was not sent from
@@ -14,20 +14,23 @@ on meanwhile.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 
-from gossamer_gateway.errors import GatewayError, RequestError
+from gossamer_gateway.errors import GatewayError, Overloaded, StorageFailed
 from gossamer_gateway.runs.engine import Engine, UnknownRun
 from gossamer_gateway.runs.kafka.bus import Message, Sender
 from gossamer_gateway.runs.kafka.words import event_message, job_message
 from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model import events as e
+from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import StepStatus
 from gossamer_gateway.runs.outbox import Outbox
-from gossamer_gateway.runs.store import Job
+from gossamer_gateway.runs.store import Damaged, Job
 from gossamer_node import logs
 
 log = logs.get("kafka")
@@ -35,8 +38,11 @@ log = logs.get("kafka")
 BATCH_MAX = 500
 """Events that are under way together."""
 
-UNREMOVED_MAX = 16
-"""Batches that are with Kafka and still have their rows."""
+REMOVE_S = 0.25
+"""For which rows of what was sent gather, to be removed together."""
+
+CLOSE_S = 1.0
+"""For removing the last ones, when the gateway stops."""
 
 SENT_MAX = 50_000
 """Runs of which is known how far they were sent."""
@@ -77,16 +83,15 @@ class Publisher:
 
     async def run(self) -> None:
         """Publishes until cancelled."""
-        giving, taking = trio.open_memory_channel[Sequence[Entry]](UNREMOVED_MAX)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._remove, taking)
+            nursery.start_soon(self._remove)
             while True:
                 batch = await patiently(partial(self._outbox.next, BATCH_MAX))
                 if self._shared and (ahead := self._ahead(batch)):
                     batch = [one for one in batch if one.run not in ahead]
                     self._outbox.undone()
                 await self._publish(self._new_of(batch))
-                await giving.send(batch)
+                self._outbox.done(batch)
 
     def _ahead(self, batch: Sequence[Entry]) -> set[str]:
         """Runs of which an event came whose predecessor didn't, for the first time."""
@@ -116,11 +121,13 @@ class Publisher:
         return new
 
     async def _publish(self, batch: Sequence[Entry]) -> None:
-        events = [(one, one.event) for one in batch]
-        messages = [event_message(event, one.data) for one, event in events]
+        events = [(one, event) for one in batch if (event := _event_of(one)) is not None]
+        messages = []
         for one, event in events:
+            # First of all what somebody waits for.
             if isinstance(event, e.AttemptStarted) and (job := await self._job(one.seq, event)):
                 messages.append(job)
+        messages += [event_message(event, one.data) for one, event in events]
         for message, refused in zip(messages, await self._sender.send(messages), strict=True):
             if refused is not None:
                 # It would be refused for ever, and what comes after it must go on. Who reads the
@@ -143,7 +150,8 @@ class Publisher:
         if run is None or run.seq < seq:
             try:
                 run = await patiently(partial(self._engine.run, event.run))
-            except UnknownRun:
+            except (UnknownRun, Damaged) as error:
+                log.error("a job is left out", run=event.run, reason=str(error))
                 return None
         state = run.steps.get(event.step)
         if state is None or state.status is not StepStatus.RUNNING:
@@ -157,29 +165,42 @@ class Publisher:
             )
         )  # fmt: skip
 
-    async def _remove(self, taking: trio.MemoryReceiveChannel[Sequence[Entry]]) -> None:
+    async def _remove(self) -> None:
         """Removes the rows of what was sent."""
-        async for batch in taking:
-            try:
-                await self._outbox.done(batch)
-            except GatewayError as error:
-                log.warning("rows of the outbox are still there", reason=str(error))
-                await trio.sleep(AGAIN_S)
-                self._outbox.look_again()
+        try:
+            while True:
+                await self._outbox.wait_done()
+                await trio.sleep(REMOVE_S)
+                try:
+                    await self._outbox.remove()
+                except GatewayError as error:
+                    log.warning("rows of the outbox are still there", reason=str(error))
+                    await trio.sleep(AGAIN_S)
+        finally:
+            with trio.move_on_after(CLOSE_S) as closing, suppress(GatewayError):
+                closing.shield = True
+                await self._outbox.remove()
+
+
+def _event_of(one: Entry) -> Event | None:
+    """None: its row was damaged. What comes after it must go on."""
+    try:
+        return one.event
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("an event is left out", run=one.run, seq=one.seq, reason=str(error))
+        return None
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Asks the storage until it answers; says once that it doesn't, and once that it does again.
 
-    Raises: RequestError, of what is asked.
+    Raises: whatever is no matter of waiting.
     """
     said = False
     while True:
         try:
             answer = await ask()
-        except RequestError:
-            raise
-        except GatewayError as error:
+        except (StorageFailed, Overloaded) as error:
             if not said:
                 log.warning("the rows can't be had; trying again", reason=str(error))
             said = True

@@ -16,6 +16,7 @@ from gossamer_gateway.errors import BadRequest, RequestError
 from gossamer_gateway.runs import strict
 from gossamer_gateway.runs.engine import Engine, Verdict
 from gossamer_gateway.runs.kafka.bus import Received, Sender, open_receiver
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.publisher import patiently
 from gossamer_gateway.runs.kafka.topics import RESULTS, RESULTS_DEAD
 from gossamer_gateway.runs.kafka.words import dead_letter
@@ -37,9 +38,9 @@ COMMIT_MS = 500
 class Results:
     """The consumer of this gateway."""
 
-    def __init__(self, engine: Engine, address: str, sender: Sender) -> None:
+    def __init__(self, engine: Engine, cluster: Cluster, sender: Sender) -> None:
         self._engine = engine
-        self._address = address
+        self._cluster = cluster
         self._sender = sender
         self.counts: Counter[str] = Counter()
         """Results by what became of them; `dead` are dead letters."""
@@ -47,7 +48,7 @@ class Results:
     async def run(self) -> None:
         """Takes results until cancelled."""
         async with open_receiver(
-            self._address, GROUP, _begin,
+            self._cluster, GROUP, _begin,
             **{
                 "enable.auto.commit": True,
                 "enable.auto.offset.store": False,  # only what took effect is noted: `done`

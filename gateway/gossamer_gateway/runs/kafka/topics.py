@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_node import logs
 
 JOBS = "workflow-jobs"
@@ -38,6 +39,9 @@ WORK_RETENTION_MS = 7 * DAY_MS
 RETENTION_MS = 30 * DAY_MS
 """Of events and dead letters, where nothing else is said: a month, in which somebody has looked."""
 
+NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
+"""A wrong password, a certificate of an authority that is not believed: a person has to mend it."""
+
 _ASK_TIMEOUT_S = 1.0
 _MAKE_TIMEOUT_S = 15.0
 _AGAIN_S = 2.0
@@ -47,11 +51,16 @@ log = logs.get("kafka")
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic, as it is made where it is missing."""
+    """A topic, as it is made where it is missing.
+
+    Attributes:
+        copies: of each partition, on as many brokers; None: as many as the cluster makes by itself.
+    """
 
     name: str
     partitions: int
     retention_ms: int
+    copies: int | None = None
 
     @property
     def settings(self) -> dict[str, str]:
@@ -64,77 +73,76 @@ class Topic:
         }
 
 
-def topics(retention_ms: int = RETENTION_MS, partitions: int = PARTITIONS) -> tuple[Topic, ...]:
+def topics(
+    retention_ms: int = RETENTION_MS, partitions: int = PARTITIONS, copies: int | None = None
+) -> tuple[Topic, ...]:
     """All topics. `retention_ms`: of events and dead letters."""
     return (
-        Topic(JOBS, partitions, WORK_RETENTION_MS),
-        Topic(RESULTS, partitions, WORK_RETENTION_MS),
-        Topic(EVENTS, partitions, retention_ms),
-        Topic(JOBS_DEAD, 1, retention_ms),
-        Topic(RESULTS_DEAD, 1, retention_ms),
+        Topic(JOBS, partitions, WORK_RETENTION_MS, copies),
+        Topic(RESULTS, partitions, WORK_RETENTION_MS, copies),
+        Topic(EVENTS, partitions, retention_ms, copies),
+        Topic(JOBS_DEAD, 1, retention_ms, copies),
+        Topic(RESULTS_DEAD, 1, retention_ms, copies),
     )
 
 
-async def make_topics(address: str, wanted: Sequence[Topic]) -> None:
-    """Returns when all are there, however long the brokers are away; says so once, when they are.
-
-    Args:
-        address: `HOST:PORT,HOST:PORT`.
-    """
+async def make_topics(cluster: Cluster, wanted: Sequence[Topic]) -> None:
+    """Returns when all are there, however long brokers are away; says so once, when they are."""
     said = ""
     while True:
-        problem = await trio.to_thread.run_sync(_make, address, wanted, abandon_on_cancel=True)
+        problem = await trio.to_thread.run_sync(_make, cluster, wanted, abandon_on_cancel=True)
         if not problem:
             break
         if problem != said:
-            log.warning("waiting for the topics", servers=address, reason=problem)
+            log.warning("waiting for the topics", servers=cluster.address, reason=problem)
             said = problem
         await trio.sleep(_AGAIN_S)
     if said:
-        log.info("the topics are there", servers=address)
+        log.info("the topics are there", servers=cluster.address)
 
 
-async def brokers(address: str) -> int:
+async def brokers(cluster: Cluster) -> int:
     """How many brokers serve; 0 where nobody answers."""
-    return await trio.to_thread.run_sync(_ask, address, abandon_on_cancel=True)
+    return await trio.to_thread.run_sync(_ask, cluster, abandon_on_cancel=True)
 
 
-def _ask(address: str) -> int:
-    client = _client(address)
+def _ask(cluster: Cluster) -> int:
+    client = AdminClient(cluster.settings)
     try:
         return len(client.list_topics(timeout=_ASK_TIMEOUT_S).brokers)
     except KafkaException:
         return 0
 
 
-async def is_missing(address: str, topic: str) -> bool:
+async def is_missing(cluster: Cluster, topic: str) -> bool:
     """Whether a broker answers, and knows no such topic."""
-    return await trio.to_thread.run_sync(_misses, address, topic, abandon_on_cancel=True)
+    return await trio.to_thread.run_sync(_misses, cluster, topic, abandon_on_cancel=True)
 
 
-def _misses(address: str, topic: str) -> bool:
+def _misses(cluster: Cluster, topic: str) -> bool:
     try:
-        return topic not in _client(address).list_topics(timeout=_ASK_TIMEOUT_S).topics
+        return topic not in AdminClient(cluster.settings).list_topics(timeout=_ASK_TIMEOUT_S).topics
     except KafkaException:
         return False
 
 
-def _client(address: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": address, "log_level": 0})
-
-
-def _make(address: str, wanted: Sequence[Topic]) -> str:
+def _make(cluster: Cluster, wanted: Sequence[Topic]) -> str:
     """Gives what is in the way."""
-    client = _client(address)  # kept until its futures are done: without it they fail
+    heard: list[KafkaError] = []
+    # Kept until its futures are done: without it they fail.
+    client = AdminClient({**cluster.settings, "error_cb": heard.append})
     try:
         there = client.list_topics(timeout=_ASK_TIMEOUT_S).topics
     except KafkaException as error:
-        return reason_of(error.args[0])
+        client.poll(0)
+        why = [one for one in heard if one.code() in NOT_LET_IN]
+        return reason_of(why[0] if why else error.args[0])
     missing = [one for one in wanted if one.name not in there]
     if not missing:
         return ""
-    # As many copies as the cluster makes by default.
-    new = [NewTopic(one.name, one.partitions, -1, config=one.settings) for one in missing]
+    new = [
+        NewTopic(one.name, one.partitions, one.copies or -1, config=one.settings) for one in missing
+    ]
     for name, future in client.create_topics(new, operation_timeout=_MAKE_TIMEOUT_S).items():
         try:
             future.result(_MAKE_TIMEOUT_S)

@@ -153,7 +153,7 @@ class Bridge:
         Args:
             is_newest: whether statuses after these events are to be remembered.
         """
-        read = [(one, *frames.brief(one.data)) for one in entries]
+        read = [(one, *told) for one in entries if (told := frames.brief(one.data)) is not None]
         now = {one.run: (workflow, "") for one, _, workflow in read if workflow}
         missing = {one.run for one, *_ in read} - now.keys()
         asked = sorted(run for run in missing if run not in self._known)

@@ -42,10 +42,18 @@ class Seen:
     data: bytes
 
 
-def brief(data: bytes) -> tuple[str, str]:
-    """Kind and workflow of a stored event; the workflow is empty but for the first of a run."""
-    found = _BRIEF.decode(data)
-    return found.kind, found.workflow
+def brief(data: bytes) -> tuple[str, str] | None:
+    """Kind and workflow of a stored event; the workflow is empty but for the first of a run.
+
+    None: it is none. Anybody may write to a topic, and what is no JSON on one line would spoil the
+    frame that it is put in.
+    """
+    try:
+        data.decode()
+        found = _BRIEF.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return None if b"\n" in data else (found.kind, found.workflow)
 
 
 def trimmed(data: bytes) -> bytes:

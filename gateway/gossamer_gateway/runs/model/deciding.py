@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gossamer_gateway.errors import BadRequest, RequestError
 from gossamer_gateway.runs.model import events as e
@@ -85,7 +86,7 @@ def start(flow: Flow, run: Run, now_ms: int, *, place: str | None = None) -> lis
     """It begins. `place`: of another executor, what that calls it."""
     if run.status is not Status.PENDING:
         return []
-    return _Course(flow, run, now_ms).decide(lambda course: course.begin(place))
+    return Course(flow, run, now_ms).decide(lambda course: course.begin(place))
 
 
 def verdict(run: Run, said: Answer) -> Verdict:
@@ -106,27 +107,27 @@ def answer(flow: Flow, run: Run, said: Answer, now_ms: int, chance: Chance) -> l
     and has no effect.
     """
     judged = verdict(run, said)
-    course = _Course(flow, run, now_ms)
+    course = Course(flow, run, now_ms)
     if judged is Verdict.TAKEN:
         step = flow[said.step]
         return course.decide(lambda course: course.answered(step, said, chance))
     if judged is Verdict.LATE and run.late < LATE_MAX:
         status = "failed" if said.failure else "completed"
         course.add(e.AttemptLate, said.step, said.attempt, status)
-    return course.events
+    return course
 
 
 def due(flow: Flow, run: Run, now_ms: int, chance: Chance) -> list[Event]:
     """Time has passed: attempts that nobody answered have failed, and delayed ones begin."""
-    return _Course(flow, run, now_ms).decide(lambda course: course.due(chance))
+    return Course(flow, run, now_ms).decide(lambda course: course.due(chance))
 
 
 def cancel(flow: Flow, run: Run, now_ms: int, *, reason: str = "", who: str = "") -> list[Event]:
     """Somebody ends it. Nothing if it has ended."""
-    course = _Course(flow, run, now_ms)
+    course = Course(flow, run, now_ms)
     if not run.status.has_ended:
         course.add(e.RunCancelled, mended(reason, e.MESSAGE_CHARACTERS_MAX), _who(who))
-    return course.events
+    return course
 
 
 def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
@@ -141,7 +142,7 @@ def retry(flow: Flow, run: Run, now_ms: int, *, who: str = "") -> list[Event]:
         return []
     if run.seq >= FULL:
         raise RunFull(f"{run.id} has {run.seq} events, it cannot go on; trigger a new run")
-    return _Course(flow, run, now_ms).decide(lambda course: course.go_on(_who(who)))
+    return Course(flow, run, now_ms).decide(lambda course: course.go_on(_who(who)))
 
 
 def reached(
@@ -150,22 +151,34 @@ def reached(
     """Another executor came to a task. Nothing if the step was come to before.
 
     What comes along is known here. Where nothing leads there yet, somebody has a hand in that
-    executor: a step was passed whose output nobody has, and the run fails.
+    executor: a step was passed whose output nobody has, and the run fails. In a run that began
+    there anew, a step that was stopped goes on.
 
     Args:
         job: what the executor calls the step's job.
     """
-    if run.status is not Status.RUNNING or step_id not in flow or step_id in run.steps:
+    if run.status is not Status.RUNNING or step_id not in flow:
         return []
-    return _Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
+    if step_id in run.steps and run.steps[step_id].status not in _STOPPED:
+        return []
+    return Course(flow, run, now_ms).decide(lambda course: course.reached(flow[step_id], job))
 
 
 def broken(flow: Flow, run: Run, failure: Failure, now_ms: int) -> list[Event]:
     """A run cannot go on, for no reason of a step's."""
-    course = _Course(flow, run, now_ms)
+    course = Course(flow, run, now_ms)
     if not run.status.has_ended:
         course.add(e.RunFailed, _mended(failure, failure.blame))
-    return course.events
+    return course
+
+
+def after(run: Run, events: list[Event]) -> Run:
+    """The state after events that were decided on `run`, which need not be folded again."""
+    if isinstance(events, Course) and events and events[-1].seq == events.run.seq:
+        return events.run
+    for one in events:
+        run = evolve(run, one)
+    return run
 
 
 def _came(flow: Flow, run: Run, step_id: str) -> tuple[Any] | None:
@@ -242,6 +255,8 @@ def _timeout(step: Step, state: StepState) -> Failure:
     return Failure("Timeout", mended(message, e.MESSAGE_CHARACTERS_MAX), "time")
 
 
+_STOPPED = (StepStatus.FAILED, StepStatus.LEFT)
+
 Way = tuple[str, Any, str]
 """A step that is come to, with what, and from which step."""
 
@@ -250,16 +265,16 @@ class _Full(Exception):
     """There is no room for another event."""
 
 
-class _Course:
+class Course(list[Event]):
     """Events being decided, and the run after them."""
 
     def __init__(self, flow: Flow, run: Run, now_ms: int) -> None:
+        super().__init__()
         self.run = run
-        self.events: list[Event] = []
         self._flow = flow
         self._now_ms = now_ms
 
-    def decide(self, act: Callable[["_Course"], None]) -> list[Event]:
+    def decide(self, act: Callable[["Course"], None]) -> "Course":
         """The events of an act; if there are too many, up to there, and that the run failed."""
         try:
             act(self)
@@ -267,20 +282,21 @@ class _Course:
             said = f"a run has at most {e.EVENTS_MAX} events, and this one is full"
             failure = Failure("TooManyEvents", said, "definition", retryable=False)
             self.add(e.RunFailed, failure)
-        return self.events
+        return self
 
     def add(self, kind: Callable[..., Event], *values: Any) -> None:
         if self.run.seq >= FULL and kind not in (e.RunFailed, e.RunCancelled, e.AttemptLate):
             raise _Full
         event = kind(self.run.id, self.run.seq + 1, self._now_ms, *values)
         self.run = evolve(self.run, event)
-        self.events.append(event)
+        self.append(event)
 
     # What may happen
 
     def begin(self, place: str | None = None) -> None:
         self.add(e.RunStarted, place)
-        self._follow([(self._flow.definition.start_at, self.run.input, "")])
+        if not self.run.steps:  # else it begins anew, and goes on where its executor comes to
+            self._follow([(self._flow.definition.start_at, self.run.input, "")])
 
     def answered(self, step: Step, said: Answer, chance: Chance) -> None:
         """The attempt at work was answered."""
@@ -314,8 +330,7 @@ class _Course:
 
     def go_on(self, who: str) -> None:
         """A failed run is retried."""
-        again = (StepStatus.FAILED, StepStatus.LEFT)
-        steps = {id: one for id, one in self.run.steps.items() if one.status in again}
+        steps = {id: one for id, one in self.run.steps.items() if one.status in _STOPPED}
         unbegun = list(self._unbegun())
         self.add(e.RunRetried, tuple(steps), who)
         if self.run.status is Status.PENDING and self.run.executor == OWN:
@@ -326,10 +341,17 @@ class _Course:
         self._follow(unbegun)
 
     def reached(self, step: Step, job: str | None) -> None:
-        """Another executor came to a task that has not begun."""
+        """Another executor came to a task that has not begun, or was stopped."""
+        state = self.run.steps.get(step.id)
+        if state is not None:
+            self._again(step, replace(state, job=job))
+            return
         came = _came(self._flow, self.run, step.id)
         if came is None:
-            said = f"{self.run.executor} came to {step.id} before what leads there was done"
+            said = (
+                f"{self.run.executor} came to {step.id} before what leads there was done: a worker"
+                " that is none of ours took a job there; see `workflows.job_prefix`"
+            )
             failure = Failure("OutOfStep", said, "engine", retryable=False)
             self.add(e.RunFailed, failure, step.id)
         else:
@@ -364,7 +386,7 @@ class _Course:
             self.add(e.StepStarted, step.id, state.input, state.job)
             self._attempt(step)
         elif step.type is StepType.TASK:  # it was come to and could not begin
-            self._begin(step, state.input)
+            self._begin(step, state.input, state.job)
         elif step.type is StepType.JOIN:
             self._follow(self._join(step))
         else:  # what it has is what came along

@@ -70,7 +70,10 @@ class RunTriggered(Event, tag="run.triggered", frozen=True):
 
 
 class RunStarted(Event, tag="run.started", frozen=True):
-    """It runs. `place`: of another executor, what that calls it."""
+    """It runs. `place`: of another executor, what that calls it.
+
+    Comes again where that executor was to blame for a failure, and a retry began there anew.
+    """
 
     place: str | None = None
 

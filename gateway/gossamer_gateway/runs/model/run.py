@@ -307,8 +307,12 @@ def _join_completed(run: Run, event: e.JoinCompleted) -> Run:
 
 
 def _run_retried(run: Run, event: e.RunRetried) -> Run:
-    status = Status.PENDING if run.started_ms is None else Status.RUNNING
-    return replace(run, seq=event.seq, status=status, ended_ms=None, failure=None)
+    # Where its executor is to blame it has nothing to go on with: the run begins there anew.
+    is_anew = run.failure is not None and run.failure.blame == "engine"
+    run = replace(run, seq=event.seq, status=Status.RUNNING, ended_ms=None, failure=None)
+    if is_anew:
+        run = replace(run, started_ms=None, place=None)
+    return run if run.started_ms is not None else replace(run, status=Status.PENDING)
 
 
 _EVOLVE: dict[type[Event], Callable[[Run, Any], Run]] = {

@@ -44,6 +44,10 @@ class RegionHealth:
         at_work: calls now.
         p50_ms, p99_ms: of the newest calls; null: there was none.
         failures: by code, both kinds.
+        failed_in_row: of the newest calls, how many failed by the provider's fault and none between
+            came through. A circuit stays closed for the first of them.
+        answered_at_ms: when a call last came through, with a result or an error of the function's;
+            null: none has.
     """
 
     region: str
@@ -58,6 +62,8 @@ class RegionHealth:
     p99_ms: float | None
     failures: dict[str, int]
     last_error: LastError | None
+    failed_in_row: int
+    answered_at_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class Tally:
     at_work: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     last_error: LastError | None = None
+    failed_in_row: int = 0
+    answered_at_ms: int | None = None
     times: Times = field(default_factory=Times)
     newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=TIMES_MAX))
 
@@ -100,6 +108,10 @@ class Tally:
         self.calls += 1
         self.times.note(round(took_s * 1e9))
         self.newest_ms.append(took_s * 1_000)
+        if failure is not None and failure.blame == "provider":
+            self.failed_in_row += 1
+        else:
+            self.failed_in_row, self.answered_at_ms = 0, now_ms
         if failure is not None:
             self.note_failure(failure, now_ms)
             self.failed += failure.blame == "provider"
@@ -126,6 +138,8 @@ class Tally:
             p99_ms=_part(newest, 0.99),
             failures=dict(sorted(self.failures.items())),
             last_error=self.last_error,
+            failed_in_row=self.failed_in_row,
+            answered_at_ms=self.answered_at_ms,
         )
 
 

@@ -19,6 +19,7 @@ from types import MappingProxyType
 import httpx
 import trio
 
+from gossamer_gateway.runs.kafka.cluster import Cluster
 from gossamer_gateway.runs.kafka.topics import brokers
 from gossamer_node.errors import LocalEngineError
 from gossamer_node.local_engines import Progress, processes, silent
@@ -134,8 +135,8 @@ async def start_kafka(
             "log.dirs": str(data / "log"),
             **settings,
         }
-        lines = [f"{name}={value}\n" for name, value in together.items()]
-        properties.write_text("".join(lines), encoding="utf-8")
+        lines = [f"{name}={_escaped(value)}\n" for name, value in together.items()]
+        properties.write_text("".join(lines), encoding="ascii")
         if not (data / "log" / "meta.properties").exists():
             await _format(title, base, properties)
 
@@ -144,10 +145,19 @@ async def start_kafka(
                     str(properties)]  # fmt: skip
 
         async def healthy(_client: httpx.AsyncClient) -> bool:
-            return await brokers(address) > 0
+            return await brokers(Cluster(address)) > 0
 
         async with processes.running(title, command, healthy) as process:
             yield RunningKafka(address, VERSION, process)
+
+
+def _escaped(value: str) -> str:
+    """A value as `java.util.Properties` reads it: Latin-1, a backslash begins an escape."""
+    units = value.encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    return "".join(
+        chr(one) if 0x20 <= one < 0x7F and one != 0x5C else f"\\u{one:04x}" for one in codes
+    )
 
 
 async def _format(title: str, base: Sequence[str], properties: Path) -> None:

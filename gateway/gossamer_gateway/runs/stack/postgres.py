@@ -8,14 +8,12 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
 
-from gossamer_gateway.errors import InputError
 from gossamer_gateway.runs.stack import parts
 from gossamer_gateway.runs.stack.parts import Part
 
@@ -36,28 +34,22 @@ def binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
-def check(folder: Path) -> Path:
-    """Gives the server's folder, before anything is started.
-
-    Raises: InputError where there is none, or its user could not reach the data.
-    """
-    found = binaries()
-    if found is None:
-        raise InputError(f"there is no PostgreSQL here; {OWN}.")
-    if os.geteuid() == 0:
+def unfit(folder: Path) -> Iterator[str]:
+    """Why none can be started with its data in this folder."""
+    if binaries() is None:
+        yield f"there is no PostgreSQL here; {OWN}"
+    elif os.geteuid() == 0:
         try:
             user = pwd.getpwnam(USER)
         except KeyError:
-            raise InputError(
-                f"PostgreSQL refuses to run as root, and there is no user {USER}; {OWN}."
-            ) from None
+            yield f"PostgreSQL refuses to run as root, and there is no user {USER}; {OWN}"
+            return
         for parent in folder.absolute().parents:
             if parent.exists() and not _may_pass(parent, user):
-                raise InputError(
+                yield (
                     f"the user {USER}, as whom PostgreSQL runs where you are root, can't pass "
-                    f"through {parent}; name another folder with --dir."
+                    f"through {parent}; name another folder with --dir"
                 )
-    return found
 
 
 def _may_pass(folder: Path, user: pwd.struct_passwd) -> bool:
@@ -106,15 +98,16 @@ async def start_postgres(
 
 
 async def _initialise(bin_folder: Path, data: Path, log_path: Path) -> None:
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log:
-        done = await trio.run_process(
-            [*_as_user(), bin_folder / "initdb", "-D", data, "-A", "trust", "-U", ROLE,
-             "-E", "UTF8", "--locale=C.UTF-8"],
-            stdout=log, stderr=subprocess.STDOUT, check=False, cwd="/",
-        )  # fmt: skip
-    if done.returncode != 0:
-        raise parts.StackError(f"PostgreSQL could not make {data}: {parts.tail(log_path)}")
+    """Makes a cluster. What is half made has another name, so that it is never taken for one."""
+    half = data.with_suffix(".half")
+    shutil.rmtree(half, ignore_errors=True)
+    command: list[str | Path] = [
+        *_as_user(), bin_folder / "initdb", "-D", half, "-A", "trust", "-U", ROLE,
+        "-E", "UTF8", "--locale=C.UTF-8",
+    ]  # fmt: skip
+    if problem := await parts.done(command, log_path, cwd=Path("/")):
+        raise parts.StackError(f"PostgreSQL could not make {data}: {problem}.")
+    half.rename(data)
 
 
 def _as_user() -> Sequence[str]:

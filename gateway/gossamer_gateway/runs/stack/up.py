@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +19,43 @@ import trio
 import yaml
 
 from gossamer_gateway.errors import InputError
-from gossamer_gateway.runs.kafka.topics import brokers
-from gossamer_gateway.runs.stack import parts, postgres, redis
+from gossamer_gateway.runs.stack import parts, postgres, redis, there
 from gossamer_gateway.runs.stack.broker import start_kafka
 from gossamer_gateway.runs.stack.parts import Part, StackError
 from gossamer_gateway.runs.stack.relay import relay
-from gossamer_gateway.runs.stack.settings import HOST, Settings, check_ports
+from gossamer_gateway.runs.stack.settings import (
+    GATEWAY,
+    HOST,
+    Settings,
+    refuse,
+    taken,
+    unfit_folder,
+    with_ports,
+)
 from gossamer_gateway.runs.stack.workers import EXAMPLES, Example, LeftOut, start_worker
 from gossamer_gateway.serving import listen
 from gossamer_node.control import hold_folder
 from gossamer_node.errors import InputError as NodeInputError
 from gossamer_node.local_engines import Progress
-from gossamer_node.local_engines.processes import EngineProcess, free_ports
+from gossamer_node.local_engines.processes import EngineProcess
 
 STATE = "stack.json"
+
+STARTING, RUNNING, ENDING = "starting", "running", "ending"
 
 
 @dataclass(slots=True)
 class Stack:
-    """What runs, and where. `without`: parts that are left out, with why.
+    """What runs, and where; no password is in it. `without`: parts that are left out, with why.
 
     Attributes:
         pid: of the program that holds all of it.
+        phase: `starting`, `running` or `ending`.
         http: URLs of the gateway, the first is its own.
     """
 
     pid: int
+    phase: str = STARTING
     http: list[str] = field(default_factory=list)
     kafka: str = ""
     postgres: str = ""
@@ -61,11 +72,12 @@ async def open_stack(settings: Settings, progress: Progress) -> AsyncIterator[tu
     Raises: InputError for whatever a person must mend, and nothing was started; StackError or
         LocalEngineError when a part did not start, and nothing runs any more.
     """
-    settings = _with_ports(settings)
-    bin_folder = None if settings.postgres else postgres.check(settings.folder / "postgres")
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    logs = settings.folder / "logs"
-    stack = Stack(os.getpid(), logs=str(logs))
+    settings = with_ports(settings)
+    problems = [*there.unreadable(settings), *unfit_folder(settings.folder)]
+    if settings.postgres is None:
+        problems += postgres.unfit(settings.folder / "postgres")
+    refuse(problems)
+    stack = Stack(os.getpid(), logs=str(settings.folder / "logs"))
     async with AsyncExitStack() as opened:
         ends = await opened.enter_async_context(Ends.watching())
         try:
@@ -75,39 +87,23 @@ async def open_stack(settings: Settings, progress: Progress) -> AsyncIterator[tu
                 f"a stack runs in {settings.folder} already; name another folder with --dir, or "
                 "end it with `gossamer stack down`."
             ) from None
-        check_ports(settings)
-        if bin_folder is None:
-            assert settings.postgres is not None, "one or the other"
-            stack.postgres = settings.postgres
-        else:
-            progress("starting PostgreSQL", None)
-            part, stack.postgres = await opened.enter_async_context(
-                postgres.start_postgres(
-                    bin_folder, settings.folder / "postgres", settings.postgres_port,
-                    logs / "postgres.log",
-                )
-            )  # fmt: skip
-            ends.watch(part)
-        await _start_redis(settings, stack, opened, ends, progress)
-        await _start_kafka(settings, stack, opened, ends, progress)
-        await _start_gateway(settings, stack, opened, ends, progress)
-        await _start_workers(settings, stack, opened, ends, progress)
-        state = settings.folder / STATE
-        state.write_text(json.dumps(asdict(stack), indent=1), encoding="utf-8")
-        opened.callback(state.unlink, missing_ok=True)
+
+        def tell(phase: str) -> None:
+            stack.phase = phase
+            _write_state(settings.folder, stack)
+
+        opened.callback((settings.folder / STATE).unlink, missing_ok=True)
+        tell(STARTING)
+        refuse([*taken(settings), *await there.unfit(settings)])
+        rising = _Rising(settings, stack, opened, ends, progress)
+        await rising.postgres()
+        await rising.redis()
+        await rising.kafka()
+        await rising.gateway()
+        await rising.workers()
+        tell(RUNNING)
+        opened.callback(tell, ENDING)
         yield stack, ends
-
-
-def _with_ports(settings: Settings) -> Settings:
-    """With free ports in place of zeros."""
-    found = iter(free_ports(len(settings.http_ports) + 3))
-    return replace(
-        settings,
-        http_ports=tuple(port or next(found) for port in settings.http_ports),
-        kafka_port=settings.kafka_port or next(found),
-        postgres_port=settings.postgres_port or next(found),
-        redis_port=settings.redis_port or next(found),
-    )
 
 
 class Ends:
@@ -147,45 +143,28 @@ class Ends:
             self._told.set()
 
 
-async def _start_redis(
-    settings: Settings, stack: Stack, opened: AsyncExitStack, ends: Ends, progress: Progress
-) -> None:
-    if settings.redis is not None:
-        stack.redis = settings.redis
-        return
-    path = redis.binary()
-    if path is None:
-        stack.without["Redis"] = f"states are in memory alone; to have it, {redis.OWN}"
-        return
-    progress("starting Redis", None)
-    part, stack.redis = await opened.enter_async_context(
-        redis.start_redis(
-            path, settings.folder / "redis", settings.redis_port,
-            settings.folder / "logs" / "redis.log",
-        )
-    )  # fmt: skip
-    ends.watch(part)
-
-
-async def _start_kafka(
-    settings: Settings, stack: Stack, opened: AsyncExitStack, ends: Ends, progress: Progress
-) -> None:
-    if settings.kafka is not None:
-        if not await brokers(settings.kafka):
-            raise StackError(
-                f"no Kafka answers at {settings.kafka}; start it, or leave out --kafka."
-            )
-        stack.kafka = settings.kafka
-        return
-    kafka = await opened.enter_async_context(
-        start_kafka(progress=progress, port=settings.kafka_port, folder=settings.folder / "kafka")
-    )
-    stack.kafka = kafka.address
-    ends.watch(kafka.process)
-
-
 POSTGRES_VARIABLE = "GOSSAMER_STACK_POSTGRES"
 REDIS_VARIABLE = "GOSSAMER_STACK_REDIS"
+
+
+OVERRULED = frozenset(
+    {
+        "GOSSAMER_NAME",
+        "GOSSAMER_HTTP",
+        "GOSSAMER_GRPC",
+        "GOSSAMER_DATA_DIR",
+        "GOSSAMER_STORAGE_POSTGRES",
+        "GOSSAMER_WORKFLOWS_KAFKA_SERVERS",
+        "GOSSAMER_WORKFLOWS_REDIS",
+        "GOSSAMER_TLS_CERT_FILE",
+        "GOSSAMER_TLS_KEY_FILE",
+        "GOSSAMER_TLS_CLIENT_CA",
+    }
+)
+"""Variables by which a gateway is told what the stack tells it itself; they would win over its
+file. All others reach it: they are how its other settings are set."""
+
+OFFERED_VARIABLE = "GOSSAMER_WORKFLOWS_OFFERED"
 
 
 def gateway_config(settings: Settings, stack: Stack) -> dict[str, Any]:
@@ -193,84 +172,157 @@ def gateway_config(settings: Settings, stack: Stack) -> dict[str, Any]:
     workflows: dict[str, Any] = {"kafka": {"servers": stack.kafka.split(",")}}
     if stack.redis is not None:
         workflows["redis"] = {"env": REDIS_VARIABLE}
+    if settings.offered:
+        workflows["offered"] = list(settings.offered)
     return {
         "name": "stack",
         "http": f"{HOST}:{settings.http_ports[0]}",
         "grpc": f"{HOST}:0",
-        "data_dir": str(settings.folder / "gateway"),
+        "data_dir": str(settings.folder / GATEWAY),
         "storage": {"postgres": {"env": POSTGRES_VARIABLE}},
         "workflows": workflows,
     }
 
 
-async def _start_gateway(
-    settings: Settings, stack: Stack, opened: AsyncExitStack, ends: Ends, progress: Progress
-) -> None:
-    progress("starting the gateway", None)
-    url = f"http://{HOST}:{settings.http_ports[0]}"
-    file = settings.folder / "gateway.yaml"
-    text = yaml.safe_dump(gateway_config(settings, stack), sort_keys=False)
-    file.write_text(text, encoding="utf-8")
-    client = await opened.enter_async_context(httpx.AsyncClient(timeout=5, trust_env=False))
+@dataclass(slots=True)
+class _Rising:
+    """A stack on its way up. What it starts is ended by `opened`, in the other order.
 
-    async def ready() -> bool:
-        try:
-            return (await client.get(f"{url}/v1/health")).status_code == 200
-        except httpx.HTTPError:
-            return False
+    Attributes:
+        secrets: environment of the gateway.
+    """
 
-    command: list[str | Path] = [sys.executable, "-m", "gossamer_node", "gateway", "--config", file]
-    log_path = settings.folder / "logs" / "gateway.log"
-    env = {POSTGRES_VARIABLE: stack.postgres, REDIS_VARIABLE: stack.redis or ""}
-    ends.watch(
-        await opened.enter_async_context(
-            parts.running("The gateway", command, log_path, ready, env=env)
+    settings: Settings
+    stack: Stack
+    opened: AsyncExitStack
+    ends: Ends
+    progress: Progress
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    def log(self, name: str) -> Path:
+        return self.settings.folder / "logs" / f"{name}.log"
+
+    async def postgres(self) -> None:
+        dsn = self.settings.postgres
+        if dsn is None:
+            self.progress("starting PostgreSQL", None)
+            found = postgres.binaries()
+            assert found is not None, "it was looked for"
+            part, dsn = await self.opened.enter_async_context(
+                postgres.start_postgres(
+                    found, self.settings.folder / "postgres", self.settings.postgres_port,
+                    self.log("postgres"),
+                )
+            )  # fmt: skip
+            self.ends.watch(part)
+        self.secrets[POSTGRES_VARIABLE] = dsn
+        self.stack.postgres = there.shown(dsn)
+
+    async def redis(self) -> None:
+        url = self.settings.redis
+        if url is None:
+            path = redis.binary()
+            if path is None:
+                self.stack.without["Redis"] = f"states are in memory alone; to have it, {redis.OWN}"
+                return
+            self.progress("starting Redis", None)
+            part, url = await self.opened.enter_async_context(
+                redis.start_redis(
+                    path, self.settings.folder / "redis", self.settings.redis_port,
+                    self.log("redis"),
+                )
+            )  # fmt: skip
+            self.ends.watch(part)
+        self.secrets[REDIS_VARIABLE] = url
+        self.stack.redis = there.shown(url)
+
+    async def kafka(self) -> None:
+        if self.settings.kafka is not None:
+            self.stack.kafka = ",".join(one.strip() for one in self.settings.kafka.split(","))
+            return
+        kafka = await self.opened.enter_async_context(
+            start_kafka(
+                progress=self.progress,
+                port=self.settings.kafka_port,
+                folder=self.settings.folder / "kafka",
+            )
         )
-    )
-    stack.http.append(url)
-    relays = await opened.enter_async_context(trio.open_nursery())
-    opened.callback(relays.cancel_scope.cancel)
-    for port in settings.http_ports[1:]:
-        # Bound before, a port that was free a moment ago is refused in a sentence.
-        listener = listen(HOST, port, who="The stack", options="--http")
-        listener.setblocking(False)
-        streams = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-        await relays.start(relay, streams, HOST, settings.http_ports[0])
-        stack.http.append(f"http://{HOST}:{port}")
+        self.stack.kafka = kafka.address
+        self.ends.watch(kafka.process)
 
+    async def gateway(self) -> None:
+        self.progress("starting the gateway", None)
+        settings, stack = self.settings, self.stack
+        url = f"http://{HOST}:{settings.http_ports[0]}"
+        file = settings.folder / "gateway.yaml"
+        text = yaml.safe_dump(gateway_config(settings, stack), sort_keys=False)
+        file.write_text(text, encoding="utf-8")
+        client = await self.opened.enter_async_context(
+            httpx.AsyncClient(timeout=5, trust_env=False)
+        )
 
-async def _start_workers(
-    settings: Settings, stack: Stack, opened: AsyncExitStack, ends: Ends, progress: Progress
-) -> None:
-    if not settings.workers:
-        return
-    progress("building and starting the example workers", None)
-    found: dict[str, Part] = {}
-    workers = await opened.enter_async_context(trio.open_nursery())
-    opened.callback(workers.cancel_scope.cancel)
+        async def ready() -> bool:
+            try:
+                return (await client.get(f"{url}/v1/health")).status_code == 200
+            except httpx.HTTPError:
+                return False
 
-    async def run(example: Example, settled: trio.Event) -> None:
-        log_path = settings.folder / "logs" / f"worker-{example.name}.log"
-        try:
-            async with start_worker(
-                example, stack.kafka, settings.folder / "workers", log_path
-            ) as part:
-                found[example.name] = part
+        command: list[str | Path] = [
+            sys.executable, "-m", "gossamer_node", "gateway", "--config", file
+        ]  # fmt: skip
+        overruled = OVERRULED | ({OFFERED_VARIABLE} if settings.offered else set())
+        part = await self.opened.enter_async_context(
+            parts.running(
+                "The gateway", command, self.log("gateway"), ready,
+                env=self.secrets, without=overruled,
+            )
+        )  # fmt: skip
+        self.ends.watch(part)
+        stack.http.append(url)
+        relays = await self.opened.enter_async_context(trio.open_nursery())
+        self.opened.callback(relays.cancel_scope.cancel)
+        for port in settings.http_ports[1:]:
+            # Bound before, a port that was free a moment ago is refused in a sentence.
+            listener = listen(HOST, port, who="The stack", options="--http")
+            listener.setblocking(False)
+            streams = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+            await relays.start(relay, streams, HOST, settings.http_ports[0])
+            stack.http.append(f"http://{HOST}:{port}")
+
+    async def workers(self) -> None:
+        settings, stack = self.settings, self.stack
+        found: dict[str, Part] = {}
+        workers = await self.opened.enter_async_context(trio.open_nursery())
+        self.opened.callback(workers.cancel_scope.cancel)
+
+        async def run(example: Example, settled: trio.Event) -> None:
+            log_path = self.log(f"worker-{example.name}")
+            try:
+                async with start_worker(
+                    example, stack.kafka, settings.folder / "workers", log_path, self.progress
+                ) as part:
+                    found[example.name] = part
+                    settled.set()
+                    await trio.sleep_forever()
+            except (LeftOut, StackError) as error:
+                stack.without[f"the {example.name} worker"] = str(error)
+            finally:
                 settled.set()
-                await trio.sleep_forever()
-        except (LeftOut, StackError) as error:
-            stack.without[f"the {example.name} worker"] = str(error)
-        finally:
-            settled.set()
 
-    wanted = [(one, trio.Event()) for one in EXAMPLES if one.name in settings.workers]
-    for one, settled in wanted:
-        workers.start_soon(run, one, settled)
-    for one, settled in wanted:
-        await settled.wait()
-        if one.name in found:
-            stack.workers.append(one.name)
-            ends.watch(found[one.name], lambda sentence: progress(sentence, None))
+        wanted = [(one, trio.Event()) for one in EXAMPLES if one.name in settings.workers]
+        for one, settled in wanted:
+            workers.start_soon(run, one, settled)
+        for one, settled in wanted:
+            await settled.wait()
+            if one.name in found:
+                stack.workers.append(one.name)
+                self.ends.watch(found[one.name], lambda sentence: self.progress(sentence, None))
+
+
+def _write_state(folder: Path, stack: Stack) -> None:
+    whole = folder / f"{STATE}.new"
+    whole.write_text(json.dumps(asdict(stack), indent=1), encoding="utf-8")
+    whole.replace(folder / STATE)  # who reads it has all of it
 
 
 def read_state(folder: Path) -> Stack | None:

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,8 @@ from urllib.request import url2pathname
 
 import trio
 
-from gossamer_gateway.runs.stack.parts import Part, running, tail
+from gossamer_gateway.runs.stack.parts import Part, done, log_bytes, running
+from gossamer_node.local_engines import Progress, silent
 
 READY = "gossamer-worker: ready"
 """How the line begins in which a worker says that it can be given jobs."""
@@ -74,7 +74,7 @@ class LeftOut(Exception):
 
 @asynccontextmanager
 async def start_worker(
-    example: Example, kafka: str, home: Path, log_path: Path
+    example: Example, kafka: str, home: Path, log_path: Path, progress: Progress = silent
 ) -> AsyncIterator[Part]:
     """Builds a worker, if it must be, and runs it for the length of a block.
 
@@ -85,8 +85,9 @@ async def start_worker(
     Raises: LeftOut; StackError when it was built and doesn't start.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    place = await prepare(example, home, log_path)
-    begin = log_path.stat().st_size if log_path.exists() else 0
+    place = await prepare(example, home, log_path, progress)
+    progress(f"starting the {example.name} worker", None)
+    begin = log_bytes(log_path)
 
     async def ready() -> bool:
         with log_path.open("rb") as log:
@@ -95,11 +96,16 @@ async def start_worker(
 
     env = {"GOSSAMER_KAFKA": kafka, "PYTHONPATH": "."}
     title = f"the {example.name} worker"
-    async with running(title, example.start, log_path, ready, cwd=place, env=env) as part:
+    over_http = ("GOSSAMER_URL", "GOSSAMER_TOKEN")
+    async with running(
+        title, example.start, log_path, ready, cwd=place, env=env, without=over_http
+    ) as part:
         yield part
 
 
-async def prepare(example: Example, home: Path, log_path: Path) -> Path:
+async def prepare(
+    example: Example, home: Path, log_path: Path, progress: Progress = silent
+) -> Path:
     """Builds a worker, if it must be. Gives the folder in which it was.
 
     Raises: LeftOut.
@@ -121,14 +127,11 @@ async def prepare(example: Example, home: Path, log_path: Path) -> Path:
         return place
     shutil.rmtree(place, ignore_errors=True)
     await trio.to_thread.run_sync(lambda: shutil.copytree(source, place, ignore=_LEFT_OUT))
+    if example.build:
+        progress(f"building the {example.name} worker (its log: {log_path})", None)
     for command in example.build:
-        with log_path.open("ab") as log:
-            done = await trio.run_process(
-                command, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                check=False,
-            )  # fmt: skip
-        if done.returncode != 0:
-            raise LeftOut(f"`{' '.join(command)}` failed with it; {tail(log_path)}")
+        if problem := await done(command, log_path, cwd=place):
+            raise LeftOut(f"`{' '.join(command)}` failed with it: {problem}")
     stamp.write_text(digest, encoding="ascii")
     return place
 

@@ -7,8 +7,8 @@ in it: the gateway sees to that.
 Zeebe's parallel gateway waits for a token on each flow that comes in. So where several ways lead to
 a parallel, or several of one branch to its join, they are brought together first.
 
-Ids are the author's, behind a prefix; a character that no XML name has is written as its number
-between two `·`, which no id has.
+Ids are the author's, behind a prefix; a character that modelers do not take in an id, as the `#` of
+an action's second step, is written as its number: `_x23_`.
 """
 
 import re
@@ -28,10 +28,11 @@ PROCESS_PREFIX = "gossamer-"
 PROVIDER_PREFIX = "gossamer:provider:"
 """Of job types of tasks that are functions at a provider."""
 
-WORDS_CHARACTERS_MAX = 120
+WORDS_CHARACTERS_MAX = 68
 """Of a condition written beside its flow."""
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|_(?=x)")
+"""Also what would look as if it were one written so."""
 
 _SIGNS = {
     "equals": "=",
@@ -78,11 +79,11 @@ class _Flow:
     condition: str | None = None
 
 
-def job_type(step: Step) -> str:
+def job_type(step: Step, prefix: str = "") -> str:
     """What Zeebe calls jobs of a task."""
     if step.action is not None:
-        return step.action
-    return PROVIDER_PREFIX + step.places[0].provider
+        return prefix + step.action
+    return prefix + PROVIDER_PREFIX + step.places[0].provider
 
 
 def process_id(workflow: str) -> str:
@@ -90,15 +91,19 @@ def process_id(workflow: str) -> str:
     return PROCESS_PREFIX + _safe(workflow)
 
 
-def compile_definition(flow: Flow) -> Compiled:
-    """The process of a checked definition."""
+def compile_definition(flow: Flow, job_prefix: str = "") -> Compiled:
+    """The process of a checked definition.
+
+    Args:
+        job_prefix: before the types of its jobs.
+    """
     definition = flow.definition
     process = process_id(definition.id)
     merges, flows = _flows(flow)
     elements = ['<startEvent id="start"/>']
     kinds = {"start": "event", "end": "event"}
     for step in definition.steps.values():
-        elements.append(_element(step))
+        elements.append(_element(step, job_prefix))
         kinds[_id(step.id)] = "task" if step.type is StepType.TASK else "gateway"
     for merge in merges:
         elements.append(f"<exclusiveGateway id={quoteattr(merge)}/>")
@@ -107,7 +112,7 @@ def compile_definition(flow: Flow) -> Compiled:
     elements += map(_sequence_flow, flows)
     drawing = draw(
         [Node(id, kind) for id, kind in kinds.items()],
-        [Edge(one.id, one.source, one.target) for one in flows],
+        [Edge(one.id, one.source, one.target, one.name) for one in flows],
     )
     tasks = [one for one in definition.steps.values() if one.type is StepType.TASK]
     body = "\n    ".join(elements)
@@ -130,9 +135,8 @@ def compile_definition(flow: Flow) -> Compiled:
   </bpmndi:BPMNDiagram>
 </definitions>
 """
-    return Compiled(
-        process, f"{process}.bpmn", xml.encode(), frozenset(job_type(one) for one in tasks)
-    )
+    types = frozenset(job_type(one, job_prefix) for one in tasks)
+    return Compiled(process, f"{process}.bpmn", xml.encode(), types)
 
 
 def words(condition: Mapping[str, Any]) -> str:
@@ -191,7 +195,7 @@ def _entrance(flow: Flow, source: str, target: str) -> tuple[str, str]:
     return target, flow.heads[source] if target in flow.forks else ""
 
 
-def _element(step: Step) -> str:
+def _element(step: Step, job_prefix: str) -> str:
     ids = f"id={quoteattr(_id(step.id))} name={quoteattr(step.id)}"
     if step.type is StepType.CHOICE:
         return f"<exclusiveGateway {ids}/>"
@@ -199,7 +203,7 @@ def _element(step: Step) -> str:
         return f"<parallelGateway {ids}/>"
     return (
         f"<serviceTask {ids}><extensionElements>"
-        f"<zeebe:taskDefinition type={quoteattr(job_type(step))}/>"
+        f"<zeebe:taskDefinition type={quoteattr(job_type(step, job_prefix))}/>"
         f'<zeebe:taskHeaders><zeebe:header key="step" value={quoteattr(step.id)}/>'
         "</zeebe:taskHeaders></extensionElements></serviceTask>"
     )
@@ -222,7 +226,7 @@ def _id(step: str) -> str:
 
 
 def _safe(text: str) -> str:
-    return _UNSAFE.sub(lambda found: f"·{ord(found[0]):x}·", text)
+    return _UNSAFE.sub(lambda found: f"_x{ord(found[0]):x}_", text)
 
 
 def _words(condition: Mapping[str, Any]) -> str:

@@ -16,7 +16,10 @@ are, locked alike, and a retry goes on with them. (An incident would be the engi
 that, but 8.6 tells nobody the key by which one is resolved.)
 
 Zeebe has one type of jobs for each action. A job that is of none of our runs belongs to somebody
-else's process: it is handed back as it was, and said once.
+else's process: it is handed back as it was, and said once. The other way round, a worker of
+somebody else's that takes a job of ours passes its step: then the run fails (`OutOfStep`), or its
+instance is gone before it (`InstanceGone`). A retry begins a new instance, in which jobs of steps
+that are done are completed as they come. A prefix of the types keeps both apart.
 """
 
 from collections import OrderedDict
@@ -40,6 +43,7 @@ from gossamer_gateway.runs.zeebe import open_runs, steering
 from gossamer_gateway.runs.zeebe.client import DeploymentRefused, Effect, Zeebe
 from gossamer_gateway.runs.zeebe.compiling import compile_definition
 from gossamer_gateway.runs.zeebe.intake import Intake
+from gossamer_gateway.runs.zeebe.quiet import Quiet
 from gossamer_gateway.storage import Rows, Storage
 from gossamer_node import logs
 from gossamer_node.engines.zeebe.gateway_pb2 import ActivatedJob
@@ -71,6 +75,9 @@ LOOK_S = 5.0
 PENDING_MS = 5_000
 """A run that is pending for so long is started again."""
 
+QUIET_MS = 10_000
+"""A run of which nothing is heard for so long is asked after."""
+
 RETENTION_MS = 30 * 24 * 3_600_000
 
 FOREIGN_MS, FOREIGN_MS_MAX = 1, 5_000
@@ -96,6 +103,8 @@ class Executor:
         lock_ms: of a job that was just activated.
         pending_ms: see `PENDING_MS`.
         retention_ms: for how long a failed run is kept, and its instance with it.
+        quiet_ms: see `QUIET_MS`.
+        job_prefix: before the types of jobs.
     """
 
     def __init__(
@@ -107,6 +116,8 @@ class Executor:
         lock_ms: int = LOCK_MS,
         pending_ms: int = PENDING_MS,
         retention_ms: int = RETENTION_MS,
+        quiet_ms: int = QUIET_MS,
+        job_prefix: str = "",
     ) -> None:
         self._engine = engine
         self._storage = storage
@@ -114,6 +125,9 @@ class Executor:
         self._lock_ms = lock_ms
         self._pending_ms = pending_ms
         self._retention_ms = retention_ms
+        self._job_prefix = job_prefix
+        self._quiet = Quiet(quiet_ms / 1_000)
+        self._quiet_after = (0, "")
         self._flows: OrderedDict[tuple[str, int], Flow] = OrderedDict()
         self._deployed: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._deploying = trio.Lock()
@@ -136,7 +150,7 @@ class Executor:
 
         Raises: DeploymentRefused.
         """
-        compiled = compile_definition(Flow(definition))
+        compiled = compile_definition(Flow(definition), self._job_prefix)
         await self._zeebe.deploy(compiled.resource, compiled.xml, patiently=False)
 
     async def stop(self) -> None:
@@ -177,21 +191,30 @@ class Executor:
                 if run.steps[event.step].job is not None:
                     self._put(partial(self._complete, run, event.step))
             elif isinstance(event, e.RunTriggered):
-                if (run.workflow, run.version) not in self._versions:
-                    self._news.set()
+                self._expect(run)
                 self._put(partial(self._start, run.id))
             elif isinstance(event, e.RunCancelled):
                 if run.place is not None:
                     self._put(partial(self._cancel, int(run.place)))
+            elif isinstance(event, e.RunFailed):
+                if event.failure.blame == "engine" and run.place is not None:
+                    self._put(partial(self._cancel, int(run.place)))  # a retry begins another
             elif isinstance(event, e.RunRetried):
+                self._expect(run)
                 self._retried(run)
 
+    def _expect(self, run: Run) -> None:
+        """Jobs of a run may come."""
+        if (run.workflow, run.version) not in self._versions:
+            self._news.set()
+
     def _retried(self, run: Run) -> None:
+        jobs = self._parked.pop(run.id, {}).values()
         if run.status is Status.PENDING:
             self._put(partial(self._start, run.id))
-        else:
-            self._put(partial(self._owed, run.id))
-        for job in self._parked.pop(run.id, {}).values():
+            return
+        self._put(partial(self._owed, run.id))
+        for job in jobs:
             self._put(partial(self._take, job))
 
     def _put(self, task: Task) -> None:
@@ -262,7 +285,7 @@ class Executor:
                 async with self._deploying:
                     key = self._deployed.get(name)
                     if key is None:
-                        compiled = compile_definition(flow)
+                        compiled = compile_definition(flow, self._job_prefix)
                         key = await self._zeebe.deploy(compiled.resource, compiled.xml)
                         assert key is not None, "it was asked for patiently"
                         _keep(self._deployed, name, key, FLOWS_MAX)
@@ -385,8 +408,11 @@ class Executor:
             await self._hand_back(job)
             return
         found: list[tuple[Flow, int]] = []
+        is_new = False
 
         def decide(flow: Flow, run: Run, now_ms: int) -> list[Event]:
+            nonlocal is_new
+            is_new = False
             found.append((flow, now_ms))
             if run.executor != deciding.ZEEBE or step not in flow.definition.steps:
                 return []
@@ -398,10 +424,12 @@ class Executor:
                     run = evolve(run, one)
             if run.place != instance:
                 return events
-            return events + deciding.reached(flow, run, step, now_ms, job=str(job.key))
+            begun = deciding.reached(flow, run, step, now_ms, job=str(job.key))
+            is_new = bool(begun)
+            return events + begun
 
         try:
-            run, events = await self._engine.change(id, decide)
+            run, _ = await self._engine.change(id, decide)
         except UnknownRun:
             await self._hand_back(job)
             return
@@ -411,7 +439,7 @@ class Executor:
             await self._hand_back(job)
         elif run.place != instance or run.status is Status.CANCELLED:
             await self._zeebe.cancel(job.processInstanceKey)
-        elif not events:
+        elif not is_new:
             await self._meet(flow, run, step, job, now_ms)
 
     async def _meet(self, flow: Flow, run: Run, step: str, job: ActivatedJob, now_ms: int) -> None:
@@ -446,7 +474,8 @@ class Executor:
         if known not in self._foreign:
             log.warning(
                 "Zeebe has jobs of a type that is an action here, and they are of no run of ours; "
-                "they are handed back. Rename the action if both shall live on this engine",
+                "they are handed back. If both shall live on this engine, rename the action or set "
+                "`workflows.job_prefix`",
                 engine=self._zeebe.name, type=job.type, process=job.bpmnProcessId,
             )  # fmt: skip
             _keep(self._foreign, known, None, FOREIGN_SAID_MAX)
@@ -465,7 +494,7 @@ class Executor:
                 return frozenset()
             flow = Flow(definition)
             self._know(flow)
-        return compile_definition(flow).types
+        return compile_definition(flow, self._job_prefix).types
 
     # What was missed.
 
@@ -494,6 +523,31 @@ class Executor:
         ):
             if id not in self._starting:
                 self._put(partial(self._start, id))
+        if not self._zeebe.is_away:
+            await self._ask_after(shards)
+
+    async def _ask_after(self, shards: Sequence[int]) -> None:
+        """Finds out about runs of which nothing is heard."""
+        page = await self._storage.submit(
+            lambda rows, _now: open_runs.quiet(rows, self._quiet_after, shards)
+        )
+        self._quiet_after = page[-1][:2] if len(page) == open_runs.PAGE else (0, "")
+        found = ((id, seq) for _, id, seq in page)
+        for id in self._quiet.look(found, trio.current_time()):
+            seen = await self._look(id)
+            if seen is None:
+                continue
+            run = seen[1]
+            if run.status is not Status.RUNNING or run.due_ms is not None or run.place is None:
+                continue
+            if not await self._zeebe.has(int(run.place)):
+                await self._gone(id, run.place)
+                continue
+            log.warning(
+                "nothing is heard of a run from Zeebe; does a worker of somebody else's take its "
+                "jobs there, or has it an incident?",
+                engine=self._zeebe.name, run=id, instance=run.place,
+            )  # fmt: skip
 
 
 def _has_begun(run: Run) -> bool:

@@ -3,18 +3,36 @@
 From left to right: an element is right of all that lead to it. Each belongs to the nearest of these
 and takes its row, if it is the first that does; every other begins a row below all that belongs to
 those before it. So no two elements share a place.
+
+Flows turn between columns. One to an element that does not belong to where it comes from has a row:
+that of its beginning where nothing follows there, else one of its own among what belongs to that.
+So no flow runs through an element. What a flow says of itself stands above it, right of where it
+begins; columns make room for that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 COLUMN = 170
+WORDS = 110
+"""More between two columns, where flows say something."""
 ROW = 130
 LEFT = 180
 TOP = 140
 
+TURN = 62
+"""From the middle of an element to where its flows turn, which is beside every kind of them."""
+APART = 5
+"""Between lines that would else lie on each other."""
+
+LINE_CHARACTERS = 17
+LINE = 14
+"""Of what a flow says, as bpmn-js writes it."""
+
 SIZES = {"event": (36, 36), "gateway": (50, 50), "task": (100, 80)}
+
+Point = tuple[int, int]
 
 
 class Node(NamedTuple):
@@ -25,11 +43,21 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A sequence flow."""
+    """A sequence flow, and what it says."""
 
     id: str
     source: str
     target: str
+    name: str = ""
+
+
+class _Place(NamedTuple):
+    """Where an element is: its row, and the middle and half the width of its shape."""
+
+    row: int
+    x: int
+    y: int
+    half: int
 
 
 def draw(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
@@ -42,40 +70,63 @@ def draw(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
     for id in order:
         for next in ahead[id]:
             columns[next] = max(columns[next], columns[id] + 1)
-    rows = _rows(order, ahead, columns)
-    kinds = {node.id: node.kind for node in nodes}
-    middle = {
-        id: (LEFT + columns[id] * COLUMN, TOP + rows[id] * ROW) for id in order
-    }  # fmt: skip
+    rows, lanes = _rows(order, ahead, columns)
+    across = _across(columns, edges)
+    places: dict[str, _Place] = {}
     drawn = []
-    for id in (node.id for node in nodes if node.id in middle):
-        (x, y), (width, height) = middle[id], SIZES[kinds[id]]
+    for node in (one for one in nodes if one.id in columns):
+        width, height = SIZES[node.kind]
+        x, y = across[columns[node.id]], TOP + rows[node.id] * ROW
+        places[node.id] = _Place(rows[node.id], x, y, width // 2)
         drawn.append(
-            f"      <bpmndi:BPMNShape id={quoteattr(f'{id}_di')} bpmnElement={quoteattr(id)}>"
-            f'<dc:Bounds x="{x - width // 2}" y="{y - height // 2}"'
-            f' width="{width}" height="{height}"/></bpmndi:BPMNShape>'
+            f"      <bpmndi:BPMNShape id={quoteattr(f'{node.id}_di')}"
+            f" bpmnElement={quoteattr(node.id)}>"
+            f"{_box(x - width // 2, y - height // 2, width, height)}</bpmndi:BPMNShape>"
         )
     for edge in edges:
-        begins = middle[edge.source][0] + SIZES[kinds[edge.source]][0] // 2
-        ends = middle[edge.target][0] - SIZES[kinds[edge.target]][0] // 2
-        from_y, to_y = middle[edge.source][1], middle[edge.target][1]
-        points = [(begins, from_y), (ends, to_y)]
-        if from_y != to_y:
-            bend = ends - 20
-            points[1:1] = [(bend, from_y), (bend, to_y)]
-            if from_y < to_y:  # down at once, so that the row above stays free
-                bend = begins + 15
-                points[1:3] = [(bend, from_y), (bend, to_y)]
-        elif columns[edge.target] - columns[edge.source] > 1:  # over what is in between
-            over = from_y - ROW // 2
-            points[1:1] = [(begins + 15, from_y), (begins + 15, over), (ends - 15, over)]
-            points.insert(4, (ends - 15, to_y))
+        source, target = places[edge.source], places[edge.target]
+        points = _way(source, target, lanes.get((edge.source, edge.target), target.row))
         way = "".join(f'<di:waypoint x="{x}" y="{y}"/>' for x, y in points)
         drawn.append(
             f'      <bpmndi:BPMNEdge id="{edge.id}_di" bpmnElement="{edge.id}">{way}'
-            "</bpmndi:BPMNEdge>"
+            f"{_words(edge.name, source, points)}</bpmndi:BPMNEdge>"
         )
     return "\n".join(drawn)
+
+
+def _way(source: _Place, target: _Place, lane: int) -> list[Point]:
+    """From one to the other, along a row."""
+    begin, end = (source.x + source.half, source.y), (target.x - target.half, target.y)
+    # Lines of different rows turn beside each other.
+    out = source.x + TURN + APART * (source.row % 4)
+    into = target.x - TURN - APART * (target.row % 4)
+    y = TOP + lane * ROW
+    there = [] if lane == source.row else [(out, source.y), (out, y)]
+    back = [] if lane == target.row else [(into, y), (into, target.y)]
+    return [begin, *there, *back, end]
+
+
+def _across(columns: Mapping[str, int], edges: Sequence[Edge]) -> list[int]:
+    """The middle of each column."""
+    wide = {columns[one.source] for one in edges if one.name}
+    found = [LEFT]
+    for column in range(max(columns.values(), default=0)):
+        found.append(found[-1] + COLUMN + (WORDS if column in wide else 0))
+    return found
+
+
+def _words(name: str, source: _Place, points: Sequence[Point]) -> str:
+    """What a flow says, above the first piece of it that is its own."""
+    if not name:
+        return ""
+    x = source.x + TURN + 4 * APART
+    y = points[2][1] if len(points) > 2 and points[1][0] < x else points[0][1]
+    height = LINE * -(-len(name) // LINE_CHARACTERS)
+    return f"<bpmndi:BPMNLabel>{_box(x, y - 3 - height, WORDS - 8, height)}</bpmndi:BPMNLabel>"
+
+
+def _box(x: int, y: int, width: int, height: int) -> str:
+    return f'<dc:Bounds x="{x}" y="{y}" width="{width}" height="{height}"/>'
 
 
 def _order(start: str, ahead: dict[str, list[str]]) -> list[str]:
@@ -97,9 +148,10 @@ def _order(start: str, ahead: dict[str, list[str]]) -> list[str]:
 
 
 def _rows(
-    order: Sequence[str], ahead: dict[str, list[str]], columns: dict[str, int]
-) -> dict[str, int]:
-    """A row for each, by the tree in which an element belongs to what leads to it from next by."""
+    order: Sequence[str], ahead: Mapping[str, Sequence[str]], columns: Mapping[str, int]
+) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+    """A row for each, by the tree in which an element belongs to what leads to it from next by; and
+    the rows of flows that lead elsewhere, by their ends."""
     owner: dict[str, str] = {}
     for id in order:
         for next in ahead[id]:
@@ -107,13 +159,20 @@ def _rows(
                 owner[next] = id
     heights: dict[str, int] = {}
     owned: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for id in reversed(order):
-        owned[id] = [next for next in dict.fromkeys(ahead[id]) if owner[next] == id]
-        heights[id] = max(1, sum(heights[next] for next in owned[id]))
+        nexts = dict.fromkeys(ahead[id])
+        owned[id] = [next for next in nexts if owner[next] == id]
+        others[id] = [next for next in nexts if owner[next] != id]
+        heights[id] = max(1, sum(heights[next] for next in owned[id]) + len(others[id]))
     rows = {order[0]: 0}
+    lanes: dict[tuple[str, str], int] = {}
     for id in order:
         row = rows[id]
         for next in owned[id]:
             rows[next] = row
             row += heights[next]
-    return rows
+        for next in others[id]:
+            lanes[id, next] = row
+            row += 1
+    return rows, lanes

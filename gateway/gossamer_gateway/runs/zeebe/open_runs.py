@@ -34,6 +34,21 @@ def running(rows: Rows, after: tuple[int, str]) -> list[tuple[int, str]]:
     return [(at_ms, id) for at_ms, id in found]
 
 
+def quiet(rows: Rows, after: tuple[int, str], shards: Sequence[int]) -> list[tuple[int, str, int]]:
+    """Runs of these parts that run and wait for nothing but Zeebe: when each was triggered, its id,
+    and the number of its newest event. In pages, above one."""
+    if not shards:
+        return []
+    marks = ", ".join("?" * len(shards))
+    found = rows.execute(
+        "SELECT triggered_ms, id, seq FROM workflow_runs WHERE status = ?"  # noqa: S608
+        " AND executor = 'zeebe' AND due_ms IS NULL AND (triggered_ms, id) > (?, ?)"
+        f" AND shard IN ({marks}) ORDER BY triggered_ms, id LIMIT ?",
+        (Status.RUNNING.value, *after, *shards, PAGE),
+    )
+    return [(at_ms, id, seq) for at_ms, id, seq in found]
+
+
 def old(rows: Rows, before_ms: int) -> list[str]:
     """Runs that failed before then, and nobody retried."""
     found = rows.execute(

@@ -25,6 +25,12 @@ async def open_executor(
     upstream = engines.eight if config.engine is None else engines.named(config.engine)
     if upstream is None:
         raise InputError("`workflows.execution: zeebe` needs a Camunda 8 among `engines`")
-    executor = Executor(engine, storage, Zeebe(upstream), retention_ms=config.retention_ms)
+    executor = Executor(
+        engine,
+        storage,
+        Zeebe(upstream),
+        retention_ms=config.retention_ms,
+        job_prefix=config.job_prefix,
+    )
     await nursery.start(executor.run)
     return executor
