@@ -17,6 +17,7 @@ from tests.gateway.door_world import (
     keyring_of,
     new_key,
 )
+from tests.gateway.grpc_unary import unary
 
 from gossamer_gateway.door.calls import admit_call
 from gossamer_gateway.door.certificates import Subjects
@@ -26,7 +27,6 @@ from gossamer_gateway.door.limits import Limit
 from gossamer_gateway.door.principals import Grant, Principal, Role
 from gossamer_gateway.door.rules import SERVICE
 from gossamer_gateway.grpc import Asked, GrpcServer
-from gossamer_gateway.grpc.server import unary
 from gossamer_node.grpc import Channel, Code, RpcError
 
 TOPOLOGY, STREAM = SERVICE + "Topology", SERVICE + "StreamActivatedJobs"

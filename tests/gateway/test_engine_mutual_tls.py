@@ -8,10 +8,10 @@ import pytest
 import trio
 from cryptography.hazmat.primitives import serialization
 from tests.gateway.door_world import LOCAL, Authority
+from tests.gateway.grpc_unary import unary
 from tests.node.http_peer import answer
 
 from gossamer_gateway.grpc import Asked, GrpcServer
-from gossamer_gateway.grpc.server import unary
 from gossamer_node.config import NODE
 from gossamer_node.engines.camunda8_grpc import Camunda8Grpc
 from gossamer_node.engines.config import EngineConfig

@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 import pytest
 import trio
+from tests.gateway.grpc_unary import unary
 
 from gossamer_gateway.grpc import Asked, GrpcServer, Handler
-from gossamer_gateway.grpc.server import unary
 from gossamer_node.grpc import Channel, Code, RpcError
 
 PATH = "/test.Peer/"

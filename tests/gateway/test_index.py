@@ -118,16 +118,6 @@ async def test_pages_of_a_process(storage: Storage) -> None:
     ]
 
 
-async def test_who_was_not_seen_for_long_is_asked_for(storage: Storage) -> None:
-    many = [replace(ONE, id=str(n), seen_ms=n, state=list(State)[n % 4]) for n in range(20)]
-    await look(storage, instances.saw, [*many, replace(ONE, engine="other", seen_ms=1)])
-    late = await look(storage, instances.unseen_since, "old", 10, 100)
-    assert [one.id for one in late] == ["0", "1", "4", "5", "8", "9"]
-    assert await look(storage, instances.unseen_since, "old", 10, 2) == late[:2]
-    assert await look(storage, instances.state_changed, "old", "0", State.ACTIVE, 10)
-    assert await look(storage, instances.unseen_since, "old", 10, 100) == late[1:]
-
-
 async def test_a_sweep_takes_some_at_a_time(storage: Storage) -> None:
     many = [replace(ONE, id=str(n), state=State.COMPLETED) for n in range(SWEPT_MAX + 5)]
     await look(storage, instances.saw, [*many, replace(ONE, id="living")])
@@ -146,12 +136,7 @@ async def test_definitions(storage: Storage) -> None:
     assert await look(storage, definitions.definition, "nobody") is None
     assert await look(storage, definitions.newest, "old", "hotel") == second
     assert await look(storage, definitions.newest, "old", "motel") is None
-    assert await look(storage, definitions.engines_with, "hotel") == {"old", "new"}
-    assert await look(storage, definitions.engines_with, "motel") == frozenset()
     assert await look(storage, definitions.engine_of_deployment, "d2") == "old"
-    await look(storage, definitions.undeployed, "old", "d2")
-    assert await look(storage, definitions.engine_of_deployment, "d2") is None
-    assert await look(storage, definitions.newest, "old", "hotel") == first
     await look(storage, definitions.deployed, [replace(third, engine="old")])
     assert await look(storage, definitions.definition, third.id) is None
 

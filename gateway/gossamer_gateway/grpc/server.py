@@ -16,7 +16,6 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import partial
 
 import trio
 
@@ -289,12 +288,3 @@ class _Connection:
     def _close_if_over(self) -> None:
         if self._ending and not self._wire.calls_open() and self._nursery is not None:
             self._nursery.cancel_scope.cancel()
-
-
-def unary(answer: Callable[[Asked], Awaitable[bytes]]) -> Handler:
-    """A handler for a method with one answer."""
-    return partial(_answer_once, answer)
-
-
-async def _answer_once(answer: Callable[[Asked], Awaitable[bytes]], asked: Asked) -> None:
-    await asked.send(await answer(asked))

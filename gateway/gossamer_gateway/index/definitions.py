@@ -50,11 +50,6 @@ def deployed(rows: Rows, definitions: Iterable[Definition]) -> None:
     )
 
 
-def undeployed(rows: Rows, engine: str, deployment: str) -> None:
-    """An engine has nothing of a deployment any more."""
-    rows.execute("DELETE FROM definition WHERE deployment = ? AND engine = ?", (deployment, engine))
-
-
 def definition(rows: Rows, id: str) -> Definition | None:
     """The definition of an id; None when none is known, or two are."""
     found = rows.execute(
@@ -82,16 +77,6 @@ def all_of(rows: Rows, engine: str, definitions_max: int) -> list[Definition]:
         (engine, definitions_max),
     )
     return [Definition(*row) for row in found]
-
-
-def engines_with(rows: Rows, process: str) -> frozenset[str]:
-    """The engines that are known to have a process."""
-    return frozenset(
-        engine
-        for (engine,) in rows.execute(
-            "SELECT DISTINCT engine FROM definition WHERE process = ?", (process,)
-        )
-    )
 
 
 def engine_of_deployment(rows: Rows, deployment: str) -> str | None:

@@ -3,8 +3,7 @@
 A row comes when the gateway starts an instance, when it first sees one of its jobs, or when an
 engine tells of it, in any order; what comes later adds what the row lacks. States are as last seen:
 an end is final, since what is told late is told of earlier times. Ended instances are swept
-after a while. Others stay until somebody learns that they ended: an engine that tells nothing by
-itself is asked for those that were `unseen_since` long.
+after a while. Others stay until somebody learns that they ended.
 
 An id is the engine's own: a UUID of Camunda 7, the decimal text of a number of Camunda 8. All
 functions read and write within the caller's transaction.
@@ -244,18 +243,6 @@ def counts(rows: Rows, process: str | None = None) -> list[Count]:
             f"SELECT process, engine, state, count(*) FROM instance {where} "  # noqa: S608
             "GROUP BY process, engine, state ORDER BY process, engine, state",
             values,
-        )
-    ]
-
-
-def unseen_since(rows: Rows, engine: str, before_ms: int, limit: int) -> list[Instance]:
-    """Instances of an engine that were not seen for long and may have ended, the longest first."""
-    return [
-        _instance(row)
-        for row in rows.execute(
-            f"SELECT {_COLUMNS} FROM instance WHERE {_LIVING} "  # noqa: S608
-            "AND engine = ? AND seen_ms < ? ORDER BY seen_ms LIMIT ?",
-            (engine, before_ms, _page(limit)),
         )
     ]
 

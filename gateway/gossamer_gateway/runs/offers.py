@@ -1,9 +1,9 @@
 """Jobs that workers take: rows of `workflow_jobs`, each locked by one worker at a time.
 
 A lock that runs out frees its job by itself, for the same attempt; what makes an attempt fail is
-its own end (`due_ms`), or an answer. The oldest are taken first. Of gateways that share a storage,
-each leaves jobs that another wrote alone for `STRANGERS_MS`, so that two seldom reach for the same
-row; then it takes them as well, for its workers may be the only ones.
+its own end (`due_ms`), or an answer. Those are taken first that have been free for longest. Of
+gateways that share a storage, each leaves jobs that another wrote alone for `STRANGERS_MS`, so that
+two seldom reach for the same row; then it takes them as well, for its workers may be the only ones.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from gossamer_gateway.runs.store import Job
 from gossamer_gateway.storage import Rows
 
 STRANGERS_MS = 200
-"""Less than the time in which a gateway looks whether there is something (`engine.LOOK_MS`)."""
+"""Less than the time in which a gateway looks whether there is something (`news.LOOK_S`)."""
 
 LOOKED_AT_MAX = 32
 """Of each queue, to tell when one is free."""
@@ -26,7 +26,7 @@ def fetch(
     rows: Rows, now_ms: int, queues: Sequence[str], worker: str,
     *, jobs_max: int, lock_ms: int, writer: int | None,
 ) -> list[Job]:  # fmt: skip
-    """Locks jobs of these queues for a worker; gives what there is, what ends soonest first.
+    """Locks jobs of these queues for a worker, and gives them in the order in which they end.
 
     Args:
         writer: this gateway; None: it is the only one.
@@ -50,7 +50,8 @@ def fetch(
 
 @lru_cache(100)
 def _fetch(queues: int, *, whoever: bool) -> str:
-    """The statement for so many queues: of each a short walk along its index, then the oldest."""
+    """The statement for so many queues: of each a short walk along its index, then of all those
+    that have been free for longest."""
     mine = "" if whoever else " AND (writer = ? OR free_ms <= ?)"
     parts = " UNION ALL ".join(
         f"SELECT * FROM (SELECT run, step, free_ms FROM workflow_jobs WHERE queue = ?"  # noqa: S608

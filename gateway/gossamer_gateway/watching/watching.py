@@ -118,7 +118,6 @@ class Watching:
         self._pauses_s: dict[str, float] = {}
         self._services_s: dict[str, float] = {}
         self._wake = trio.Event()
-        self._looked = trio.Event()
         self.told = Told(mesh, self._page)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

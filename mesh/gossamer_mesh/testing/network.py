@@ -40,8 +40,7 @@ class Network:
         duplicate_percent: of datagrams that arrive twice.
         delay_ms: least and greatest; each datagram draws its own, so they overtake each other.
         carried, lost: datagrams so far; `carried_bytes` their sizes.
-        stream_carried, stream_lost, stream_carried_bytes: the same of stream frames.
-        messages_carried, messages_lost: of messages on long streams.
+        stream_carried, stream_carried_bytes: the same of stream frames.
     """
 
     def __init__(self, clock: "VirtualClock", rng: "Rng") -> None:
@@ -64,9 +63,6 @@ class Network:
         self.lost = 0
         self.stream_carried = 0
         self.stream_carried_bytes = 0
-        self.stream_lost = 0
-        self.messages_carried = 0
-        self.messages_lost = 0
 
     def attach(
         self,
@@ -160,16 +156,13 @@ class Network:
         receiver = self._stream_receivers.get(destination)
         # A stream needs both directions.
         there, back = self._joins(source, destination), self._joins(destination, source)
-        if receiver is None or not there or not back:
-            self.stream_lost += 1
-        else:
+        if receiver is not None and there and back:
             receiver(data, sender_id)
 
     def send_message(
         self, data: bytes, source: "Address", destination: "Address", sender_id: str
     ) -> None:
         """One message on the long stream between two members; lost where there can be none."""
-        self.messages_carried += 1
         pair = (source, destination)
         least, greatest = self.delay_ms
         at_ms = self._clock.now_ms + least + self._rng.below(greatest - least + 1)
@@ -187,9 +180,7 @@ class Network:
         receiver = self._message_receivers.get(destination)
         there, back = self._joins(source, destination), self._joins(destination, source)
         is_whole = stream == self._streams_broken.get(pair, 0)
-        if receiver is None or not there or not back or not is_whole:
-            self.messages_lost += 1
-        else:
+        if receiver is not None and there and back and is_whole:
             receiver(data, sender_id)
 
     def _break_parted(self) -> None:

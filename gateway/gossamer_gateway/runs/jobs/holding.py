@@ -13,7 +13,7 @@ class Held:
 
     Attributes:
         free_ms: until when it is its worker's, or since when it is free.
-        worker: who has it, or had it when his lock ran out; None: nobody had.
+        worker: who has it, or had it until its lock ran out; None: nobody had.
     """
 
     run: str

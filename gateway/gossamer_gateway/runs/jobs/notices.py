@@ -1,7 +1,7 @@
 """Who has the jobs of a run, and why nothing happens, where that is known: nobody asks for them.
 
-It is known of actions whose jobs workers fetch; whether somebody consumes a Kafka's topic only that
-knows. Providers are asked by the gateway itself.
+It is known of actions whose jobs workers fetch. Of those that go over Kafka it is not: who consumes
+a topic, only Kafka knows. Providers are asked by the gateway itself.
 """
 
 import time
