@@ -55,7 +55,7 @@ a { color: var(--accent); text-decoration: none; text-underline-offset: 3px; }
 a:hover { text-decoration: underline; }
 code, pre, textarea, .mono { font-family: var(--mono); font-size: 0.92em; }
 button { font: inherit; font-size: 14px; font-weight: 600; padding: 5px 14px; min-height: 34px; border: 1px solid transparent; border-radius: 9px; background: var(--accent); color: var(--accent-ink); cursor: pointer; white-space: nowrap; }
-button:disabled { background: var(--idle); color: var(--soft); cursor: default; }
+button:disabled, button[aria-disabled] { background: var(--idle); color: var(--soft); cursor: default; }
 button:hover:not(:disabled) { filter: brightness(1.08); }
 button.plain { background: none; border-color: var(--edge); color: var(--ink); font-weight: 500; }
 button.bad { background: var(--bad); color: var(--card); }

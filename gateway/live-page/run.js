@@ -140,7 +140,7 @@ class Run extends Part {
 
   make() {
     this.mark = this.link();
-    this.heading = h("h2", { class: "lines-2", dir: "auto" });
+    this.heading = h("h2", { class: "lines-2", dir: "auto", tabindex: "-1" });
     this.status = statusBadge("Pending");
     this.told = h("p", { class: "unseen", role: "status" });
     this.cancel = h("button", { type: "button", class: "plain", "aria-haspopup": "dialog", onclick: () => this.sure.showModal() }, "Cancel run");
@@ -210,6 +210,7 @@ class Run extends Part {
   }
 
   async act(what) {
+    if (this.#acting) return;
     this.#acting = true;
     this.redraw();
     try {
@@ -242,9 +243,14 @@ class Run extends Part {
     this.body.hidden = !has;
     this.empty.hidden = has;
     this.status.hidden = !has;
+    const pressed = this.root.activeElement;
     this.cancel.hidden = !has || hasEnded(run.status);
     this.retry.hidden = !has || run.status !== "Failed";
-    this.cancel.disabled = this.retry.disabled = this.#acting;
+    // A button that is disabled, or goes, would take the focus with it.
+    for (const button of [this.cancel, this.retry]) {
+      set(button, "aria-disabled", this.#acting || null);
+      if (button === pressed && button.hidden) this.heading.focus();
+    }
     if (!has) {
       say(this.heading, "Run");
       say(this.empty, !this.runId ? "No run is chosen." : (history?.missing ?? "Looking for the run…"));

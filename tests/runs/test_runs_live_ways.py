@@ -91,7 +91,7 @@ async def test_without_websockets_events_come_as_a_stream(
         await page.until(LIVE)
         assert relay.refused >= 2, "a WebSocket is tried first each time"
         await page.until(f"{TAIL}.querySelectorAll('li').length === 18")
-        assert [one.split()[0] for one in await tail_of(page)[::-6]] == wanted
+        assert [one.split()[0] for one in (await tail_of(page))[::-6]] == wanted
         assert complaints(page) == []
         nursery.cancel_scope.cancel()
 
@@ -159,7 +159,7 @@ async def an_order_is_started(page: Page) -> None:
     # Who comes later has it from the list, with no more than the key may see.
     await page.call("Page.reload")
     await page.until(f"document.querySelector('gossamer-runs')?.shadowRoot?.querySelectorAll('tbody tr').length === 1")
-    assert await page.eval(f"{RUNS}.querySelector('.more').innerText") == ""
+    assert await page.eval(f"{RUNS}.querySelector('.more small').innerText") == ""
     assert [one for one in page.complaints if "favicon" not in one] == []
 
 
