@@ -93,6 +93,8 @@ dialog .do { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: 10p
   .track > *, .legend i, .mark, .rails i { forced-color-adjust: none; }
 }
 details { margin-top: 12px; border-top: 1px solid var(--line); padding-top: 10px; }
+.note details, .attempts details { margin-top: 4px; border: 0; padding: 0; }
+.note summary { color: inherit; }
 summary { cursor: pointer; color: var(--soft); font-size: 14px; border-radius: 6px; }
 details > .inside, details > ol { margin-top: 10px; }
 .events { font-size: 13.5px; max-height: 420px; overflow-y: auto; scrollbar-width: thin; }
@@ -190,6 +192,10 @@ class Run extends Part {
     this.#notices = new Map();
     if (!this.runId) return;
     this.ends(this.store.watch(this.runId));
+    // What fits into a bar, and how many moments along the axis, depends on the width.
+    const wide = new ResizeObserver(() => this.redraw());
+    wide.observe(this);
+    this.ends(() => wide.disconnect());
     const timer = setInterval(() => this.notice(), NOTICES_MS);
     const first = setTimeout(() => this.notice(), NOTICES_MS / 4);
     this.ends(() => clearInterval(timer));
