@@ -1,6 +1,6 @@
 // What all components have in common: a shadow root with the house's looks, a store of their gateway, drawing at
-// once but with a rest after it, so that a busy gateway leaves a page its time, and saying whether they are connected:
-// all by a mark, and one of them for all in words, so that nobody is told the same thing five times.
+// once but with a rest after it, so that a busy gateway leaves a page its time, and saying whether they are
+// connected: one of them for all, so that nobody is told the same thing five times.
 
 import { h, say, set } from "../gossamer_gateway/page/static/dom.js";
 import { baseOf } from "./asking.js";
@@ -103,7 +103,7 @@ export class Part extends HTMLElement {
         set(element, "title", store.detail || STATES[store.state]);
         set(text, "role", speaks ? "status" : null);
         set(text, "class", speaks && store.state !== "live" ? null : "unseen");
-        set(element, "aria-hidden", speaks ? null : "true");
+        element.hidden = !speaks;
         say(text, speaks ? STATES[store.state] : "");
       },
     };
@@ -152,7 +152,5 @@ export function showStatus(badge, status) {
   say(badge, status);
 }
 
-/** A text of somebody else's: of any language and direction, without effect on what is beside it. */
-export function foreign(tag, text, attributes = {}) {
-  return h(tag, { ...attributes, dir: "auto" }, h("bdi", {}, text));
-}
+/** A sentence of parts of any language and direction, each without effect on what is beside it. JSON goes from left. */
+export const sentence = (parts) => parts.flatMap((part, index) => [index ? " · " : "", h("bdi", { dir: /^[[{"]/.test(part) ? "ltr" : null }, part)]);

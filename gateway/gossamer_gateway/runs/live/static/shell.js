@@ -49,8 +49,7 @@ function view(moved) {
   const before = run.querySelector("gossamer-run")?.getAttribute("run");
   runs.hidden = one !== null;
   run.hidden = one === null;
-  if (one === null) document.querySelector("nav [data-view]").setAttribute("aria-current", "page");
-  else document.querySelector("nav [data-view]").removeAttribute("aria-current");
+  document.querySelector("nav [data-view]").setAttribute("aria-current", one === null ? "page" : "true");
   if (one !== (before ?? null)) {
     run.querySelector("gossamer-run")?.remove();
     if (one !== null) {
