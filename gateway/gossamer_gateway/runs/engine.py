@@ -40,6 +40,7 @@ from gossamer_gateway.runs.groups import (
     UnknownWorkflow,
     Word,
 )
+from gossamer_gateway.runs.ids import new_id
 from gossamer_gateway.runs.leasing import Leases
 from gossamer_gateway.runs.log import Entry, RowsLog, renumber
 from gossamer_gateway.runs.memory import Memory
@@ -173,7 +174,7 @@ class Engine:
 
         Raises: UnknownWorkflow; BadRequest for an input or a key that cannot be kept.
         """
-        run: Run = await self._say(Trigger(str(uuid4()), workflow, version, given, key))
+        run: Run = await self._say(Trigger(new_id(), workflow, version, given, key))
         return run
 
     async def answer(self, run: str, said: Answer) -> Verdict:
