@@ -103,7 +103,8 @@ export class Part extends HTMLElement {
   /** A link to a run where the page has a place for it; else its id, and a click says `gossamer-run`. */
   runLink(id) {
     const href = this.href(id);
-    const shown = id.length > 13 ? `${id.slice(0, 8)}…` : id;
+    // The end of it: runs of the same minute begin alike.
+    const shown = id.length > 13 ? `…${id.slice(-8)}` : id;
     const attributes = { class: "run mono", title: id };
     const element = href ? h("a", { ...attributes, href }, shown) : h("span", attributes, shown);
     element.addEventListener("click", () => this.dispatchEvent(new CustomEvent("gossamer-run", { detail: id, bubbles: true, composed: true })));

@@ -35,7 +35,7 @@ function view(moved) {
     element.setAttribute("run", one);
     run.append(element);
   }
-  document.title = one === null ? "Workflows · Gossamer" : `Run ${one.slice(0, 8)} · Gossamer`;
+  document.title = one === null ? "Workflows · Gossamer" : `Run ${one.slice(-8)} · Gossamer`;
   if (moved) {
     document.getElementById("main").focus({ preventScroll: true });
     scrollTo({ top: 0, behavior: "instant" });
