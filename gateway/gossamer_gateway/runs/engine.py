@@ -62,8 +62,8 @@ GROUP_MAX = 128
 """Words of one transaction: enough to share a flush, few enough to bound the wait for it."""
 
 GATHER_PASSES = 2
-"""Rounds of the loop before a group leaves. Who was answered by the last one often has his next word
-at once, as has whom he wakes: so they leave together, and not in turn."""
+"""Rounds of the loop before a group leaves. Who was answered by the last one often has his next
+word at once, as has whom he wakes: so they leave together, and not in turn."""
 
 WAITING_MAX = 10_000
 """Words that wait for theirs."""
