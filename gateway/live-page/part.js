@@ -119,7 +119,8 @@ export class Part extends HTMLElement {
   /** A link to a run where the page has a place for it; else a button that says `gossamer-run`. */
   runLink(id) {
     const href = this.href(id);
-    const shown = id.length > RUN_CHARACTERS + 5 ? `${id.slice(0, RUN_CHARACTERS)}…` : id;
+    // The end of it: runs of the same minute begin alike.
+    const shown = id.length > RUN_CHARACTERS + 5 ? `…${id.slice(-RUN_CHARACTERS)}` : id;
     const attributes = { class: `run mono${href ? "" : " word"}`, title: id, "data-run": id, "aria-label": `Run ${shown}` };
     const element = href ? h("a", { ...attributes, href }, shown) : h("button", { ...attributes, type: "button" }, shown);
     element.addEventListener("click", () => this.dispatchEvent(new CustomEvent("gossamer-run", { detail: id, bubbles: true, composed: true })));

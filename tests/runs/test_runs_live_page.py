@@ -84,7 +84,7 @@ async def test_what_happens_is_seen(tmp_path: Path) -> None:
         await everything_fits(page, "runs")
         await page.eval(f"{RUNS}.querySelector('[data-run=\"{run}\"] a').click()")
         await a_run_is_a_picture(world, page, run)
-        assert await page.eval("document.title") == f"Run {run[:8]} · Gossamer"
+        assert await page.eval("document.title") == f"Run {run[-8:]} · Gossamer"
         assert complaints(page) == []
 
 

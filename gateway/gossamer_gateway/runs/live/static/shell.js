@@ -58,7 +58,7 @@ function view(moved) {
       run.append(element);
     }
   }
-  document.title = one === null ? "Workflows · Gossamer" : `Run ${one.slice(0, 8)} · Gossamer`;
+  document.title = one === null ? "Workflows · Gossamer" : `Run ${one.slice(-8)} · Gossamer`;
   if (!moved) return;
   if (one === null && before) {
     // Back to where somebody came from.
