@@ -97,6 +97,31 @@ async def test_gateways_share_take_over_and_give_back(postgres: Postgres, short:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_lease_counts_from_before_its_row_was_written(autojump_clock: object) -> None:
+    """Others count from the row: who believed longer than that would see to what is theirs."""
+
+    class Slow:
+        shared = True
+
+        async def submit_guarded(self, _: object) -> frozenset[int]:
+            await trio.sleep(5)
+            return frozenset({1, 2})
+
+    taken: list[None] = []
+    leases = leasing.Leases(Slow(), "me", lambda: taken.append(None))  # type: ignore[arg-type]
+    assert leases.shards == frozenset()
+    assert await leases.renew() == RENEW_MS / 1_000
+    assert leases.shards == {1, 2} and len(taken) == 1
+    await trio.sleep(LEASE_MS / 1_000 - 5 - 0.001)
+    assert leases.shards == {1, 2}
+    await trio.sleep(0.002)
+    assert leases.shards == frozenset()
+    await leases.renew()
+    assert leases.shards == {1, 2} and len(taken) == 2
+    await leases.renew()
+    assert len(taken) == 2
+
+
 async def test_a_gateway_that_died_before_the_clock_was_set_back_counts_no_more(
     postgres: Postgres, short: None
 ) -> None:
