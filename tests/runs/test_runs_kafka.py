@@ -213,7 +213,7 @@ async def test_a_broker_that_is_killed_costs_no_step(kafka: Kafka, storage: Stor
         await until(lambda: world.ended.keys() >= runs)
         await emptied(world)
         replay = Replay()
-        for one in read_topic(kafka.cluster, EVENTS):
+        for one in read_topic(kafka.address, EVENTS):
             replay.take(one)
         told = {run.id: run for run in replay.runs()}
         for id in runs:
