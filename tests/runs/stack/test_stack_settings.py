@@ -17,7 +17,7 @@ from tests.patience import until
 from gossamer_gateway.config import GATEWAY
 from gossamer_gateway.runs.stack import parts, postgres
 from gossamer_gateway.runs.stack.settings import Settings, taken, unfit_folder
-from gossamer_gateway.runs.stack.up import POSTGRES_VARIABLE, Stack, gateway_config
+from gossamer_gateway.runs.stack.up import OVERRULED, POSTGRES_VARIABLE, Stack, gateway_config
 from gossamer_gateway.runs.stack.workers import EXAMPLES, Example, LeftOut, checkout, start_worker
 from gossamer_node import config
 from gossamer_node.local_engines.processes import free_ports
@@ -164,6 +164,36 @@ async def test_what_builds_ends_with_all_that_it_started(tmp_path: Path) -> None
         nursery.cancel_scope.cancel()
     child = Path("/proc") / (tmp_path / "child").read_text().strip()
     await until(lambda: not child.exists())
+
+
+async def test_variables_for_other_programs_do_not_reach_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOSSAMER_HTTP", "elsewhere")
+    monkeypatch.setenv("GOSSAMER_WORKFLOWS_RETENTION_DAYS", "7")
+    log = tmp_path / "log"
+
+    async def ready() -> bool:
+        return "begun" in log.read_text()
+
+    script = "echo [$GOSSAMER_HTTP][$GOSSAMER_WORKFLOWS_RETENTION_DAYS][$MINE] begun; exec sleep 99"
+    command = ("sh", "-c", script)
+    async with parts.running("It", command, log, ready, env={"MINE": "x"}, without=OVERRULED):
+        assert log.read_text() == "[][7][x] begun\n"
+
+
+async def test_a_part_that_does_not_start_tells_why(tmp_path: Path) -> None:
+    async def ready() -> bool:
+        return False
+
+    command = ("sh", "-c", "echo room for instances; echo gossamer: it is Tuesday.; exit 2")
+    with pytest.raises(parts.StackError) as told:
+        async with parts.running("It", command, tmp_path / "log", ready):
+            pass
+    assert str(told.value) == (
+        "It did not start: its process ended with status 2; it said: it is Tuesday; its log is "
+        f"{tmp_path / 'log'}."
+    )
 
 
 def test_offered_actions_reach_the_gateway(tmp_path: Path) -> None:
