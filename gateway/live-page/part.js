@@ -3,7 +3,7 @@
 // connected: one of them for all, so that nobody is told the same thing five times.
 
 import { h, say, set } from "../gossamer_gateway/page/static/dom.js";
-import { baseOf } from "./asking.js";
+import { baseOf, doors } from "./asking.js";
 import { sheets } from "./looks.js";
 import { storeOf } from "./store.js";
 
@@ -45,6 +45,8 @@ export class Part extends HTMLElement {
     this.store = storeOf(baseOf(this.getAttribute("gateway")));
     this.hear(this.store, "change", () => this.redraw());
     this.hear(this.store, "state", () => this.redraw());
+    // What was refused without a key is asked for again with one.
+    this.hear(doors, "key", (event) => event.detail === this.store.base && this.refresh?.());
     const need = this.need?.();
     if (need) this.#ends.push(this.store.attach(need));
     this.started?.();

@@ -62,6 +62,7 @@ class Runs extends Part {
   static observedAttributes = ["gateway", "workflow", "rows"];
   #next = "";
   #loading = false;
+  #again = false; // somebody wanted another list while one was asked for
   #said = "";
   #count = 0;
   #typing = null;
@@ -102,7 +103,7 @@ class Runs extends Part {
     this.changed();
   }
 
-  /** Asks for all anew, as when somebody has signed in. */
+  /** Asks for all anew: there is another key. */
   refresh() {
     this.changed();
   }
@@ -148,15 +149,16 @@ class Runs extends Part {
   }
 
   async load() {
-    if (this.#loading) return;
+    if (this.#loading) {
+      this.#again = true;
+      return;
+    }
     this.#loading = true;
     const after = this.#next;
     const wanted = this.wanted();
     this.#said = "";
     try {
-      const next = await this.store.list({ ...wanted, after, limit: this.rows });
-      if (JSON.stringify(wanted) !== JSON.stringify(this.wanted())) this.#next = "";
-      else this.#next = next;
+      this.#next = await this.store.list({ ...wanted, after, limit: this.rows });
       if (after) this.#count = Math.min(SHOWN_MAX, this.#count + this.rows);
     } catch (refused) {
       // What happens from now on comes over the connection all the same.
@@ -165,7 +167,10 @@ class Runs extends Part {
       this.#loading = false;
       this.redraw();
     }
-    if (JSON.stringify(wanted) !== JSON.stringify(this.wanted())) this.changed();
+    if (this.#again) {
+      this.#again = false;
+      this.changed();
+    }
   }
 
   /** All that pass, the newest first; what is pending before them. */

@@ -77,7 +77,7 @@ class Trigger extends Part {
     this.list();
   }
 
-  /** Asks for all anew, as when somebody has signed in. */
+  /** Asks for all anew: there is another key. */
   refresh() {
     this.list();
   }

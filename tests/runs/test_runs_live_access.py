@@ -121,7 +121,7 @@ def providers_in_every_state(invoker: Invoker) -> None:
 
 @pytest.mark.processes
 async def test_axe_finds_nothing(tmp_path: Path, axe: str, nursery: trio.Nursery) -> None:
-    problems = []
+    problems: list[str] = []
 
     async def look(page: Page, name: str) -> None:
         for dark in (False, True):

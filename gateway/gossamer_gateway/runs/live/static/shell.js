@@ -102,7 +102,6 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
     input.value = wrong.textContent = "";
     dialog.close();
     name();
-    document.querySelectorAll("gossamer-runs, gossamer-trigger").forEach((element) => element.refresh());
   } catch (refused) {
     if (!(refused instanceof Refused)) throw refused;
     setKey(base, null);
