@@ -285,7 +285,7 @@ async def test_what_is_committed_here_for_another_s_shards_is_left_to_it(
                 while not wanted <= found:
                     entries = await engine.outbox.next()
                     found |= {one.run for one in entries}
-                    await engine.outbox.done(entries)
+                    engine.outbox.done(entries)
         assert found == wanted
 
 
