@@ -1,12 +1,13 @@
 // What was tried at a step: as a table, in sentences for who does not see the picture, and in a few words. Of very
 // many attempts the newest are shown.
 
-import { clock, cut, lasted } from "./forms.js";
+import { clock, cut, lasted, plain } from "./forms.js";
 import { h, plural } from "./part.js";
 
 export const ATTEMPTS_MAX = 200;
 const TOLD_MAX = 12;
 const TEXT_MAX = 20000;
+const MESSAGE_MAX = 300;
 
 export const OUTCOMES = { completed: "completed", failed: "failed", timeout: "not answered in time", left: "not waited for" };
 const COLOURS = { completed: "good", failed: "bad", timeout: "bad", left: "" };
@@ -45,13 +46,20 @@ function row(tried) {
   const why = cell({ class: "why", dir: "auto" });
   if (tried.failure) why.append(failureOf(tried.failure));
   if (tried.late) why.append(h("p", { class: "late-answer" }, `▾ An answer (${tried.late.status}) came at ${clock(tried.late.atMs)}, after it was given up.`));
-  if (tried.failure?.details) why.append(details(tried.failure.details));
+  if (tried.failure) why.append(...details(tried.failure.message, tried.failure.details));
   return h("tr", { role: "row" }, cell({}, `${tried.number}`), cell({ dir: "auto" }, tried.where), took, cell({}, h("span", { class: `badge ${COLOURS[tried.outcome] ?? "busy"}` }, OUTCOMES[tried.outcome] ?? "at work")), why);
 }
 
-const failureOf = ({ code, message }) => (message ? `${code}: ${message}` : code);
+/** A message as it fits beside others. */
+export const short = (message) => cut(plain(message), MESSAGE_MAX);
 
-export const details = (text) => h("details", {}, h("summary", {}, "Details"), h("pre", { tabindex: "0", role: "group", "aria-label": "Details of the failure" }, cut(text, TEXT_MAX)));
+const failureOf = ({ code, message }) => (message ? `${plain(code)}: ${short(message)}` : plain(code));
+
+/** What is to be unfolded of a failure: its details, and its message where that is too long. */
+export function details(message, more) {
+  const unfolded = (name, text) => h("details", {}, h("summary", {}, name), h("pre", { tabindex: "0", role: "group", "aria-label": name, dir: "auto" }, cut(plain(text), TEXT_MAX)));
+  return [message?.length > MESSAGE_MAX && unfolded("The whole message", message), more && unfolded("Details", more)].filter(Boolean);
+}
 
 const between = (text) => h("tr", { class: "between", role: "row" }, h("td", { role: "cell" }), h("td", { role: "cell", colspan: "4", dir: "auto" }, text));
 

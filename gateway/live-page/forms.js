@@ -28,10 +28,12 @@ export const moment = (ms) => new Date(ms).toLocaleString("en", { dateStyle: "fu
 // write it. What only joins letters, as in Persian and in emoji, stays.
 const TURNS = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
+/** A text in which they are seen. */
+export const plain = (text) => String(text ?? "").replace(TURNS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** JSON in which every character that does something is seen. */
 export function json(value, indent) {
-  const text = JSON.stringify(value, null, indent) ?? "";
-  return text.replace(TURNS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return plain(JSON.stringify(value, null, indent));
 }
 
 /** A text of at most so many characters; a pair that is one character is not cut in two. */

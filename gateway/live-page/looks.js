@@ -55,7 +55,7 @@ a { color: var(--accent); text-decoration: none; text-underline-offset: 3px; }
 a:hover { text-decoration: underline; }
 code, pre, textarea, .mono { font-family: var(--mono); font-size: 0.92em; }
 button { font: inherit; font-size: 14px; font-weight: 600; padding: 5px 14px; min-height: 34px; border: 1px solid transparent; border-radius: 9px; background: var(--accent); color: var(--accent-ink); cursor: pointer; white-space: nowrap; }
-button:disabled { background: var(--idle); color: var(--soft); cursor: default; }
+button:disabled, button[aria-disabled] { background: var(--idle); color: var(--soft); cursor: default; }
 button:hover:not(:disabled) { filter: brightness(1.08); }
 button.plain { background: none; border-color: var(--edge); color: var(--ink); font-weight: 500; }
 button.bad { background: var(--bad); color: var(--card); }
@@ -64,7 +64,7 @@ button.plain[aria-pressed="true"] { background: var(--idle); border-color: var(-
 button.word { min-height: 0; padding: 0; border: 0; border-radius: 4px; background: none; color: var(--accent); font-weight: 500; }
 button.word:hover { text-decoration: underline; filter: none; }
 .run { min-height: 0; font-size: 13px; font-weight: 400; white-space: nowrap; }
-select, input, textarea { font: inherit; font-size: 14px; color: inherit; background: var(--paper); border: 1px solid var(--edge); border-radius: 9px; padding: 5px 10px; min-height: 34px; max-width: 100%; min-width: 0; }
+select, input, textarea { font: inherit; font-size: 14px; color: var(--ink); background: var(--paper); border: 1px solid var(--edge); border-radius: 9px; padding: 5px 10px; min-height: 34px; max-width: 100%; min-width: 0; }
 textarea { display: block; width: 100%; resize: vertical; line-height: 1.45; tab-size: 2; }
 textarea[aria-invalid="true"], input[aria-invalid="true"] { border-color: var(--bad); }
 ::placeholder { color: var(--soft); opacity: 1; }

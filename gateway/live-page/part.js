@@ -1,6 +1,6 @@
 // What all components have in common: a shadow root with the house's looks, a store of their gateway, drawing at
-// once but with a rest after it, so that a busy gateway leaves a page its time, and saying whether they are connected:
-// all by a mark, and one of them for all in words, so that nobody is told the same thing five times.
+// once but with a rest after it, so that a busy gateway leaves a page its time, and saying whether they are
+// connected: one of them for all, so that nobody is told the same thing five times.
 
 import { h, say, set } from "../gossamer_gateway/page/static/dom.js";
 import { baseOf } from "./asking.js";
@@ -103,7 +103,7 @@ export class Part extends HTMLElement {
         set(element, "title", store.detail || STATES[store.state]);
         set(text, "role", speaks ? "status" : null);
         set(text, "class", speaks && store.state !== "live" ? null : "unseen");
-        set(element, "aria-hidden", speaks ? null : "true");
+        element.hidden = !speaks;
         say(text, speaks ? STATES[store.state] : "");
       },
     };
@@ -119,7 +119,8 @@ export class Part extends HTMLElement {
   /** A link to a run where the page has a place for it; else a button that says `gossamer-run`. */
   runLink(id) {
     const href = this.href(id);
-    const shown = id.length > RUN_CHARACTERS + 5 ? `${id.slice(0, RUN_CHARACTERS)}…` : id;
+    // The end of it: runs of the same minute begin alike.
+    const shown = id.length > RUN_CHARACTERS + 5 ? `…${id.slice(-RUN_CHARACTERS)}` : id;
     const attributes = { class: `run mono${href ? "" : " word"}`, title: id, "data-run": id, "aria-label": `Run ${shown}` };
     const element = href ? h("a", { ...attributes, href }, shown) : h("button", { ...attributes, type: "button" }, shown);
     element.addEventListener("click", () => this.dispatchEvent(new CustomEvent("gossamer-run", { detail: id, bubbles: true, composed: true })));
@@ -152,7 +153,5 @@ export function showStatus(badge, status) {
   say(badge, status);
 }
 
-/** A text of somebody else's: of any language and direction, without effect on what is beside it. */
-export function foreign(tag, text, attributes = {}) {
-  return h(tag, { ...attributes, dir: "auto" }, h("bdi", {}, text));
-}
+/** A sentence of parts of any language and direction, each without effect on what is beside it. JSON goes from left. */
+export const sentence = (parts) => parts.flatMap((part, index) => [index ? " · " : "", h("bdi", { dir: /^[[{"]/.test(part) ? "ltr" : null }, part)]);

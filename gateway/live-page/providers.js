@@ -4,7 +4,7 @@
 //   <gossamer-providers gateway>
 
 import { ask, baseOf } from "./asking.js";
-import { clock, moment } from "./forms.js";
+import { clock, moment, plain } from "./forms.js";
 import { health } from "./health.js";
 import { define, h, keyed, Part, plural, say, set } from "./part.js";
 
@@ -16,7 +16,7 @@ const LOOKS = `
 .one[data-colour="bad"] { border-color: var(--bad); }
 .one[data-colour="warn"] { border-color: var(--warn); }
 [data-stale] { opacity: 0.7; }
-.top { display: flex; gap: 8px; align-items: center; justify-content: space-between; }
+.top { display: flex; flex-wrap: wrap; gap: 2px 8px; align-items: center; justify-content: space-between; }
 .top strong { font-weight: 640; min-width: 0; }
 .badge::before { font-weight: 700; font-size: 11px; line-height: 1; }
 .badge.good::before { content: "✓" / ""; }
@@ -97,7 +97,7 @@ class Providers extends Part {
         if (!error || last.told === error.at_ms) return;
         last.told = error.at_ms;
         const at = h("time", { datetime: new Date(error.at_ms).toISOString(), title: moment(error.at_ms) }, clock(error.at_ms, { millis: false }));
-        last.replaceChildren(h("b", {}, error.code), error.message ? `: ${error.message}` : "", " · ", at);
+        last.replaceChildren(h("b", {}, error.code), error.message ? `: ${plain(error.message)}` : "", " · ", at);
       },
     );
   }

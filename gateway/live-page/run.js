@@ -4,9 +4,9 @@
 //
 //   <gossamer-run gateway run="ID">
 
-import { ATTEMPTS_MAX, attempts, details, hint, OUTCOMES, story } from "./attempts.js";
-import { clock, lasted, moment } from "./forms.js";
-import { define, h, keyed, Part, plural, say, set, showStatus, statusBadge } from "./part.js";
+import { ATTEMPTS_MAX, attempts, details, hint, OUTCOMES, short, story } from "./attempts.js";
+import { clock, lasted, moment, plain } from "./forms.js";
+import { define, h, keyed, Part, plural, say, sentence, set, showStatus, statusBadge } from "./part.js";
 import { payload } from "./payload.js";
 import { hasEnded } from "./projection.js";
 import { arranged, ticks, timeline } from "./timeline.js";
@@ -51,37 +51,38 @@ h2 { font-size: 21px; }
 .track { position: relative; height: 30px; background-image: linear-gradient(var(--line), var(--line)); background-size: 100% 1px; background-position: center; background-repeat: no-repeat; }
 .track > * { position: absolute; }
 .grid { top: -9px; bottom: -9px; width: 1px; background: color-mix(in srgb, var(--line) 70%, transparent); }
-.bar { top: 4px; height: 22px; min-width: 4px; border-radius: 6px; padding: 0 6px; overflow: hidden; white-space: nowrap; font-size: 12px; line-height: 22px; font-weight: 600; background: var(--busy-back); color: var(--busy); box-shadow: inset 0 0 0 1px color-mix(in srgb, currentcolor 40%, transparent); }
-.bar.small { padding: 0; }
-.bar.completed { background: var(--good-back); color: var(--good); }
-.bar.failed { background: var(--bad-back); color: var(--bad); }
-.bar.timeout { color: var(--bad); background: repeating-linear-gradient(-45deg, var(--bad-back) 0 6px, var(--card) 6px 10px); }
-.bar.left { background: var(--idle); color: var(--idle-ink); }
-.bar.running { background: var(--busy-back); border-right: 3px solid var(--busy); animation: pulse 1.6s ease-in-out infinite; }
+.track .bar, .legend .bar { top: 4px; height: 22px; min-width: 4px; border-radius: 6px; padding: 0 6px; overflow: hidden; white-space: nowrap; font-size: 12px; line-height: 22px; font-weight: 600; background: var(--busy-back); color: var(--busy); box-shadow: inset 0 0 0 1px color-mix(in srgb, currentcolor 40%, transparent); }
+.track .bar.small, .legend .bar.small { padding: 0; }
+.track .bar.completed, .legend .bar.completed { background: var(--good-back); color: var(--good); }
+.track .bar.failed, .legend .bar.failed { background: var(--bad-back); color: var(--bad); }
+.track .bar.timeout, .legend .bar.timeout { color: var(--bad); background: repeating-linear-gradient(-45deg, var(--bad-back) 0 6px, var(--card) 6px 10px); }
+.track .bar.left, .legend .bar.left { background: var(--idle); color: var(--idle-ink); }
+.track .bar.running, .legend .bar.running { background: var(--busy-back); border-right: 3px solid var(--busy); animation: pulse 1.6s ease-in-out infinite; }
 @keyframes pulse { 50% { opacity: 0.65; } }
-.pause { top: 14px; height: 2px; background: repeating-linear-gradient(90deg, var(--warn) 0 5px, transparent 5px 9px); }
-.pause span { position: absolute; left: 50%; bottom: 2px; transform: translateX(-50%); font-size: 11px; line-height: 1; color: var(--warn); white-space: nowrap; }
-.move { top: -4px; width: 12px; height: 12px; margin-left: -6px; border-radius: 3px; rotate: 45deg; background: var(--move); border: 2px solid var(--card); }
-.late { top: -3px; margin-left: -7px; width: 14px; font-size: 13px; line-height: 1; text-align: center; color: var(--warn); }
-.point { top: 9px; width: 12px; height: 12px; margin-left: -6px; border-radius: 50%; background: var(--move-back); border: 2px solid var(--move); }
-.point.Failed { background: var(--bad-back); border-color: var(--bad); }
+.track .pause, .legend .pause { top: 14px; height: 2px; background: repeating-linear-gradient(90deg, var(--warn) 0 5px, transparent 5px 9px); }
+.track .pause span { position: absolute; left: 50%; bottom: 2px; transform: translateX(-50%); font-size: 11px; line-height: 1; color: var(--warn); white-space: nowrap; }
+.track .move, .legend .move { top: -4px; width: 12px; height: 12px; margin-left: -6px; border-radius: 3px; rotate: 45deg; background: var(--move); border: 2px solid var(--card); }
+.track .late, .legend .late { top: -3px; margin-left: -7px; width: 14px; font-size: 13px; line-height: 1; text-align: center; color: var(--warn); }
+.track .point, .legend .point { top: 9px; width: 12px; height: 12px; margin-left: -6px; border-radius: 50%; background: var(--move-back); border: 2px solid var(--move); }
+.track .point.Failed, .legend .point.Failed { background: var(--bad-back); border-color: var(--bad); }
 .took { text-align: right; font-size: 13px; color: var(--soft); white-space: nowrap; }
-.inside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 14px; padding: 6px 0 18px; }
+.inside { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px; padding: 6px 0 18px; }
 li > .inside { padding-left: 28px; }
 .inside > * { min-width: 0; }
 .wide { grid-column: 1 / -1; }
 pre { margin: 0; padding: 10px 12px; max-height: 260px; overflow: auto; border-radius: 10px; background: var(--paper); border: 1px solid var(--line); white-space: pre-wrap; }
-.attempts { width: 100%; border-collapse: collapse; font-size: 13.5px; }
+.attempts { width: 100%; border-collapse: collapse; table-layout: fixed; font-size: 13.5px; }
+.attempts th:nth-child(1) { width: 44px; } .attempts th:nth-child(2) { width: 24%; } .attempts th:nth-child(3) { width: 92px; } .attempts th:nth-child(4) { width: 172px; }
+.attempts .lasted { white-space: nowrap; }
 .attempts th { text-align: left; font-weight: 500; color: var(--soft); font-size: 12.5px; padding: 0 12px 4px 0; }
 .attempts td { padding: 5px 12px 5px 0; border-top: 1px solid var(--line); vertical-align: top; }
-.attempts .why { width: 45%; }
 .attempts .between td { color: var(--soft); font-size: 12.5px; border-top: 0; padding: 0 12px 5px 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 12px 0 4px; font-size: 12.5px; color: var(--soft); }
 .legend span { display: inline-flex; align-items: center; gap: 6px; }
-.legend i { position: static; display: inline-block; width: 18px; height: 10px; min-width: 0; border-radius: 3px; padding: 0; margin: 0; }
-.legend i.move { width: 10px; border: 0; border-radius: 2px; }
-.legend i.pause { height: 2px; }
-.legend i.late { width: 14px; height: auto; font-style: normal; }
+.legend i[class] { position: static; animation: none; display: inline-block; rotate: none; width: 18px; height: 10px; min-width: 0; border-radius: 3px; padding: 0; margin: 0; }
+.legend i.move[class] { rotate: 45deg; width: 10px; border: 0; border-radius: 2px; }
+.legend i.pause[class] { height: 2px; }
+.legend i.late[class] { width: 14px; height: auto; font-style: normal; }
 dialog { max-width: min(420px, calc(100vw - 28px)); border: 1px solid var(--line); border-radius: var(--round); padding: 22px 24px; background: var(--card); color: var(--ink); box-shadow: 0 24px 70px rgb(0 0 0 / 30%); }
 dialog::backdrop { background: rgb(20 18 12 / 45%); }
 dialog form { display: grid; gap: 10px; }
@@ -89,15 +90,19 @@ dialog .do { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: 10p
 .more-of-it { margin-top: 5px; }
 .late-answer { color: var(--warn); }
 @media (forced-colors: active) {
-  .bar, .mark, .pause, .move, .point, .rails i { forced-color-adjust: none; }
+  .track > *, .legend i, .mark, .rails i { forced-color-adjust: none; }
 }
 details { margin-top: 12px; border-top: 1px solid var(--line); padding-top: 10px; }
+.note details, .attempts details { margin-top: 4px; border: 0; padding: 0; }
+.note summary { color: inherit; }
 summary { cursor: pointer; color: var(--soft); font-size: 14px; border-radius: 6px; }
 details > .inside, details > ol { margin-top: 10px; }
 .events { font-size: 13.5px; max-height: 420px; overflow-y: auto; scrollbar-width: thin; }
 .events li { display: grid; grid-template-columns: 34px 84px 120px minmax(0, 1fr); gap: 10px; padding: 4px 0; border-top: 1px solid color-mix(in srgb, var(--line) 60%, transparent); align-items: baseline; }
 .events li > small { text-align: right; }
 @container (max-width: 720px) {
+  .inside { grid-template-columns: minmax(0, 1fr); }
+  .attempts .why:empty { display: none; }
   .axis { grid-template-columns: minmax(0, 1fr); }
   .axis > :first-child, .axis > :last-child { display: none; }
   .row { grid-template-columns: minmax(0, 1fr) 70px; gap: 2px 14px; padding: 8px 0; }
@@ -105,7 +110,7 @@ details > .inside, details > ol { margin-top: 10px; }
   .row .took { grid-column: 2; grid-row: 1; }
   .row .track { grid-column: 1 / 3; }
   li > .inside { padding-left: 0; }
-  .events li { grid-template-columns: 84px minmax(0, 1fr); }
+  .events li { grid-template-columns: 84px minmax(0, 1fr); gap: 2px 10px; padding: 6px 0; }
   .events li > small { display: none; }
   .events li > span:last-child { grid-column: 1 / -1; }
   .attempts thead { display: none; }
@@ -119,7 +124,7 @@ details > .inside, details > ol { margin-top: 10px; }
 `;
 
 const MARKS = { Completed: "✓", Failed: "✕", Running: "▸", Waiting: "…", Left: "–" };
-const ICONS = { completed: "✓", failed: "✕", timeout: "⏱", left: "–" };
+const ICONS = { completed: "✓", failed: "✕", timeout: "!", left: "–" };
 
 class Run extends Part {
   static observedAttributes = ["gateway", "run"];
@@ -137,7 +142,7 @@ class Run extends Part {
 
   make() {
     this.mark = this.link();
-    this.heading = h("h2", { class: "lines-2", dir: "auto" });
+    this.heading = h("h2", { class: "lines-2", dir: "auto", tabindex: "-1" });
     this.status = statusBadge("Pending");
     this.told = h("p", { class: "unseen", role: "status" });
     this.cancel = h("button", { type: "button", class: "plain", "aria-haspopup": "dialog", onclick: () => this.sure.showModal() }, "Cancel run");
@@ -187,6 +192,10 @@ class Run extends Part {
     this.#notices = new Map();
     if (!this.runId) return;
     this.ends(this.store.watch(this.runId));
+    // What fits into a bar, and how many moments along the axis, depends on the width.
+    const wide = new ResizeObserver(() => this.redraw());
+    wide.observe(this);
+    this.ends(() => wide.disconnect());
     const timer = setInterval(() => this.notice(), NOTICES_MS);
     const first = setTimeout(() => this.notice(), NOTICES_MS / 4);
     this.ends(() => clearInterval(timer));
@@ -207,6 +216,7 @@ class Run extends Part {
   }
 
   async act(what) {
+    if (this.#acting) return;
     this.#acting = true;
     this.redraw();
     try {
@@ -239,9 +249,14 @@ class Run extends Part {
     this.body.hidden = !has;
     this.empty.hidden = has;
     this.status.hidden = !has;
+    const pressed = this.root.activeElement;
     this.cancel.hidden = !has || hasEnded(run.status);
     this.retry.hidden = !has || run.status !== "Failed";
-    this.cancel.disabled = this.retry.disabled = this.#acting;
+    // A button that is disabled, or goes, would take the focus with it.
+    for (const button of [this.cancel, this.retry]) {
+      set(button, "aria-disabled", this.#acting || null);
+      if (button === pressed && button.hidden) this.heading.focus();
+    }
     if (!has) {
       say(this.heading, "Run");
       say(this.empty, !this.runId ? "No run is chosen." : (history?.missing ?? "Looking for the run…"));
@@ -296,12 +311,12 @@ class Run extends Part {
     this.why.told = told;
     set(this.why, "class", failed ? "note bad" : "note warn");
     if (end) {
-      this.why.replaceChildren(h("strong", {}, `Cancelled${end.who ? ` by ${end.who}` : ""}`), end.reason ? ` — ${end.reason}` : "");
+      this.why.replaceChildren(h("strong", {}, plain(`Cancelled${end.who ? ` by ${end.who}` : ""}`)), end.reason ? ` — ${plain(end.reason)}` : "");
       return;
     }
     const { code, message, details: more } = run.failure;
-    this.why.replaceChildren(h("strong", {}, step ? `${step}: ${code}` : code), message ? ` — ${message}` : "");
-    if (more) this.why.append(details(more));
+    this.why.replaceChildren(h("strong", {}, plain(step ? `${step}: ${code}` : code)), message ? ` — ${short(message)}` : "");
+    this.why.append(...details(message, more));
   }
 
   drawAxis(length) {
@@ -378,7 +393,7 @@ class Run extends Part {
       element.told = told;
       const parts = [];
       if (one.attempts.length) parts.push(h("div", { class: "wide" }, h("h3", {}, "Attempts"), attempts(one)));
-      if (one.failure && !one.attempts.length) parts.push(h("p", { class: "note bad wide" }, h("strong", {}, one.failure.code), one.failure.message ? ` — ${one.failure.message}` : ""));
+      if (one.failure && !one.attempts.length) parts.push(h("p", { class: "note bad wide" }, h("strong", {}, one.failure.code), one.failure.message ? ` — ${short(one.failure.message)}` : "", ...details(one.failure.message, one.failure.details)));
       if (one.kind === "choice") parts.push(h("p", { class: "wide" }, "It went on with ", h("strong", {}, one.note), "."));
       const begun = this.#of.findLast((event) => event.step === one.id && (event.kind === "step.started" || event.value !== undefined));
       const ended = this.#of.findLast((event) => event.step === one.id && (event.kind === "step.completed" || event.kind === "join.completed"));
@@ -399,7 +414,7 @@ class Run extends Part {
   drawEvents(events, beganMs) {
     keyed(this.events, events.slice(-HISTORY_MAX), (one) => one.seq, (one) => {
       const [word, colour, , told] = words(one);
-      return h("li", {}, h("small", {}, one.seq), h("span", { class: "soft", title: clock(one.atMs) }, `+${lasted(one.atMs - beganMs)}`), h("span", {}, h("span", { class: `badge ${colour === "busy" ? "" : colour}`, title: one.kind }, word)), h("span", { class: "what" }, ...told.flatMap((part, index) => [index ? " · " : "", h("bdi", {}, part)])));
+      return h("li", {}, h("small", {}, one.seq), h("span", { class: "soft", title: clock(one.atMs) }, `+${lasted(one.atMs - beganMs)}`), h("span", {}, h("span", { class: `badge ${colour === "busy" ? "" : colour}`, title: one.kind }, word)), h("span", { class: "what lines-4", title: told.join(" · ") }, ...sentence(told)));
     }, () => {});
   }
 }
@@ -407,6 +422,9 @@ class Run extends Part {
 const isOpen = (one) => one.status === "Running" || one.status === "Waiting";
 
 /** A round moment of the axis. */
-const tick = (ms) => (ms < 60000 && ms % 1000 === 0 ? `${ms / 1000} s` : lasted(ms));
+const tick = (ms) => {
+  const [unit, name] = [[86400000, "d"], [3600000, "h"], [60000, "min"], [1000, "s"]].find(([one]) => ms >= one && ms % one === 0) ?? [1, "ms"];
+  return ms ? `${ms / unit} ${name}` : "0";
+};
 
 define("gossamer-run", Run, LOOKS);

@@ -16,7 +16,7 @@ const STATUSES = ["Pending", "Running", "Completed", "Failed", "Cancelled"];
 const LOOKS = `
 table { width: 100%; border-collapse: collapse; table-layout: fixed; font-size: 14px; }
 th { text-align: left; font-weight: 500; color: var(--soft); font-size: 13px; padding: 2px 14px 7px 0; }
-th:nth-child(1) { width: 22%; } th:nth-child(2) { width: 104px; } th:nth-child(3) { width: 128px; } th:nth-child(5) { width: 92px; } th:nth-child(6) { width: 96px; }
+th:nth-child(1) { width: 22%; } th:nth-child(2) { width: 104px; } th:nth-child(3) { width: 138px; } th:nth-child(5) { width: 92px; } th:nth-child(6) { width: 96px; }
 td { padding: 8px 14px 8px 0; border-top: 1px solid var(--line); vertical-align: middle; }
 td:first-child { padding-left: 8px; } th:first-child { padding-left: 8px; }
 td:last-child, th:last-child { padding-right: 8px; }
@@ -28,7 +28,7 @@ td.num, th.num { text-align: right; white-space: nowrap; }
 .steps { display: flex; align-items: center; gap: 4px 10px; min-width: 0; }
 .pips { display: flex; align-items: center; flex: 0 1 auto; gap: 3px; min-width: 0; max-width: 62%; }
 .pips:empty { display: none; }
-.pips i { flex: 0 1 14px; min-width: 2px; height: 8px; border-radius: 3px; background: var(--idle); transition: background 0.3s; }
+.pips i { flex: 0 1 auto; width: 14px; min-width: 3px; height: 8px; border-radius: 3px; background: var(--idle); transition: background 0.3s; }
 .pips i.Completed { background: var(--good); }
 .pips i.Running { background: var(--busy); animation: breathe 1.4s ease-in-out infinite; }
 .pips i.Waiting { background: none; border: 2px solid var(--warn); }

@@ -4,7 +4,7 @@
 //   <gossamer-live-tail gateway workflow kinds="attempt.*,run.failed" rows="300" run-href="#/run/{run}">
 
 import { clock, moment } from "./forms.js";
-import { define, h, keyed, Part, plural, say, set } from "./part.js";
+import { define, h, keyed, Part, plural, say, sentence, set } from "./part.js";
 import { words } from "./words.js";
 
 const ROWS = 300;
@@ -46,6 +46,7 @@ class LiveTail extends Part {
   static observedAttributes = ["gateway", "workflow", "run", "kinds", "rows"];
   #paused = false;
   #held = null; // the last number that is shown while it stands still
+  #still = []; // what was there then: it stays, however much comes
   #group = 0;
   #text = "";
   #shownTo = 0;
@@ -86,14 +87,21 @@ class LiveTail extends Part {
 
   toggle() {
     this.#paused = !this.#paused;
-    this.#held = this.#paused || this.list.scrollTop > 8 ? this.store.told : null;
+    if (!this.#paused && this.list.scrollTop <= 8) this.#held = null;
+    else this.hold(this.store.told);
     this.redraw();
   }
 
   scrolled() {
-    if (this.list.scrollTop > 8) this.#held ??= this.#shownTo;
-    else if (!this.#paused) this.#held = null;
+    if (this.list.scrollTop > 8) {
+      if (this.#held === null) this.hold(this.#shownTo);
+    } else if (!this.#paused) this.#held = null;
     this.redraw();
+  }
+
+  hold(number) {
+    this.#held = number;
+    this.#still = this.store.tail.filter((one) => one.number <= number);
   }
 
   newest() {
@@ -120,33 +128,34 @@ class LiveTail extends Part {
     this.mark.draw();
     const max = Math.min(ROWS_MAX, Math.max(10, Number(this.getAttribute("rows")) || ROWS));
     const shown = [];
-    let held = 0;
     const { tail } = this.store;
-    for (let index = tail.length - 1; index >= 0 && shown.length < max; index -= 1) {
-      if (!this.passes(tail[index])) continue;
-      if (this.#held !== null && tail[index].number > this.#held) held += 1;
-      else shown.push(tail[index]);
+    const from = this.#held === null ? tail : this.#still;
+    for (let index = from.length - 1; index >= 0 && shown.length < max; index -= 1) {
+      if (this.passes(from[index])) shown.push(from[index]);
     }
+    const newer = this.#held === null ? [] : tail.filter((one) => one.number > this.#held && this.passes(one));
+    const lost = this.#held !== null && tail.length > 0 && tail[0].number > this.#held + 1;
+    if (this.#held === null) this.#still = [];
     const before = this.#shownTo;
     if (this.#held === null) this.#shownTo = this.store.told;
     keyed(
       this.list, shown, (one) => one.number,
       (one) => {
-        const [word, colour, sentence, parts] = words(one.event);
+        const [word, colour, told, parts] = words(one.event);
         return h(
           "li", { class: before && one.number > before ? "new" : null },
           h("time", { datetime: new Date(one.event.atMs).toISOString(), title: moment(one.event.atMs) }, clock(one.event.atMs)),
           h("span", { class: `badge ${colour === "busy" ? "" : colour}`, title: one.event.kind }, word),
           h("span", { class: "of" }, h("b", { title: one.workflow, dir: "auto" }, one.workflow || "?"), this.runLink(one.event.run)),
-          h("span", { class: "what lines-2", title: sentence }, ...parts.flatMap((part, index) => [index ? " · " : "", h("bdi", {}, part)])),
+          h("span", { class: "what lines-2", title: told }, ...sentence(parts)),
         );
       },
       () => {},
     );
     set(this.pause, "data-paused", this.#paused);
     say(this.pause, this.#paused ? "Go on" : "Pause");
-    this.held.hidden = held === 0;
-    say(this.jump, `${plural(held, "newer event")} ↑`);
+    this.held.hidden = newer.length === 0;
+    say(this.jump, `${lost ? "more than " : ""}${plural(newer.length, "newer event")} ↑`);
     this.list.hidden = shown.length === 0;
     this.empty.hidden = shown.length > 0;
     const filtered = this.#text || this.#group || this.kinds.length;

@@ -21,7 +21,7 @@ textarea { min-height: 92px; color: var(--ink); }
 .sent p.bad { color: var(--bad); }
 .sent .of { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .none { display: grid; gap: 10px; color: var(--soft); }
-.none pre { margin: 0; padding: 10px 12px; overflow-x: auto; border-radius: 10px; background: var(--paper); border: 1px solid var(--line); color: var(--ink); }
+.none pre { margin: 0; padding: 10px 12px; white-space: pre-wrap; border-radius: 10px; background: var(--paper); border: 1px solid var(--line); color: var(--ink); }
 .sent button { min-height: 0; padding: 1px 10px; font-size: 13px; }
 `;
 

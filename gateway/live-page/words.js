@@ -1,6 +1,6 @@
 // Each kind of event in words, for people who follow many. Pure; values are shown as text.
 
-import { lasted, shown } from "./forms.js";
+import { lasted, plain, shown } from "./forms.js";
 
 /**
  * `[word, colour, sentence, parts]`; the sentence is its parts, each of which may be of another language and is to be
@@ -9,7 +9,7 @@ import { lasted, shown } from "./forms.js";
 export function words(event) {
   try {
     const [word, colour, ...parts] = WORDS[event.kind]?.(event) ?? [String(event.kind), "", event.step];
-    const told = parts.filter(Boolean).map(String);
+    const told = parts.filter(Boolean).map(plain);
     return [word, colour, told.join(" · "), told];
   } catch {
     return [String(event.kind), "", "", []];

@@ -31,6 +31,7 @@ from gossamer_gateway.door.principals import Grant, Principal, Role
 from gossamer_gateway.door.serving import serve
 from gossamer_gateway.door.tokens import Issuer
 from gossamer_gateway.storage.port import Command
+from gossamer_gateway.storage.sqlite import SqliteRows
 
 T = TypeVar("T")
 
@@ -54,8 +55,9 @@ class MemoryStorage:
     shared = False
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        self.rows = sqlite3.connect(":memory:", isolation_level=None)
-        self.rows.executescript(api_keys.SCHEMA)
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.executescript(api_keys.SCHEMA)
+        self.rows = SqliteRows(self.connection)
         self.fails: Exception | None = None
         self._clock = clock
 

@@ -37,7 +37,7 @@ def test_a_key_is_known_again(storage: MemoryStorage) -> None:
 def test_its_secret_is_at_rest_nowhere(storage: MemoryStorage) -> None:
     key = new_key(storage, "worker", *WORK)
     secret = key.split("_", 2)[2]
-    at_rest = "\n".join(storage.rows.iterdump())
+    at_rest = "\n".join(storage.connection.iterdump())
     assert "worker" in at_rest
     assert secret not in at_rest and secret.encode().hex() not in at_rest
     (row,) = api_keys.read_all(storage.rows)

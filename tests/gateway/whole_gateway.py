@@ -4,6 +4,7 @@
 the bytes that a test chose, and remembers what it was asked.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.door import api_keys
 from gossamer_gateway.door.config import ApiKeys, DoorConfig
 from gossamer_gateway.door.principals import Grant
+from gossamer_gateway.door.tls import TlsConfig
 from gossamer_gateway.runs.config import WorkflowsConfig
 from gossamer_gateway.server import Gateway, open_gateway
 from gossamer_gateway.storage import open_storage
@@ -60,19 +62,24 @@ async def open_whole(
     *engines: EngineConfig,
     keys: Mapping[str, Sequence[Grant]] | None = None,
     workflows: WorkflowsConfig | None = None,
+    http: Address | None = None,
+    tls: TlsConfig | None = None,
     **door: Any,
 ) -> AsyncIterator[Whole]:
     """Runs until the block is left, then stops in order.
 
     Args:
         keys: what each key of a name opens; None: everybody is let in.
+        http: where it is; a free port without.
+        tls: its certificate, which is its own authority; plain text without.
         door: more of the door's settings.
     """
     config = GatewayConfig(
         name="gateway",
         data_dir=folder / "data",
         cache_dir=folder / "cache",
-        http=Address("127.0.0.1", 0),
+        http=http or Address("127.0.0.1", 0),
+        tls=tls or TlsConfig(),
         grpc=Address("127.0.0.1", 0),
         engines=engines,
         workflows=workflows or WorkflowsConfig(),
@@ -92,9 +99,11 @@ async def open_whole(
         host, _, port = gateway.grpc.rpartition(":")
         channel = Channel(host, int(port), tls=None, peer="the gateway")
         stack.push_async_callback(channel.aclose)
-        http = httpx.AsyncClient(base_url=gateway.url, timeout=60)
-        await stack.enter_async_context(http)
-        yield Whole(gateway, http, channel, made)
+        ca_file = config.tls.cert_file
+        verify = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        client = httpx.AsyncClient(base_url=gateway.url, timeout=60, verify=verify)
+        await stack.enter_async_context(client)
+        yield Whole(gateway, client, channel, made)
 
 
 def answer(body: bytes, status: str = "200 OK", kind: str = "application/json") -> bytes:

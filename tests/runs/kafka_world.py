@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import trio
 from confluent_kafka import Consumer, TopicPartition
+from tests.patience import PATIENCE_S
 
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.kafka import bus
@@ -33,11 +34,11 @@ async def fresh_topic(cluster: Cluster, partitions: int = 3) -> str:
 def read_all(address: str, topic: str, count: int) -> list[tuple[bytes | None, bytes | None]]:
     """The first so many messages: key and value, in order within each partition."""
     reader = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 0})
-    partitions = reader.list_topics(topic, timeout=20).topics[topic].partitions
+    partitions = reader.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
     reader.assign([TopicPartition(topic, one, 0) for one in partitions])
     found: list[tuple[bytes | None, bytes | None]] = []
     while len(found) < count:
-        one = reader.poll(20)
+        one = reader.poll(PATIENCE_S)
         assert one is not None, f"{len(found)} of {count} came"
         if one.error() is None:
             found.append((one.key(), one.value()))
@@ -52,14 +53,16 @@ def read_topic_whole(
     reader = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 0})
     whole = [
         TopicPartition(topic, one, 0)
-        for one in reader.list_topics(topic, timeout=20).topics[topic].partitions
+        for one in reader.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
     ]
-    left = {one.partition: reader.get_watermark_offsets(one, timeout=20)[1] for one in whole}
+    left = {
+        one.partition: reader.get_watermark_offsets(one, timeout=PATIENCE_S)[1] for one in whole
+    }
     left = {partition: end for partition, end in left.items() if end}
     reader.assign(whole)
     found = []
     while left:
-        one = reader.poll(20)
+        one = reader.poll(PATIENCE_S)
         assert one is not None and one.error() is None
         partition, offset = one.partition(), one.offset()
         assert partition is not None and offset is not None

@@ -1,5 +1,5 @@
-"""Runs in every state that a live page has to show well: at work, failed, moved, late, cancelled, of
-very long names, of other scripts, and two thousand of them.
+"""Runs in every state that a live page has to show well: at work, failed, moved, late, cancelled,
+of very long names, of other scripts.
 """
 
 from typing import Any
@@ -55,14 +55,14 @@ SCRIPTS = {
 }
 """Texts that go from right to left, that join, and one that would turn what stands behind it."""
 
-MANY = 2_000
-
 
 async def a_failover(world: LiveWorld) -> str:
     """A payment that goes from cloud to cloud, with an answer that comes too late."""
     run = await world.trigger("payment", {"amount": 4200, "currency": "EUR"})
     await world.done(run, "authorize", {"authorized": True})
-    await world.fails(run, "charge", Failure("ConnectionLost", "the function's end is not known", "provider"))
+    await world.fails(
+        run, "charge", Failure("ConnectionLost", "the function's end is not known", "provider")
+    )
     await world.begun(run, "charge", 3)  # the second was not answered in time
     await world.late(run, "charge", 2)
     await world.fails(run, "charge", DOWN)
@@ -75,7 +75,9 @@ async def a_failover(world: LiveWorld) -> str:
 async def a_failure(world: LiveWorld, given: Any = None) -> str:
     """An order that failed at its last step, after retries."""
     run = await world.an_order({"customer": HARM, "given": given})
-    broken = Failure("CarrierDown", "the carrier's system refuses parcels", details=f"at 14:03\n{HARM}")
+    broken = Failure(
+        "CarrierDown", "the carrier's system refuses parcels", details=f"at 14:03\n{HARM}"
+    )
     await world.fails(run, "ship", broken)
     await world.begun(run, "ship", 2)
     await world.fails(run, "ship", broken)
@@ -106,13 +108,6 @@ async def of_other_scripts(world: LiveWorld) -> str:
         if text is SCRIPTS["اسم"]:
             await world.begun(run, "greet", 2)
     return run
-
-
-async def many(world: LiveWorld) -> None:
-    """So many that no page shows all."""
-    for index in range(MANY):
-        run = await world.trigger("hello", index)
-        await world.done(run, "greet", index)
 
 
 async def define_all(world: LiveWorld) -> None:

@@ -218,6 +218,14 @@ def test_attempts_from_long_ago_count_as_answered() -> None:
     assert kinds(course.answer("a", attempt=22)) == ["AttemptLate"]
 
 
+def test_however_often_a_run_is_retried_a_step_remembers_the_newest_answers_alone() -> None:
+    course = started({"id": "a", "action": "a", "retry": {"maxAttempts": 1}})
+    for _ in range(HEARD_MAX + 50):
+        course.fail("a")
+        course.retry()
+    assert course.run.steps["a"].heard == tuple(range(51, HEARD_MAX + 51))
+
+
 # Deadlines
 
 

@@ -2,6 +2,7 @@
 every endpoint."""
 
 import re
+import shlex
 import subprocess
 import sys
 
@@ -49,6 +50,51 @@ def test_a_newcomer_defines_triggers_and_looks(tmp_path_factory: pytest.TempPath
         assert person.types(failed) == "no runs\n"
         (execution,) = answers(person.types(execute))
         assert (execution["workflowId"], execution["status"]) == ("greet", "Running")
+
+
+@pytest.mark.processes
+def test_a_newcomer_has_a_service_on_the_mesh_do_a_step(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    person = Newcomer(tmp_path_factory.mktemp("g"), {})
+    begin, node, trigger = blocks(WORKERS, "sh", "On the mesh")
+    person.types(begin)
+    readme = (person.folder / "hello" / "README.md").read_text()
+    (build,) = re.findall(r"^```sh\n(python -m ziglang.*?)^```$", readme, re.M | re.S)
+    person.types(f"cd hello\n{build}")
+    with person.runs(GATEWAY) as gateway:
+        person.here["http://127.0.0.1:8090"] = gateway["http"]
+        person.environment["GOSSAMER_GATEWAY"] = gateway["http"]
+        for name, text in files(WORKERS).items():
+            (person.folder / name).write_text(person.put(text))
+        with (person.folder / "node.log").open("w") as log:
+            command = [*shlex.split(node), "--listen", "127.0.0.1:0", "--name", "hand"]
+            worker = subprocess.Popen(
+                command, cwd=person.folder, env=person.environment, stdout=log, stderr=log
+            )
+        try:
+            assert '{"greeting": "Hello, Ada!"}' in person.types(trigger)
+        finally:
+            worker.terminate()
+            worker.wait()
+
+
+def test_a_worker_that_asks_for_what_is_not_offered_says_so(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """As the guide's own worker does it, of any mistake that the gateway names."""
+    person = Newcomer(tmp_path_factory.mktemp("g"), {})
+    text = files(WORKERS)["worker.py"].replace('"reserve", "charge"', '"provider:AWS"')
+    (person.folder / "worker.py").write_text(text)
+    with person.runs(GATEWAY) as gateway:
+        done = subprocess.run(
+            [sys.executable, "worker.py", gateway["http"]],
+            cwd=person.folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "/workflow/jobs/fetch: provider:AWS is no action; the gateway calls functions itself\n"
+    )
 
 
 def test_the_reference_has_every_endpoint_and_its_role() -> None:

@@ -1,13 +1,15 @@
 """Runs whose jobs and results go over a real Kafka: each step once in effect, and all told."""
 
 import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 import trio
 from tests.gateway.places import place, storage
 from tests.kafka_fixture import Kafka
-from tests.patience import seen, until
+from tests.patience import patience, seen, until
 from tests.postgres_fixture import Postgres
 from tests.runs.kafka_world import (
     ACTIONS,
@@ -21,9 +23,19 @@ from tests.runs.kafka_world import (
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs import leasing, sharing
+from gossamer_gateway.runs.engine import Answer, Engine, Verdict
 from gossamer_gateway.runs.kafka.bus import Message, open_sender
 from gossamer_gateway.runs.kafka.replay import Replay
-from gossamer_gateway.runs.kafka.topics import EVENTS, JOBS, RESULTS, RESULTS_DEAD
+from gossamer_gateway.runs.kafka.results import Results
+from gossamer_gateway.runs.kafka.topics import (
+    EVENTS,
+    JOBS,
+    RESULTS,
+    RESULTS_DEAD,
+    make_topics,
+    topics,
+)
+from gossamer_gateway.runs.model.definition import Definition, Step
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.storage import Storage, open_storage
 
@@ -46,9 +58,11 @@ async def outbox_rows(world: World) -> int:
 
 async def emptied(world: World) -> None:
     """Returns when all that happened is published."""
-    with trio.fail_after(60):
-        while await outbox_rows(world):  # noqa: ASYNC110 - rows tell nobody
-            await trio.sleep(0.01)
+
+    async def is_so() -> bool:
+        return not await outbox_rows(world)
+
+    await seen(is_so)
 
 
 async def test_runs_end_and_the_topic_alone_has_them(kafka: Kafka, storage: Storage) -> None:
@@ -129,6 +143,60 @@ async def test_junk_becomes_dead_letters_and_the_rest_goes_on(
         assert reason in (headers["reason"] or b"").decode()
         assert headers["topic"] == RESULTS.encode()
         assert int(headers["offset"] or b"") >= 0
+
+
+async def test_a_result_is_behind_the_group_once_it_is_on_disk(
+    kafka: Kafka, storage: Storage
+) -> None:
+    """A gateway that stops while its storage has it wait leaves what it took to the next one."""
+    stuck = trio.Event()
+    said: list[int] = []
+
+    class Stuck(Engine):
+        async def answer_all(self, told: Sequence[tuple[str, Answer]]) -> list[Verdict]:
+            if any(one == run.id for one, _ in told):
+                stuck.set()
+                await trio.sleep_forever()
+            return await super().answer_all(told)
+
+    class Noting(Engine):
+        async def answer_all(self, told: Sequence[tuple[str, Answer]]) -> list[Verdict]:
+            said.extend(one.attempt for id, one in told if id == run.id)
+            return await super().answer_all(told)
+
+    engine = Engine(storage)
+    await engine.define(Definition("alone", "a", {"a": Step("a", action="a")}))
+    run = await engine.trigger("alone", 1)
+
+    def result(attempt: int) -> Message:
+        told = {"run": run.id, "step": "a", "attempt": attempt, "status": "completed"}
+        return Message(RESULTS, run.id.encode(), json.dumps(told).encode())
+
+    @asynccontextmanager
+    async def taking(engine: Engine) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Results(engine, kafka.cluster, sender).run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async with open_sender(kafka.cluster, "worker") as sender:
+        await make_topics(kafka.cluster, topics())
+        assert await sender.send([result(1)]) == [None]
+        with patience():
+            async with taking(Stuck(storage)):
+                await stuck.wait()
+        assert (await engine.run(run.id)).status is Status.RUNNING
+        async with taking(Noting(storage)):
+            await until(lambda: 1 in said)
+            # What comes next is taken once that one is done with.
+            await sender.send([result(8)])
+            await until(lambda: 8 in said)
+        assert (await engine.run(run.id)).status is Status.COMPLETED
+        said.clear()
+        await sender.send([result(9)])
+        async with taking(Noting(storage)):
+            await until(lambda: 9 in said)
+    assert 1 not in said, "what was on disk came again"
 
 
 async def test_a_broker_that_is_killed_costs_no_step(kafka: Kafka, storage: Storage) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from gossamer_gateway.runs.kafka.bus import Message, Sender
 from gossamer_gateway.runs.kafka.publisher import Publisher
@@ -24,6 +25,7 @@ class Scripted:
     def __init__(self, *batches: list[Entry]) -> None:
         self._batches = deque(batches)
         self.sent: list[tuple[str, int]] = []
+        self.removed_early: list[tuple[str, int]] = []
         self.undones = 0
         self.is_empty = trio.Event()
 
@@ -34,7 +36,8 @@ class Scripted:
         return self._batches.popleft()
 
     def done(self, entries: Sequence[Entry]) -> None:
-        pass
+        named = [(one.run, one.seq) for one in entries]
+        self.removed_early += [one for one in named if one not in self.sent]
 
     async def wait_done(self) -> None:
         await trio.sleep_forever()
@@ -46,6 +49,7 @@ class Scripted:
         self.undones += 1
 
     async def send(self, messages: Sequence[Message]) -> list[None]:
+        await trio.testing.wait_all_tasks_blocked()
         for one in messages:
             event = e.decode(one.value or b"")
             self.sent.append((event.run, event.seq))
@@ -87,6 +91,13 @@ async def test_the_predecessor_that_the_rows_had_goes_first() -> None:
 async def test_what_comes_again_is_sent_once() -> None:
     both = [entry("a", 1), entry("a", 2)]
     assert await published(Scripted(both, both, both[1:])) == [("a", 1), ("a", 2)]
+
+
+async def test_rows_go_when_kafka_has_what_they_say() -> None:
+    """They are all that there is after a crash."""
+    script = Scripted([entry("a", 1), entry("b", 1)], [entry("a", 2)], [entry("b", 2)])
+    assert len(await published(script)) == 4
+    assert script.removed_early == []
 
 
 async def test_an_event_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

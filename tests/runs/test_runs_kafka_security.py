@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 from confluent_kafka import Consumer
-from confluent_kafka.admin import (
-    AdminClient,
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._scram import (
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -108,14 +108,11 @@ def secure(
         pytest.skip(f"NOT RUN: {error}")
     try:
         admin = AdminClient({"bootstrap.servers": broker.address})
-        users = [
-            UserScramCredentialUpsertion(
-                "gateway", ScramCredentialInfo(one, 4096), PASSWORD.encode()
-            )
-            for one in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
-        ]
-        for future in admin.alter_user_scram_credentials(users).values():
-            future.result(20)
+        for one in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            kept = ScramCredentialInfo(one, 4096)
+            user = UserScramCredentialUpsertion("gateway", kept, PASSWORD.encode())
+            for future in admin.alter_user_scram_credentials([user]).values():
+                future.result(20)
         yield Secure(
             f"127.0.0.1:{signed}", f"127.0.0.1:{mutual}", folder, authority.issue("gateway")
         )

@@ -84,7 +84,7 @@ async def test_what_happens_is_seen(tmp_path: Path) -> None:
         await everything_fits(page, "runs")
         await page.eval(f"{RUNS}.querySelector('[data-run=\"{run}\"] a').click()")
         await a_run_is_a_picture(world, page, run)
-        assert await page.eval("document.title") == f"Run {run[:8]} · Gossamer"
+        assert await page.eval("document.title") == f"Run {run[-8:]} · Gossamer"
         assert complaints(page) == []
 
 
@@ -249,6 +249,35 @@ async def test_the_tail_stands_still_for_who_reads(tmp_path: Path) -> None:
         await page.until(
             f"{TAIL}.querySelectorAll('li').length === 4"
         )  # steps and attempts of both
+        assert complaints(page) == []
+
+
+@pytest.mark.processes
+async def test_an_old_page_is_no_larger_than_a_young_one(tmp_path: Path) -> None:
+    """Nor does what somebody reads go, when more has come than is kept."""
+    async with seen_in_browser(tmp_path) as (world, browser):
+        page = await browser.open(f"{world.url}/live/")
+        await page.until(LIVE)
+        kept = await world.trigger("hello", "kept")
+        await page.until(f"{TAIL}.querySelectorAll('li').length === 4")
+        await page.eval(
+            f"[...{TAIL}.querySelectorAll('button')].find(x => x.innerText === 'Pause').click()"
+        )
+        for index in range(500):
+            last = await world.trigger("hello", index)
+            await world.done(last, "greet", index)
+        done = f"{RUNS}.querySelector('[data-run=\"{last}\"] .badge.good')"
+        await page.until(done)
+        await page.until(f"{TAIL}.querySelector('.held').innerText.startsWith('more than 2,')")
+        assert {one.split()[0] for one in await tail_of(page)} == {kept}
+        await page.eval(f"{TAIL}.querySelector('.held button').click()")
+        await page.until(f"{TAIL}.querySelectorAll('li').length === 300")
+        assert await page.eval(f"{RUNS}.querySelectorAll('tbody tr').length") == 25
+        sizes = await page.eval(
+            "import('/live/gossamer-live.js').then(({storeOf}) => storeOf(location.origin))"
+            ".then(one => [one.tail.length, one.runs.size, one.listed.size, one.histories.size])"
+        )
+        assert sizes[0] <= 2_500 and sizes[1:] == [501, 0, 0]
         assert complaints(page) == []
 
 

@@ -1,5 +1,5 @@
-"""How the live page reaches its gateway where the plain way is closed: no WebSocket gets through, it
-is held for ever, the page is of another origin and its key opens one workflow alone.
+"""How the live page reaches its gateway where the plain way is closed: no WebSocket gets through,
+or it is held for ever; the page is of another origin, and its key opens one workflow alone.
 """
 
 import re
@@ -91,7 +91,7 @@ async def test_without_websockets_events_come_as_a_stream(
         await page.until(LIVE)
         assert relay.refused >= 2, "a WebSocket is tried first each time"
         await page.until(f"{TAIL}.querySelectorAll('li').length === 18")
-        assert [one.split()[0] for one in await tail_of(page)[::-6]] == wanted
+        assert [one.split()[0] for one in (await tail_of(page))[::-6]] == wanted
         assert complaints(page) == []
         nursery.cancel_scope.cancel()
 
@@ -130,13 +130,16 @@ async def test_the_guides_page_of_another_origin_works_as_it_is_written(
         (command,) = blocks(GUIDE, "sh", "Put it into your own page")
         key = person.types(command).strip().splitlines()[-1]
         admin = person.types(MAKE_ADMIN).strip().splitlines()[-1]
-        html = html.replace("</head>", f'<script type="module">const key = "{key}";\n{script}</script></head>')
+        html = html.replace(
+            "</head>", f'<script type="module">const key = "{key}";\n{script}</script></head>'
+        )
     with person.runs(GATEWAY_COMMAND) as told:
         port = httpx.URL(told["http"]).port
         await trio.to_thread.run_sync(define, told["http"], admin)
         async with open_shop(html, certificate, certificate_key) as shop_port:
+            places = f"MAP {SHOP} 127.0.0.1:{shop_port},MAP {GATEWAY} 127.0.0.1:{port}"
             arguments = (
-                f"--host-resolver-rules=MAP {SHOP} 127.0.0.1:{shop_port},MAP {GATEWAY} 127.0.0.1:{port}",
+                f"--host-resolver-rules={places}",
                 "--ignore-certificate-errors",
                 "--proxy-server=direct://",
             )
@@ -145,21 +148,30 @@ async def test_the_guides_page_of_another_origin_works_as_it_is_written(
 
 
 async def an_order_is_started(page: Page) -> None:
-    await page.until(f"document.querySelector('gossamer-runs')?.shadowRoot && {RUNS}.querySelector('[data-state=live]')")
+    await page.until(
+        "document.querySelector('gossamer-runs')?.shadowRoot"
+        f" && {RUNS}.querySelector('[data-state=live]')"
+    )
     await page.eval(f"{TRIGGER}.querySelector('button[type=submit]').click()")
     await page.until(f"{TRIGGER}.querySelector('.sent').innerText.includes('started')")
     await page.until(f"{RUNS}.querySelectorAll('tbody tr:not([data-pending])').length === 1")
     link = await page.eval(f"{RUNS}.querySelector('a.run').href")
     assert re.fullmatch(rf"https://{SHOP}/orders/\S+", link)
     # A colour that is set for the list is the list's alone.
-    assert await page.eval(f"getComputedStyle({RUNS}.querySelector('a.run')).color") == "rgb(180, 35, 106)"
+    assert (
+        await page.eval(f"getComputedStyle({RUNS}.querySelector('a.run')).color")
+        == "rgb(180, 35, 106)"
+    )
     send = f"getComputedStyle({TRIGGER}.querySelector('button')).backgroundColor"
     assert await page.eval(send) == "rgb(15, 118, 110)"
     await picture(page, "guide")
     # Who comes later has it from the list, with no more than the key may see.
     await page.call("Page.reload")
-    await page.until(f"document.querySelector('gossamer-runs')?.shadowRoot?.querySelectorAll('tbody tr').length === 1")
-    assert await page.eval(f"{RUNS}.querySelector('.more').innerText") == ""
+    await page.until(
+        "document.querySelector('gossamer-runs')?.shadowRoot"
+        f" && {RUNS}.querySelectorAll('tbody tr').length === 1"
+    )
+    assert await page.eval(f"{RUNS}.querySelector('.more small').innerText") == ""
     assert [one for one in page.complaints if "favicon" not in one] == []
 
 
@@ -167,7 +179,7 @@ def define(url: str, key: str) -> None:
     """The workflow that the guide's page starts."""
     body = {"id": "order", "steps": [{"action": "reserve"}]}
     headers = {"x-api-key": key} if key else {}
-    with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 - it is its own authority
+    with httpx.Client(verify=False, trust_env=False) as client:
         client.post(f"{url}/workflow/", json=body, headers=headers).raise_for_status()
 
 
@@ -189,6 +201,8 @@ async def open_shop(html: str, certificate: Path, key: Path) -> AsyncIterator[in
             await stream.aclose()
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_ssl_over_tcp, serve, 0, context, host="127.0.0.1"))
+        listeners = await nursery.start(
+            partial(trio.serve_ssl_over_tcp, serve, 0, context, host="127.0.0.1")
+        )
         yield listeners[0].transport_listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()

@@ -26,8 +26,8 @@ async def test_jobs_go_over_kafka_and_the_flow_is_zeebes(
     eight = EngineConfig("eight", "camunda8", zeebe.url, grpc=zeebe.grpc_address)
     async with (
         open_whole(tmp_path, eight, workflows=config) as whole,
-        open_sender(kafka.address, "worker") as sender,
-        working(kafka.address, sender, times=2),
+        open_sender(kafka.cluster, "worker") as sender,
+        working(kafka.cluster, sender, times=2),
     ):
         world = World(whole, whole.http)
         await world.define("over-kafka", *({"action": one} for one in ACTIONS))

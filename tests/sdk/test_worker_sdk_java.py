@@ -2,7 +2,9 @@
 
 import pytest
 from tests.sdk.worker_behaviour import *  # noqa: F403
+from tests.sdk.worker_faults import *  # noqa: F403
 from tests.sdk.worker_sdks import JAVA, Sdk
+from tests.sdk.worker_security import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,9 @@ __all__ = [
     "jobs_bus",
     "test_a_broker_may_go_and_come_back",
     "test_a_stop_ends_what_has_begun_and_leaves_the_rest",
+    "test_its_licence_is_that_of_all",
     "test_its_own_tests",
+    "test_the_guide_shows_the_secured_example",
     "test_the_readme_shows_the_example",
     "test_the_seed_s_workflow_over_http",
     "test_the_seed_s_workflow_over_kafka",
@@ -133,10 +135,28 @@ def test_its_own_tests(sdk: Sdk) -> None:
 
 def test_the_readme_shows_the_example(sdk: Sdk) -> None:
     text = (sdk.folder / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```(?:python|typescript|java)\n(.*?)```", text, flags=re.S)
-    (example,) = (one for one in (sdk.folder / "examples").iterdir() if one.is_file())
+    shown, *_ = re.findall(r"```(?:python|typescript|java)\n(.*?)```", text, flags=re.S)
+    (example,) = (
+        one
+        for one in (sdk.folder / "examples").iterdir()
+        if one.is_file() and "secured" not in one.name.lower()
+    )
     lines = iter(example.read_text(encoding="utf-8").replace("() -> None:", "():").splitlines())
     assert [one for one in shown.splitlines() if one.strip() and one not in lines] == []
+
+
+def test_the_guide_shows_the_secured_example(sdk: Sdk) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "how-to" / "write-a-worker.md"
+    blocks = re.findall(r"```\w+\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.S)
+    (example,) = (one for one in (sdk.folder / "examples").iterdir() if "ecured" in one.name)
+    text = example.read_text(encoding="utf-8")
+    assert [one for one in blocks if one in text], f"nothing of {example.name} is in {guide.name}"
+
+
+def test_its_licence_is_that_of_all(sdk: Sdk) -> None:
+    # A package has one with it, and packers follow no links.
+    whole = Path(__file__).parents[2] / "LICENSE"
+    assert (sdk.folder / "LICENSE").read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.kafka
@@ -266,6 +286,16 @@ async def seed_s_workflow(whole: Whole, sdk: Sdk) -> None:
     assert view["finalOutput"] == second.format(first.format("Hello World"))
 
 
+async def run_of(whole: Whole, its: str, action: str, payload: Any, **step: Any) -> str:
+    """Begins a run of one step of the conformance worker's; gives its id."""
+    steps = [{"action": its + action, "stepIndex": 0, **step}]
+    made = await whole.http.post("/workflow/", json={"id": its + action, "steps": steps})
+    assert made.status_code in {200, 201}, made.text
+    begun = await whole.http.post(f"/workflow/{its}{action}/trigger", json={"input": payload})
+    assert begun.status_code == 200, begun.text
+    return begun.text
+
+
 async def ended(whole: Whole, run: str) -> dict[str, Any]:
     """The view of a run that is over."""
 
@@ -301,16 +331,6 @@ async def test_what_becomes_of_jobs_over_http(sdk: Sdk, tmp_path: Path) -> None:
     its = prefix_of(sdk)
     async with open_whole(tmp_path) as whole:
 
-        async def run_of(action: str, payload: Any, **step: Any) -> str:
-            steps = [{"action": its + action, "stepIndex": 0, **step}]
-            made = await whole.http.post("/workflow/", json={"id": its + action, "steps": steps})
-            assert made.status_code in {200, 201}, made.text
-            begun = await whole.http.post(
-                f"/workflow/{its}{action}/trigger", json={"input": payload}
-            )
-            assert begun.status_code == 200, begun.text
-            return begun.text
-
         async def failed(run: str) -> tuple[str, bool, int]:
             view = await ended(whole, run)
             (step,) = view["stepResults"]
@@ -321,26 +341,26 @@ async def test_what_becomes_of_jobs_over_http(sdk: Sdk, tmp_path: Path) -> None:
             await a_thread(partial(worker.wait_said, "ready: "))
             payload = {"a": [1, 2.5, None, True, "€😀"], "b": {}}
             quick = {"maxAttempts": 2, "initialDelayMs": 1}
-            echo = await run_of("echo", payload)
-            declined = await run_of("declined", "no", retry=quick)
-            fatal = await run_of("fatal", "no", retry=quick)
-            coded = await run_of("coded", "none left", retry=quick)
-            full = await run_of("large", OUTPUT_BYTES_MAX - 2)
-            wrong = await run_of("wrong", None, retry=quick)
-            kept = await run_of("kept", 7)
-            late = await run_of("slow", 5_000, retry={"maxAttempts": 1}, timeoutMs=500)
+            echo = await run_of(whole, its, "echo", payload)
+            declined = await run_of(whole, its, "declined", "no", retry=quick)
+            fatal = await run_of(whole, its, "fatal", "no", retry=quick)
+            coded = await run_of(whole, its, "coded", "none left", retry=quick)
+            full = await run_of(whole, its, "large", OUTPUT_BYTES_MAX - 2)
+            wrong = await run_of(whole, its, "wrong", None, retry=quick)
+            kept = await run_of(whole, its, "kept", 7)
+            late = await run_of(whole, its, "slow", 5_000, retry={"maxAttempts": 1}, timeoutMs=500)
             assert (await ended(whole, echo))["finalOutput"] == payload
             assert await failed(declined) == ("CardDeclined", True, 2)
             assert await failed(fatal) == ("CardDeclined", False, 1)
             assert await failed(coded) == ("out-of-stock", False, 1)
             assert len((await ended(whole, full))["finalOutput"]) == OUTPUT_BYTES_MAX - 2
-            large = await run_of("large", OUTPUT_BYTES_MAX - 1)
+            large = await run_of(whole, its, "large", OUTPUT_BYTES_MAX - 1)
             assert await failed(large) == ("TooLarge", False, 1)
             assert await failed(wrong) == ("Unserialisable", False, 1)
             assert (await ended(whole, kept))["finalOutput"] == 7
             assert (await failed(late))[0] == "Timeout"
             # One that is at work is ended, and its result arrives.
-            slow = await run_of("slow", 1_500)
+            slow = await run_of(whole, its, "slow", 1_500)
             await started(whole, slow)
             assert await a_thread(worker.end) == sdk.ended
             assert (await ended(whole, slow))["finalOutput"] == 1_500

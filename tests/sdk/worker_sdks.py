@@ -33,8 +33,9 @@ class Sdk:
     Attributes:
         build: commands in its folder.
         units: the command that runs its own tests.
-        example, conformance: commands that start its workers.
+        example, secured, conformance: commands that start its workers.
         says: what its example makes of a text, for `step1` and `step2`.
+        odd: the code of what is thrown although it is no error to the language.
         ended: the exit status after SIGTERM.
     """
 
@@ -43,8 +44,10 @@ class Sdk:
     build: tuple[tuple[str, ...], ...]
     units: tuple[str, ...]
     example: tuple[str, ...]
+    secured: tuple[str, ...]
     conformance: tuple[str, ...]
     says: tuple[str, str]
+    odd: str
     ended: int = 0
     environment: Mapping[str, str] | None = None
 
@@ -143,8 +146,10 @@ PYTHON = Sdk(
     (),
     (sys.executable, "-m", "pytest", "-q", "-W", "error", "-c", "pyproject.toml", "tests"),
     (sys.executable, "examples/worker.py"),
+    (sys.executable, "examples/secured_worker.py"),
     (sys.executable, "conformance/worker.py"),
     ("Processed: {}", "Processed again: {}"),
+    "SystemExit",
     environment={"PYTHONPATH": "."},
 )
 
@@ -154,8 +159,10 @@ NODE = Sdk(
     (("npm", "ci"), ("npm", "run", "build")),
     ("npm", "test"),
     ("node", "build/examples/worker.js"),
+    ("node", "build/examples/secured-worker.js"),
     ("node", "build/conformance/worker.js"),
     ("Node processed: {}", "Node processed again: {}"),
+    "Error",
 )
 
 _LIBRARIES = "target/gossamer-worker.jar:target/lib/*"
@@ -168,13 +175,16 @@ JAVA = Sdk(
         ("mvn", "-q", "-B", "package", "-DskipTests"),
         (
             "javac", "-Xlint:all", "-Werror", "-cp", _LIBRARIES, "-d", "build/workers",
-            "examples/ExampleWorkerApp.java", "conformance/ConformanceWorker.java",
+            "examples/ExampleWorkerApp.java", "examples/SecuredWorkerApp.java",
+            "conformance/ConformanceWorker.java",
         ),
     ),
     ("mvn", "-q", "-B", "surefire:test"),
     (*_JAVA, _LIBRARIES, "examples/ExampleWorkerApp.java"),
+    (*_JAVA, f"{_LIBRARIES}:build/workers", "SecuredWorkerApp"),
     (*_JAVA, f"{_LIBRARIES}:build/workers", "ConformanceWorker"),
     ("Java processed: {}", "Java processed again: {}"),
+    "AssertionError",
     ended=143,
 )  # fmt: skip
 

@@ -8,8 +8,8 @@ slower, and nothing else. What was lost comes back with the next change of each 
 States are written behind: after their events are on disk, the newest of each run, many in one
 pipeline. They are read before a group is decided, in one pipeline too, and nobody waits longer than
 `WAIT_S` for that; while such an answer is still to come nobody waits at all. It is a failure only
-when Redis says so, or nothing for `REPLY_S`: a busy machine is late now and then. After a failure Redis is left alone for a pause that grows; that it is away is
-said once, and once that it is back.
+when Redis says so, or nothing for `REPLY_S`: a busy machine is late now and then. After a failure
+Redis is left alone for a pause that grows; that it is away is said once, and once that it is back.
 
 redis-py (MIT, kept by Redis itself) in a thread for each way: a pipeline there costs a few
 microseconds for each state, where coredis, native to trio, costs more than a hundred for each

@@ -40,6 +40,7 @@ from gossamer_gateway.runs.groups import (
     UnknownWorkflow,
     Word,
 )
+from gossamer_gateway.runs.ids import new_id
 from gossamer_gateway.runs.leasing import Leases
 from gossamer_gateway.runs.log import Entry, RowsLog, renumber
 from gossamer_gateway.runs.memory import Memory
@@ -61,8 +62,8 @@ GROUP_MAX = 128
 """Words of one transaction: enough to share a flush, few enough to bound the wait for it."""
 
 GATHER_PASSES = 2
-"""Rounds of the loop before a group leaves. Who was answered by the last one often has his next word
-at once, as has whom he wakes: so they leave together, and not in turn."""
+"""Rounds of the loop before a group leaves. Who was answered by the last one often has his next
+word at once, as has whom he wakes: so they leave together, and not in turn."""
 
 WAITING_MAX = 10_000
 """Words that wait for theirs."""
@@ -177,7 +178,7 @@ class Engine:
 
         Raises: UnknownWorkflow; BadRequest for an input or a key that cannot be kept.
         """
-        run: Run = await self._say(Trigger(str(uuid4()), workflow, version, given, key))
+        run: Run = await self._say(Trigger(new_id(), workflow, version, given, key))
         return run
 
     async def answer(self, run: str, said: Answer) -> Verdict:

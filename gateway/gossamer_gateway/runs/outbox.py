@@ -121,6 +121,8 @@ class Outbox:
 
         Raises: StorageFailed; they are removed with the next ones, then.
         """
+        if not self._done:
+            return
         going, self._done, self._has_done = self._done, [], trio.Event()
         try:
             await self._storage.submit(lambda rows, _: delete(rows, going))
@@ -184,6 +186,9 @@ class Outbox:
         self._behind = not is_all
         if is_all:  # what memory has besides stands behind it
             found |= {row: entries for row, entries in came.items() if row not in found}
+        if not is_whole:
+            # Of a run, others may have gone on where this gateway's own rows end, or before them.
+            found = dict(sorted(found.items())) if is_all else {}
         for row, entries in found.items():
             if row not in gone:
                 self._hand(row, entries)

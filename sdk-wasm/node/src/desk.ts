@@ -31,7 +31,10 @@ export interface Context {
   readonly dueMs: number;
   /** This worker's name. */
   readonly worker: string;
-  /** Aborted when nobody waits for this attempt any more. Hand it on to `fetch`. */
+  /**
+   * Aborted when nobody waits for this attempt any more, and at the end of a stop's grace. Hand it
+   * on to `fetch`.
+   */
   readonly signal: AbortSignal;
   /** Until the attempt counts as failed; never below 0. */
   remainingMs(): number;
@@ -43,14 +46,14 @@ export interface Context {
 }
 
 /** Takes a job's payload, and its context; gives any JSON, or a promise of it. */
-export type Handler<Payload = never, Output = unknown> = (
+export type Handler<Payload = unknown, Output = unknown> = (
   payload: Payload,
   context: Context,
 ) => Output | Promise<Output>;
 
 /** A handler and its options. */
 export interface Registered {
-  readonly handler: Handler;
+  readonly handler: Handler<never>;
   readonly notRetryable: readonly ErrorClass[];
 }
 
@@ -72,6 +75,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export class Desk {
   readonly #memory = new Memory<Task>();
   readonly #queue: Task[] = [];
+  readonly #atWork = new Set<Task>();
   readonly #waiting = new Set<() => void>();
   #running = 0;
   #left = 0;
@@ -126,6 +130,11 @@ export class Desk {
       this.#taken -= 1 + this.#memory.drop(task.job.key);
     }
     await this.#change(graceMs, () => this.#taken <= 0, new AbortController().signal);
+    for (const task of this.#atWork) {
+      clearTimeout(task.timer); // it would keep the process
+      task.hasEnded = true;
+      task.abort.abort(new Error("the worker has stopped"));
+    }
     return this.#taken <= 0;
   }
 
@@ -154,8 +163,10 @@ export class Desk {
       if (!task) return;
       this.#running += 1;
       task.isRunning = true;
+      this.#atWork.add(task);
       void this.#run(task).then((outcome) => {
         this.#running -= 1;
+        this.#atWork.delete(task);
         if (task.isLeft) this.#left -= 1;
         this.#end(task, outcome);
         this.#begin();

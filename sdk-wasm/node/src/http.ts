@@ -7,6 +7,7 @@
 
 import type { Desk } from "./desk.js";
 import { failure } from "./failures.js";
+import { type Gateway, Trouble } from "./line.js";
 import { type Job, failed, readJob, result } from "./messages.js";
 import { type Say, Voice, pause, waitMs } from "./voice.js";
 
@@ -16,22 +17,21 @@ const WAIT_MS = 10_000;
 /** For how long a job is this worker's; made longer at a third of it. */
 const LOCK_MS = 30_000;
 
+/**
+ * For how long a job is kept that is left at a stop: the gateway takes no less. Then others are
+ * given it, instead of at the end of its lock.
+ */
+const LEFT_LOCK_MS = 100;
+
 /** How long a gateway may take for anything but waiting for jobs. */
 const ANSWER_MS = 15_000;
+
+/** The same, for the last word of a worker that stops. */
+const LAST_MS = 2_000;
 
 /** What is answered in one request, unless a single result is larger. */
 const BATCH = 100;
 const BATCH_BYTES_MAX = 2 * 1_048_576;
-
-/** The gateway answered, and not with what was asked for. `status`: 0 for no sense at all. */
-class Refused extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-  ) {
-    super(message);
-  }
-}
 
 interface Sending {
   readonly job: Job;
@@ -41,9 +41,6 @@ interface Sending {
 
 /** What a worker has to do with a gateway. */
 export class HttpJobs {
-  readonly #base: string;
-  readonly #headers: Record<string, string>;
-  readonly #place: string;
   readonly #voice: Voice;
   readonly #stopping = new AbortController();
   readonly #closing = new AbortController();
@@ -54,27 +51,20 @@ export class HttpJobs {
   #keeper: NodeJS.Timeout | undefined;
 
   constructor(
-    url: string,
-    token: string | undefined,
+    private readonly gateway: Gateway,
     private readonly actions: readonly string[],
     private readonly worker: string,
     private readonly desk: Desk,
+    private readonly broken: (error: unknown) => void,
     private readonly say: Say,
   ) {
-    if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
-      throw new TypeError(`a gateway's URL is http://host:port or https://…, not ${url}`);
-    }
-    this.#base = url.replace(/\/+$/, "");
-    this.#headers = { "content-type": "application/json", accept: "application/json" };
-    if (token) this.#headers["authorization"] = `Bearer ${token}`;
-    this.#place = `the gateway at ${url}`;
-    this.#voice = new Voice(this.#place, say);
+    this.#voice = new Voice(gateway.place, say);
   }
 
   /** Begins to take jobs. */
   start(): void {
-    this.#fetching = this.#fetch();
-    this.#keeper = setInterval(() => void this.#keep(), LOCK_MS / 3);
+    this.#fetching = this.#fetch().catch(this.broken);
+    this.#keeper = setInterval(() => void this.#keep().catch(this.broken), LOCK_MS / 3);
   }
 
   /** Takes no more; what is at work goes on. */
@@ -87,7 +77,12 @@ export class HttpJobs {
     this.#closing.abort();
     clearInterval(this.#keeper);
     await this.#fetching;
-    await this.#sending;
+    await Promise.race([this.#sending, pause(1_000, new AbortController().signal)]);
+    if (this.#held.size > 0) {
+      // Without an answer they are given to others when their lock ends.
+      await this.#extend([...this.#held.values()], LEFT_LOCK_MS, LAST_MS).catch(() => {});
+    }
+    this.gateway.close();
   }
 
   async #fetch(): Promise<void> {
@@ -109,18 +104,18 @@ export class HttpJobs {
         const answer = await this.#post("fetch", body, WAIT_MS + ANSWER_MS, signal);
         jobs = (answer as { jobs?: unknown } | null)?.jobs;
         if (!Array.isArray(jobs)) {
-          throw new Refused(0, "it answers without `jobs`; is it a gateway?");
+          throw new Trouble("it answers without `jobs`; is it a gateway?");
         }
       } catch (error) {
         if (signal.aborted) return;
         tries += 1;
-        this.#voice.away(troubleOf(error));
+        this.#away(error);
         await pause(waitMs(tries), signal);
         continue;
       }
       tries = 0;
       this.#voice.back();
-      if (!isReady) this.say(`ready: ${this.actions.join(", ")} from ${this.#place}`);
+      if (!isReady) this.say(`ready: ${this.actions.join(", ")} from ${this.gateway.place}`);
       isReady = true;
       for (const one of jobs as unknown[]) this.#take(one);
     }
@@ -132,7 +127,7 @@ export class HttpJobs {
       job = readJob(found);
       if (!this.actions.includes(job.action)) throw new Error("its action was not asked for");
     } catch (error) {
-      this.say(`${this.#place} gave what is no job: ${(error as Error).message}`);
+      this.say(`${this.gateway.place} gave what is no job: ${(error as Error).message}`);
       return;
     }
     this.#held.set(nameOf(job), job);
@@ -148,6 +143,7 @@ export class HttpJobs {
     // Not at once: what else ends in this turn of the loop goes with it.
     this.#sending ??= new Promise((resolve) => setImmediate(resolve))
       .then(() => this.#drain())
+      .catch(this.broken)
       .finally(() => (this.#sending = undefined));
   }
 
@@ -160,14 +156,14 @@ export class HttpJobs {
         const body = `{"worker":${JSON.stringify(this.worker)},"results":[${results}]}`;
         await this.#post("results", body, ANSWER_MS);
       } catch (error) {
-        if (error instanceof Refused && [400, 413, 422].includes(error.status)) {
+        if (error instanceof Trouble && [400, 413, 422].includes(error.status)) {
           if (batch.length > 1) largest = 1; // one of them is not taken: which?
           else this.#refused(batch[0] as Sending, error);
           continue;
         }
         if (this.#closing.signal.aborted) return;
         tries += 1;
-        this.#voice.away(troubleOf(error));
+        this.#away(error);
         await pause(waitMs(tries), this.#closing.signal);
         continue;
       }
@@ -178,8 +174,8 @@ export class HttpJobs {
     }
   }
 
-  #refused({ job, isLast }: Sending, error: Refused): void {
-    this.say(`${this.#place} does not take the result of ${job.key}: ${error.message}`);
+  #refused({ job, isLast }: Sending, error: Trouble): void {
+    this.say(`${this.gateway.place} does not take the result of ${job.key}: ${error.message}`);
     this.#queue.shift();
     if (isLast) {
       this.#done(job); // its time will be over
@@ -212,44 +208,27 @@ export class HttpJobs {
     try {
       await this.#extend([...this.#held.values()], LOCK_MS);
     } catch (error) {
-      this.#voice.away(troubleOf(error));
+      this.#away(error);
     }
   }
 
-  async #extend(jobs: readonly Job[], lockMs: number): Promise<void> {
+  async #extend(jobs: readonly Job[], lockMs: number, answerMs = ANSWER_MS): Promise<void> {
     const names = jobs.map(({ run, step, attempt }) => ({ run, step, attempt }));
     const body = JSON.stringify({ worker: this.worker, lockMs, jobs: names });
-    await this.#post("extend", body, ANSWER_MS);
+    await this.#post("extend", body, answerMs);
   }
 
-  async #post(path: string, body: string, ms: number, until?: AbortSignal): Promise<unknown> {
-    const time = AbortSignal.timeout(ms);
-    const answer = await fetch(`${this.#base}/workflow/jobs/${path}`, {
-      method: "POST",
-      headers: this.#headers,
-      body,
-      redirect: "error",
-      signal: until ? AbortSignal.any([time, until]) : time,
-    });
-    const text = await answer.text();
-    if (!answer.ok) {
-      const said = text.slice(0, 200).trim();
-      throw new Refused(answer.status, `it answers ${answer.status} ${answer.statusText}: ${said}`);
-    }
-    try {
-      return text ? (JSON.parse(text) as unknown) : null;
-    } catch {
-      throw new Refused(0, "it answers what is not JSON; is it a gateway?");
-    }
+  #post(path: string, body: string, ms: number, until?: AbortSignal): Promise<unknown> {
+    return this.gateway.post(`/workflow/jobs/${path}`, body, ms, until);
+  }
+
+  /** What is no trouble of the gateway's is a defect here, and ends the worker. */
+  #away(error: unknown): void {
+    if (!(error instanceof Trouble)) throw error;
+    this.#voice.away(error.message, error.kind);
   }
 }
 
 function nameOf(job: Job): string {
   return `${job.key}:${job.attempt}`;
-}
-
-function troubleOf(error: unknown): string {
-  if (error instanceof Refused) return error.message;
-  const cause = error instanceof Error ? (error.cause ?? error) : error;
-  return `it cannot be reached (${cause instanceof Error ? cause.message : String(cause)})`;
 }

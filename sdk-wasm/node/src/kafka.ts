@@ -62,6 +62,7 @@ export class KafkaJobs {
     readonly worker: string,
     readonly desk: Desk,
     options: Partial<KafkaConfig>,
+    private readonly broken: (error: unknown) => void,
     readonly say: Say,
   ) {
     this.#place = `Kafka at ${servers}`;
@@ -84,7 +85,7 @@ export class KafkaJobs {
 
   /** Begins to take jobs. */
   start(): void {
-    this.#readers = this.actions.map((action) => this.#read(action));
+    this.#readers = this.actions.map((action) => this.#read(action).catch(this.broken));
   }
 
   /** Takes no more; what is at work goes on. */
@@ -116,7 +117,7 @@ export class KafkaJobs {
       const trouble = await reader.run();
       if (reader.hasJoined) tries = 1;
       if (trouble) {
-        this.voice.away(`it cannot be reached (${trouble.message})`);
+        this.voice.away(...troubleOf(trouble));
         await pause(waitMs(tries), this.stopping.signal);
       }
     }
@@ -133,9 +134,9 @@ export class KafkaJobs {
           this.voice.back();
           return;
         }
-        this.voice.away(`it has no topic ${missing} yet`);
-      } catch {
-        this.voice.away("it cannot be reached");
+        this.voice.away(`it has no topic ${missing}, or none for this worker`);
+      } catch (error) {
+        this.voice.away(...troubleOf(error));
       } finally {
         await admin.disconnect().catch(() => {});
       }
@@ -177,7 +178,7 @@ class Reader {
         this.jobs.closing.signal.addEventListener("abort", () => resolve(undefined));
         consumer.on(consumer.events.CRASH, ({ payload }) => {
           if (!payload.restart) resolve(payload.error);
-          else this.jobs.voice.away(`it cannot be reached (${payload.error.message})`);
+          else this.jobs.voice.away(...troubleOf(payload.error));
         });
       });
       consumer.on(consumer.events.GROUP_JOIN, () => this.#joined());
@@ -371,7 +372,7 @@ class Sender {
         }
         if (this.closing.aborted) return; // it was tried: the worker's grace is over
         tries += 1;
-        this.voice.away(`it takes nothing (${error instanceof Error ? error.message : error})`);
+        this.voice.away(...troubleOf(error));
         await pause(waitMs(tries), this.closing);
         continue;
       }
@@ -421,6 +422,23 @@ function byTopic(batch: readonly Sending[]): { topic: string; messages: Sending[
     else found.set(topic, [message]);
   }
   return [...found].map(([topic, messages]) => ({ topic, messages }));
+}
+
+/** What an error means, in words for whoever runs the worker, and its kind for `Voice`. */
+function troubleOf(error: unknown): [trouble: string, kind: string] {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    const type = one instanceof KafkaJSProtocolError ? one.type : "";
+    if (one.name === "KafkaJSSASLAuthenticationError" || type === "SASL_AUTHENTICATION_FAILED") {
+      return [`it does not let this worker in (${one.message})`, "authentication"];
+    }
+    if (type.endsWith("AUTHORIZATION_FAILED")) {
+      return [`it does not let this worker do its work (${one.message})`, "rights"];
+    }
+    if (/certificate|SSL|TLS/i.test(one.message)) {
+      return [`TLS with it fails (${one.message})`, "tls"];
+    }
+  }
+  return [`it cannot be reached (${error instanceof Error ? error.message : String(error)})`, ""];
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -13,6 +13,18 @@ export const FORM = 1;
 /** Of a result's JSON; the gateway takes no larger ones. */
 export const OUTPUT_BYTES_MAX = 1_048_576;
 
+/**
+ * Of an output: 1 is an array or an object of plain values. The gateway takes 64, envelope and all.
+ */
+export const DEPTH_MAX = 60;
+
+/** Of an output's whole numbers; the gateway takes no others, for most languages would round them. */
+const INTEGER_MIN = -(2 ** 63);
+const INTEGER_END = 2 ** 64;
+
+/** From here on JavaScript writes a number with an exponent, which is no whole number to anybody. */
+const EXPONENT = 1e21;
+
 /** A message that is no job. Its message is the reason, for the dead letters. */
 export class Unreadable extends Error {}
 
@@ -76,13 +88,17 @@ export function completed(output: unknown): Outcome {
   let said: string;
   try {
     said = JSON.stringify(output === undefined ? null : output, strictly);
-    if (said === undefined) throw new TypeError(`${typeof output} is no JSON`);
+    if (said === undefined) throw new TypeError(`it is of the type ${typeof output}`);
+    const sizeBytes = Buffer.byteLength(said);
+    if (sizeBytes > OUTPUT_BYTES_MAX) return tooLarge(sizeBytes);
+    if (depthOf(said) > DEPTH_MAX) {
+      throw new RangeError(`it nests deeper than ${DEPTH_MAX} levels; make it flatter`);
+    }
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return failed(failure("Unserialisable", `the result is no JSON: ${why}`, false));
+    return failed(failure("Unserialisable", `the result cannot be sent as JSON: ${why}`, false));
   }
-  const sizeBytes = Buffer.byteLength(said);
-  return sizeBytes > OUTPUT_BYTES_MAX ? tooLarge(sizeBytes) : { completed: true, text: said };
+  return { completed: true, text: said };
 }
 
 /** The outcome of a result that nobody takes. */
@@ -115,6 +131,9 @@ function strictly(key: string, value: unknown): unknown {
   switch (typeof value) {
     case "number":
       if (!Number.isFinite(value)) throw new TypeError(`${value} is no JSON`);
+      if (Math.abs(value) < EXPONENT && (value < INTEGER_MIN || value >= INTEGER_END)) {
+        throw new RangeError("a whole number is beyond 64 bits; make it a text");
+      }
       return value;
     case "string":
       if (!/^\P{Surrogate}*$/u.test(value)) throw new TypeError("half a character is no JSON");
@@ -125,6 +144,21 @@ function strictly(key: string, value: unknown): unknown {
     default:
       return value;
   }
+}
+
+/** How deep arrays and objects are in each other. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let isInText = false;
+  for (let at = 0; at < json.length; at += 1) {
+    const one = json[at];
+    if (one === '"') isInText = !isInText;
+    else if (isInText) at += one === "\\" ? 1 : 0; // what is escaped ends no text
+    else if (one === "[" || one === "{") deepest = Math.max(deepest, (depth += 1));
+    else if (one === "]" || one === "}") depth -= 1;
+  }
+  return deepest;
 }
 
 function parse(value: Uint8Array | null): unknown {

@@ -1,4 +1,10 @@
-/** Says once that the other side is away, and once that it is back; and how long to wait. */
+/**
+ * Says once that the other side is away, and once that it is back; and how long to wait.
+ *
+ * Trouble that somebody has to mend, such as a token that is refused, has a kind. It is said even
+ * if something else was said before: who reads that the gateway cannot be reached, and starts it,
+ * has to learn that it does not let this worker in.
+ */
 
 /** Where a worker's few words go. */
 export type Say = (line: string) => void;
@@ -13,23 +19,28 @@ const WAIT_MS_MAX = 5_000;
 
 /** What is said of one other side. */
 export class Voice {
-  #trouble = "";
+  #isAway = false;
+  #kind = "";
 
   constructor(
     private readonly place: string,
     private readonly say: Say,
   ) {}
 
-  /** There is trouble; said unless the last word was of trouble already. */
-  away(trouble: string): void {
-    if (!this.#trouble) this.say(`${this.place}: ${trouble}; waiting`);
-    this.#trouble = trouble;
+  /** There is trouble; said if it is the first, or of a kind that was not the last one. */
+  away(trouble: string, kind = ""): void {
+    const isNews = !this.#isAway || (kind !== "" && kind !== this.#kind);
+    this.#isAway = true;
+    this.#kind = kind || this.#kind;
+    if (isNews) this.say(`${this.place}: ${trouble}; waiting`);
   }
 
   /** All is well; said if there was trouble. */
   back(): void {
-    if (this.#trouble) this.say(`${this.place}: back`);
-    this.#trouble = "";
+    if (!this.#isAway) return;
+    this.#isAway = false;
+    this.#kind = "";
+    this.say(`${this.place}: back`);
   }
 }
 

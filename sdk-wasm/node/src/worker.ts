@@ -9,6 +9,7 @@ import { Desk, type Handler, type Registered } from "./desk.js";
 import type { ErrorClass } from "./failures.js";
 import { HttpJobs } from "./http.js";
 import { KafkaJobs } from "./kafka.js";
+import { Gateway } from "./line.js";
 import { type Say, say } from "./voice.js";
 
 /** Where a worker's jobs come from, and how it does them. */
@@ -19,6 +20,13 @@ export interface WorkerOptions {
   url?: string;
   /** Over HTTP, an API key or a token of the gateway. Default: `GOSSAMER_TOKEN`. */
   token?: string;
+  /** A file that has the token instead, read anew for each request. Default: `GOSSAMER_TOKEN_FILE`. */
+  tokenFile?: string;
+  /**
+   * Over HTTP, PEM of the authorities that are trusted instead of Node's. Default:
+   * `GOSSAMER_CA_FILE`.
+   */
+  caFile?: string;
   /** What histories call this worker. Default: made of the machine's name. */
   name?: string;
   /** Handlers at work at a time. Default: 8. */
@@ -42,8 +50,7 @@ export class Worker {
   /** What histories call this worker. */
   readonly name: string;
   readonly #kafka: string;
-  readonly #url: string | undefined;
-  readonly #token: string | undefined;
+  readonly #gateway: Gateway | undefined;
   readonly #concurrency: number;
   readonly #graceMs: number;
   readonly #kafkaOptions: Partial<KafkaConfig>;
@@ -51,13 +58,14 @@ export class Worker {
   readonly #handlers = new Map<string, Registered>();
   readonly #stopping = new AbortController();
   #hasStarted = false;
+  #error: Error | undefined;
 
   /** Throws TypeError: both Kafka and a gateway are named, or a value cannot be. */
   constructor(options: WorkerOptions = {}) {
     let { kafka, url } = options;
     if (kafka === undefined && url === undefined) {
-      kafka = process.env["GOSSAMER_KAFKA"] || undefined;
-      url = process.env["GOSSAMER_URL"] || undefined;
+      kafka = environment("KAFKA");
+      url = environment("URL");
     }
     if (kafka !== undefined && url !== undefined) {
       throw new TypeError("jobs come from Kafka or from a gateway's URL: name one of them");
@@ -65,8 +73,18 @@ export class Worker {
     this.#concurrency = options.concurrency ?? 8;
     if (!(this.#concurrency >= 1)) throw new TypeError("concurrency is 1 or more");
     this.#kafka = kafka ?? "localhost:9092";
-    this.#url = url;
-    this.#token = options.token ?? process.env["GOSSAMER_TOKEN"];
+    if (url !== undefined) {
+      let { token, tokenFile } = options;
+      if (token === undefined && tokenFile === undefined) {
+        token = environment("TOKEN");
+        tokenFile = environment("TOKEN_FILE");
+      }
+      const caFile = options.caFile ?? environment("CA_FILE");
+      this.#gateway = new Gateway({ url, token, tokenFile, caFile });
+    }
+    if (options.name !== undefined && !/^[^]{1,200}$/.test(options.name)) {
+      throw new TypeError("a name is a text of 1 to 200 characters");
+    }
     this.name = options.name ?? `${hostname()}-${process.pid}-${randomBytes(2).toString("hex")}`;
     this.#graceMs = options.graceMs ?? 30_000;
     this.#kafkaOptions = options.kafkaOptions ?? {};
@@ -77,7 +95,7 @@ export class Worker {
    * Has a handler do the jobs of an action. What it gives is the step's output; what it throws
    * makes the attempt fail. Throws TypeError: the action has a handler, or the worker was started.
    */
-  register<Payload = never, Output = unknown>(
+  register<Payload = unknown, Output = unknown>(
     action: string,
     handler: Handler<Payload, Output>,
     options: RegisterOptions = {},
@@ -90,12 +108,14 @@ export class Worker {
     if (notRetryable.some((one) => typeof one !== "function")) {
       throw new TypeError("notRetryable has classes of errors");
     }
-    this.#handlers.set(action, { handler: handler as Handler, notRetryable });
+    this.#handlers.set(action, { handler: handler as Handler<never>, notRetryable });
   }
 
   /**
    * Does jobs until `stop`, SIGTERM or SIGINT; resolves when what was begun is done. Where Kafka
-   * or the gateway is away it waits, says so once, and goes on when it is back.
+   * or the gateway is away it waits, says so once, and goes on when it is back. Rejects with
+   * TypeError: there is no handler, or it was started before; and with whatever broke the worker:
+   * that is a defect here.
    */
   async start(): Promise<void> {
     if (this.#handlers.size === 0) {
@@ -103,7 +123,7 @@ export class Worker {
     }
     if (this.#hasStarted) throw new TypeError("a worker is started once");
     // Over Kafka some wait here already, so that no hand is idle between two fetches.
-    const takenMax = this.#concurrency * (this.#url === undefined ? 4 : 1);
+    const takenMax = this.#concurrency * (this.#gateway ? 1 : 4);
     const desk = new Desk(this.#handlers, this.name, this.#concurrency, takenMax);
     const jobs = this.#jobs(desk);
     this.#hasStarted = true;
@@ -130,6 +150,7 @@ export class Worker {
       process.removeListener("SIGTERM", caught);
       process.removeListener("SIGINT", caught);
     }
+    if (this.#error) throw this.#error;
   }
 
   /** Has the promise of `start` resolve, when what was begun is done. */
@@ -137,11 +158,22 @@ export class Worker {
     this.#stopping.abort();
   }
 
+  readonly #broken = (error: unknown): void => {
+    this.#error = error instanceof Error ? error : new Error(String(error));
+    this.stop();
+  };
+
   #jobs(desk: Desk): KafkaJobs | HttpJobs {
     const actions = [...this.#handlers.keys()].sort();
-    if (this.#url !== undefined) {
-      return new HttpJobs(this.#url, this.#token, actions, this.name, desk, this.#say);
+    if (this.#gateway) {
+      return new HttpJobs(this.#gateway, actions, this.name, desk, this.#broken, this.#say);
     }
-    return new KafkaJobs(this.#kafka, actions, this.name, desk, this.#kafkaOptions, this.#say);
+    return new KafkaJobs(
+      this.#kafka, actions, this.name, desk, this.#kafkaOptions, this.#broken, this.#say,
+    );
   }
+}
+
+function environment(name: string): string | undefined {
+  return process.env[`GOSSAMER_${name}`] || undefined;
 }

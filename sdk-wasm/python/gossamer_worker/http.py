@@ -8,17 +8,15 @@ makes locks longer while their jobs are at work.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import logging
 import queue
-import ssl
 import threading
 from typing import Any, Callable
-from urllib.parse import urlsplit
 
 from gossamer_worker.desk import Desk
 from gossamer_worker.failures import Failure
+from gossamer_worker.line import Gateway, Line, Trouble
 from gossamer_worker.messages import Job, Outcome, Unreadable, failed, read_job, result
 from gossamer_worker.voice import Voice, wait_s
 
@@ -30,100 +28,19 @@ WAIT_MS = 10_000
 LOCK_MS = 30_000
 """For how long a job is this worker's; made longer at a third of it."""
 
+LEFT_LOCK_MS = 100
+"""For how long a job is kept that is left at a stop: the gateway takes no less. Then others are
+given it, instead of at the end of its lock."""
+
 ANSWER_S = 15
 """How long a gateway may take for anything but waiting for jobs."""
+
+LAST_S = 2
+"""The same, for the last word of a worker that stops."""
 
 BATCH = 100
 BATCH_BYTES_MAX = 4 * 1_048_576
 """What is answered in one request, unless a single result is larger."""
-
-
-class Refused(Exception):
-    """The gateway answered, and not with what was asked for. `status`: 0 for no HTTP at all."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class Line:
-    """One connection to the gateway, made anew whenever it is lost."""
-
-    def __init__(self, url: str, token: str | None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"a gateway's URL is http://host:port or https://…, not {url!r}")
-        self._secure = ssl.create_default_context() if parts.scheme == "https" else None
-        self._host, self._port = parts.hostname, parts.port
-        self._base = parts.path.rstrip("/")
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._connection: http.client.HTTPConnection | None = None
-        self._has_ended = False
-
-    def post(self, path: str, body: str, timeout_s: float) -> Any:
-        """The answer's JSON.
-
-        Raises: OSError, Refused.
-        """
-        fresh = self._connection is None
-        try:
-            return self._post(path, body, timeout_s)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if fresh:
-                raise
-            # A server may close an idle connection at any time. Each request here may be repeated.
-            return self._post(path, body, timeout_s)
-
-    def _post(self, path: str, body: str, timeout_s: float) -> Any:
-        connection = self._connection
-        if connection is None:
-            if self._secure is not None:
-                connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=timeout_s, context=self._secure
-                )
-            else:
-                connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
-            self._connection = connection
-        if self._has_ended:
-            raise ConnectionAbortedError("it is closed")
-        connection.timeout = timeout_s
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout_s)
-        try:
-            connection.request("POST", self._base + path, body.encode(), self._headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
-                raise Refused(0, f"it does not speak HTTP: {error!r}") from error
-            raise
-        if answer.will_close:
-            self.close()
-        if not 200 <= answer.status < 300:
-            said = text[:200].decode("utf-8", "replace").strip()
-            raise Refused(answer.status, f"it answers {answer.status} {answer.reason}: {said}")
-        try:
-            return json.loads(text) if text else None
-        except ValueError:
-            raise Refused(0, "it answers what is not JSON; is it a gateway?") from None
-
-    def end(self) -> None:
-        """For good, from any thread: who waits for an answer gets an error."""
-        self._has_ended = True
-        self.close()
-
-    def close(self) -> None:
-        """The next request makes a new connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            sock = connection.sock
-            if sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(2)
-            connection.close()
 
 
 class HttpJobs:
@@ -131,8 +48,7 @@ class HttpJobs:
 
     def __init__(
         self,
-        url: str,
-        token: str | None,
+        gateway: Gateway,
         actions: list[str],
         worker: str,
         desk: Desk,
@@ -142,10 +58,10 @@ class HttpJobs:
         self._worker = worker
         self._desk = desk
         self._broken = broken
-        self._place = f"the gateway at {url}"
+        self._gateway = gateway
+        self._place = gateway.place
         self._voice = Voice(self._place)
-        self._url, self._token = url, token
-        self._fetching = Line(url, token)
+        self._fetching = Line(gateway)
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -172,6 +88,13 @@ class HttpJobs:
         self._results.put(None)
         for thread in self._threads:
             thread.join(1)
+        with self._lock:
+            left = list(self._held.values())
+        if left:
+            line = Line(self._gateway)
+            with contextlib.suppress(Trouble):  # then they are given away when their lock ends
+                self._ask_longer(line, left, LEFT_LOCK_MS, LAST_S)
+            line.close()
 
     def _guard(self, run: Callable[[], None]) -> None:
         try:
@@ -200,14 +123,14 @@ class HttpJobs:
                 )
                 jobs = answer["jobs"] if isinstance(answer, dict) else None
                 if not isinstance(jobs, list):
-                    raise Refused(0, "it answers without `jobs`; is it a gateway?")
+                    raise Trouble("it answers without `jobs`; is it a gateway?")
             except Exception as error:
                 if self._stopping.is_set():
                     return  # whatever came of it: the connection was closed under it
-                if not isinstance(error, (OSError, Refused)):
+                if not isinstance(error, Trouble):
                     raise
                 tries += 1
-                self._voice.away(_trouble(error))
+                self._voice.away(str(error), error.kind)
                 self._stopping.wait(wait_s(tries))
                 continue
             tries = 0
@@ -237,7 +160,7 @@ class HttpJobs:
         self._results.put((job, result(job, outcome, self._worker)))
 
     def _send(self) -> None:
-        line = Line(self._url, self._token)
+        line = Line(self._gateway)
         while True:
             first = self._results.get()
             if first is None:
@@ -266,22 +189,19 @@ class HttpJobs:
                 line.post("/workflow/jobs/results", body, ANSWER_S)
                 self._voice.back()
                 break
-            except Refused as error:
+            except Trouble as error:
                 if error.status in {400, 413, 422}:
                     self._refused(line, batch, error)
                     return
-                trouble: Exception = error
-            except OSError as error:
-                trouble = error
-            if self._closing.is_set():
-                return
-            tries += 1
-            self._voice.away(_trouble(trouble))
-            self._closing.wait(wait_s(tries))
+                if self._closing.is_set():
+                    return
+                tries += 1
+                self._voice.away(str(error), error.kind)
+                self._closing.wait(wait_s(tries))
         for job, _ in batch:
             self._done(job)
 
-    def _refused(self, line: Line, batch: list[tuple[Job, str]], error: Refused) -> None:
+    def _refused(self, line: Line, batch: list[tuple[Job, str]], error: Trouble) -> None:
         if len(batch) > 1:  # one of them is not taken: which?
             for one in batch:
                 self._deliver(line, [one])
@@ -301,30 +221,26 @@ class HttpJobs:
         self._desk.sent()
 
     def _keep(self) -> None:
-        line = Line(self._url, self._token)
+        line = Line(self._gateway)
         while not self._closing.wait(LOCK_MS / 3000):
             with self._lock:
                 held = list(self._held.values())
             if held:
                 try:
                     self._ask_longer(line, held, LOCK_MS)
-                except (OSError, Refused) as error:
-                    self._voice.away(_trouble(error))
+                except Trouble as error:
+                    self._voice.away(str(error), error.kind)
 
     def _extend(self, job: Job, lock_ms: int) -> None:
-        line = Line(self._url, self._token)
+        line = Line(self._gateway)
         try:
             self._ask_longer(line, [job], lock_ms)
-        except Refused as error:
-            raise OSError(str(error)) from error
         finally:
             line.close()
 
-    def _ask_longer(self, line: Line, jobs: list[Job], lock_ms: int) -> None:
+    def _ask_longer(
+        self, line: Line, jobs: list[Job], lock_ms: int, answer_s: float = ANSWER_S
+    ) -> None:
         names = [{"run": one.run, "step": one.step, "attempt": one.attempt} for one in jobs]
         body = json.dumps({"worker": self._worker, "lockMs": lock_ms, "jobs": names})
-        line.post("/workflow/jobs/extend", body, ANSWER_S)
-
-
-def _trouble(error: Exception) -> str:
-    return str(error) if isinstance(error, Refused) else f"it cannot be reached ({error})"
+        line.post("/workflow/jobs/extend", body, answer_s)

@@ -55,6 +55,18 @@ POLL_S = 0.1
 COMMIT_S = 0.2
 """How often what is finished is committed. After a kill, what was finished since comes again."""
 
+REFUSALS = {
+    KafkaError._AUTHENTICATION: "it does not let this worker in",
+    KafkaError._SSL: "TLS with it fails",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "it does not let this worker do its work",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "it does not let this worker do its work",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "it does not let this worker do its work",
+}
+"""What somebody has to mend: other credentials, another authority, another right."""
+
+RIGHTS = "rights"
+"""The kind of trouble that is not over because Kafka answers."""
+
 Headers = list[tuple[str, Any]]
 
 
@@ -115,10 +127,7 @@ class KafkaJobs:
         self._sender.close()
 
     def _trouble(self, error: KafkaError) -> None:
-        if error.code() in {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT}:
-            self._voice.away("it cannot be reached")
-        elif error.code() not in {KafkaError._RESOLVE}:
-            self._voice.away(error.str())
+        self._voice.away(*trouble_of(error))
 
     def _guard(self, action: str) -> None:
         try:
@@ -198,7 +207,7 @@ class Reader:
         if error is not None:
             if error.fatal():
                 raise KafkaException(error)
-            self._jobs._voice.away(error.str())
+            self._jobs._voice.away(*trouble_of(error))
             return
         partition, offset = message.partition(), message.offset()
         assert partition is not None and offset is not None, "it is no error"
@@ -307,17 +316,25 @@ class Reader:
 
 
 class Sender:
-    """Sends for all threads, and sends again until Kafka has acknowledged."""
+    """Sends for all threads, and sends again until Kafka has acknowledged.
+
+    `_refused` counts what was not taken at once: while there is some, all is not well.
+    """
 
     def __init__(self, common: Mapping[str, Any], voice: Voice) -> None:
         self._voice = voice
+        self._refused = 0
+        self._counting = threading.Lock()
         self._again: deque[tuple[float, Callable[[], None]]] = deque()
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="gossamer-sender", daemon=True)
         self._producer = Producer(
             {
                 **common,
-                "enable.idempotence": True,
+                # A result that comes twice changes nothing, and an idempotent producer may end for
+                # good, over a right that it lacks or what a broker has lost.
+                "enable.idempotence": False,
+                "acks": "all",
                 "linger.ms": 1,
                 "message.max.bytes": MESSAGE_BYTES_MAX,
             }
@@ -340,13 +357,13 @@ class Sender:
             try:
                 there = self._producer.list_topics(timeout=2).topics
             except KafkaException:
-                self._voice.away("it cannot be reached")
+                self._voice.away("it cannot be reached")  # `error_cb` knows more of it
             else:
                 missing = [one for one in (JOBS, RESULTS) if one not in there]
                 if not missing:
                     self._voice.back()
                     return
-                self._voice.away(f"it has no topic {missing[0]} yet")
+                self._voice.away(f"it has no topic {missing[0]}, or none for this worker")
             tries += 1
             stopping.wait(wait_s(tries))
 
@@ -362,8 +379,10 @@ class Sender:
     ) -> None:
         """Sends, and calls `arrived` once it is kept; `smaller` instead of what is too large."""
 
-        def again(trouble: str) -> None:
-            self._voice.away(trouble)
+        def again(trouble: str, kind: str = "") -> None:
+            self._voice.away(trouble, kind)
+            if tries == 0:
+                self._count(1)
             due_s = time.monotonic() + wait_s(tries + 1)
             self._again.append(
                 (due_s, lambda: self.send(topic, key, value, headers, arrived, smaller, tries + 1))
@@ -371,11 +390,13 @@ class Sender:
 
         def delivered(error: KafkaError | None, _message: object) -> None:
             if error is None:
+                if tries > 0 and not self._count(-1):
+                    self._voice.back()
                 arrived()
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and smaller is not None:
-                self.send(topic, key, smaller, headers, arrived, None)
+                self.send(topic, key, smaller, headers, arrived, None, tries)
             else:
-                again(f"{topic} takes nothing: {error.str()}")
+                again(f"{topic} takes nothing: {error.str()}", trouble_of(error)[1])
 
         try:
             self._producer.produce(topic, value, key, headers=headers, on_delivery=delivered)
@@ -383,6 +404,11 @@ class Sender:
             again("too much waits to be sent")
         except KafkaException as error:
             delivered(error.args[0], None)
+
+    def _count(self, by: int) -> int:
+        with self._counting:
+            self._refused += by
+            return self._refused
 
     def _serve(self) -> None:
         tries = 0
@@ -402,8 +428,19 @@ class Sender:
                     self._is_closed.wait(wait_s(tries) / 5)
                 else:
                     tries = 0
-                    if not self._again:
-                        self._voice.back()
+                    if not self._refused:
+                        self._voice.back(unless=RIGHTS)
+
+
+def trouble_of(error: KafkaError) -> tuple[str, str]:
+    """What an error means, in words for whoever runs the worker, and its kind for `Voice`."""
+    what = REFUSALS.get(error.code())
+    if what is not None:
+        is_right = error.code() not in {KafkaError._AUTHENTICATION, KafkaError._SSL}
+        return f"{what} ({error.str()})", RIGHTS if is_right else error.name()
+    if error.code() in {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}:
+        return f"it cannot be reached ({error.str()})", ""
+    return error.str(), ""
 
 
 def _header(message: Message[bytes, bytes], name: str) -> str | None:

@@ -20,6 +20,13 @@ OUTPUT_BYTES_MAX = 1_048_576
 """Of a result's JSON; the gateway takes no larger ones."""
 
 
+DEPTH_MAX = 60
+"""Of an output: 1 is a list or object of plain values. The gateway takes 64 with the envelope."""
+
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
+"""Of an output's integers; the gateway takes no others, for most languages would round them."""
+
+
 class Unreadable(ValueError):
     """A message that is no job. Its text is the reason, for the dead letters."""
 
@@ -102,14 +109,13 @@ def completed(output: object) -> Outcome:
     try:
         text = json.dumps(output, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size_bytes = len(text.encode())
-    # What contains itself is a ValueError or, behind a generator of dicts, a RecursionError.
-    except (TypeError, ValueError, RecursionError) as error:
+        if size_bytes > OUTPUT_BYTES_MAX:
+            return too_large(size_bytes)
+        _check(output)  # it is a tree now, of no more than those bytes
+    except Exception as error:  # a class of the handler's may raise anything while it is read
         kind = type(output).__name__
-        return failed(
-            Failure("Unserialisable", f"the result ({kind}) is no JSON: {error}", retryable=False)
-        )
-    if size_bytes > OUTPUT_BYTES_MAX:
-        return too_large(size_bytes)
+        message = f"the result ({kind}) cannot be sent as JSON: {error}"
+        return failed(Failure("Unserialisable", message, retryable=False))
     return Outcome(True, text)
 
 
@@ -138,6 +144,23 @@ def result(job: Job, outcome: Outcome, worker: str) -> str:
     said = '"completed","output"' if outcome.completed else '"failed","failure"'
     # The outcome is JSON already, and may be large: it is not made again.
     return f'{head[:-1]},"status":{said}:{outcome.text}}}'
+
+
+def _check(output: object) -> None:
+    """Raises: ValueError: it is JSON, perhaps, and still the gateway would not take it."""
+    level: list[object] = [output]
+    depth = 0
+    while level:
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, (dict, list, tuple)):
+                if depth == DEPTH_MAX:
+                    raise ValueError(f"it nests deeper than {DEPTH_MAX} levels; make it flatter")
+                inner += one.values() if isinstance(one, dict) else one
+            elif isinstance(one, int) and not INTEGER_MIN <= one <= INTEGER_MAX:
+                raise ValueError("an integer is beyond 64 bits; make it a text")
+        level = inner
+        depth += 1
 
 
 def _parse(value: bytes | None) -> object:

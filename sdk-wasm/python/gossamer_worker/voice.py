@@ -1,4 +1,9 @@
-"""Says once that the other side is away, and once that it is back; and how long to wait."""
+"""Says once that the other side is away, and once that it is back; and how long to wait.
+
+Trouble that somebody has to mend, such as a token that is refused, has a kind. It is said even if
+something else was said before: who reads that the gateway cannot be reached, and starts it, has
+to learn that it does not let this worker in.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +24,31 @@ class Voice:
     def __init__(self, place: str) -> None:
         self._place = place
         self._lock = threading.Lock()
-        self._trouble = ""
+        self._is_away = False
+        self._kind = ""
 
     @property
     def is_away(self) -> bool:
         """Whether the last word was of trouble."""
-        return bool(self._trouble)
+        return self._is_away
 
-    def away(self, trouble: str) -> None:
-        """There is trouble; said unless the last word was this already."""
+    def away(self, trouble: str, kind: str = "") -> None:
+        """There is trouble; said if it is the first, or of a kind that was not the last one."""
         with self._lock:
-            first = not self._trouble
-            self._trouble = trouble
-        if first:
+            is_news = not self._is_away or kind not in {"", self._kind}
+            self._is_away = True
+            self._kind = kind or self._kind
+        if is_news:
             log.warning("%s: %s; waiting", self._place, trouble)
 
-    def back(self) -> None:
-        """All is well; said if there was trouble."""
+    def back(self, *, unless: str = "") -> None:
+        """All is well; said if there was trouble, but not of this kind."""
         with self._lock:
-            had, self._trouble = self._trouble, ""
-        if had:
-            log.info("%s: back", self._place)
+            if not self._is_away or (unless and self._kind == unless):
+                return
+            self._is_away = False
+            self._kind = ""
+        log.info("%s: back", self._place)
 
 
 def wait_s(tries: int) -> float:

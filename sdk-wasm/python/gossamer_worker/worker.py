@@ -14,6 +14,7 @@ from typing import Any, Callable, Protocol, Union
 
 from gossamer_worker.context import Context
 from gossamer_worker.desk import Desk, Registered, registered
+from gossamer_worker.line import Gateway
 
 log = logging.getLogger("gossamer_worker")
 
@@ -25,6 +26,9 @@ GRACE_S = 30.0
 SIGNALS_S = 0.5
 """A signal that the kernel gives to another thread wakes no main thread that waits; only when that
 looks up by itself does Python call the handler."""
+
+NAME_CHARACTERS_MAX = 200
+"""Of a worker; the gateway takes no longer ones."""
 
 
 class _Jobs(Protocol):
@@ -42,6 +46,10 @@ class Worker:
         url: a gateway, as `http://localhost:8080`: jobs come over HTTP instead. Default:
             `GOSSAMER_URL`.
         token: over HTTP, an API key or a token of the gateway. Default: `GOSSAMER_TOKEN`.
+        token_file: a file that has the token instead, read anew for each request. Default:
+            `GOSSAMER_TOKEN_FILE`.
+        ca_file: over HTTP, PEM of the authorities that are trusted instead of the machine's.
+            Default: `GOSSAMER_CA_FILE`.
         name: what histories call this worker. Default: made of the machine's name.
         concurrency: handlers at work at a time, each in a thread.
         grace_s: how long `stop` waits for what is at work.
@@ -56,21 +64,29 @@ class Worker:
         kafka: str | None = None,
         url: str | None = None,
         token: str | None = None,
+        token_file: str | None = None,
+        ca_file: str | None = None,
         name: str | None = None,
         concurrency: int = CONCURRENCY,
         grace_s: float = GRACE_S,
         kafka_options: Mapping[str, Any] | None = None,
     ) -> None:
         if kafka is None and url is None:
-            kafka = os.environ.get("GOSSAMER_KAFKA") or None
-            url = os.environ.get("GOSSAMER_URL") or None
+            kafka, url = _environment("KAFKA"), _environment("URL")
         if kafka is not None and url is not None:
             raise ValueError("jobs come from Kafka or from a gateway's URL: name one of them")
         if concurrency < 1:
             raise ValueError("concurrency is 1 or more")
+        if name is not None and not 0 < len(name) <= NAME_CHARACTERS_MAX:
+            raise ValueError(f"a name is a text of 1 to {NAME_CHARACTERS_MAX} characters")
         self._kafka = kafka or "localhost:9092"
-        self._url = url
-        self._token = token if token is not None else os.environ.get("GOSSAMER_TOKEN")
+        if token is None and token_file is None:
+            token, token_file = _environment("TOKEN"), _environment("TOKEN_FILE")
+        self._gateway = (
+            None
+            if url is None
+            else Gateway(url, token, token_file, ca_file or _environment("CA_FILE"))
+        )
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._concurrency = concurrency
         self._grace_s = grace_s
@@ -122,7 +138,7 @@ class Worker:
             self.name,
             concurrency=self._concurrency,
             # Over Kafka some wait here already, so that no hand is idle between two polls.
-            taken_max=self._concurrency * (1 if self._url else 4),
+            taken_max=self._concurrency * (1 if self._gateway else 4),
         )
         jobs = self._jobs(desk)
         before = self._catch_signals()
@@ -146,10 +162,10 @@ class Worker:
 
     def _jobs(self, desk: Desk) -> _Jobs:
         actions = sorted(self._handlers)
-        if self._url is not None:
+        if self._gateway is not None:
             from gossamer_worker.http import HttpJobs  # noqa: PLC0415
 
-            return HttpJobs(self._url, self._token, actions, self.name, desk, self._broken)
+            return HttpJobs(self._gateway, actions, self.name, desk, self._broken)
         from gossamer_worker.kafka import KafkaJobs  # noqa: PLC0415
 
         return KafkaJobs(self._kafka, actions, self.name, desk, self._kafka_options, self._broken)
@@ -168,6 +184,10 @@ class Worker:
             self.stop()
 
         return {one: signal.signal(one, caught) for one in (signal.SIGTERM, signal.SIGINT)}
+
+
+def _environment(name: str) -> str | None:
+    return os.environ.get(f"GOSSAMER_{name}") or None
 
 
 def _speak() -> None:

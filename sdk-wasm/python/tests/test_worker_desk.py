@@ -219,13 +219,11 @@ def test_a_worker_says_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) ->
         worker.register("b", str, not_retryable=["ValueError"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="1 or more"):
         Worker(concurrency=0)
+    with pytest.raises(ValueError, match="1 to 200"):
+        Worker(name="x" * 201)
     monkeypatch.setenv("GOSSAMER_URL", "http://localhost:1")
     with pytest.raises(ValueError, match="name one of them"):
         Worker()
-    worker = Worker(url="file:///etc")
-    worker.register("a", str)
-    with pytest.raises(ValueError, match="http://host:port"):
-        worker.start()
 
 
 def test_a_failure_is_logged_as_a_sentence(caplog: pytest.LogCaptureFixture) -> None:

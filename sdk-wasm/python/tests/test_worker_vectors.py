@@ -75,6 +75,18 @@ def test_a_message_is_read(case: dict[str, Any]) -> None:
         assert job.payload == expected["job"]["payload"]
 
 
+class Broken(dict[str, Any]):
+    def items(self) -> Any:
+        raise LookupError("it is broken")
+
+
+def nested(times: int) -> Any:
+    value: Any = 1
+    for _ in range(times):
+        value = [value]
+    return value
+
+
 def special(name: str) -> Any:
     circular: list[Any] = []
     circular.append(circular)
@@ -84,6 +96,8 @@ def special(name: str) -> Any:
         "circular": circular,
         "thing": {"a": object()},
         "lone-surrogate": "\ud800",
+        "large-integer": [2**64],
+        "broken": Broken(a=1),
     }[name]
 
 
@@ -93,6 +107,8 @@ def test_a_result_is_made(case: dict[str, Any]) -> None:
     job: Job = read_job(vectors["job"])
     if "special" in case:
         output = special(case["special"])
+    elif "nested" in case:
+        output = nested(case["nested"])
     else:
         output = text_of(case["text"]) if "text" in case else case["output"]
     said = json.loads(result(job, completed(output), vectors["worker"]))
@@ -106,6 +122,8 @@ def test_a_result_is_made(case: dict[str, Any]) -> None:
     elif "characters" in expected:
         expected["output"] = output
         assert len(said["output"]) == expected.pop("characters")
+    elif "nested" in expected:
+        expected["output"] = nested(expected.pop("nested"))
     assert said == expected
 
 

@@ -17,7 +17,7 @@ from gossamer_gateway.runs.log import Entry
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.runs.outbox import Outbox
 from gossamer_gateway.runs.sharing import LEASE_MS, RENEW_MS, Lease, plan
-from gossamer_gateway.runs.store import SHARDS
+from gossamer_gateway.runs.store import SHARDS, shard_of
 from gossamer_gateway.storage import Command, Rows, SqlitePlace, Storage, open_storage
 
 
@@ -96,6 +96,48 @@ async def test_gateways_share_take_over_and_give_back(postgres: Postgres, short:
         await until(lambda: len(two.shards) == SHARDS)
         assert one.shards == frozenset()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_gateway_that_stops_leaves_nothing_that_others_wait_for(postgres: Postgres) -> None:
+    async with open_storage(postgres.place(), tables.FORM) as storage:
+        engine = Engine(storage)
+
+        def held(rows: Rows, _: int) -> tuple[int, int]:
+            (shards,) = rows.execute("SELECT COUNT(owner) FROM workflow_shards").fetchone()
+            (gateways,) = rows.execute("SELECT COUNT(*) FROM workflow_gateways").fetchone()
+            return shards, gateways
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.keep_time)
+            await until(lambda: len(engine.shards) == SHARDS)
+            assert await storage.submit(held) == (SHARDS, 1)
+            nursery.cancel_scope.cancel()
+        assert await storage.submit(held) == (0, 0)
+
+
+async def test_a_lease_counts_from_before_its_row_was_written(autojump_clock: object) -> None:
+    """Others count from the row: who believed longer than that would see to what is theirs."""
+
+    class Slow:
+        shared = True
+
+        async def submit_guarded(self, _: object) -> frozenset[int]:
+            await trio.sleep(5)
+            return frozenset({1, 2})
+
+    taken: list[None] = []
+    leases = leasing.Leases(Slow(), "me", lambda: taken.append(None))  # type: ignore[arg-type]
+    assert leases.shards == frozenset()
+    assert await leases.renew() == RENEW_MS / 1_000
+    assert leases.shards == {1, 2} and len(taken) == 1
+    await trio.sleep(LEASE_MS / 1_000 - 5 - 0.001)
+    assert leases.shards == {1, 2}
+    await trio.sleep(0.002)
+    assert leases.shards == frozenset()
+    await leases.renew()
+    assert leases.shards == {1, 2} and len(taken) == 2
+    await leases.renew()
+    assert len(taken) == 2
 
 
 async def test_a_gateway_that_died_before_the_clock_was_set_back_counts_no_more(
@@ -224,6 +266,27 @@ async def test_the_outbox_hands_over_each_event_in_order(storage: Storage) -> No
         (first, *_) = await engine.outbox.next()
         assert (first.run, first.seq) == (late, 1)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_committed_here_for_another_s_shards_is_left_to_it(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = range(SHARDS // 2)
+    monkeypatch.setattr(leasing.Leases, "shards", mine)
+    async with open_storage(postgres.place(), tables.FORM) as storage:
+        engine = Engine(storage, outbox=True)
+        assert engine.outbox is not None
+        found: set[str] = set()
+        ids: list[str] = []
+        with patience():
+            for count in (20, 40):  # from rows at first, then from memory
+                ids += await lines(engine, count)
+                wanted = {id for id in ids if shard_of(id) in mine}
+                while not wanted <= found:
+                    entries = await engine.outbox.next()
+                    found |= {one.run for one in entries}
+                    engine.outbox.done(entries)
+        assert found == wanted
 
 
 async def test_what_others_commit_is_published_under_load_as_well(postgres: Postgres) -> None:

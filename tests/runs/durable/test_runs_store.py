@@ -11,7 +11,8 @@ from gossamer_gateway.errors import BadRequest, StorageFailed
 from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Answer, Engine, UnknownRun, UnknownWorkflow, Verdict
 from gossamer_gateway.runs.model import deciding
-from gossamer_gateway.runs.model.definition import Definition, Step
+from gossamer_gateway.runs.model.definition import Definition, Retry, Step
+from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.model.run import Status, fold
 from gossamer_gateway.runs.store import Damaged
 from gossamer_gateway.storage import Command, Rows, SqlitePlace, Storage, open_storage, sqlite
@@ -96,6 +97,35 @@ async def test_an_answer_after_the_end_is_late(storage: Storage) -> None:
     assert await check(storage) == []
 
 
+async def test_a_run_that_ends_takes_its_jobs_along(storage: Storage) -> None:
+    engine = Engine(storage)
+    await engine.define(BUSY)
+    cancelled, failed = [(await engine.trigger("busy", {"n": n})).id for n in range(2)]
+    await engine.cancel(cancelled)
+    assert await check(storage) == []
+    assert await engine.answer(failed, Answer("first", 1)) is Verdict.TAKEN
+    broken = Failure("Broken", retryable=False)
+    assert await engine.answer(failed, Answer("left", 1, failure=broken)) is Verdict.TAKEN
+    assert (await engine.run(failed)).status is Status.FAILED
+    assert await check(storage) == []
+    assert await engine.fetch(QUEUES, "w", jobs_max=9, lock_ms=1) == []
+
+
+async def test_a_lock_is_of_one_attempt(storage: Storage) -> None:
+    """Who is late with the one before has nothing to say of the next, though it be his as well."""
+    engine = Engine(storage)
+    await engine.define(BUSY)
+    id = (await engine.trigger("busy", {"n": 1})).id
+    (first,) = await engine.fetch(QUEUES, "w", jobs_max=9, lock_ms=60_000)
+    await engine.answer(id, at_second(first))
+    await engine.change(id, lambda flow, run, now: deciding.due(flow, run, now + 9, lambda: 0.0))
+    (second,) = await seen(lambda: engine.fetch(QUEUES, "w", jobs_max=9, lock_ms=60_000))
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert await engine.extend(id, "first", 1, "w", 90_000) is None
+    assert not await engine.release(id, "first", 1, "w")
+    assert await engine.extend(id, "first", 2, "w", 90_000) is not None
+
+
 async def test_a_key_makes_one_run(storage: Storage) -> None:
     engine, other = Engine(storage), Engine(storage)
     await engine.define(LINE)
@@ -139,14 +169,55 @@ async def test_who_waits_for_jobs_is_woken_by_a_commit(storage: Storage) -> None
     woken: list[bool] = []
 
     async def wait() -> None:
-        woken.append(await engine.wait_free(["two", "one"], trio.current_time() + 60))
+        # On a file nobody looks again before this deadline, which is no patience's.
+        woken.append(await engine.wait_free(["two", "one"], trio.current_time() + 3_600))
 
-    with patience():
+    with patience(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
             await engine.trigger("line", 1)
     assert woken == [True]
+
+
+async def test_who_waits_for_jobs_is_woken_by_one_that_is_given_back(storage: Storage) -> None:
+    engine = Engine(storage)
+    (id,) = await lines(engine, 1)
+    (_,) = await engine.fetch(["one"], "a", jobs_max=1, lock_ms=3_600_000)
+    with patience(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.wait_free, ["one"], trio.current_time() + 3_600)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert await engine.release(id, "one", 1, "a")
+    (job,) = await seen(lambda: engine.fetch(["one"], "b", jobs_max=1, lock_ms=1))
+    assert job.attempt == 1
+
+
+async def test_who_waits_for_jobs_is_woken_by_a_lock_that_runs_out(storage: Storage) -> None:
+    engine = Engine(storage)
+    await lines(engine, 1)
+    (_,) = await engine.fetch(["one"], "a", jobs_max=1, lock_ms=300)
+    with patience(20):
+        assert await engine.wait_free(["one"], trio.current_time() + 3_600)
+
+
+async def test_the_clock_hears_of_what_is_due_sooner_than_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gossamer_gateway.runs.engine.CLOCK_S", 3_600)
+    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
+        engine = Engine(storage)
+        news: list[Status] = []
+        engine.listen(lambda run, _: news.append(run.status))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.keep_time)
+            await lines(engine, 1)  # due in minutes
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            step = Step("a", action="a", timeout_ms=50, retry=Retry(max_attempts=1))
+            await engine.define(Definition("short", "a", {"a": step}))
+            await engine.trigger("short", 1)
+            await until(lambda: Status.FAILED in news, 20)
+            nursery.cancel_scope.cancel()
 
 
 async def test_attempts_that_are_not_offered_are_no_jobs(storage: Storage) -> None:

@@ -174,7 +174,9 @@ class Sender:
             self._under_way.append(batch)
             self._kicked.set()
             await batch.done.wait()
-            left = sorted(which for which, error in batch.refused.items() if _is_passing(error))
+            left = sorted(
+                which for which, error in batch.refused.items() if error.code() not in _REFUSED
+            )
             for which in batch.refused.keys() - set(left):
                 outcomes[which] = reason_of(batch.refused[which])
             if left:
@@ -256,6 +258,7 @@ class Sender:
             )
             if not self._presence.is_doubted:
                 self._doubted = trio.Event()
+            await trio.sleep(_POLL_S)
 
     def _hear(self) -> bool:
         """Whether nothing is under way."""
@@ -273,10 +276,6 @@ class Sender:
             self._heard.set()
             self._heard = trio.Event()
         return is_empty
-
-
-def _is_passing(error: KafkaError) -> bool:
-    return error.code() not in _REFUSED
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ log = logs.get("kafka")
 BATCH_MAX = 500
 """Events that are under way together."""
 
-REMOVE_S = 0.25
+REMOVE_S = 1.0
 """For which rows of what was sent gather, to be removed together."""
 
 CLOSE_S = 1.0

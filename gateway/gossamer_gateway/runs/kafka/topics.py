@@ -130,7 +130,8 @@ def _make(cluster: Cluster, wanted: Sequence[Topic]) -> str:
     """Gives what is in the way."""
     heard: list[KafkaError] = []
     # Kept until its futures are done: without it they fail.
-    client = AdminClient({**cluster.settings, "error_cb": heard.append})
+    settings: dict[str, Any] = {**cluster.settings, "error_cb": heard.append}
+    client = AdminClient(settings)
     try:
         there = client.list_topics(timeout=_ASK_TIMEOUT_S).topics
     except KafkaException as error:

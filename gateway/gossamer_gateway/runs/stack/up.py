@@ -202,6 +202,11 @@ class _Rising:
     def log(self, name: str) -> Path:
         return self.settings.folder / "logs" / f"{name}.log"
 
+    def ends_with(self, part: "Part | EngineProcess", what: str) -> None:
+        """It is up. Its end is everybody's; on the way down a person sees that it is at it."""
+        self.ends.watch(part)
+        self.opened.callback(self.progress, f"stopping {what}", None)
+
     async def postgres(self) -> None:
         dsn = self.settings.postgres
         if dsn is None:
@@ -214,7 +219,7 @@ class _Rising:
                     self.log("postgres"),
                 )
             )  # fmt: skip
-            self.ends.watch(part)
+            self.ends_with(part, "PostgreSQL")
         self.secrets[POSTGRES_VARIABLE] = dsn
         self.stack.postgres = there.shown(dsn)
 
@@ -232,7 +237,7 @@ class _Rising:
                     self.log("redis"),
                 )
             )  # fmt: skip
-            self.ends.watch(part)
+            self.ends_with(part, "Redis")
         self.secrets[REDIS_VARIABLE] = url
         self.stack.redis = there.shown(url)
 
@@ -248,7 +253,7 @@ class _Rising:
             )
         )
         self.stack.kafka = kafka.address
-        self.ends.watch(kafka.process)
+        self.ends_with(kafka.process, "Kafka")
 
     async def gateway(self) -> None:
         self.progress("starting the gateway", None)
@@ -277,7 +282,7 @@ class _Rising:
                 env=self.secrets, without=overruled,
             )
         )  # fmt: skip
-        self.ends.watch(part)
+        self.ends_with(part, "the gateway")
         stack.http.append(url)
         relays = await self.opened.enter_async_context(trio.open_nursery())
         self.opened.callback(relays.cancel_scope.cancel)
@@ -294,6 +299,8 @@ class _Rising:
         found: dict[str, Part] = {}
         workers = await self.opened.enter_async_context(trio.open_nursery())
         self.opened.callback(workers.cancel_scope.cancel)
+        if settings.workers:
+            self.opened.callback(self.progress, "stopping the workers", None)
 
         async def run(example: Example, settled: trio.Event) -> None:
             log_path = self.log(f"worker-{example.name}")

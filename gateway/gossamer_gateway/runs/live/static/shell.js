@@ -49,8 +49,7 @@ function view(moved) {
   const before = run.querySelector("gossamer-run")?.getAttribute("run");
   runs.hidden = one !== null;
   run.hidden = one === null;
-  if (one === null) document.querySelector("nav [data-view]").setAttribute("aria-current", "page");
-  else document.querySelector("nav [data-view]").removeAttribute("aria-current");
+  document.querySelector("nav [data-view]").setAttribute("aria-current", one === null ? "page" : "true");
   if (one !== (before ?? null)) {
     run.querySelector("gossamer-run")?.remove();
     if (one !== null) {
@@ -59,7 +58,7 @@ function view(moved) {
       run.append(element);
     }
   }
-  document.title = one === null ? "Workflows · Gossamer" : `Run ${one.slice(0, 8)} · Gossamer`;
+  document.title = one === null ? "Workflows · Gossamer" : `Run ${one.slice(-8)} · Gossamer`;
   if (!moved) return;
   if (one === null && before) {
     // Back to where somebody came from.

@@ -164,6 +164,12 @@ final class Desk {
         queue.clear();
         notifyAll();
         boolean done = await(grace.toMillis(), () -> taken <= 0);
+        for (Task task : tasks) { // nobody waits for them any more
+            task.hasEnded = true;
+            if (task.thread != null) {
+                task.thread.interrupt();
+            }
+        }
         isClosed = true;
         notifyAll();
         return done;

@@ -1,15 +1,10 @@
 package dev.gossamer.worker;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.gossamer.worker.Line.Trouble;
 import java.io.IOException;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -36,29 +31,26 @@ final class HttpJobs implements Jobs {
     /** For how long a job is this worker's; made longer at a third of it. */
     private static final int LOCK_MS = 30_000;
 
+    /**
+     * For how long a job is kept that is left at a stop: the gateway takes no less. Then others are
+     * given it, instead of at the end of its lock.
+     */
+    private static final int LEFT_LOCK_MS = 100;
+
     /** How long a gateway may take for anything but waiting for jobs. */
     private static final int ANSWER_MS = 15_000;
+
+    /** The same, for the last word of a worker that stops. */
+    private static final int LAST_MS = 2_000;
 
     /** What is answered in one request, unless a single result is larger. */
     private static final int BATCH = 100;
 
     private static final int BATCH_CHARACTERS_MAX = 2 * 1_048_576;
 
-    /** The gateway answered, and not with what was asked for. Status 0: no sense at all. */
-    private static final class Refused extends IOException {
-        private static final long serialVersionUID = 1L;
-        private final int status;
-
-        Refused(int status, String message) {
-            super(message);
-            this.status = status;
-        }
-    }
-
     private record Sending(Job job, String text, boolean isLast) {}
 
-    private final String base;
-    private final String token;
+    private final Line line;
     private final List<String> actions;
     private final String worker;
     private final Desk desk;
@@ -66,11 +58,6 @@ final class HttpJobs implements Jobs {
     private final Consumer<String> say;
     private final String place;
     private final Voice voice;
-    private final HttpClient client =
-            HttpClient.newBuilder()
-                    .version(HttpClient.Version.HTTP_1_1)
-                    .connectTimeout(Duration.ofMillis(ANSWER_MS))
-                    .build();
     private final Map<String, Job> held = new ConcurrentHashMap<>();
     private final BlockingQueue<Sending> results = new LinkedBlockingQueue<>();
     private final CountDownLatch stopping = new CountDownLatch(1);
@@ -85,36 +72,20 @@ final class HttpJobs implements Jobs {
     }
 
     HttpJobs(
-            String url,
-            String token,
+            Line line,
             List<String> actions,
             String worker,
             Desk desk,
             Consumer<Throwable> broken,
             Consumer<String> say) {
-        base = url.replaceAll("/+$", "");
-        this.token = token;
+        this.line = line;
         this.actions = actions;
         this.worker = worker;
         this.desk = desk;
         this.broken = broken;
         this.say = say;
-        place = "the gateway at " + url;
+        place = line.place();
         voice = new Voice(place, say);
-    }
-
-    /** Throws IllegalArgumentException for what is no URL of a gateway. */
-    static void check(String url) {
-        try {
-            URI uri = URI.create(url);
-            if (uri.getHost() != null && List.of("http", "https").contains(uri.getScheme())) {
-                return;
-            }
-        } catch (IllegalArgumentException error) {
-            // said below
-        }
-        throw new IllegalArgumentException(
-                "a gateway's URL is http://host:port or https://…, not " + url);
     }
 
     @Override
@@ -138,6 +109,13 @@ final class HttpJobs implements Jobs {
         fetching.join(1_000);
         sending.join(1_000);
         keeping.join(1_000);
+        if (!held.isEmpty()) {
+            try {
+                extend(held.values(), LEFT_LOCK_MS, LAST_MS);
+            } catch (Trouble error) {
+                return; // then they are given to others when their lock ends
+            }
+        }
     }
 
     private void guard(Run run) {
@@ -173,12 +151,12 @@ final class HttpJobs implements Jobs {
             try {
                 jobs = post("fetch", asked.toString(), WAIT_MS + ANSWER_MS).path("jobs");
                 if (!jobs.isArray()) {
-                    throw new Refused(0, "it answers without `jobs`; is it a gateway?");
+                    throw new Trouble("it answers without `jobs`; is it a gateway?");
                 }
-            } catch (IOException error) {
+            } catch (Trouble error) {
                 if (!isStopping()) {
                     tries += 1;
-                    voice.away(trouble(error));
+                    voice.away(error.getMessage(), error.kind);
                     stopping.await(Voice.waitMs(tries), TimeUnit.MILLISECONDS);
                 }
                 continue;
@@ -212,7 +190,7 @@ final class HttpJobs implements Jobs {
                                 new Sending(job, Messages.result(job, outcome, worker), false)),
                 (one, lock) -> {
                     try {
-                        extend(List.of(one), lock.toMillis());
+                        extend(List.of(one), lock.toMillis(), ANSWER_MS);
                     } catch (InterruptedException error) {
                         Thread.currentThread().interrupt();
                         throw new IOException("interrupted", error);
@@ -251,19 +229,18 @@ final class HttpJobs implements Jobs {
                     done(one.job());
                 }
                 return;
-            } catch (IOException error) {
-                if (error instanceof Refused refused
-                        && List.of(400, 413, 422).contains(refused.status)) {
-                    refused(batch, refused);
+            } catch (Trouble error) {
+                if (List.of(400, 413, 422).contains(error.status)) {
+                    refused(batch, error);
                     return;
                 }
-                voice.away(trouble(error));
+                voice.away(error.getMessage(), error.kind);
                 closing.await(Voice.waitMs(tries), TimeUnit.MILLISECONDS);
             }
         }
     }
 
-    private void refused(List<Sending> batch, Refused error) throws InterruptedException {
+    private void refused(List<Sending> batch, Trouble error) throws InterruptedException {
         if (batch.size() > 1) { // one of them is not taken: which?
             for (Sending one : batch) {
                 deliver(List.of(one));
@@ -293,16 +270,16 @@ final class HttpJobs implements Jobs {
         while (!closing.await(LOCK_MS / 3, TimeUnit.MILLISECONDS)) {
             if (!held.isEmpty()) {
                 try {
-                    extend(held.values(), LOCK_MS);
-                } catch (IOException error) {
-                    voice.away(trouble(error));
+                    extend(held.values(), LOCK_MS, ANSWER_MS);
+                } catch (Trouble error) {
+                    voice.away(error.getMessage(), error.kind);
                 }
             }
         }
     }
 
-    private void extend(Collection<Job> jobs, long lockMs)
-            throws IOException, InterruptedException {
+    private void extend(Collection<Job> jobs, long lockMs, int answerMs)
+            throws Trouble, InterruptedException {
         ObjectNode asked = Messages.JSON.createObjectNode();
         asked.put("worker", worker);
         asked.put("lockMs", lockMs);
@@ -313,32 +290,11 @@ final class HttpJobs implements Jobs {
                     .put("step", job.step())
                     .put("attempt", job.attempt());
         }
-        post("extend", asked.toString(), ANSWER_MS);
+        post("extend", asked.toString(), answerMs);
     }
 
-    private JsonNode post(String path, String body, int ms)
-            throws IOException, InterruptedException {
-        HttpRequest.Builder request =
-                HttpRequest.newBuilder(URI.create(base + "/workflow/jobs/" + path))
-                        .timeout(Duration.ofMillis(ms))
-                        .header("Content-Type", "application/json")
-                        .header("Accept", "application/json")
-                        .POST(HttpRequest.BodyPublishers.ofString(body));
-        if (token != null && !token.isEmpty()) {
-            request.header("Authorization", "Bearer " + token);
-        }
-        HttpResponse<String> answer =
-                client.send(request.build(), HttpResponse.BodyHandlers.ofString());
-        if (answer.statusCode() / 100 != 2) {
-            String said = Failures.bounded(answer.body(), 200).strip();
-            throw new Refused(
-                    answer.statusCode(), "it answers " + answer.statusCode() + ": " + said);
-        }
-        try {
-            return Messages.JSON.readTree(answer.body());
-        } catch (JsonProcessingException error) {
-            throw new Refused(0, "it answers what is not JSON; is it a gateway?");
-        }
+    private JsonNode post(String path, String body, int ms) throws Trouble, InterruptedException {
+        return line.post("/workflow/jobs/" + path, body, ms);
     }
 
     private static String quoted(String text) {
@@ -347,14 +303,5 @@ final class HttpJobs implements Jobs {
 
     private static String name(Job job) {
         return job.key() + ":" + job.attempt();
-    }
-
-    private static String trouble(IOException error) {
-        if (error instanceof Refused) {
-            return error.getMessage();
-        }
-        String why = error.getMessage() == null ? error.getClass().getSimpleName()
-                : error.getMessage();
-        return "it cannot be reached (" + why + ")";
     }
 }

@@ -29,7 +29,10 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.AuthenticationException;
+import org.apache.kafka.common.errors.AuthorizationException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
+import org.apache.kafka.common.errors.SslAuthenticationException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -71,6 +74,9 @@ final class KafkaJobs implements Jobs {
 
     private static final long ANSWER_MS = 5_000;
 
+    /** The kind of trouble that is not over because Kafka answers. */
+    private static final String RIGHTS = "rights";
+
     private final List<String> actions;
     private final String worker;
     private final Desk desk;
@@ -110,6 +116,10 @@ final class KafkaJobs implements Jobs {
         admin = Admin.create(common);
         Map<String, Object> sending = new HashMap<>(common);
         sending.put("linger.ms", 1);
+        // A result that comes twice changes nothing, and an idempotent producer may end for good, over
+        // a right that it lacks or what a broker has lost.
+        sending.put("enable.idempotence", false);
+        sending.put("acks", "all");
         sending.put("max.request.size", MESSAGE_BYTES_MAX);
         sending.put("buffer.memory", 16 * 1_048_576);
         sending.put("max.block.ms", 5_000);
@@ -152,14 +162,25 @@ final class KafkaJobs implements Jobs {
 
     private void read(String action) {
         try {
-            waitTopics();
-            if (!isStopping()) {
-                new Reader(action).run();
+            for (int tries = 1; !isStopping(); tries++) {
+                waitTopics();
+                if (!isStopping()) {
+                    readUntilRefused(action);
+                }
+                stopping.await(Voice.waitMs(tries), TimeUnit.MILLISECONDS);
             }
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
         } catch (RuntimeException | Error error) {
             broken.accept(error);
+        }
+    }
+
+    private void readUntilRefused(String action) throws InterruptedException {
+        try {
+            new Reader(action).run();
+        } catch (AuthenticationException | AuthorizationException error) {
+            away(error); // somebody may mend it; what was not committed comes again
         }
     }
 
@@ -172,9 +193,9 @@ final class KafkaJobs implements Jobs {
                     return;
                 }
                 String missing = there.contains(JOBS) ? RESULTS : JOBS;
-                voice.away("it has no topic " + missing + " yet");
+                voice.away("it has no topic " + missing + ", or none for this worker");
             } catch (ExecutionException | TimeoutException error) {
-                voice.away("it cannot be reached");
+                away(error);
             }
             stopping.await(Voice.waitMs(tries), TimeUnit.MILLISECONDS);
         }
@@ -184,14 +205,29 @@ final class KafkaJobs implements Jobs {
         try {
             admin.describeCluster().nodes().get(ANSWER_MS, TimeUnit.MILLISECONDS);
             if (ready.size() == actions.size()) {
-                voice.back();
+                voice.back(RIGHTS);
             }
         } catch (ExecutionException | TimeoutException error) {
-            voice.away("it cannot be reached");
+            away(error);
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
         } catch (RuntimeException error) {
             voice.away(String.valueOf(error.getMessage()));
+        }
+    }
+
+    /** Says what an error means, in words for whoever runs the worker. */
+    private void away(Throwable error) {
+        Throwable cause = error instanceof ExecutionException ? error.getCause() : error;
+        String why = " (" + cause.getMessage() + ")";
+        if (cause instanceof SslAuthenticationException) {
+            voice.away("TLS with it fails" + why, "tls");
+        } else if (cause instanceof AuthenticationException) {
+            voice.away("it does not let this worker in" + why, "authentication");
+        } else if (cause instanceof AuthorizationException) {
+            voice.away("it does not let this worker do its work" + why, RIGHTS);
+        } else {
+            voice.away("it cannot be reached");
         }
     }
 
@@ -215,9 +251,12 @@ final class KafkaJobs implements Jobs {
                     message,
                     (place, error) -> {
                         if (error == null) {
+                            if (tries > 0) {
+                                voice.back();
+                            }
                             arrived.run();
                         } else if (error instanceof RecordTooLargeException && smaller != null) {
-                            again(smaller, null, 1, arrived, null);
+                            again(smaller, null, tries, arrived, null);
                         } else {
                             again(message, smaller, tries + 1, arrived, error);
                         }
@@ -236,7 +275,9 @@ final class KafkaJobs implements Jobs {
             Runnable arrived,
             Exception trouble) {
         if (trouble != null) {
-            voice.away(message.topic() + " takes nothing: " + trouble.getMessage());
+            voice.away(
+                    message.topic() + " takes nothing: " + trouble.getMessage(),
+                    trouble instanceof AuthorizationException ? RIGHTS : "");
         }
         if (!later.isShutdown()) {
             // Not in the producer's own thread, which may not wait for it.
@@ -259,6 +300,7 @@ final class KafkaJobs implements Jobs {
         Reader(String action) {
             this.action = action;
             Map<String, Object> reading = new HashMap<>(common);
+            reading.put("client.id", worker + "." + action); // of its own: its metrics are, too
             reading.put("group.id", "workflow-worker." + action);
             reading.put("auto.offset.reset", "earliest");
             reading.put("enable.auto.commit", false);
@@ -402,6 +444,7 @@ final class KafkaJobs implements Jobs {
 
         @Override
         public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+            voice.back();
             for (TopicPartition one : partitions) {
                 offsets.put(one, new Offsets());
             }

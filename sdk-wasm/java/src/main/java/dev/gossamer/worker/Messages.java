@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.NullNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -23,6 +24,12 @@ final class Messages {
 
     /** Of a result's JSON; the gateway takes no larger ones. */
     static final int OUTPUT_BYTES_MAX = 1_048_576;
+
+    /**
+     * Of an output: 1 is an array or an object of plain values. The gateway takes 64, envelope and
+     * all.
+     */
+    static final int DEPTH_MAX = 60;
 
     static final ObjectMapper JSON =
             JsonMapper.builder().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).build();
@@ -80,10 +87,10 @@ final class Messages {
         byte[] bytes;
         try {
             JsonNode tree = JSON.valueToTree(output);
-            check(tree);
+            check(tree, 0);
             bytes = JSON.writeValueAsBytes(tree);
         } catch (JsonProcessingException | RuntimeException | StackOverflowError error) {
-            String message = "the result is no JSON: " + error.getMessage();
+            String message = "the result cannot be sent as JSON: " + error.getMessage();
             return failed(new Failures.Failure("Unserialisable", message, false, ""));
         }
         if (bytes.length > OUTPUT_BYTES_MAX) {
@@ -146,16 +153,24 @@ final class Messages {
     }
 
     /** Jackson writes in its own way what JSON cannot say; a result must not change so. */
-    private static void check(JsonNode node) {
-        if (node.isDouble() || node.isFloat()) {
+    private static void check(JsonNode node, int depth) {
+        if (node.isFloatingPointNumber()) {
             if (!Double.isFinite(node.doubleValue())) {
                 throw new IllegalArgumentException(node.asText() + " is no number of JSON's");
             }
+        } else if (node.isBigInteger()) {
+            BigInteger value = node.bigIntegerValue();
+            if (value.bitLength() > (value.signum() < 0 ? 63 : 64)) {
+                throw new IllegalArgumentException("an integer is beyond 64 bits; make it a text");
+            }
         } else if (node.isTextual()) {
             check(node.textValue());
+        } else if (node.isContainerNode() && depth == DEPTH_MAX) {
+            throw new IllegalArgumentException(
+                    "it nests deeper than " + DEPTH_MAX + " levels; make it flatter");
         }
         node.fieldNames().forEachRemaining(Messages::check);
-        node.forEach(Messages::check);
+        node.forEach(inner -> check(inner, depth + 1));
     }
 
     private static void check(String text) {

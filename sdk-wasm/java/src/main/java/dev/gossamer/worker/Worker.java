@@ -13,6 +13,7 @@ import java.util.concurrent.TimeUnit;
 /** Takes jobs of the actions it has handlers for, and answers them. */
 public final class Worker {
     private final WorkerOptions options;
+    private final Line line;
     private final String name;
     private final Map<String, Desk.Registered> handlers = new TreeMap<>();
     private final CountDownLatch stopping = new CountDownLatch(1);
@@ -40,10 +41,11 @@ public final class Worker {
             throw new IllegalArgumentException(
                     "jobs come from Kafka or from a gateway's URL: name one of them");
         }
-        if (options.url != null) {
-            HttpJobs.check(options.url);
-        }
-        this.options = options;
+        line =
+                options.url == null
+                        ? null
+                        : new Line(options.url, options.token, options.tokenFile, options.caFile);
+        this.options = new WorkerOptions(options); // the caller may go on with its own
         name = options.name != null ? options.name : madeName();
     }
 
@@ -111,9 +113,15 @@ public final class Worker {
         handlers.put(
                 action,
                 new Desk.Registered(
-                        (payload, context) -> handler.handle(type.cast(payload), context),
+                        (payload, context) -> handler.handle(typed(payload), context),
                         type,
                         options));
+    }
+
+    /** What Jackson read as a type is of it; {@code int.class.cast} would refuse an Integer. */
+    @SuppressWarnings("unchecked")
+    private static <P> P typed(Object payload) {
+        return (P) payload;
     }
 
     /**
@@ -133,7 +141,7 @@ public final class Worker {
         }
         hasStarted = true;
         // Over Kafka some wait here already, so that no hand is idle between two polls.
-        int takenMax = options.concurrency * (options.url == null ? 4 : 1);
+        int takenMax = options.concurrency * (line == null ? 4 : 1);
         Desk desk = new Desk(handlers, name, options.concurrency, takenMax);
         Jobs jobs = jobs(desk);
         Thread hook = new Thread(this::stopAndWait, "gossamer-stop");
@@ -169,9 +177,8 @@ public final class Worker {
 
     private Jobs jobs(Desk desk) {
         List<String> actions = List.copyOf(handlers.keySet());
-        if (options.url != null) {
-            return new HttpJobs(
-                    options.url, options.token, actions, name, desk, this::broke, options.say);
+        if (line != null) {
+            return new HttpJobs(line, actions, name, desk, this::broke, options.say);
         }
         String servers = options.kafka != null ? options.kafka : "localhost:9092";
         return new KafkaJobs(

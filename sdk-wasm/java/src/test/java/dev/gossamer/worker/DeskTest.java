@@ -297,11 +297,45 @@ final class DeskTest {
         said.take(job("first"));
         said.take(job("second"));
         pass(began);
-        assertFalse(said.desk.drain(Duration.ofMillis(20))); // not for ever
-        gate.countDown();
+        Desk.thread("open", () -> openOnceDraining(said.desk, gate)).start();
         assertTrue(said.desk.drain(Duration.ofSeconds(WAIT_S)));
         assertEquals("first", said.next().run());
         assertTrue(said.answers.isEmpty());
+    }
+
+    private static void openOnceDraining(Desk desk, CountDownLatch gate) {
+        try {
+            while (desk.waitRoom(0) > 0) {
+                Thread.onSpinWait();
+            }
+        } catch (InterruptedException error) {
+            throw new AssertionError(error);
+        }
+        gate.countDown();
+    }
+
+    @Test
+    void aStopDoesNotWaitForEver() throws InterruptedException {
+        CountDownLatch began = new CountDownLatch(1);
+        CountDownLatch interrupted = new CountDownLatch(1);
+        Said said =
+                new Said(
+                        1,
+                        8,
+                        (payload, context) -> {
+                            began.countDown();
+                            try {
+                                Thread.sleep(Long.MAX_VALUE);
+                            } catch (InterruptedException error) {
+                                interrupted.countDown();
+                            }
+                            return payload;
+                        });
+        said.take(job("stuck"));
+        pass(began);
+        assertFalse(said.desk.drain(Duration.ofMillis(20)));
+        pass(interrupted);
+        assertTrue(said.answers.isEmpty(), "what ends after the stop is nobody's");
     }
 
     @Test
@@ -339,6 +373,8 @@ final class DeskTest {
     void aWorkerSaysWhatIsWrongWithIt() {
         assertThrows(
                 IllegalArgumentException.class, () -> new WorkerOptions().concurrency(0));
+        assertThrows(
+                IllegalArgumentException.class, () -> new WorkerOptions().name("x".repeat(201)));
         assertThrows(
                 IllegalArgumentException.class,
                 () -> new Worker(new WorkerOptions().url("file:///etc")));

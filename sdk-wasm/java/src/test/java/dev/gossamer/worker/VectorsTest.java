@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.File;
 import java.io.IOException;
+import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -89,6 +90,22 @@ final class VectorsTest {
                 });
     }
 
+    /** A bean that fails while it is read. */
+    public static final class Broken {
+        /** Never. */
+        public int getIt() {
+            throw new IllegalStateException("it is broken");
+        }
+    }
+
+    private static Object nested(int times) {
+        Object value = 1;
+        for (int made = 0; made < times; made++) {
+            value = List.of(value);
+        }
+        return value;
+    }
+
     private static Object special(String name) {
         List<Object> circular = new ArrayList<>();
         circular.add(circular);
@@ -97,8 +114,22 @@ final class VectorsTest {
                         "infinity-inside", Map.of("a", List.of(Float.POSITIVE_INFINITY)),
                         "circular", circular,
                         "thing", Map.of("a", new Thing()),
-                        "lone-surrogate", "\ud800")
+                        "lone-surrogate", "\ud800",
+                        "large-integer", List.of(BigInteger.TWO.pow(64)),
+                        "broken", new Broken())
                 .get(name);
+    }
+
+    private static Object given(JsonNode one) throws IOException {
+        if (one.has("special")) {
+            return special(one.get("special").textValue());
+        }
+        if (one.has("nested")) {
+            return nested(one.get("nested").intValue());
+        }
+        return one.has("text")
+                ? text(one.get("text"))
+                : Messages.JSON.treeToValue(one.get("output"), Object.class);
     }
 
     @TestFactory
@@ -106,13 +137,7 @@ final class VectorsTest {
         return cases(
                 "results",
                 (table, one) -> {
-                    Object output =
-                            one.has("special")
-                                    ? special(one.get("special").textValue())
-                                    : one.has("text")
-                                            ? text(one.get("text"))
-                                            : Messages.JSON.treeToValue(
-                                                    one.get("output"), Object.class);
+                    Object output = given(one);
                     Job job = Messages.readJob(table.get("job"));
                     String worker = table.get("worker").textValue();
                     JsonNode said =
@@ -129,6 +154,9 @@ final class VectorsTest {
                                 expected.remove("characters").intValue(),
                                 said.get("output").textValue().length());
                         expected.put("output", (String) output);
+                    }
+                    if (expected.remove("nested") != null) {
+                        expected.set("output", Messages.JSON.valueToTree(output));
                     }
                     assertEquals(expected, said);
                 });
