@@ -22,6 +22,7 @@ from gossamer_gateway.door.principals import Principal
 from gossamer_gateway.door.tokens import Issuer, Refused, Tokens, UnknownKey, read_keys
 from gossamer_node import logs
 from gossamer_node.address import Address
+from gossamer_node.engines.exchange import read_bounded
 
 KEPT_MS = 10 * 60_000
 AGAIN_MS = 10_000
@@ -106,20 +107,14 @@ class KeySet:
             return True
 
     async def _download(self, url: str) -> bytes:
-        data = bytearray()
         with trio.fail_after(ANSWER_MS_MAX / 1_000):
             async with self._client.stream("GET", url, follow_redirects=False) as answer:
                 if answer.status_code != 200:
                     raise ValueError(f"it answered {answer.status_code}")
-                async for part in answer.aiter_raw():
-                    data += part
-                    if len(data) > ANSWER_BYTES_MAX:
-                        # Not left before its end: httpx nests generators here, and under trio
-                        # nobody would close them. Without its connection it ends by itself.
-                        await answer.extensions["network_stream"].aclose()
-        if len(data) > ANSWER_BYTES_MAX:
+                data = await read_bounded(answer, ANSWER_BYTES_MAX)
+        if data is None:
             raise ValueError(f"it is longer than {ANSWER_BYTES_MAX} bytes")
-        return bytes(data)
+        return data
 
 
 def open_client() -> httpx.AsyncClient:

@@ -26,6 +26,7 @@ import trio
 from gossamer_gateway.errors import BadRequest, UpstreamFailed
 from gossamer_gateway.overrides.deciding import Request
 from gossamer_gateway.overrides.rules import HOP_BY_HOP, REST, ToUrl
+from gossamer_node.engines.exchange import read_bounded
 
 BODY_BYTES_MAX = 16 * 2**20
 """Of an answer; as much as the gateway takes in a request."""
@@ -123,24 +124,15 @@ class Forwarder:
                 del request.headers[name]  # httpx's own; the client said none
         response = await self._client.send(request, stream=True)
         try:
-            received = bytearray()
-            async for chunk in response.aiter_raw():
-                received += chunk
-                if len(received) > BODY_BYTES_MAX:
-                    # To leave the loop here would leave httpx's generators, one in another,
-                    # unfinished; a closed response makes them all end by themselves.
-                    await response.aclose()
-        except (httpx.StreamError, httpx.HTTPError, trio.ClosedResourceError):
-            if len(received) <= BODY_BYTES_MAX:
-                raise
+            received = await read_bounded(response, BODY_BYTES_MAX)
         finally:
             await response.aclose()
-        if len(received) > BODY_BYTES_MAX:
+        if received is None:
             raise UpstreamFailed(502, f"{_shown(action)} answers more than {BODY_BYTES_MAX} bytes.")
         answered = [(name.lower(), text) for name, text in response.headers.multi_items()]
         dropped = _NOT_ANSWERED | _of_connection(answered)
         kept = [(name, text) for name, text in answered if name not in dropped]
-        return Answer(response.status_code, kept, bytes(received))
+        return Answer(response.status_code, kept, received)
 
 
 @asynccontextmanager

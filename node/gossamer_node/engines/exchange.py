@@ -101,7 +101,7 @@ async def exchange(
         with trio.fail_after(within_ms / 1000):
             response = await client.send(request, stream=True)
             try:
-                body = await _read(response, peer)
+                body = await read_bounded(response, ANSWER_BYTES_MAX)
             finally:
                 await response.aclose()
     except trio.TooSlowError:
@@ -112,32 +112,35 @@ async def exchange(
         raise EngineUnavailable(f"{peer} cannot be reached: {_reason(error)}") from error
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
         raise EngineUnavailable(f"{peer} broke off the exchange: {_reason(error)}") from error
-    content_type = response.headers.get("content-type", "")
-    return Answer(response.status_code, body, _retry_after_ms(response), content_type)
-
-
-async def _read(response: httpx.Response, peer: str) -> bytes:
-    chunks: list[bytes] = []
-    left_bytes = ANSWER_BYTES_MAX
-    try:
-        # Raw: a compressed bomb stays as small as it came. We ask for no compression.
-        async for chunk in response.aiter_raw():
-            left_bytes -= len(chunk)
-            if left_bytes >= 0:
-                chunks.append(chunk)
-            else:
-                # Not a break: httpx nests generators here, and one that is left before its end is
-                # nobody's to close under trio. Without its connection it ends by itself.
-                await response.extensions["network_stream"].aclose()
-    except httpx.HTTPError:
-        if left_bytes >= 0:
-            raise
-    if left_bytes < 0:
+    if body is None:
         raise EngineUnavailable(
             f"{peer} sent more than {ANSWER_BYTES_MAX} bytes in one answer; "
             "fetch fewer jobs or fewer variables."
         )
-    return b"".join(chunks)
+    content_type = response.headers.get("content-type", "")
+    return Answer(response.status_code, body, _retry_after_ms(response), content_type)
+
+
+async def read_bounded(response: httpx.Response, bytes_max: int) -> bytes | None:
+    """A body as it came; None where it has more bytes, the rest of which is not read.
+
+    Raises: httpx.HTTPError, httpx.StreamError: it broke off.
+    """
+    found = bytearray()
+    try:
+        # Raw: a compressed bomb stays as small as it came. We ask for no compression.
+        async for chunk in response.aiter_raw():
+            found += chunk
+            if len(found) > bytes_max:
+                # To leave the loop here would leave httpx's generators, one in another, unfinished,
+                # and they are nobody's to close under trio; a closed response makes them all end by
+                # themselves. (Not its stream: the pool would take one that is whole, and closed,
+                # for a connection at rest.)
+                await response.aclose()
+    except (httpx.HTTPError, httpx.StreamError, trio.ClosedResourceError):
+        if len(found) <= bytes_max:
+            raise
+    return None if len(found) > bytes_max else bytes(found)
 
 
 def _reason(error: Exception) -> str:

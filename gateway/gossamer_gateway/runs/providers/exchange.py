@@ -19,7 +19,7 @@ import trio
 
 from gossamer_gateway.runs.model.events import RETRY_AFTER_MS_MAX
 from gossamer_gateway.runs.providers.port import REPLY_BYTES_MAX
-from gossamer_node.engines.exchange import one_line
+from gossamer_node.engines.exchange import one_line, read_bounded
 
 CONNECT_S = 5.0
 """Who takes longer is down: a region that is gone often says nothing at all."""
@@ -108,7 +108,7 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
     try:
         response = await client.send(request, stream=True, follow_redirects=False)
         try:
-            body = await _read(response)
+            body = await read_bounded(response, REPLY_BYTES_MAX)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await response.aclose()
@@ -125,27 +125,10 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
         raise NoReply("ConnectionLost", f"{host} broke off: {_words(error)}") from error
     except trio.ClosedResourceError as error:
         raise NoReply("ConnectionLost", f"{host} broke off") from error
+    if body is None:
+        raise NoReply("ReplyTooLarge", f"the reply has more than {REPLY_BYTES_MAX} bytes")
     headers = {name.lower(): value for name, value in response.headers.multi_items()}
     return Reply(response.status_code, headers, body)
-
-
-async def _read(response: httpx.Response) -> bytes:
-    found = bytearray()
-    try:
-        # Raw: a compressed bomb stays as small as it came. We ask for no compression.
-        async for chunk in response.aiter_raw():
-            found += chunk
-            if len(found) > REPLY_BYTES_MAX:
-                # To leave the loop here would leave httpx's generators, one in another,
-                # unfinished; a closed response makes them all end by themselves. (Not its stream:
-                # the pool would take one that is whole, and closed, for a connection at rest.)
-                await response.aclose()
-    except (httpx.HTTPError, httpx.StreamError, trio.ClosedResourceError):
-        if len(found) <= REPLY_BYTES_MAX:
-            raise
-    if len(found) > REPLY_BYTES_MAX:
-        raise NoReply("ReplyTooLarge", f"the reply has more than {REPLY_BYTES_MAX} bytes")
-    return bytes(found)
 
 
 def _not_reached(host: str, error: Exception) -> NoReply:
