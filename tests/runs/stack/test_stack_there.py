@@ -39,7 +39,7 @@ def address_of(name: str, port: int) -> str:
 @contextlib.contextmanager
 def listening(says: bytes | None) -> Iterator[int]:
     """The port of somebody who answers everything with the same words, or with none."""
-    kept = []
+    kept: list[socket.socket] = []
 
     def serve() -> None:
         with contextlib.suppress(OSError):
@@ -142,11 +142,11 @@ async def test_a_database_in_which_nothing_can_be_made(postgres: Postgres) -> No
     name = f"poor_{uuid4().hex[:12]}"
     dsn = postgres.conninfo.replace("user=app", f"user={name}")
     with psycopg.connect(postgres.conninfo, autocommit=True) as connection:
-        connection.execute(f'CREATE ROLE "{name}" LOGIN')  # type: ignore[call-overload]
+        connection.execute(f'CREATE ROLE "{name}" LOGIN')
         try:
             (problem,) = await there.unfit(naming("postgres", dsn))
         finally:
-            connection.execute(f'DROP ROLE "{name}"')  # type: ignore[call-overload]
+            connection.execute(f'DROP ROLE "{name}"')
     assert f"GRANT CREATE ON DATABASE postgres TO {name}" in problem
 
 
@@ -155,12 +155,12 @@ async def test_a_database_that_has_not_all_characters(postgres: Postgres) -> Non
     dsn = postgres.conninfo.replace("dbname=postgres", f"dbname={name}")
     with psycopg.connect(postgres.conninfo, autocommit=True) as connection:
         connection.execute(
-            f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"  # type: ignore[call-overload]
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
         )
         try:
             (problem,) = await there.unfit(naming("postgres", dsn))
         finally:
-            connection.execute(f"DROP DATABASE {name}")  # type: ignore[call-overload]
+            connection.execute(f"DROP DATABASE {name}")
     assert f"the database {name} has the encoding LATIN1; make one with UTF8" in problem
 
 

@@ -97,7 +97,8 @@ def shown(address: str) -> str:
         given = conninfo_to_dict(address)
         if not any(name in given for name in _SECRETS):
             return address
-        return make_conninfo(**{name: given[name] for name in given if name not in _SECRETS})
+        harmless = {name: str(given[name]) for name in given if name not in _SECRETS}
+        return make_conninfo("", **harmless)
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
@@ -150,7 +151,7 @@ def _brokers(text: str) -> list[Address]:
         found = client.list_topics(timeout=ANSWER_S).brokers.values()
     except KafkaException:
         return []
-    return [Address(one.host, one.port) for one in found]
+    return [Address(str(one.host), int(one.port or 0)) for one in found]
 
 
 async def _silent(addresses: list[Address]) -> str:

@@ -213,13 +213,14 @@ class _Rising:
             self.progress("starting PostgreSQL", None)
             found = postgres.binaries()
             assert found is not None, "it was looked for"
-            part, dsn = await self.opened.enter_async_context(
+            part, made = await self.opened.enter_async_context(
                 postgres.start_postgres(
                     found, self.settings.folder / "postgres", self.settings.postgres_port,
                     self.log("postgres"),
                 )
             )  # fmt: skip
             self.ends_with(part, "PostgreSQL")
+            dsn = made
         self.secrets[POSTGRES_VARIABLE] = dsn
         self.stack.postgres = there.shown(dsn)
 
@@ -231,13 +232,14 @@ class _Rising:
                 self.stack.without["Redis"] = f"states are in memory alone; to have it, {redis.OWN}"
                 return
             self.progress("starting Redis", None)
-            part, url = await self.opened.enter_async_context(
+            part, made = await self.opened.enter_async_context(
                 redis.start_redis(
                     path, self.settings.folder / "redis", self.settings.redis_port,
                     self.log("redis"),
                 )
             )  # fmt: skip
             self.ends_with(part, "Redis")
+            url = made
         self.secrets[REDIS_VARIABLE] = url
         self.stack.redis = there.shown(url)
 
