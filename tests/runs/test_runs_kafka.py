@@ -175,12 +175,12 @@ async def test_a_result_is_behind_the_group_once_it_is_on_disk(
     @asynccontextmanager
     async def taking(engine: Engine) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Results(engine, kafka.address, sender).run)
+            nursery.start_soon(Results(engine, kafka.cluster, sender).run)
             yield
             nursery.cancel_scope.cancel()
 
-    async with open_sender(kafka.address, "worker") as sender:
-        await make_topics(kafka.address, topics())
+    async with open_sender(kafka.cluster, "worker") as sender:
+        await make_topics(kafka.cluster, topics())
         assert await sender.send([result(1)]) == [None]
         with patience():
             async with taking(Stuck(storage)):
