@@ -86,6 +86,12 @@ class Outbox:
     async def next(self, limit: int = READ_MAX) -> list[Entry]:
         """Waits for events to publish; each is told `done` afterwards, or all of them `undone`.
 
+        Those of one row are given together: what is left in memory may be dropped at any time, and
+        then a row of which a part is under way could not be told of.
+
+        Args:
+            limit: about so many; more by what the last row has.
+
         Raises: StorageFailed.
         """
         while True:
@@ -96,9 +102,16 @@ class Outbox:
                 await self._look()
             if self._ready:
                 count = min(limit, len(self._ready))
-                return [self._ready.popleft() for _ in range(count)]
+                given = [self._ready.popleft() for _ in range(count)]
+                last = self._row_of(given[-1])
+                while self._ready and self._row_of(self._ready[0]) == last:
+                    given.append(self._ready.popleft())
+                return given
             with trio.move_on_after(LOOK_S):
                 await rung.wait()
+
+    def _row_of(self, one: Entry) -> Named:
+        return self._handed[one.run, one.seq]
 
     def done(self, entries: Iterable[Entry]) -> None:
         """They are published and acknowledged: `remove` may take their rows. Never waits."""

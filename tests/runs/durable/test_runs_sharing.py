@@ -286,6 +286,7 @@ async def test_what_is_committed_here_for_another_s_shards_is_left_to_it(
                     entries = await engine.outbox.next()
                     found |= {one.run for one in entries}
                     engine.outbox.done(entries)
+                    await engine.outbox.remove()
         assert found == wanted
 
 
@@ -357,3 +358,34 @@ async def test_what_memory_drops_while_rows_are_read_is_read_again(
                 ids += await lines(engine, 2)
                 go_on.set()
         assert [(one.run, one.seq) for one in found] == [(id, n) for id in ids for n in range(1, 5)]
+
+
+async def test_memory_may_overflow_while_a_batch_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when Kafka is away: the batch waits for it, and meanwhile runs go on."""
+    monkeypatch.setattr("gossamer_gateway.runs.outbox.HANDED_MAX", 10)
+    async with open_storage(SqlitePlace(None), tables.FORM) as storage:
+        engine = Engine(storage, outbox=True)
+        outbox = engine.outbox
+        assert outbox is not None
+        ids = await lines(engine, 1)
+        found = await outbox.next()
+        outbox.done(found)
+        await outbox.remove()
+        ids += await lines(engine, 2)
+        under_way = await outbox.next(2)
+        ids += await lines(engine, 1)  # that is too much, and all that waits is dropped
+        outbox.done(under_way)
+        found += under_way
+        with patience():
+            while len(found) < 16:
+                entries = await outbox.next(2)
+                found += entries
+                outbox.done(entries)
+                await outbox.remove()
+        assert [(one.run, one.seq) for one in found] == [(id, n) for id in ids for n in range(1, 5)]
+        left = await storage.submit(
+            lambda rows, _: rows.execute("SELECT * FROM workflow_outbox").fetchall()
+        )
+        assert left == []
