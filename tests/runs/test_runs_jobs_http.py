@@ -7,6 +7,7 @@ import pytest
 import trio
 from tests.runs.worlds import World, completed
 
+from gossamer_gateway.runs import offers
 from gossamer_gateway.runs.jobs import polls as polls_module
 
 
@@ -115,11 +116,12 @@ async def test_each_result_has_its_verdict(world: World) -> None:
 async def test_an_answer_is_bounded_and_the_rest_is_free(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polls_module, "FETCH_BYTES_MAX", 2_500_000)
+    monkeypatch.setattr(offers, "FETCH_BYTES_MAX", 2_500_000)
     await world.define("flow", {"action": "a"})
     for _ in range(3):
         await world.trigger("flow", "x" * 1_000_000)
     assert len(await world.fetch("a", worker="one")) == 2
+    monkeypatch.setattr(offers, "FETCH_BYTES_MAX", 1)
     assert len(await world.fetch("a", worker="two")) == 1
 
 

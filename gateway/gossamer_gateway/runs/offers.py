@@ -18,6 +18,9 @@ from gossamer_gateway.storage import Rows
 STRANGERS_MS = 200
 """Less than the time in which a gateway looks whether there is something (`news.LOOK_S`)."""
 
+FETCH_BYTES_MAX = 16 * 2**20
+"""Of payloads that one fetch takes, where it takes more than one; the next has the rest."""
+
 LOOKED_AT_MAX = 32
 """Of each queue, to tell when one is free."""
 
@@ -29,6 +32,7 @@ def fetch(
     """Locks jobs of these queues for a worker, and gives them in the order in which they end.
 
     Args:
+        jobs_max: as many at most; fewer where their payloads are large.
         writer: this gateway; None: it is the only one.
     """
     locked_ms = now_ms + lock_ms
@@ -39,7 +43,7 @@ def fetch(
         else:
             values += [queue, now_ms, writer, now_ms - STRANGERS_MS, jobs_max]
     found: list[Any] = rows.execute(
-        _fetch(len(queues), whoever=writer is None), (*values, jobs_max)
+        _fetch(len(queues), whoever=writer is None), (*values, jobs_max, FETCH_BYTES_MAX)
     ).fetchall()
     jobs = [
         Job(run, workflow, step, attempt, queue, msgspec.json.decode(payload), due_ms, locked_ms)
@@ -51,16 +55,21 @@ def fetch(
 @lru_cache(100)
 def _fetch(queues: int, *, whoever: bool) -> str:
     """The statement for so many queues: of each a short walk along its index, then of all those
-    that have been free for longest."""
+    that have been free for longest, as far as their payloads are few bytes. `so_far` has each
+    job's own as well; no payload is read for that."""
     mine = "" if whoever else " AND (writer = ? OR free_ms <= ?)"
     parts = " UNION ALL ".join(
-        f"SELECT * FROM (SELECT run, step, free_ms FROM workflow_jobs WHERE queue = ?"  # noqa: S608
+        "SELECT * FROM (SELECT run, step, free_ms, length(payload) AS size"  # noqa: S608
+        f" FROM workflow_jobs WHERE queue = ?"
         f" AND free_ms <= ?{mine} ORDER BY free_ms LIMIT ?) AS q{place}"
         for place in range(queues)
     )
     return (
         "UPDATE workflow_jobs SET free_ms = ?, worker = ? WHERE (run, step) IN"  # noqa: S608
-        f" (SELECT run, step FROM ({parts}) AS free ORDER BY free_ms LIMIT ?)"
+        " (SELECT run, step FROM (SELECT run, step, size, SUM(size) OVER"
+        " (ORDER BY free_ms, run, step) AS so_far"
+        f" FROM ({parts}) AS free ORDER BY free_ms, run, step LIMIT ?) AS nearest"
+        " WHERE so_far = size OR so_far <= ?)"
         " RETURNING run, step, attempt, workflow, queue, due_ms, payload"
     )
 

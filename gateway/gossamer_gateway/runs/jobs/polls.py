@@ -17,16 +17,10 @@ import trio
 from gossamer_gateway.errors import Overloaded
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.jobs.asked import Asked
-from gossamer_gateway.runs.model.values import VALUE_BYTES_MAX
 from gossamer_gateway.runs.store import Job
-from gossamer_gateway.runs.strict import size_of
 
 WAITING_MAX = 10_000
 """Polls that may wait at once: each is an open connection, and the door bounds a client's."""
-
-FETCH_BYTES_MAX = 16 * 2**20
-"""Of payloads in one answer; jobs beyond it are free again, and the worker's next request has
-them."""
 
 
 def is_of_provider(queue: str) -> bool:
@@ -136,24 +130,10 @@ class Polls:
         except trio.Cancelled:
             await self._give_back(worker, jobs)
             raise
-        told = _within(jobs)
-        await self._give_back(worker, jobs[len(told) :])
-        self.fetched += len(told)
-        return told
+        self.fetched += len(jobs)
+        return jobs
 
     async def _give_back(self, worker: str, jobs: Iterable[Job]) -> None:
         with trio.CancelScope(shield=True):
             for one in jobs:
                 await self._engine.release(one.run, one.step, one.attempt, worker)
-
-
-def _within(jobs: list[Job]) -> list[Job]:
-    """The first of these that are one answer; at least one, if there is one."""
-    if len(jobs) * VALUE_BYTES_MAX <= FETCH_BYTES_MAX:
-        return jobs
-    size = 0
-    for count, one in enumerate(jobs):
-        size += size_of(one.payload)
-        if size > FETCH_BYTES_MAX:
-            return jobs[: max(1, count)]
-    return jobs
