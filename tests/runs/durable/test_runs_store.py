@@ -8,6 +8,7 @@ from tests.runs.durable.flows import BUSY, LINE, QUEUES, at_second, lines, well,
 
 from gossamer_gateway import tables
 from gossamer_gateway.errors import BadRequest, StorageFailed
+from gossamer_gateway.runs import offers
 from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.engine import Answer, Engine, UnknownRun, UnknownWorkflow, Verdict
 from gossamer_gateway.runs.model import deciding
@@ -160,6 +161,22 @@ async def test_a_job_is_its_workers_until_its_lock_runs_out(storage: Storage) ->
     assert again.attempt == 1
     assert await engine.release(id, "one", 1, "b")
     assert await engine.wait_free(["one"], trio.current_time())
+
+
+@pytest.mark.parametrize(("bytes_max", "counts"), [(250, [2, 1]), (1, [1, 1]), (9_000, [3, 0])])
+async def test_a_fetch_takes_few_jobs_where_they_are_large(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, bytes_max: int, counts: list[int]
+) -> None:
+    monkeypatch.setattr(offers, "FETCH_BYTES_MAX", bytes_max)
+    engine = Engine(storage)
+    await engine.define(LINE)
+    ids = [(await engine.trigger("line", "x" * 100)).id for _ in range(3)]
+    taken: list[str] = []
+    for count in counts:
+        jobs = await engine.fetch(QUEUES, "w", jobs_max=5, lock_ms=60_000)
+        assert len(jobs) == count
+        taken += [one.run for one in jobs]
+    assert len(set(taken)) == len(taken) == sum(counts) and set(taken) <= set(ids)
 
 
 async def test_who_waits_for_jobs_is_woken_by_a_commit(storage: Storage) -> None:
