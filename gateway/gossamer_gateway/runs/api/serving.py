@@ -164,7 +164,14 @@ class Serving:
         )
         assert found is not None, "a run's definition is kept"
         of = self._workflows
-        told = await notices(of.config.is_offered, of.asked, run, found.definition, held)
+        told = await notices(
+            of.config.is_offered,
+            of.asked,
+            of.kafka.workers.idle if of.kafka is not None else None,
+            run,
+            found.definition,
+            held,
+        )
         return views.Around(found.definition, {one.step: one for one in held}, told)
 
     async def _shown(self, run: Run) -> shapes.RunShown:

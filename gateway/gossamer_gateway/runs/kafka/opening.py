@@ -17,6 +17,7 @@ from gossamer_gateway.runs.kafka.log import KafkaLog, open_kafka_log
 from gossamer_gateway.runs.kafka.publisher import Publisher
 from gossamer_gateway.runs.kafka.results import Results
 from gossamer_gateway.runs.kafka.topics import Topic, make_topics
+from gossamer_gateway.runs.kafka.workers import Workers
 from gossamer_gateway.v1.metrics import Family
 
 
@@ -26,6 +27,7 @@ class Kafka:
 
     publisher: Publisher
     results: Results
+    workers: Workers
 
     def families(self) -> Iterable[Family]:
         """Counts for Prometheus."""
@@ -74,7 +76,7 @@ async def open_kafka(
         results = Results(engine, cluster, sender)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_work, cluster, wanted, publisher, results)
-            yield Kafka(publisher, results), log
+            yield Kafka(publisher, results, Workers(cluster)), log
             nursery.cancel_scope.cancel()
 
 
