@@ -136,8 +136,10 @@ async def test_an_engine_that_is_away_is_waited_for(
     assert said["Zeebe answers again"] == 1 and sum(said.values()) == 2, said
 
 
-async def test_what_zeebe_refuses_is_not_defined(address: str, place: SqlitePlace) -> None:
-    async with zeebe_world(place, address) as world:
+async def test_what_zeebe_refuses_is_not_defined(
+    zeebe_grpc_address: str, place: SqlitePlace
+) -> None:
+    async with zeebe_world(place, zeebe_grpc_address) as world:
         with pytest.raises(DeploymentRefused, match=r"eight refuses x\.bpmn: .*"):
             await world.zeebe.deploy("x.bpmn", b"<no/>", patiently=False)
 
@@ -169,7 +171,7 @@ class Crashing(Zeebe):
 
 
 async def test_a_gateway_may_die_before_and_after_each_call(
-    address: str, tmp_path: Path, mark: str
+    zeebe_grpc_address: str, tmp_path: Path, mark: str
 ) -> None:
     async def crash(number: int, after: bool) -> None:
         case = f"{mark}-{number}{after}"
@@ -194,7 +196,7 @@ async def test_a_gateway_may_die_before_and_after_each_call(
 
         ids: list[str] = []
         async with zeebe_world(
-            place, address, lock_ms=LOCK_MS, crashes=True, client=client
+            place, zeebe_grpc_address, lock_ms=LOCK_MS, crashes=True, client=client
         ) as world:
             clients[0].world = world
             await world.engine.define(read_object(text))
@@ -202,7 +204,7 @@ async def test_a_gateway_may_die_before_and_after_each_call(
             ids.append((await world.engine.trigger(f"crash-{case}", 7)).id)
             await trio.sleep_forever()
         assert len(clients[0].calls) >= number
-        async with zeebe_world(place, address, lock_ms=LOCK_MS, pending_ms=0) as world:
+        async with zeebe_world(place, zeebe_grpc_address, lock_ms=LOCK_MS, pending_ms=0) as world:
             world.works(actions, done)
             if not ids:  # it was killed before the trigger was answered
                 ids += [one for (one,) in await world.storage.submit(every_run)]

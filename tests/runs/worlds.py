@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from tests.gateway.whole_gateway import Whole, open_whole
 from tests.patience import seen
 
 from gossamer_gateway.runs.config import WorkflowsConfig
+from gossamer_gateway.runs.model.deciding import ZEEBE
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.local_engines.starting import RunningZeebe
 
@@ -162,7 +164,9 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Runs until the block is left. What runs at an engine is cancelled then, so that its jobs
     are not in the way of the next world's."""
-    config = WorkflowsConfig(execution=execution)
+    # On an engine that many tests share each has types of jobs of its own.
+    prefix = f"{token_hex(4)}:" if execution == ZEEBE else ""
+    config = WorkflowsConfig(execution=execution, job_prefix=prefix)
     async with open_whole(place, *engines, workflows=config, **door) as whole:
         world = World(whole, whole.http)
         yield world
