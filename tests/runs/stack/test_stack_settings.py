@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import socket
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -68,8 +69,15 @@ def test_a_port_of_a_part_that_is_there_already_may_be_taken(others: int) -> Non
     assert list(taken(settings)) == []
 
 
-def test_a_folder_that_can_be_used_is_made(tmp_path: Path) -> None:
-    folder = tmp_path / "a b" / "ümlaut \\ back"
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's, which pytest's own may not."""
+    with tempfile.TemporaryDirectory(prefix="gossamer-") as folder:
+        yield Path(folder)
+
+
+def test_a_folder_that_can_be_used_is_made(short: Path) -> None:
+    folder = short / "a b" / "ümlaut \\ back"
     assert list(unfit_folder(folder)) == []
     assert folder.is_dir() and list(folder.iterdir()) == []
     assert list(unfit_folder(folder)) == []
