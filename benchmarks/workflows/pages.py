@@ -33,6 +33,7 @@ from gossamer_gateway.runs.model.deciding import Answer
 from gossamer_gateway.runs.model.definition import Definition, Step
 from gossamer_gateway.runs.model.events import Event
 from gossamer_gateway.runs.model.run import Run
+from gossamer_node.pauses import settle
 
 HELLO = Definition("hello", "greet", {"greet": Step("greet", action="greet")})
 RATES = (5, 20, 100)
@@ -109,6 +110,7 @@ async def load(engine: Engine, rate: int, seconds: float) -> int:
 
 async def measure(folder: Path, pages: int, rate: int, seconds: float, browser: bool) -> Followed:
     async with open_whole(folder) as whole:
+        settle()  # as a gateway's process does when it begins to serve
         engine = whole.gateway.workflows.engine
         await engine.define(HELLO)
         commits = Commits(engine)

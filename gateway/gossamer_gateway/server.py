@@ -56,6 +56,7 @@ from gossamer_gateway.watching.watching import Watching
 from gossamer_mesh.identity import load_or_create
 from gossamer_node import logs
 from gossamer_node.address import Address
+from gossamer_node.pauses import settle
 from gossamer_node.supervisor import Node, make_folder, open_node
 from gossamer_node.tracing.opening import open_tracing
 
@@ -243,6 +244,7 @@ async def _run(config: GatewayConfig, ready: Callable[[Gateway], None]) -> None:
             nursery.start_soon(watch)
             async with open_gateway(config) as gateway:
                 running.append(gateway)
+                settle()
                 log.info("ready", http=gateway.url, grpc=gateway.grpc, pid=os.getpid())
                 ready(gateway)
                 await asked.wait()

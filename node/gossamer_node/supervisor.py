@@ -37,6 +37,7 @@ from gossamer_node.engines.port import Engine
 from gossamer_node.errors import InputError
 from gossamer_node.keeping import Keeping, allow_list
 from gossamer_node.metrics import serve_metrics
+from gossamer_node.pauses import settle
 from gossamer_node.registry import desk
 from gossamer_node.registry.decisions import Terms
 from gossamer_node.registry.on_demand import Loader
@@ -211,6 +212,7 @@ async def _run_node(config: NodeConfig) -> None:
             async with open_node(config) as node:
                 running.append(node)
                 host, port = node.mesh.address
+                settle()
                 log.info("ready", name=config.name, id=node.mesh.node_id, address=f"{host}:{port}")
                 await asked.wait()
                 log.info("stopping; a second signal stops at once")
