@@ -1,4 +1,4 @@
-"""No pauses for what never goes: Python's collector of cycles passes over what a process began with.
+"""No pauses for what never goes: the collector of cycles passes over what a process began with.
 
 A full collection stops everything while it looks at all there is, and most of that is modules,
 classes, code and tables that stay until the end. Measured in a gateway with 100 pages open: 100 to
