@@ -11,9 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 import pytest
 import trio
@@ -129,8 +130,23 @@ def kafka(kafka_of_session: Kafka) -> Kafka:
 @pytest.fixture(scope="session")
 def kafka_of_session(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     """The broker, not asked whether it lives."""
+    with broker_of(Kafka, request.config) as broker:
+        yield broker
+
+
+class _Broker(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+Broker = TypeVar("Broker", bound=_Broker)
+
+
+@contextmanager
+def broker_of(make: Callable[[Path, Progress], Broker], config: pytest.Config) -> Iterator[Broker]:
+    """A broker in a folder of its own, started and ended; its tests are NOT RUN without one."""
     folder = Path(tempfile.mkdtemp(prefix="gossamer-kafka-"))
-    broker = Kafka(folder, downloads_shown(request.config))
+    broker = make(folder, downloads_shown(config))
     try:
         try:
             broker.start()
