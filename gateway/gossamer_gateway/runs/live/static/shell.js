@@ -80,6 +80,11 @@ function decode(text) {
   }
 }
 addEventListener("hashchange", () => view(true));
+// The address says which view is shown, so this link moves the focus alone, and leaves no run.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
 view(false);
 
 // Signing in, as on the operations page: the key is kept in this tab, and sent to this gateway alone.
