@@ -15,10 +15,9 @@ from confluent_kafka.admin._scram import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
-from tests.downloads import downloads_shown
 from tests.gateway.door_world import LOCAL, Authority
 from tests.gateway.places import place, storage
-from tests.kafka_fixture import Kafka
+from tests.kafka_fixture import Kafka, broker_of
 from tests.patience import until
 from tests.runs.kafka_world import definition, fresh_topic, open_world, working
 
@@ -29,7 +28,6 @@ from gossamer_gateway.runs.kafka.cluster import Cluster, cluster_of
 from gossamer_gateway.runs.kafka.topics import EVENTS, brokers, make_topics, topics
 from gossamer_gateway.runs.model.run import Status
 from gossamer_gateway.storage import Storage
-from gossamer_node.errors import LocalEngineMissing
 from gossamer_node.local_engines.processes import free_ports
 from gossamer_node.schema.source import Source, parse
 
@@ -101,12 +99,9 @@ def secure(
         "listener.name.signed.scram-sha-256.sasl.jaas.config": scram,
         "listener.name.signed.scram-sha-512.sasl.jaas.config": scram,
     }
-    broker = Kafka(folder / "data", downloads_shown(request.config), plain, settings)
-    try:
-        broker.start()
-    except LocalEngineMissing as error:
-        pytest.skip(f"NOT RUN: {error}")
-    try:
+    with broker_of(
+        lambda data, progress: Kafka(data, progress, plain, settings), request.config
+    ) as broker:
         admin = AdminClient({"bootstrap.servers": broker.address})
         for one in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             kept = ScramCredentialInfo(one, 4096)
@@ -116,8 +111,6 @@ def secure(
         yield Secure(
             f"127.0.0.1:{signed}", f"127.0.0.1:{mutual}", folder, authority.issue("gateway")
         )
-    finally:
-        broker.stop()
 
 
 WAYS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "certificate"]
