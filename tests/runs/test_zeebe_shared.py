@@ -5,7 +5,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-import trio
+from tests.patience import seen
 from tests.runs.zeebe_world import ZeebeWorld, address, zeebe_world
 
 from gossamer_gateway.runs.model import events as e
@@ -60,12 +60,14 @@ async def start_theirs(world: ZeebeWorld, mark: str, count: int) -> set[int]:
 async def taken(world: ZeebeWorld, type: str, count: int = 1) -> list[ActivatedJob]:
     """So many jobs, as somebody else's worker takes and completes them."""
     found: dict[int, ActivatedJob] = {}
-    with trio.fail_after(60):
-        while len(found) < count:
-            for job in await world.zeebe.activate(type, jobs_max=count, lock_ms=LOCK_MS):
-                assert await world.zeebe.complete(job.key, {}) is Effect.DONE
-                found[job.key] = job
-            await trio.sleep(0.02)
+
+    async def enough() -> bool | None:
+        for job in await world.zeebe.activate(type, jobs_max=count, lock_ms=LOCK_MS):
+            assert await world.zeebe.complete(job.key, {}) is Effect.DONE
+            found[job.key] = job
+        return len(found) >= count or None
+
+    await seen(enough)
     return list(found.values())
 
 
@@ -188,6 +190,9 @@ async def completed_once(world: ZeebeWorld, id: str, left: str | None, *steps: s
     found = [one.step for one in history if isinstance(one, e.StepCompleted)]
     assert sorted(one.rpartition("-")[2] for one in found) == sorted(steps)
     assert run.place is not None
-    with trio.fail_after(60):
-        while await world.zeebe.has(int(run.place)):  # noqa: ASYNC110 - it tells nobody
-            await trio.sleep(0.02)
+    instance = int(run.place)
+
+    async def gone() -> bool | None:
+        return not await world.zeebe.has(instance) or None
+
+    await seen(gone)

@@ -1,7 +1,7 @@
 """A whole gateway whose workflows are tested over HTTP, by what executes them.
 
 A test that takes the fixture `world`, or opens its own by `opens`, runs on each execution: the API
-is the same, and so are its tests. What differs, and why, is in `DIFFERENT`, and nowhere else.
+is the same, and so are its tests.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,9 +24,6 @@ from gossamer_node.local_engines.starting import RunningZeebe
 
 EXECUTIONS = ("own", pytest.param("zeebe", marks=pytest.mark.zeebe))
 """By what the suites of the API are run."""
-
-DIFFERENT: Mapping[str, str] = {}
-"""Tests that do not hold on a Zeebe, and why; `docs/how-to/workflows-on-zeebe.md` tells it."""
 
 ENDED = ("Completed", "Failed", "Cancelled")
 
@@ -187,8 +184,6 @@ Opens = Callable[..., AbstractAsyncContextManager[World]]
 def execution(request: pytest.FixtureRequest) -> str:
     """Who executes the runs of a test."""
     of: str = request.param
-    if of == "zeebe" and (why := DIFFERENT.get(request.function.__name__)):
-        pytest.skip(f"it differs on a Zeebe: {why}")
     return of
 
 
