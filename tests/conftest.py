@@ -165,20 +165,30 @@ def _slowness(item: pytest.Item) -> int:
 def pytest_runtest_makereport(
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where an async test skips itself, pytest-trio skips it anew and forgets why."""
+    """Tells of a test what it did itself, not what became of that in the nurseries around it."""
     told = None if call.excinfo is None else call.excinfo.value
+    # Where an async test skips itself, pytest-trio skips it anew and forgets why.
     if isinstance(told, pytest.skip.Exception) and not told.msg:
-        caught = told.__context__
-        while isinstance(caught, BaseExceptionGroup):
-            caught = caught.exceptions[0]
+        caught = _innermost(told.__context__)
         if isinstance(caught, pytest.skip.Exception):
             told.msg = caught.msg
+    if isinstance(told, BaseExceptionGroup) and (one := _innermost(told)) is not None:
+        call.excinfo = pytest.ExceptionInfo.from_exception(one)
     report = yield
     # Half a surrogate that a test had logged could not go from one process to another.
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]
     return report
+
+
+def _innermost(error: BaseException | None) -> BaseException | None:
+    """What is within groups of one; None where a group has several."""
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) > 1:
+            return None
+        error = error.exceptions[0]
+    return error
 
 
 def _not_run_reason(report: pytest.TestReport, *marks: str) -> str | None:
