@@ -11,7 +11,7 @@ demo: ## set up what it needs and run the main job
 test: ## set up what it needs and pass all the tests, with the real engines
 	@$(PYTHON) tools/bootstrap.py test
 	@$(MAKE) --no-print-directory check
-	@$(RUN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(RUN)/python -m tests.whole $(ARGS)
 
 check: ## ruff, mypy --strict, import directions, house rules
 	@$(PYTHON) tools/bootstrap.py check
