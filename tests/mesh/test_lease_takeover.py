@@ -330,6 +330,21 @@ def test_what_we_have_or_have_settled_is_not_taken_over() -> None:
     assert [one.id for one in bench.claimer.leases()] == [ours]
 
 
+@pytest.mark.parametrize("standing", [FREE, GIVEN_UP, TAKEN])
+def test_what_the_engine_gave_out_anew_is_not_taken_over_when_that_is_done(standing: str) -> None:
+    """A failure of the older lease, or its release, would reach the job in other hands."""
+    bench = ClaimerBench()
+    bench.claimer.set_members({"c", DEAD, "h1"}, None, bench.now_ms)
+    bench.tell(DEAD, Mirror("e/a", 9, 1, 0, [row(standing, "h9", regrants=1)], []))
+    bench.join("h1", 1)
+    held = bench.held("j1")
+    assert bench.lease().regrants == (2 if standing == FREE else 0)
+    bench.outcome("h1", held)
+    bench.claimer.handle_settled(bench.work(Report), "applied", bench.now_ms)
+    bench.claimer.handle_member_lost(DEAD, bench.now_ms)
+    assert (bench.claimer.leases(), bench.claimer.events()) == ([], [])
+
+
 def test_without_a_mirror_holders_name_what_they_have() -> None:
     bench = ClaimerBench()
     bench.heartbeat("h1", lease_id())

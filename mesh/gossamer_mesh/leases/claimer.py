@@ -148,13 +148,15 @@ class Claimer(Inheriting):
             new.lock_ms = max(lock_ms, terms.lock_ms)  # the first lock may be a shorter one
         self._counts["activated"] += 1
         self._counts["bytes_moved"] += len(payload)
+        losses = self.losses_of(key, now_ms)
+        self._standby.void(key)
         older = self._table.get(key)
         if older is not None and older.state == states.REPORTING:
             older.successor = new
             if older.retry_at_ms is not None:
                 self._carry_over(older)
             return
-        new.regrants = self.losses_of(key, now_ms)
+        new.regrants = losses
         if older is not None:
             new.regrants = max(new.regrants, older.losses())
             if older.holder is not None:

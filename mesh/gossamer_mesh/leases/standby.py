@@ -260,6 +260,11 @@ class Standby:
         self._losses.add(picture.losses, now_ms)
         return [picture.rows[key] for key in sorted(picture.rows)]
 
+    def void(self, key: str) -> None:
+        """The engine has given the job out anew: what others said of it was of an older lock."""
+        for picture in self._pictures.values():
+            picture.rows.pop(key, None)
+
     def session_of(self, member_id: str) -> "int | None":
         """The process of a claimer whose table is mirrored here; None when it is not."""
         picture = self._pictures.get(member_id)

@@ -16,10 +16,10 @@ runs until all is done. `InvariantBroken`, with the seed in it, is raised as soo
 4. Incarnations never go back, in any member's view.
 5. Every bound is kept: frames, queues, tables, slots, bytes, grants on their way.
 6. No claimer reports an outcome of a lease that is not the current one, none reports a lease again
-   that it has settled, or gives a job back that it has given back, and no activation is granted
-   more than three times. With the plan `poisoned-claimers`, no job kills more than three nodes,
-   claimers or not, before the engine has counted a failure, as far as anybody who lives can know
-   of them (`world_poison`).
+   that it has settled, none gives a job back, or renews it, that it has given back, and no
+   activation is granted more than three times. With the plan `poisoned-claimers`, no job kills more
+   than three nodes, claimers or not, before the engine has counted a failure, as far as anybody who
+   lives can know of them (`world_poison`).
 7. No lease id is granted twice, and no holder runs one twice.
 8. With the plan `lost-claimers`, where locks outlast the world: a claimer's heir knows all that it
    had, nothing that anybody knew of waits for the end of its lock, and nobody takes a job that a
@@ -44,7 +44,7 @@ from gossamer_mesh.testing.network import Network
 from gossamer_mesh.testing.world_engine import WorldEngine
 from gossamer_mesh.testing.world_node import Node
 from gossamer_mesh.testing.world_plans import Plan, plan_of
-from gossamer_mesh.testing.world_poison import Kills
+from gossamer_mesh.testing.world_poison import UNSEEN_MS_MAX, Kills
 from gossamer_mesh.testing.world_trouble import Trouble
 
 try:
@@ -72,9 +72,6 @@ STABLE_MS = 15_000
 STEP_MS = 500
 STEPS_MAX = 200_000
 """What may happen in one world, some times as much as does: a defect must not make it endless."""
-UNSEEN_MS_MAX = 250
-"""A job that was locked longer ago than this is known to its claimer's heir: the answer's way
-(40 ms), the mirror's pause and its way, and as much again."""
 
 
 class World:
@@ -257,7 +254,7 @@ class World:
         Rule 8: what nobody else knows of by now was locked a moment ago, or is on its way back to
         the engine, or the process had no heir until a moment ago; or jobs killed the heir as well.
         """
-        self.kills.note_end(victim)
+        self.kills.note_end(victim, ended)
         if not self.plan.forgets_dead:
             return
         known: set[str] = set()

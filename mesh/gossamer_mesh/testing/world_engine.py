@@ -49,6 +49,7 @@ class WorldEngine:
         self.model = EngineModel(checks_worker_id, 1_000)
         self.down_until_ms = 0
         self.releasing: set[str] = set()
+        self._freed_by: dict[str, Process | None] = {}
         self._world = world
 
     def is_down(self) -> bool:
@@ -93,7 +94,9 @@ class WorldEngine:
         way_ms = self._way_ms()
         world.after(way_ms, lambda: look(world.clock.now_ms + wait_ms))
 
-    def call(self, work: "EngineWork", answer: "Callable[[str | None], None]") -> None:
+    def call(
+        self, work: "EngineWork", process: "Process", answer: "Callable[[str | None], None]"
+    ) -> None:
         """Does what a claimer asks; `answer` gets the word, None where nobody knows."""
         world = self._world
         luck = world.rng.below(100) if world.is_troubled else 100
@@ -105,9 +108,15 @@ class WorldEngine:
             self.releasing.discard(work.lease.key)
             result = None
             if luck >= 3 and not self.is_down():
+                free_at_ms = self.model.jobs[work.lease.key].free_at_ms
                 result = self.model.call(work, world.clock.now_ms)
                 self._check(work, result)
+                if isinstance(work, Extend):
+                    self._check_order(work, process, free_at_ms)
             heard = None if luck < 6 else result
+            if not isinstance(work, Extend):
+                # Who has not heard that it gave a job back asks once more.
+                self._freed_by[work.lease.key] = process if heard in (FAILED, RELEASED) else None
             kind = type(work).__name__
             world.note(f"{self.name} {kind} {work.lease!r}: {result}, heard {heard}")
             world.after(self._way_ms(), lambda: answer(heard))
@@ -146,6 +155,25 @@ class WorldEngine:
             world.count("locks lost")
         elif result == RELEASED:
             world.kills.note_freed(work.lease.key)
+
+    def _check_order(self, work: "EngineWork", process: "Process", free_at_ms: int) -> None:
+        """A renewal locks for nobody what it finds given back: no claimer may do that to itself.
+
+        It cannot know of what another has sent that had the lease before it: then a job waits for
+        its lock. Where locks outlast the world, it is taken off again.
+
+        Args:
+            free_at_ms: until when the job was not to be had, before this call.
+        """
+        job = self.model.jobs[work.lease.key]
+        freed_by = self._freed_by.get(job.key)
+        if job.locked_ms is not None or job.free_at_ms <= free_at_ms or freed_by is None:
+            return
+        if freed_by is process:
+            self._world.broken(f"{job!r} was given back, then renewed, by one process")
+        self._world.count("late renewals")
+        if self.lock_ms > self._world.plan.quiet_ms_max:
+            job.free_at_ms = free_at_ms
 
     def _way_ms(self) -> int:
         return 1 + self._world.rng.below(40)

@@ -7,6 +7,8 @@ count only what somebody who lives can know of, so this does not count, and says
 - what was granted by a claimer that had just begun, and had not heard of the others' counts yet;
 - anything before a node ended while somebody had not seen the end of another: the two may have been
   the claimer and its heir;
+- anything before a claimer ended whose heir was its heir for less than `UNSEEN_MS_MAX`, as just
+  after it took over itself: that one may not have heard of it yet;
 - anything before a job was locked anew while a dead node was still believed to have it, or although
   nobody gave it back: its lock ended before anybody acted.
 """
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from gossamer_mesh.leases.messages import LeaseId
     from gossamer_mesh.testing.world import World
     from gossamer_mesh.testing.world_node import Node
+    from gossamer_mesh.testing.world_process import Process
+
+UNSEEN_MS_MAX = 250
+"""What happened to a job longer ago than this is known to its claimer's heir: the answer's way
+(40 ms), the mirror's pause and its way, and as much again."""
 
 BEGUN_MS = 5_000
 """Until then a process may not have heard of all others."""
@@ -55,11 +62,13 @@ class Kills:
         if allowed and count > allowed:
             self._world.broken(f"{lease.key} has killed {count} nodes, and no retry was counted")
 
-    def note_end(self, victim: "Node") -> None:
+    def note_end(self, victim: "Node", ended: "Process") -> None:
         """A process is gone."""
         up = self._world.up()
         gone = [node for node in self._world.nodes if not node.is_up and node is not victim]
-        if any(one.id in node.view() for one in gone for node in up):
+        unheard_ms = self._world.clock.now_ms - UNSEEN_MS_MAX
+        is_unheard = any(since_ms > unheard_ms for since_ms in ended.heirs_since_ms())
+        if is_unheard or any(one.id in node.view() for one in gone for node in up):
             for key in sorted(self._counts):
                 self._forget(key)
 

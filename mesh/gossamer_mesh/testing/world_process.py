@@ -367,6 +367,11 @@ class Process:
         heir, since_ms = self._heirs.get(group, (None, 0))
         return None if heir is None else since_ms
 
+    def heirs_since_ms(self) -> "list[int]":
+        """Since when each claimer here that is elected has its heir."""
+        since = [self.heir_since_ms(group) for group, one in self.claimers.items() if one.elected]
+        return [one for one in since if one is not None]
+
     def claimer_of(self, group: str) -> Claimer:
         """This member's claimer of a group, made when it is first wanted."""
         if group not in self.claimers:

@@ -158,4 +158,4 @@ class Work:
             claimer.handle_settled(work, word, self._process.now_ms())
 
         engine = self._world.engines[engine_of(claimer.group)]
-        engine.call(work, lambda word: self._process.post(lambda: answer(word)))
+        engine.call(work, self._process, lambda word: self._process.post(lambda: answer(word)))
