@@ -70,7 +70,7 @@ async def served() -> AsyncIterator[Served]:
             )
 
         await nursery.start(serve)
-        async with httpx.AsyncClient(base_url=f"{url}/v1", timeout=30) as http:
+        async with httpx.AsyncClient(base_url=f"{url}/v1", timeout=60) as http:
             yield Served(url, router, rules, http)
         stopping.set()
 
