@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from tests.gateway.whole_gateway import SERVICE, Whole, answer, open_whole, open_wrong_engine
 from tests.patience import PATIENCE_S, patience, until
 
-from gossamer_gateway.polls import hub
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
 from gossamer_node.grpc import Channel, Code, RpcError
@@ -404,11 +403,8 @@ WAITING = 300
 
 
 @pytest.mark.processes
-async def test_all_who_wait_are_answered_when_it_stops(
-    tmp_path: Path, embedded_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Polls at engines run to their end: they are short here, and so is the stop."""
-    monkeypatch.setattr(hub, "WAIT_MS", 1_000)
+@pytest.mark.usefixtures("short_polls")
+async def test_all_who_wait_are_answered_when_it_stops(tmp_path: Path, embedded_url: str) -> None:
     small = EngineConfig("small", "camunda7", embedded_url)
     answers: list[tuple[int, Any]] = []
     ended: list[RpcError | None] = []
