@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import trio
-from tests.patience import seen
+from tests.patience import patience, seen
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 COMMAND = "chromium"
@@ -167,7 +167,7 @@ class Browser:
             message["sessionId"] = session
         answered, answer = self._waiting[number] = (trio.Event(), {})
         await self._socket.send_message(json.dumps(message))
-        with trio.fail_after(PATIENCE_S):
+        with patience(PATIENCE_S, lambda: f"the answer to {method}"):
             await answered.wait()
         assert "error" not in answer, (method, answer["error"])
         result: dict[str, Any] = answer["result"]

@@ -4,10 +4,11 @@ from collections.abc import Generator
 
 import pytest
 from tests.gateway import compatibility
+from tests.gateway.ahead import ahead, short_polls
 from tests.gateway.places import place, storage
 from tests.gateway.sink_world import zeebe_with_sink
 
-__all__ = ["place", "storage", "zeebe_with_sink"]
+__all__ = ["ahead", "place", "short_polls", "storage", "zeebe_with_sink"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

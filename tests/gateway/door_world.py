@@ -309,7 +309,7 @@ class Served:
     port: int
 
     def client(self, **more: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, **more)
+        return httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False, **more)
 
 
 @asynccontextmanager

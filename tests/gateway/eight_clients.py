@@ -111,7 +111,7 @@ class RestClient:
         self.http = http
 
     async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        answer = await self.http.request(method, f"/v2{path}", json=body, timeout=120, **more)
+        answer = await self.http.request(method, f"/v2{path}", json=body, timeout=600, **more)
         if answer.status_code >= 300:
             told = answer.json()
             assert answer.headers["content-type"].startswith("application/problem+json"), told
@@ -210,7 +210,7 @@ class GrpcClient:
         )
 
         def ask() -> Any:
-            told = stub(request, timeout=120, metadata=metadata)
+            told = stub(request, timeout=600, metadata=metadata)
             return list(told) if many else told
 
         try:

@@ -3,6 +3,7 @@
 The engine itself goes on, and so do its locks and timers.
 """
 
+import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -25,7 +26,9 @@ class Relay:
         assert parts.hostname and parts.port
         self._there = (parts.hostname, parts.port)
         self._address = address
-        self._listener: trio.SocketListener | None = None
+        # Bound and never listening, it keeps the port from others while nobody listens on it.
+        self._keeper = trio.socket.socket()
+        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port = 0
         self._open = trio.CancelScope()
         self._back = trio.Event()
@@ -38,6 +41,12 @@ class Relay:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Carries until cancelled."""
+        await self._keeper.bind(("127.0.0.1", 0))
+        self._port = self._keeper.getsockname()[1]
+        with self._keeper:
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         while True:
             listener = await self._listen()
             task_status.started()
@@ -59,7 +68,6 @@ class Relay:
 
     async def _listen(self) -> trio.SocketListener:
         (listener,) = await trio.open_tcp_listeners(self._port, host="127.0.0.1")
-        self._port = listener.socket.getsockname()[1]
         return listener
 
     async def _carry(self, near: trio.SocketStream) -> None:

@@ -35,7 +35,7 @@ def engines(tmp_path: Path) -> Iterator[dict[str, EmbeddedEngine]]:
 
 
 async def start_instance(url: str) -> str:
-    async with httpx.AsyncClient(base_url=url, verify=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
         files = {"p.bpmn": ("p.bpmn", one_task("P"))}
         (await http.post("/deployment/create", files=files)).raise_for_status()
         answer = await http.post("/process-definition/key/P/start", json={})

@@ -81,7 +81,7 @@ class Client:
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     url = request.getfixturevalue(request.param)
     name = uuid.uuid4().hex[:10]
-    async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
         client = Client(http, request.param == "embedded_url", f"topic-{name}", f"P{name}")
         await client.deploy()
         yield client

@@ -62,7 +62,7 @@ class World:
             (answer,) = await channel.call(
                 path,
                 b"",
-                timeout_ms=10_000,
+                timeout_ms=60_000,
                 metadata=[(name.encode(), value.encode()) for name, value in told],
             )
             return answer

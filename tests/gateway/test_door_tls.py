@@ -200,7 +200,7 @@ async def test_a_page_brings_its_key_as_a_subprotocol() -> None:
     config = DoorConfig(WITH_KEYS, waiting_max=1)
     offered = ["gossamer", f"gossamer.bearer.{key}"]
     async with served(config, keyring=keyring_of(storage)) as door:
-        with patience(20):
+        with patience():
             async with opened(door.port, offered) as (page, answer):
                 assert isinstance(answer, AcceptConnection)
                 assert answer.subprotocol == "gossamer"
@@ -218,7 +218,7 @@ async def test_a_page_brings_its_key_as_a_subprotocol() -> None:
 async def test_a_refused_websocket_is_told_why() -> None:
     ring = keyring_of(MemoryStorage(Clock()))
     async with served(DoorConfig(WITH_KEYS), keyring=ring) as door:
-        with patience(20):
+        with patience():
             async with opened(door.port, []) as (page, answer):
                 assert isinstance(answer, RejectConnection) and answer.has_body
                 told = await page.next()
@@ -250,7 +250,7 @@ async def test_who_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> N
 
     tells = Tells()
     async with served(DoorConfig(()), app=tells) as door:
-        with patience(20):
+        with patience():
             async with await trio.open_tcp_stream("127.0.0.1", door.port) as stream:
                 await stream.send_all(b"GET /v1/health HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 with pytest.raises(trio.BrokenResourceError):
@@ -275,7 +275,7 @@ async def test_more_connections_than_there_is_room_for(monkeypatch: pytest.Monke
             async with await trio.open_tcp_stream("127.0.0.1", door.port) as stream:
                 return await first_byte(stream)
 
-        with patience(20):
+        with patience():
             async with await trio.open_tcp_stream("127.0.0.1", door.port) as one:
                 assert await first_byte(one) == b"H"
                 async with await trio.open_tcp_stream("127.0.0.1", door.port) as two:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 async def http(embedded_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=embedded_url, timeout=30, verify=False) as http:
+    async with httpx.AsyncClient(base_url=embedded_url, timeout=60, verify=False) as http:
         yield http
 
 
@@ -96,7 +96,7 @@ async def test_without_the_password_nobody_is_served(
     secret.write_text("me:p:w\n")
     secret.chmod(0o600)
     url = embedded_engine.start("--password-file", str(secret))
-    async with httpx.AsyncClient(base_url=url, verify=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
         for auth in (None, ("me", "wrong"), ("other", "p:w")):
             answer = await http.get("/version", auth=auth)
             assert answer.status_code == 401
@@ -120,17 +120,25 @@ async def test_a_stop_answers_the_waiting_and_keeps_all(
             "topics": [{"topicName": "none", "lockDuration": 1_000}],
         }  # fmt: skip
 
+        sent = trio.Event()
+
+        async def trace(event: str, _: object) -> None:
+            if event == "http11.send_request_body.complete":
+                sent.set()
+
         async def poll() -> None:
-            polled.append(await http.post("/external-task/fetchAndLock", json=waiting))
+            path, more = "/external-task/fetchAndLock", {"trace": trace}
+            polled.append(await http.post(path, json=waiting, extensions=more))
 
         async with trio.open_nursery() as polling:
             polling.start_soon(poll)
+            await sent.wait()  # the start goes after it, and is answered later than it is read
             started = await http.post("/process-definition/key/P/start", json={})
             status = await trio.to_thread.run_sync(embedded_engine.stop)
     assert (status, embedded_engine.log()) == (0, "")
     assert [(answer.status_code, answer.json()) for answer in polled] == [(200, [])]
     url = embedded_engine.start()
-    async with httpx.AsyncClient(base_url=url, verify=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
         answer = await http.get(f"/process-instance/{started.json()['id']}")
         assert answer.json()["definitionKey"] == "P"
 

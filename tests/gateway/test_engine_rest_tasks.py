@@ -11,7 +11,11 @@ from tests.patience import patience
 
 from gossamer_gateway.engine_rest import ids
 
-pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
+pytestmark = [
+    pytest.mark.camunda7,
+    pytest.mark.zeebe,
+    pytest.mark.usefixtures("short_polls"),
+]
 
 
 TASK = "/external-task/{id}"

@@ -21,7 +21,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.gateway.whole_gateway import SERVICE, Whole, answer, open_whole, open_wrong_engine
-from tests.patience import patience, until
+from tests.patience import PATIENCE_S, patience, until
 
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.zeebe import gateway_pb2 as zeebe
@@ -98,6 +98,10 @@ QUERIES = st.sampled_from(
 )  # fmt: skip
 
 
+ALSO = "/engine-rest/engine/default/"
+"""Another name of all that is under `/engine-rest/`."""
+
+
 def rules_of(whole: Whole) -> list[tuple[str, str]]:
     """Method and rule of all that the gateway serves and answers at once."""
     return sorted(
@@ -141,7 +145,7 @@ async def test_every_endpoint_takes_every_odd_body(tmp_path: Path) -> None:
     async with open_world(tmp_path) as whole:
         kind = {"content-type": "application/json"}
         for method, rule in rules_of(whole):
-            if method not in ("POST", "PUT", "PATCH"):
+            if method not in ("POST", "PUT", "PATCH") or rule.startswith(ALSO):
                 continue
             for body in ODD:
                 path = re.sub(r"<[^>]+>", "7", rule)
@@ -213,6 +217,10 @@ async def leaves_nothing(whole: Whole, abuse: Callable[[], Awaitable[None]]) -> 
     await until(lambda: trio.lowlevel.current_statistics().tasks_living <= before + 2)
 
 
+QUIET_S = 0.5
+"""Who has said nothing more by then has nothing more to say."""
+
+
 async def say(where: tuple[str, int], data: bytes, then: bytes = b"") -> bytes:
     """What comes back until the other end closes, or has nothing more to say.
 
@@ -220,16 +228,17 @@ async def say(where: tuple[str, int], data: bytes, then: bytes = b"") -> bytes:
         then: sent after the first bytes that come.
     """
     told = b""
-    with trio.move_on_after(0.5), suppress(*GONE):
+    with patience(), suppress(*GONE):
         async with await trio.open_tcp_stream(*where) as stream:
             with suppress(*GONE):
                 await stream.send_all(data)
-            while more := await stream.receive_some():
-                told += more
-                if then:
-                    data, then = then, b""
-                    with suppress(*GONE):
-                        await stream.send_all(data)
+            if then:
+                told = bytes(await stream.receive_some())
+            with trio.move_on_after(QUIET_S):
+                with suppress(*GONE):
+                    await stream.send_all(then)
+                while more := await stream.receive_some():
+                    told += more
     return told
 
 
@@ -377,9 +386,13 @@ async def test_junk_on_the_events(tmp_path: Path, number: int) -> None:
     async with open_world(tmp_path) as whole:
 
         async def abuse() -> None:
-            told = await say(address(whole), GREETING, FRAMES[number])
+            async def at_once() -> None:
+                await say(address(whole), GREETING + FRAMES[number])
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(at_once)
+                told = await say(address(whole), GREETING, FRAMES[number])
             assert told.startswith(b"HTTP/1.1 101 "), told[:200]
-            await say(address(whole), GREETING + FRAMES[number])
 
         await leaves_nothing(whole, abuse)
 
@@ -390,7 +403,9 @@ WAITING = 300
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("short_polls")
 async def test_all_who_wait_are_answered_when_it_stops(tmp_path: Path, embedded_url: str) -> None:
+    small = EngineConfig("small", "camunda7", embedded_url)
     answers: list[tuple[int, Any]] = []
     ended: list[RpcError | None] = []
     seven = {
@@ -400,41 +415,39 @@ async def test_all_who_wait_are_answered_when_it_stops(tmp_path: Path, embedded_
     eight = {
         "type": "nothing", "maxJobsToActivate": 1, "timeout": 1_000, "requestTimeout": 600_000,
     }  # fmt: skip
-    async with trio.open_nursery() as nursery:
-        async with open_whole(tmp_path, EngineConfig("small", "camunda7", embedded_url)) as whole:
-            limits = httpx.Limits(max_connections=None)
-            many = httpx.AsyncClient(base_url=whole.gateway.url, timeout=120, limits=limits)
-            host, port = grpc_address(whole)
-            channel = Channel(host, port, tls=None, peer="the gateway")
+    with patience(2 * PATIENCE_S):
+        async with trio.open_nursery() as nursery:  # noqa: SIM117 - they wait until it has stopped
+            async with open_whole(tmp_path, small) as whole:
+                limits = httpx.Limits(max_connections=None)
+                many = httpx.AsyncClient(base_url=whole.gateway.url, timeout=600, limits=limits)
+                host, port = grpc_address(whole)
+                channel = Channel(host, port, tls=None, peer="the gateway")
 
-            async def wait(path: str, body: Any) -> None:
-                told = await many.post(path, json=body)
-                answers.append((told.status_code, told.json()))
+                async def wait(path: str, body: Any) -> None:
+                    told = await many.post(path, json=body)
+                    answers.append((told.status_code, told.json()))
 
-            async def call() -> None:
-                asked = zeebe.ActivateJobsRequest(
-                    type="nothing", maxJobsToActivate=1, timeout=1_000, requestTimeout=600_000
-                ).SerializeToString()
-                path = f"{SERVICE}ActivateJobs"
-                try:
-                    await channel.call(path, asked, timeout_ms=600_000, waits=True)
-                    ended.append(None)
-                except RpcError as error:
-                    ended.append(error)
+                async def call() -> None:
+                    asked = zeebe.ActivateJobsRequest(
+                        type="nothing", maxJobsToActivate=1, timeout=1_000, requestTimeout=600_000
+                    ).SerializeToString()
+                    path = f"{SERVICE}ActivateJobs"
+                    try:
+                        await channel.call(path, asked, timeout_ms=600_000, waits=True)
+                        ended.append(None)
+                    except RpcError as error:
+                        ended.append(error)
 
-            for _ in range(WAITING // 3):
-                nursery.start_soon(wait, "/engine-rest/external-task/fetchAndLock", seven)
-                nursery.start_soon(wait, "/v2/jobs/activation", eight)
-                nursery.start_soon(call)
-            waiting = whole.gateway.desk.polling.statistics
-            await until(lambda: waiting()["waiting"] == WAITING)
-            assert waiting()["open"] <= 4, "equal shapes share their polls"
-            began_s = trio.current_time()
-        stopped_s = trio.current_time() - began_s
+                for _ in range(WAITING // 3):
+                    nursery.start_soon(wait, "/engine-rest/external-task/fetchAndLock", seven)
+                    nursery.start_soon(wait, "/v2/jobs/activation", eight)
+                    nursery.start_soon(call)
+                waiting = whole.gateway.desk.polling.statistics
+                await until(lambda: waiting()["waiting"] == WAITING)
+                assert waiting()["open"] <= 4, "equal shapes share their polls"
     await many.aclose()
     await channel.aclose()
     assert sorted(answers, key=str) == sorted(
         [(200, []), (200, {"jobs": []})] * (WAITING // 3), key=str
     )
     assert ended == [None] * (WAITING // 3)
-    assert stopped_s < 30, "polls at engines run to their end, which is 10 s away at most"

@@ -113,13 +113,13 @@ class Talk:
     def fetch(self, topic: str, wait_ms: int) -> Awaitable[httpx.Response]:
         body = {
             "workerId": "w", "maxTasks": 1, "asyncResponseTimeout": wait_ms,
-            "topics": [{"topicName": topic, "lockDuration": 60_000}],
+            "topics": [{"topicName": topic, "lockDuration": 600_000}],
         }  # fmt: skip
         return self.whole.http.post("/engine-rest/external-task/fetchAndLock", json=body)
 
     def activate(self, topic: str, wait_ms: int) -> Awaitable[httpx.Response]:
         body = {
-            "type": topic, "worker": "w", "maxJobsToActivate": 1, "timeout": 60_000,
+            "type": topic, "worker": "w", "maxJobsToActivate": 1, "timeout": 600_000,
             "requestTimeout": wait_ms,
         }  # fmt: skip
         return self.whole.http.post("/v2/jobs/activation", json=body)
@@ -168,6 +168,7 @@ async def world(
 
 @pytest.mark.camunda7
 @pytest.mark.zeebe
+@pytest.mark.usefixtures("short_polls")
 @pytest.mark.parametrize(("away", "other"), [(OLD, NEW), (NEW, OLD)])
 async def test_nobody_else_notices(world: World, away: str, other: str) -> None:
     """Neither a start nor somebody who waits, and then all goes on."""

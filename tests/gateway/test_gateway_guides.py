@@ -10,9 +10,10 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -21,6 +22,7 @@ import pytest
 import trio
 import yaml
 from tests.conformance.clients import install
+from tests.patience import PATIENCE_S
 
 from gossamer_node.local_engines import RunningCamunda7, RunningZeebe, silent
 
@@ -67,6 +69,7 @@ class Newcomer:
         self.environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
         }
 
     def put(self, text: str) -> str:
@@ -110,6 +113,11 @@ class Newcomer:
             finally:
                 process.terminate()
 
+
+Ask = Callable[..., httpx.Response]
+get: Ask = partial(httpx.get, timeout=PATIENCE_S)
+post: Ask = partial(httpx.post, timeout=PATIENCE_S)
+put: Ask = partial(httpx.put, timeout=PATIENCE_S)
 
 GATEWAY = "gossamer gateway --config gateway.yaml --http 127.0.0.1:0 --grpc 127.0.0.1:0"
 
@@ -235,18 +243,18 @@ def _makes_keys(person: Newcomer) -> None:
     worker = {"X-API-Key": made[0]}
     poll = {"workerId": "w", "maxTasks": 1, "topics": [{"topicName": "t", "lockDuration": 1000}]}
     path = f"{url}/engine-rest/external-task/fetchAndLock"
-    taken = httpx.post(path, json=poll, headers=worker)
+    taken = post(path, json=poll, headers=worker)
     assert (taken.status_code, taken.json()) == (200, [])
     # A worker's polls are not counted; but for them the guide shows what each answer tells.
     key = (person.folder / "ada.key").read_text().strip()
-    counted = httpx.get(f"{url}/engine-rest/version", headers={"X-API-Key": key})
+    counted = get(f"{url}/engine-rest/version", headers={"X-API-Key": key})
     assert counted.headers["ratelimit-policy"] == '"all";q=600;w=60'
-    assert httpx.post(path, json=poll).status_code == 401
+    assert post(path, json=poll).status_code == 401
     assert [line.split()[:2] for line in person.types(lists).splitlines()] == [
         ["NAME", "STATE"], ["ada", "works"], ["hotel-worker", "works"], ["web-shop", "works"],
     ]  # fmt: skip
     assert person.types(revoke) == "hotel-worker is revoked.\n"
-    assert httpx.post(path, json=poll, headers=worker).status_code == 401
+    assert post(path, json=poll, headers=worker).status_code == 401
 
 
 def _keys() -> tuple[str, str, str, str, str, str]:
@@ -273,7 +281,7 @@ def _answers_otherwise(person: Newcomer, url: str) -> None:
     key = {"X-API-Key": (person.folder / "ada.key").read_text().strip()}
     message = {"messageName": "paid"}
     tenant = {"X-Tenant": "acme-north"}
-    refused = httpx.post(f"{url}/engine-rest/message", json=message, headers={**key, **tenant})
+    refused = post(f"{url}/engine-rest/message", json=message, headers={**key, **tenant})
     assert (refused.status_code, refused.json()) == (503, {"message": "closed until Monday"})
     nobody, somebody = test.splitlines()
     assert person.types(nobody, status=1) + person.types(somebody) in (
@@ -282,7 +290,7 @@ def _answers_otherwise(person: Newcomer, url: str) -> None:
     assert "closed: removed" in person.types(end)
     for block in (engine, upstream, file):
         assert "→" in person.types(block)
-    gone = httpx.get(f"{url}/engine-rest/history/activity-instance", headers=key)
+    gone = get(f"{url}/engine-rest/history/activity-instance", headers=key)
     assert (gone.status_code, gone.headers["x-moved-to"]) == (410, "reports.example")
 
 
@@ -291,7 +299,7 @@ def _exports(person: Newcomer, url: str) -> None:
     (make,) = [one for one in blocks("see-zeebe-86.md", "sh") if "gateway key" in one]
     broker = ("zeebe", person.types(make).strip())
     # The only Camunda 8 is known without its name.
-    assert httpx.post(f"{url}/_bulk", content=b"", auth=broker).status_code == 200
-    assert httpx.put(f"{url}/zeebe-record*/_settings", json={}, auth=broker).status_code == 200
-    assert httpx.get(f"{url}/v1/routes", auth=broker).status_code == 403
-    assert httpx.post(f"{url}/_bulk", content=b"").status_code == 401
+    assert post(f"{url}/_bulk", content=b"", auth=broker).status_code == 200
+    assert put(f"{url}/zeebe-record*/_settings", json={}, auth=broker).status_code == 200
+    assert get(f"{url}/v1/routes", auth=broker).status_code == 403
+    assert post(f"{url}/_bulk", content=b"").status_code == 401

@@ -8,6 +8,7 @@ import grpc
 import pytest
 import trio
 from tests.gateway.grpc_unary import unary
+from tests.patience import patience, until
 
 from gossamer_gateway.grpc import Asked, GrpcServer, Handler
 from gossamer_node.grpc import Channel, Code, RpcError
@@ -67,7 +68,7 @@ async def serving(peer: Peer) -> AsyncIterator[tuple[GrpcServer, int]]:
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:
-    with trio.fail_after(20):
+    with patience():
         return await trio.to_thread.run_sync(work)
 
 
@@ -152,7 +153,7 @@ async def test_a_call_that_is_given_up_ends_its_handler() -> None:
     peer = Peer()
     async with serving(peer) as (_, port):
         channel = Channel("127.0.0.1", port, tls=None, peer="server")
-        with trio.fail_after(10):
+        with patience():
             async with trio.open_nursery() as nursery:
 
                 async def hang() -> None:
@@ -162,7 +163,7 @@ async def test_a_call_that_is_given_up_ends_its_handler() -> None:
                 await peer.began.wait()
                 nursery.cancel_scope.cancel()
             await peer.ended.wait()
-            assert await channel.call(PATH + "Echo", b"on", timeout_ms=5_000) == [b"on"]
+            assert await channel.call(PATH + "Echo", b"on", timeout_ms=60_000) == [b"on"]
         await channel.aclose()
 
 
@@ -170,7 +171,7 @@ async def test_a_client_that_reads_nothing_holds_the_sender_back() -> None:
     peer = Peer()
     async with serving(peer) as (_, port):
         channel = Channel("127.0.0.1", port, tls=None, peer="server")
-        with trio.fail_after(20):
+        with patience():
             stream_of = channel.stream(PATH + "Count", b"1000000", server_ends_ms=60_000)
             async with stream_of as stream:
                 assert await stream.receive() == b"0"
@@ -179,7 +180,7 @@ async def test_a_client_that_reads_nothing_holds_the_sender_back() -> None:
                 while before != peer.sent:
                     before = peer.sent
                     for _ in range(3):
-                        await channel.call(PATH + "Echo", b"on", timeout_ms=5_000)
+                        await channel.call(PATH + "Echo", b"on", timeout_ms=60_000)
                 assert 0 < peer.sent < 100_000
         await channel.aclose()
 
@@ -197,20 +198,21 @@ async def test_an_orderly_stop_lets_calls_finish() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     channel = Channel("127.0.0.1", port, tls=None, peer="server")
-    with trio.fail_after(10):
+    with patience():
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, listener)
             async with trio.open_nursery() as calls:
 
                 async def call() -> None:
-                    answer = await channel.call(PATH + "Slow", b"", timeout_ms=9_000)
+                    answer = await channel.call(PATH + "Slow", b"", timeout_ms=60_000)
                     assert answer == [b"done"]
 
                 calls.start_soon(call)
                 await peer.began.wait()
                 calls.start_soon(server.stop)
+                await until(lambda: server._stopping)
                 with pytest.raises(RpcError) as caught:
-                    await channel.call(PATH + "Slow", b"", timeout_ms=2_000)
+                    await channel.call(PATH + "Slow", b"", timeout_ms=60_000)
                 assert caught.value.code is Code.UNAVAILABLE
                 finish.set()
             nursery.cancel_scope.cancel()

@@ -76,7 +76,7 @@ async def client(talk: Talk) -> AsyncIterator[tuple[Http1, list[int]]]:
         await http.aclose()
 
 
-async def post(http: Http1, content: bytes = b"{}", *, within_ms: int = 5_000) -> Answer:
+async def post(http: Http1, content: bytes = b"{}", *, within_ms: int = 60_000) -> Answer:
     headers = [("content-type", "application/json")]
     return await http.exchange("POST", "/x", headers, content, within_ms=within_ms)
 
@@ -221,7 +221,7 @@ async def test_a_trickle_ends_at_the_deadline(autojump_clock: trio.testing.MockC
 
     async with client(talk) as (http, _):
         with pytest.raises(EngineUnavailable, match="within 5 s"):
-            await post(http)
+            await post(http, within_ms=5_000)
         assert trio.current_time() >= 5
 
 
@@ -234,17 +234,22 @@ async def test_nobody_there() -> None:
 
 
 async def test_a_caller_that_gives_up_leaves_no_half_answer_to_the_next() -> None:
+    half = trio.Event()
+
     async def talk(stream: trio.abc.Stream) -> None:
         request = await read_request(stream)
         if b"slow" in request:
             await stream.send_all(OK[:20])
+            half.set()
             await trio.sleep_forever()
         await stream.send_all(OK)
 
     async with client(talk) as (http, taken):
         await post(http)
-        with trio.move_on_after(0.2):
-            await post(http, b"slow")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post, http, b"slow")
+            await half.wait()
+            nursery.cancel_scope.cancel()
         assert (await post(http)).body == b"{}"
     assert len(taken) >= 2
 

@@ -59,7 +59,7 @@ async def opened() -> AsyncIterator[tuple[Overrides, httpx.AsyncClient]]:
             )
 
         await nursery.start(serve)
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             yield overrides, http
         stopping.set()
 

@@ -3,7 +3,7 @@
 Pictures of it are kept under build/screenshots, for a person to look at.
 """
 
-from collections.abc import AsyncIterator
+import json
 from pathlib import Path
 
 import httpx
@@ -75,8 +75,8 @@ async def leases_come(world: World, page: Page) -> None:
     shown = await page.eval(f"[...document.querySelectorAll('{ROWS}')].map(x => x.innerText)")
     assert all(world.topic in row for row in shown)
     await page.until("document.querySelector('gs-processes .counts')")
-    text = await page.text()
-    assert PROCESS in text and "32 slots" in text and "14 at work" in text
+    for text in (PROCESS, "32 slots", "14 at work"):
+        await says(page, text)
     await picture(page, "wide", whole=True)
 
 
@@ -113,9 +113,12 @@ async def a_node_dies(world: World, page: Page) -> None:
     now: list[str] = await page.eval(held)
     assert not any(one.startswith(victim.name) for one in now)
     assert sum(f"from {victim.name}" in one for one in now) == count
-    words = [word async for word in told(page)]
-    assert any(one.startswith("died") and victim.name in one for one in words)
-    assert sum(one.startswith("moved") and f"{victim.name} →" in one for one in words) == count
+    lines = "[...document.querySelectorAll('.feed li')].map(x => x.innerText.replace('\\n', ' '))"
+    died = f"x.startsWith('died') && x.includes('{victim.name}')"
+    moved = f"x.startsWith('moved') && x.includes('{victim.name} →')"
+    await page.until(f"{lines}.some(x => {died})")
+    await page.until(f"{lines}.filter(x => {moved}).length >= {count}")
+    assert await page.eval(f"{lines}.filter(x => {moved}).length") == count
     await settle(page)
     await picture(page, "died")
     await page.size(1_360, 900, dark=True)
@@ -130,16 +133,18 @@ async def tokens_are_seen(page: Page) -> None:
     await page.eval(f'document.querySelector("{button}").focus()')
     await page.press("Enter")
     await page.until("document.querySelector('.canvas .token')")
-    assert await page.eval("document.querySelector('.token').innerText") == "9"
-    assert "task-0: 9 instances" in await page.text()
-    mark = "document.querySelector('.bjs-powered-by')?.getBoundingClientRect().width > 10"
-    assert await page.eval(mark), "bpmn.io's mark belongs to the diagram, by its licence"
+    await page.until("document.querySelector('.token').innerText === '9'")
+    await says(page, "task-0: 9 instances")
+    # bpmn.io's mark belongs to the diagram, by its licence.
+    await page.until(
+        "document.querySelector('.bjs-powered-by')?.getBoundingClientRect().width > 10"
+    )
     await settle(page)
     await picture(page, "diagram")
     await page.press("Escape")
     await page.until("document.querySelector('dialog.diagram')?.open === false")
-    assert await page.eval("document.activeElement.getAttribute('aria-label')") == (
-        f"Diagram of {PROCESS} on old"
+    await page.until(
+        f"document.activeElement.getAttribute('aria-label') === 'Diagram of {PROCESS} on old'"
     )
 
 
@@ -147,14 +152,14 @@ async def an_incident_is_retried(world: World, page: Page) -> None:
     topic = new_topic()
     await world.new.deploy({"stuck.bpmn": bpmn("camunda7", "stuck", [topic]).encode()})
     await world.new.start("stuck", variables=Variables())
-    async with httpx.AsyncClient(base_url=world.configs[1].url) as engine:
+    async with httpx.AsyncClient(base_url=world.configs[1].url, timeout=60) as engine:
         wanted = {"workerId": "w", "maxTasks": 1, "topics": [{"topicName": topic,
                   "lockDuration": 60_000}]}  # fmt: skip
         (task,) = (await engine.post("/external-task/fetchAndLock", json=wanted)).json()
         failure = {"workerId": "w", "retries": 0, "errorMessage": "no room in the inn"}
         await engine.post(f"/external-task/{task['id']}/failure", json=failure)
         await page.until("document.querySelector('gs-incidents button')")
-        assert "no room in the inn" in await page.text()
+        await says(page, "no room in the inn")
         await page.eval(
             "document.querySelector('#incidents').scrollIntoView({behavior: 'instant'})"
         )
@@ -164,7 +169,7 @@ async def an_incident_is_retried(world: World, page: Page) -> None:
         await page.press("Enter")
         await page.until("!document.querySelector('gs-incidents button')")
         assert (await engine.get("/incident")).json() == []
-    assert "tries task-0 again" in await page.text()
+    await says(page, "tries task-0 again")
 
 
 async def a_route_is_set(world: World, page: Page) -> None:
@@ -185,7 +190,7 @@ async def a_route_is_set(world: World, page: Page) -> None:
     await page.until("document.querySelector('gs-routes [data-made]')")
     (route,) = (await world.gateway.http.get("/v1/routes")).json()["routes"]
     assert (route["process"], route["shares"]) == (PROCESS, {"new": 25.0, "old": 75.0})
-    assert "set by operator" in await page.text()
+    await says(page, "set by operator")
 
 
 async def an_engine_falls_silent(world: World, page: Page) -> None:
@@ -193,7 +198,7 @@ async def an_engine_falls_silent(world: World, page: Page) -> None:
     await world.stop_new()
     await page.until("document.querySelector('gs-engines .badge.silent')")
     await page.until("document.querySelector('.unknowns .note')")
-    assert "What runs on new is unknown" in await page.text()
+    await says(page, "What runs on new is unknown")
 
 
 async def the_api_explains_itself(world: World, browser: Browser) -> None:
@@ -265,10 +270,9 @@ async def focused(page: Page, count: int) -> list[str]:
     return found
 
 
-async def told(page: Page) -> AsyncIterator[str]:
-    """The lines of what happened."""
-    for line in await page.eval("[...document.querySelectorAll('.feed li')].map(x => x.innerText)"):
-        yield line.replace("\n", " ")
+async def says(page: Page, text: str) -> None:
+    """Waits until a person can read it: parts of the page draw in frames of their own."""
+    await page.until(f"document.body.innerText.includes({json.dumps(text)})")
 
 
 async def settle(page: Page) -> None:

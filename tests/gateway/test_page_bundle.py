@@ -28,7 +28,7 @@ async def test_files_and_headers() -> None:
 
 async def raw(url: str, path: str) -> httpx.Response:
     """A path as it is written, dots and all."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         request = client.build_request("GET", url)
         request.url = request.url.copy_with(raw_path=path.encode())
         return await client.send(request)

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from tests.gateway.bpmn_text import one_task
+from tests.patience import until
 
 from gossamer_gateway.embedded import polls as polls_module
 from gossamer_gateway.embedded.engine import Engine, TopicFetch
@@ -28,16 +29,31 @@ LONG_MS = 1_000_000
 
 
 class Desk:
-    """The parts behind the HTTP API, under the clock of the test."""
+    """The parts behind the HTTP API.
+
+    Attributes:
+        stopped_ms: the time, for a test that lets it pass by itself.
+        commits: how many there were.
+    """
 
     def __init__(self, store: Store) -> None:
+        self.stopped_ms: int | None = None
+        self.commits = 0
         self.store = store
         self.engine = Engine(store, new_id)
-        self.committer = Committer(store, now_ms, self._committed)
-        self.polls = Polls(self.engine, self.committer, now_ms)
+        self.committer = Committer(store, self._now_ms, self._committed)
+        self.polls = Polls(self.engine, self.committer, self._now_ms)
+
+    def _now_ms(self) -> int:
+        return now_ms() if self.stopped_ms is None else self.stopped_ms
 
     def _committed(self) -> None:
+        self.commits += 1
         self.polls.wake(self.engine.take_awakened())
+
+    async def asleep(self, count: int) -> None:
+        """Waits until so many polls have looked and found nothing."""
+        await until(lambda: self.polls._asleep == count)
 
     async def deploy(self) -> None:
         await self.committer.submit(
@@ -77,7 +93,7 @@ async def test_a_poll_wakes_when_a_task_is_created(desk: Desk) -> None:
 
     async with trio.open_nursery() as polling:
         polling.start_soon(poll)
-        await trio.testing.wait_all_tasks_blocked()
+        await desk.asleep(1)
         await desk.start()
     assert len(found) == 1
 
@@ -91,9 +107,10 @@ async def test_one_task_wakes_many_polls_and_goes_to_one(desk: Desk) -> None:
     async with trio.open_nursery() as polling:
         for number in range(5):
             polling.start_soon(poll, number)
-        await trio.testing.wait_all_tasks_blocked()
+        await desk.asleep(5)
         await desk.start()
-        await trio.testing.wait_all_tasks_blocked()
+        await until(lambda: len(found) == 1)
+        await desk.asleep(4)
         desk.polls.stop()
     assert sorted(map(len, found)) == [0, 0, 0, 0, 1]
 
@@ -105,17 +122,26 @@ async def test_a_poll_wakes_when_a_lock_runs_out(desk: Desk) -> None:
 
 
 async def test_a_poll_that_waits_for_a_lock_learns_of_its_extension(desk: Desk) -> None:
+    desk.stopped_ms = now_ms()
     await desk.start()
     (task_id,) = await desk.fetch()
-    before = trio.current_time()
+    found: list[str] = []
 
-    async with trio.open_nursery() as extending:
-        extending.start_soon(
-            desk.committer.submit,
-            lambda now: desk.engine.lock(task_id, "w", 200, now_ms=now),
+    async def poll() -> None:
+        found.extend(await desk.fetch(LONG_MS, "v"))
+
+    async with trio.open_nursery() as polling:
+        polling.start_soon(poll)
+        await desk.asleep(1)
+        await desk.committer.submit(
+            lambda now: desk.engine.lock(task_id, "w", 2 * LOCK_MS, now_ms=now)
         )
-        assert await desk.fetch(LONG_MS, "v") == [task_id]
-    assert trio.current_time() - before >= 0.2
+        desk.stopped_ms += LOCK_MS  # the first lock would be over
+        looked = desk.commits
+        await until(lambda: desk.commits >= looked + 2)
+        assert found == []
+        desk.stopped_ms += LOCK_MS
+    assert found == [task_id]
 
 
 async def test_a_poll_wakes_when_a_back_off_ends(desk: Desk) -> None:
@@ -128,7 +154,7 @@ async def test_a_poll_wakes_when_a_back_off_ends(desk: Desk) -> None:
 
     async with trio.open_nursery() as polling:
         polling.start_soon(poll)
-        await trio.testing.wait_all_tasks_blocked()
+        await desk.asleep(1)
         await desk.committer.submit(
             lambda now: desk.engine.fail(
                 task_id, "w", retries=1, retry_ms=100, message=None, details=None, variables={},
@@ -146,7 +172,7 @@ async def test_a_poll_ends_empty_when_its_time_is_up(desk: Desk) -> None:
 async def test_a_stopping_engine_answers_its_polls(desk: Desk) -> None:
     async with trio.open_nursery() as polling:
         polling.start_soon(desk.fetch, LONG_MS)
-        await trio.testing.wait_all_tasks_blocked()
+        await desk.asleep(1)
         desk.polls.stop()
     assert await desk.fetch(LONG_MS) == []
 
@@ -156,7 +182,7 @@ async def test_waiting_polls_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyP
     async with trio.open_nursery() as polling:
         for _ in range(2):
             polling.start_soon(desk.fetch, LONG_MS)
-        await trio.testing.wait_all_tasks_blocked()
+        await desk.asleep(2)
         with pytest.raises(Overloaded, match="too many requests"):
             await desk.fetch(LONG_MS)
         assert await desk.fetch(0) == []  # one that does not wait is none too many

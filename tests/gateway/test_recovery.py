@@ -90,7 +90,7 @@ async def client(
 
 def open_http(url: str) -> httpx.AsyncClient:
     # Without TLS there is nothing to verify, and reading the authorities takes longer than a test.
-    return httpx.AsyncClient(base_url=url, timeout=30, verify=False)
+    return httpx.AsyncClient(base_url=url, timeout=60, verify=False)
 
 
 async def post(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -70,7 +71,7 @@ async def served() -> AsyncIterator[Served]:
             )
 
         await nursery.start(serve)
-        async with httpx.AsyncClient(base_url=f"{url}/v1", timeout=30) as http:
+        async with httpx.AsyncClient(base_url=f"{url}/v1", timeout=60) as http:
             yield Served(url, router, rules, http)
         stopping.set()
 
@@ -276,6 +277,16 @@ async def test_wrong_requests_are_problems(
     problem = answer.json()
     assert problem["status"] == 400 and problem["title"] and problem["detail"].endswith(".")
     assert gateway.router.routes() == [] and gateway.overrides.rules() == []
+
+
+@pytest.mark.parametrize("name", ["a/b c", "a\n", "\x8a\n\u2028b", "ä?%"])
+async def test_a_message_may_have_any_name(gateway: Served, name: str) -> None:
+    path = f"/messages/{quote(name)}"
+    put = await gateway.http.put(path, json={"to": "all"})
+    assert put.status_code == 200, put.text
+    assert (await gateway.http.get(path)).json()["message"] == name
+    assert gateway.router.rule_of(name) == MessageRule(name, "all")
+    assert (await gateway.http.delete(path)).status_code == 204
 
 
 async def test_what_is_not_there_is_404(gateway: Served) -> None:

@@ -29,7 +29,7 @@ async def sink(storage: Storage) -> AsyncIterator[Sink]:
 
 @pytest.fixture
 async def client(sink: Sink) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=sink.url, trust_env=False, timeout=30) as opened:
+    async with httpx.AsyncClient(base_url=sink.url, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -94,7 +94,7 @@ async def test_a_bulk_that_trickles_in_is_given_up(
 
 
 async def test_a_bulk_of_nobody_is_refused_with_the_names_there_are(storage: Storage) -> None:
-    async with sinking(storage, "new", "other") as sink, httpx.AsyncClient() as client:
+    async with sinking(storage, "new", "other") as sink, httpx.AsyncClient(timeout=60) as client:
         answer = await client.post(f"{sink.url}/_bulk", content=LINES, headers=NDJSON)
         assert answer.status_code == 400
         assert answer.json()["error"]["reason"] == (
@@ -145,7 +145,7 @@ async def test_bulks_that_hang_hold_up_nobody_for_ever(
                 sent += 1
                 await trio.sleep_forever()
 
-            async with httpx.AsyncClient(base_url=sink.url, trust_env=False) as other:
+            async with httpx.AsyncClient(base_url=sink.url, timeout=60, trust_env=False) as other:
                 await other.post("/_bulk", content=pieces())
 
         for _ in range(BULKS_MAX):

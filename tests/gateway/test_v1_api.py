@@ -14,7 +14,7 @@ import pytest
 import trio
 from tests.gateway.bpmn_text import bpmn, end, flow, start, task
 from tests.gateway.v1_world import Gateway, open_gateway
-from tests.patience import seen
+from tests.patience import patience, seen, until
 from trio_websocket import ConnectionClosed, open_websocket_url
 
 from gossamer_gateway.config import GatewayConfig
@@ -115,12 +115,12 @@ async def test_events_over_both_ways() -> None:
         async with await trio.open_tcp_stream(host, int(port)) as stream:
             await stream.send_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             told = b""
-            with trio.fail_after(30):
+            with patience():
                 while b"event: picture" not in told:
                     told += await stream.receive_some()
             assert b"content-type: text/event-stream" in told
             gateway.watching.tell("route.changed", "hotel", None)
-            with trio.fail_after(30):
+            with patience():
                 while b"event: route.changed" not in told:
                     told += await stream.receive_some()
         refused = await gateway.http.get("/v1/events", headers={"Accept": "image/png"})
@@ -132,19 +132,16 @@ async def test_a_slow_reader_is_cut_off_and_nobody_waits(monkeypatch: pytest.Mon
     async with open_gateway(RING) as gateway:
         url = gateway.url.replace("http", "ws") + "/v1/events"
         async with open_websocket_url(url, message_queue_size=1) as socket:
-            while not gateway.watching.watchers:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: gateway.watching.watchers == 1)
             with pytest.raises(ConnectionClosed):
                 await socket.get_message()
                 for _ in range(51):
                     gateway.watching.tell("route.changed", "x", None)
-                with trio.fail_after(30):
+                with patience():
                     while True:
                         await socket.get_message()
             await socket._stream.aclose()  # trio-websocket forgets it where the server closes
-        with trio.fail_after(30):
-            while gateway.watching.watchers:
-                await trio.lowlevel.checkpoint()
+        await until(lambda: gateway.watching.watchers == 0)
 
 
 @asynccontextmanager
@@ -171,7 +168,7 @@ async def test_jobs_of_an_engine_are_told(embedded_url: str, tmp_path: Path) -> 
     rest = "/engine-rest"
     async with (
         whole(tmp_path, embedded(embedded_url)) as url,
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
     ):
         await http.post(f"{rest}/deployment/create", files={"m": ("m.bpmn", model)})
         await http.post(f"{rest}/process-definition/key/{process}/start", json={})
@@ -193,7 +190,7 @@ async def test_jobs_of_an_engine_are_told(embedded_url: str, tmp_path: Path) -> 
 
 
 async def test_the_document_is_right(tmp_path: Path) -> None:
-    async with whole(tmp_path) as url, httpx.AsyncClient(base_url=url) as http:
+    async with whole(tmp_path) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
         told = (await http.get("/v1/openapi.json")).json()
     assert told["openapi"] == "3.1.0"
     openapi_spec_validator.validate(told)
@@ -211,7 +208,7 @@ async def test_no_request_by_the_document_is_a_server_error(
             f"{url}/v1/openapi.json", f"--checks={CHECKS}", "--max-examples=15",
             "--exclude-path=/v1/events", "--exclude-path-regex=^/(workflow|executions)",
             "--phases=examples,coverage,fuzzing",
-            "--generation-database=none", "--request-timeout=30",
+            "--generation-database=none", "--request-timeout=120",
         ]  # fmt: skip
         done = await trio.run_process(
             command, capture_stdout=True, capture_stderr=True, check=False, cwd=tmp_path

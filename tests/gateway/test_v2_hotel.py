@@ -14,10 +14,16 @@ from gossamer_hotel import TOPICS
 from gossamer_hotel.reservations import Ending, make_reservations
 from gossamer_node.engines.config import EngineConfig
 
-pytestmark = [pytest.mark.camunda7, pytest.mark.zeebe]
+pytestmark = [
+    pytest.mark.camunda7,
+    pytest.mark.zeebe,
+    pytest.mark.usefixtures("short_polls"),
+]
 
 WIRES = ["rest", "grpc"]
 RESERVATIONS = 5
+END_S = 300.0
+"""Three engines at once, and perhaps a busy machine."""
 
 
 Configs = Mapping[str, EngineConfig]
@@ -76,12 +82,15 @@ async def test_an_untouched_client_works_the_hotel_of_every_engine(
 
     async def reserve(client: Client, engine: str, name: str, variables: Mapping[str, Any]) -> None:
         made = await client.create(
-            f"{named}HotelReservationProcess", variables, engine=engine, wait_ms=60_000
+            f"{named}HotelReservationProcess",
+            variables,
+            engine=engine,
+            wait_ms=round(END_S * 1_000),
         )
         statuses[name] = made.variables["status"]
 
     async with open_client(gate, wire) as client:
-        with patience():
+        with patience(END_S):
             for one in configs.values():
                 await deploy_hotel(one, named)
             async with trio.open_nursery() as working:

@@ -4,9 +4,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import trio
 from tests.gateway.v1_world import open_gateway
-from tests.patience import until
+from tests.patience import patience, until
 
 from gossamer_gateway.errors import Overloaded
 from gossamer_gateway.watching import watching
@@ -56,7 +55,7 @@ async def test_it_asks_who_is_there_and_tells_who_watches() -> None:
                         if one.kind == "node.left":
                             return
 
-            with trio.fail_after(30):
+            with patience():
                 await left()
 
 

@@ -105,6 +105,6 @@ async def open_gateway(
             around=lambda app: Door(app, door.gate),
         )
         await serving.start(serve, app, listener)
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             yield Gateway(url, mesh, sources.watching, http, app, key)
         stopping.set()

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from quart import Blueprint, request
+from werkzeug.routing import PathConverter
 
 from gossamer_gateway.errors import BadRequest, UnknownSetting
 from gossamer_gateway.routing import messages
@@ -42,9 +43,10 @@ from gossamer_gateway.settings.http import Who
 def create_blueprint(router: Router, who: Who) -> Blueprint:
     """The resources, to be put under `/v1`."""
     blueprint = Blueprint("routes", __name__)
+    blueprint.record(lambda state: state.app.url_map.converters.update(text=_Text))
     http.answer_problems(blueprint)
     resources = _Resources(router, who)
-    one, message = "/routes/<process>", "/messages/<path:name>"
+    one, message = "/routes/<process>", "/messages/<text:name>"
     for method, rule, view in (
         ("GET", "/routes", resources.list),
         ("GET", one, resources.get),
@@ -60,6 +62,13 @@ def create_blueprint(router: Router, who: Who) -> Blueprint:
     ):
         blueprint.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
     return blueprint
+
+
+class _Text(PathConverter):
+    """Any text, slashes and line breaks among it, as a message's name may be; `path` ends at a
+    line break."""
+
+    regex = r"[^/](?s:.*?)"
 
 
 class _Resources:
