@@ -81,6 +81,7 @@ export class Following {
     this.#state("connecting");
     while (this.#turn === turn) {
       const began = Date.now();
+      const key = keyOf(this.#base);
       const { opened, told } = await (this.#sockets ? this.#socket() : this.#stream());
       if (this.#turn !== turn) break;
       if (told === "asked") continue; // somebody wants other events: at once, from the cursor
@@ -91,8 +92,7 @@ export class Following {
       }
       if (told === "refused") {
         if (this.#refusal.status === 401 || this.#refusal.status === 403) {
-          this.#state("closed", this.#refusal.detail);
-          await this.#wait(Infinity);
+          await this.#another(key, this.#refusal.detail);
           continue;
         }
         if (this.#refusal.status < 500 && (this.#cursor || this.#first !== "now")) {
@@ -106,7 +106,7 @@ export class Following {
       if (opened || !this.#sockets) {
         this.#sockets = true;
       } else {
-        const reached = await this.#reached();
+        const reached = await this.#reached(key);
         if (reached === null) continue; // it wants a key, and somebody gave one
         if (reached) {
           this.#sockets = false;
@@ -120,18 +120,24 @@ export class Following {
   }
 
   /** Whether the gateway answers at all; a browser does not say why a WebSocket was refused. Null: it asks for a key. */
-  async #reached() {
+  async #reached(key) {
     try {
       await ask(this.#base, "/workflow/runs?limit=1");
     } catch (refused) {
       if (refused.status === 401) {
-        this.#state("closed", refused.message);
-        await this.#wait(Infinity);
+        await this.#another(key, refused.message);
         return null;
       }
       return refused.status === 403; // it lets this key see less than that
     }
     return true;
+  }
+
+  /** Waits for another key than was refused: not where it was given while nobody waited for it yet. */
+  async #another(key, detail) {
+    if (keyOf(this.#base) !== key) return;
+    this.#state("closed", detail);
+    await this.#wait(Infinity);
   }
 
   #wait(ms) {

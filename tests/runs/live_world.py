@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import trio
 from tests.gateway.whole_gateway import Whole, open_whole
+from tests.patience import patience, seen
 
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.live.bridge import Bridge
-from gossamer_gateway.runs.model.deciding import Answer
+from gossamer_gateway.runs.model.deciding import Answer, Verdict
 from gossamer_gateway.runs.model.definition import Definition, Place, Retry, Step, StepType
 from gossamer_gateway.runs.model.events import Failure
+from gossamer_gateway.runs.model.run import StepStatus
 
 HARM = "<script>document.title='harmed'</script><img src=x onerror=\"document.title='harmed'\">"
 """What a page must show and not do."""
@@ -73,12 +74,11 @@ class LiveWorld:
 
     async def done(self, run: str, step: str, output: Any = None) -> None:
         """The attempt at work is done."""
-        await self.engine.answer(run, Answer(step, await self._attempt(run, step), output))
+        await self._says(run, step, output=output)
 
     async def fails(self, run: str, step: str, failure: Failure = DOWN) -> None:
         """The attempt at work fails."""
-        attempt = await self._attempt(run, step)
-        await self.engine.answer(run, Answer(step, attempt, failure=failure))
+        await self._says(run, step, failure=failure)
 
     async def late(self, run: str, step: str, attempt: int) -> None:
         """Somebody answers an attempt that was given up."""
@@ -86,16 +86,26 @@ class LiveWorld:
 
     async def begun(self, run: str, step: str, attempt: int) -> None:
         """Waits until an attempt is at work."""
-        while True:
-            rung = self.engine.news.next
-            state = (await self.engine.run(run)).steps.get(step)
-            if state is not None and state.attempt >= attempt and state.status.value == "Running":
-                return
-            with trio.fail_after(30):
+        with patience():
+            while True:
+                rung = self.engine.news.next
+                state = (await self.engine.run(run)).steps.get(step)
+                if (
+                    state is not None
+                    and state.attempt >= attempt
+                    and state.status is StepStatus.RUNNING
+                ):
+                    return
                 await rung.wait()
 
-    async def _attempt(self, run: str, step: str) -> int:
-        return (await self.engine.run(run)).steps[step].attempt
+    async def _says(self, run: str, step: str, **said: Any) -> None:
+        """Answers the attempt at work. On a busy machine its time may be over: then the next."""
+
+        async def is_taken() -> bool:
+            attempt = (await self.engine.run(run)).steps[step].attempt
+            return await self.engine.answer(run, Answer(step, attempt, **said)) is Verdict.TAKEN
+
+        await seen(is_taken)
 
     async def an_order(self, given: Any = None, *, key: str | None = None) -> str:
         """An order up to its last step, with all that may happen on the way."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-import trio
+from tests.patience import patience
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs.engine import Answer, Engine
@@ -49,7 +49,7 @@ async def publish(engine: Engine, history: Sequence[e.AnyEvent]) -> Broker:
     publisher = Publisher(
         engine, cast("Any", None), cast("Sender", broker), lambda _: False, shared=False
     )
-    with trio.fail_after(20):
+    with patience():
         await publisher._publish([Entry(one.run, one.seq, e.encode(one)) for one in history])
     assert [one.topic for one in broker.sent].count(EVENTS) == len(history)
     return broker

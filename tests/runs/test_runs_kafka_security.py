@@ -18,7 +18,7 @@ from confluent_kafka.admin._scram import (
 from tests.gateway.door_world import LOCAL, Authority
 from tests.gateway.places import place, storage
 from tests.kafka_fixture import Kafka, broker_of
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.runs.kafka_world import definition, fresh_topic, open_world, working
 
 from gossamer_gateway.errors import InputError
@@ -107,7 +107,7 @@ def secure(
             kept = ScramCredentialInfo(one, 4096)
             user = UserScramCredentialUpsertion("gateway", kept, PASSWORD.encode())
             for future in admin.alter_user_scram_credentials([user]).values():
-                future.result(20)
+                future.result(PATIENCE_S)
         yield Secure(
             f"127.0.0.1:{signed}", f"127.0.0.1:{mutual}", folder, authority.issue("gateway")
         )
@@ -140,7 +140,8 @@ async def test_runs_end_over_it_and_topics_are_as_they_were_asked_for(
 ) -> None:
     cluster = secure.by_password("SCRAM-SHA-512")
     await make_topics(cluster, topics(3_600_000, partitions=2, copies=1))
-    made = AdminClient(cluster.settings).list_topics(timeout=20).topics[EVENTS].partitions
+    told = AdminClient(cluster.settings).list_topics(timeout=PATIENCE_S)
+    made = told.topics[EVENTS].partitions
     assert [len(one.replicas) for one in made.values()] == [1, 1]
     async with (
         open_world(cluster, storage) as world,

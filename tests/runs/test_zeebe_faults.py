@@ -19,7 +19,7 @@ from tests.downloads import downloads_shown
 from tests.patience import patience, seen
 from tests.postgres_fixture import Postgres
 from tests.runs.durable.flows import BUSY, QUEUES, at_second
-from tests.runs.zeebe_world import ZeebeWorld, zeebe_world
+from tests.runs.zeebe_world import PATIENCE_S, ZeebeWorld, zeebe_world
 
 from gossamer_gateway.runs.checking import check
 from gossamer_gateway.runs.model import events as e
@@ -164,7 +164,7 @@ class Process:
 
     async def said(self, *, runs: int = 0, taken: int = 0) -> None:
         """Returns when it has told of so many."""
-        with patience():
+        with patience(PATIENCE_S):
             while len(self.runs) < runs or len(self.taken) < taken:
                 await self._said.wait()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from tests.gateway.relay import Relay
+from tests.patience import seen, until
 from tests.runs.zeebe_world import ZeebeWorld, address, zeebe_world
 
 from gossamer_gateway.runs.model import events as e
@@ -56,9 +57,11 @@ def instance(run: Run) -> int:
 
 async def ends(zeebe: Zeebe, key: int) -> None:
     """Returns once Zeebe has no such instance."""
-    with trio.fail_after(60):
-        while await zeebe.has(key):  # noqa: ASYNC110 - it tells nobody
-            await trio.sleep(0.02)
+
+    async def is_gone() -> bool:
+        return not await zeebe.has(key)
+
+    await seen(is_gone)
 
 
 async def test_a_run_cancelled_here_ends_there(address: str, place: SqlitePlace, mark: str) -> None:
@@ -122,9 +125,7 @@ async def test_an_engine_that_is_away_is_waited_for(
             relay.cut()
             await world.engine.answer(job.run, done(job))
             second = await world.engine.trigger(f"list-{mark}", 2)
-            with trio.fail_after(60):
-                while not world.zeebe.is_away:  # noqa: ASYNC110 - it tells nobody
-                    await trio.sleep(0.01)
+            await until(lambda: world.zeebe.is_away)
             await trio.sleep(1)
             assert (await world.engine.run(second.id)).status is Status.PENDING
             relay.mend()
@@ -232,7 +233,7 @@ async def test_a_long_step_keeps_its_job(address: str, place: SqlitePlace, mark:
         await world.define(listed(mark, "a"))
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
-        await trio.sleep(2)
+        await trio.sleep(1)
         await world.engine.answer(job.run, done(job))
         run = await world.ended(run.id)
         assert run.status is Status.COMPLETED and run.steps[job.step].attempt == 1
@@ -276,9 +277,11 @@ async def test_a_failed_run_that_is_forgotten_ends_there(
 
 
 async def gone(look: Callable[[], Awaitable[Any]]) -> None:
-    with trio.fail_after(60):
-        while await look():  # noqa: ASYNC110 - it tells nobody
-            await trio.sleep(0.02)
+
+    async def is_gone() -> bool:
+        return not await look()
+
+    await seen(is_gone)
 
 
 def test_variables_are_only_where_choices_led() -> None:

@@ -106,7 +106,11 @@ class World:
 
     async def job(self, action: str, worker: str = "w", **more: Any) -> Any:
         """A job of an action, once there is one."""
-        (job,) = await self.fetch(action, worker=worker, max=1, waitMs=30_000, **more)
+
+        async def look() -> list[Any]:
+            return await self.fetch(action, worker=worker, max=1, waitMs=30_000, **more)
+
+        (job,) = await seen(look)
         return job
 
     async def give(self, *results: Mapping[str, Any], worker: str = "w") -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from tests.patience import patience
 
 from gossamer_gateway import tables
 from gossamer_gateway.runs.engine import Engine
@@ -29,6 +30,7 @@ ZEEBES = (
 """Fixtures of engines."""
 
 PATIENCE_S = 120.0
+"""For what goes through an engine: others have it work meanwhile."""
 
 WORKER_LOCK_MS = 2_000
 """For how long a job is the worker's who died with a gateway."""
@@ -73,17 +75,19 @@ class ZeebeWorld:
 
     async def until(self, id: str, holds: Callable[[Run], bool]) -> Run:
         news = Bell(self.engine)
-        with trio.move_on_after(PATIENCE_S):
-            while not holds(run := await self.engine.run(id)):
-                await news.wait()
-            return run
-        told = "\n".join(map(str, await self.history(id)))
-        raise AssertionError(f"{id} did not come so far within {PATIENCE_S:g} s:\n{told}")
+        try:
+            with patience(PATIENCE_S):
+                while not holds(run := await self.engine.run(id)):
+                    await news.wait()
+        except trio.TooSlowError as error:
+            told = "\n".join(map(str, await self.history(id)))
+            raise AssertionError(f"{id} did not come so far, {error}:\n{told}") from None
+        return run
 
     async def job(self, action: str) -> Job:
         """The next job of an action, locked."""
         news = Bell(self.engine)
-        with trio.fail_after(PATIENCE_S):
+        with patience(PATIENCE_S, lambda: f"a job of {action}"):
             while True:
                 for job in await self.engine.fetch([action], "w", jobs_max=1, lock_ms=60_000):
                     return job

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 import trio
-from tests.patience import until
+from tests.patience import patience, until
 from tests.runs.durable.flows import lines
 
 from gossamer_gateway.runs.engine import Answer, Engine, Verdict
@@ -81,7 +81,7 @@ async def test_a_result_of_a_run_that_cannot_be_read_is_a_dead_letter(storage: S
         json.dumps({"run": run, "step": "one", "attempt": 1, "status": "completed"}).encode()
         for run in (bad, good)
     ]
-    with trio.fail_after(20):
+    with patience():
         await results._take_all(
             [Received("t", 0, n, None, one, (), 0) for n, one in enumerate(said)]
         )

@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 import trio
+from tests.patience import patience
 from tests.runs.providers.clouds import (
     AWS_SECRET,
     AWS_TOKEN,
@@ -386,7 +387,7 @@ async def test_more_calls_than_a_pool_has_connections_do_not_wait_in_it(tmp_path
             async def one() -> None:
                 found.append(await call(provider, "AWS"))
 
-            with trio.fail_after(15):
+            with patience():
                 async with trio.open_nursery() as calls:
                     for _ in range(count):
                         calls.start_soon(one)

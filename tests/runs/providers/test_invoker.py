@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from tests.patience import seen, until
+from tests.patience import patience, seen, until
 from tests.postgres_fixture import Postgres
 from tests.runs.providers.clouds import NO_NETWORK
 from tests.runs.providers.scripted import SILENCE, Asked, Scripted, open_scripted, reply
@@ -16,6 +16,7 @@ from gossamer_gateway import tables
 from gossamer_gateway.runs.engine import Engine
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.definition import Definition, Place, Retry, Step
+from gossamer_gateway.runs.model.events import Failure
 from gossamer_gateway.runs.model.run import Run
 from gossamer_gateway.runs.providers import circuit, invoker
 from gossamer_gateway.runs.providers.config import AzureConfig, GcpConfig, ProviderConfig
@@ -53,6 +54,19 @@ class World:
 
     async def do(self, *providers: str, **step: Any) -> Run:
         return await self.ended(await self.trigger(*providers, **step))
+
+    async def failed(self, id: str, blame: str | None = None) -> Failure:
+        """Why an attempt of it failed, once one has; of which that is to blame."""
+
+        async def look() -> Failure | None:
+            found = [
+                one.failure
+                for one in await self.engine.history(id)
+                if isinstance(one, e.AttemptFailed) and blame in (None, one.failure.blame)
+            ]
+            return found[0] if found else None
+
+        return await seen(look)
 
     async def kinds(self, run: str) -> list[str]:
         """What happened, but for the run's own beginning and end."""
@@ -258,19 +272,26 @@ async def test_what_is_too_large_for_one_cloud_goes_to_the_next() -> None:
 async def test_a_call_that_may_take_hardly_any_time_is_made_all_the_same() -> None:
     """All of it was kept for telling its end, so nobody was called, and nobody said so."""
     async with two_clouds(SILENCE) as (world, azure, _gcp):
-        run = await world.do("AZURE", timeout_ms=100, retry=Retry(10, 1))  # one may come too late
-        assert run.failure is not None and run.failure.code == "Timeout"
-        assert azure.asked
+        # On a busy machine an attempt's time may be over before anybody takes it; not of each.
+        id = await world.trigger("AZURE", timeout_ms=100, retry=Retry(100, 1, max_delay_ms=10))
+        await until(lambda: azure.asked != [])
+        failure = await world.failed(id)
+        assert failure.code == "Timeout"
+        await world.engine.cancel(id)
 
 
 async def test_all_attempts_at_all_places_have_the_deadline_together() -> None:
-    async with two_clouds(SILENCE) as (world, azure, gcp):
+    async with two_clouds(DOWN) as (world, _, gcp):
         gcp.says = [SILENCE]
-        began_s = trio.current_time()
-        run = await world.do("AZURE", "GCP", retry=Retry(5, 1), timeout_ms=400, deadline_ms=1_000)
-        assert run.failure is not None and run.failure.code in ("Timeout", "DeadlineExceeded")
-        assert trio.current_time() - began_s < 3
-        assert len(azure.asked) + len(gcp.asked) >= 2
+        with patience():
+            while not gcp.asked:  # on a busy machine the time may be over before that
+                run = await world.do("AZURE", "GCP", retry=Retry(2, 1), deadline_ms=1_000)
+                assert run.failure is not None
+                assert run.failure.code in ("Timeout", "DeadlineExceeded")
+                history = await world.engine.history(run.id)
+                (step,) = [one for one in history if isinstance(one, e.StepStarted)]
+                attempts = [one for one in history if isinstance(one, e.AttemptStarted)]
+                assert {one.due_ms for one in attempts} == {step.at_ms + 1_000}
 
 
 async def test_a_provider_that_says_when_is_waited_for() -> None:
@@ -287,10 +308,12 @@ async def test_a_provider_that_says_when_is_waited_for() -> None:
 
 
 async def test_a_call_has_no_more_than_its_attempt_has() -> None:
+    """The call says so before the time does; on a busy machine not at the first attempt."""
     async with two_clouds(SILENCE) as (world, _, _gcp):
-        run = await world.do("AZURE", timeout_ms=400)
-    assert run.failure is not None and run.failure.code == "Timeout"
-    assert run.failure.blame == "provider", "the call says so before the time does"
+        id = await world.trigger("AZURE", timeout_ms=400, retry=Retry(50, 1, max_delay_ms=10))
+        failure = await world.failed(id, blame="provider")
+        assert failure.code == "Timeout"
+        await world.engine.cancel(id)
 
 
 async def test_who_had_no_time_is_not_unwell_for_being_too_slow() -> None:
@@ -320,7 +343,7 @@ async def test_so_many_calls_at_a_time_and_no_more() -> None:
 async def test_a_gateway_that_stops_finishes_what_is_quick_and_gives_back_what_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(invoker, "STOP_S", 0.3)
+    monkeypatch.setattr(invoker, "STOP_S", 2.0)
     asked_for: list[bytes] = []
 
     def slow(asked: Asked) -> bytes:
