@@ -3,6 +3,7 @@
 The modules are built here by the pinned compilers and must be the committed ones, byte for byte.
 """
 
+import hashlib
 import json
 import math
 import runpy
@@ -115,10 +116,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compile_worker(built: Path) -> Callable[[Path, Path], None]:
-    """The build script's compiler for one worker; `built` has installed AssemblyScript."""
+def compile_worker(
+    built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path, Path], None]:
+    """The build script's compiler for one worker, asked once for each source; `built` has
+    installed AssemblyScript."""
     compiler: Callable[[Path, Path], None] = runpy.run_path(str(BUILD))["compile_worker"]
-    return compiler
+    folder = tmp_path_factory.mktemp("compiled")
+
+    def compile_once(source: Path, module: Path) -> None:
+        made = folder / f"{hashlib.sha256(source.read_bytes()).hexdigest()}.wasm"
+        if not made.exists():
+            compiler(source, made)
+        shutil.copyfile(made, module)
+
+    return compile_once
 
 
 def test_the_committed_modules_are_what_their_sources_build(built: Path) -> None:
