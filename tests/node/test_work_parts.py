@@ -44,8 +44,8 @@ class Echo:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same decisions in seconds, and a limit that a test can reach."""
-    monkeypatch.setattr(parts, "JOBS_PER_S_MAX", 40)
+    """The same decisions in seconds, and a limit that is reached on the slowest machine."""
+    monkeypatch.setattr(parts, "JOBS_PER_S_MAX", 4)
     monkeypatch.setattr(parts, "GROW_MS", 500)
     monkeypatch.setattr(parts, "SHRINK_MS", 2_000)
     monkeypatch.setattr(signals, "LOAD_MS", 500)
