@@ -15,6 +15,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from tests.made_once import made_once
 from tests.node.registry_world import World, node, service
 from tests.node.source_engine import SourceEngine
 from tests.node.wasm.conftest import assemble
@@ -85,18 +86,20 @@ class Engine(SourceEngine):
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's two services, built."""
-    folder = tmp_path_factory.mktemp("page")
-    build = runpy.run_path(str(BUILD))
-    for name, text in FILE.findall(PAGE.read_text("utf-8")):
-        file = folder / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(dedent(text))
-        if file.suffix == ".ts":
-            sdk = ROOT / "sdk-wasm" / "assemblyscript"
-            shutil.copyfile(sdk / "job1.ts", file.with_name("job1.ts"))
-        if file.suffix in (".c", ".ts"):
-            build["compile_worker"](file, file.with_name("worker.wasm"))
-    return folder
+    compile_worker = runpy.run_path(str(BUILD))["compile_worker"]
+
+    def build(folder: Path) -> None:
+        for name, text in FILE.findall(PAGE.read_text("utf-8")):
+            file = folder / name
+            file.parent.mkdir(exist_ok=True, parents=True)
+            file.write_text(dedent(text))
+            if file.suffix == ".ts":
+                sdk = ROOT / "sdk-wasm" / "assemblyscript"
+                shutil.copyfile(sdk / "job1.ts", file.with_name("job1.ts"))
+            if file.suffix in (".c", ".ts"):
+                compile_worker(file, file.with_name("worker.wasm"))
+
+    return made_once(tmp_path_factory, "calls-of-guests", build)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.made_once import made_once
 
 from gossamer_mesh import keyfiles
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
@@ -107,12 +108,13 @@ def host(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every worker of sdk-wasm, built now, below this folder."""
-    output = tmp_path_factory.mktemp("built")
-    done = subprocess.run(
-        [sys.executable, BUILD, "--output", output], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return output
+
+    def build(output: Path) -> None:
+        command = [sys.executable, BUILD, "--output", output]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "sdk-built", build)
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +124,10 @@ def compile_worker(
     """The build script's compiler for one worker, asked once for each source; `built` has
     installed AssemblyScript."""
     compiler: Callable[[Path, Path], None] = runpy.run_path(str(BUILD))["compile_worker"]
-    folder = tmp_path_factory.mktemp("compiled")
 
     def compile_once(source: Path, module: Path) -> None:
-        made = folder / f"{hashlib.sha256(source.read_bytes()).hexdigest()}.wasm"
-        if not made.exists():
-            compiler(source, made)
+        name = f"{hashlib.sha256(source.read_bytes()).hexdigest()}.wasm"
+        made = made_once(tmp_path_factory, name, lambda path: compiler(source, path))
         shutil.copyfile(made, module)
 
     return compile_once

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.made_once import made_once
 from tests.node.test_service_load import FIRST_SERVICE
 from tests.patience import seen
 
@@ -38,15 +39,17 @@ def shown(name: str) -> str:
 @pytest.fixture(scope="module", params=["worker.c", "worker.ts"])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's folder, with a worker in one of its languages."""
-    folder = tmp_path_factory.mktemp("built") / "topology"
-    folder.mkdir()
-    for name in ("service.yaml", "gossamer.yaml", request.param):
-        (folder / name).write_text(shown(name))
-    shutil.copy(PROTO, folder / "camunda8.proto")
-    shutil.copy(SDK / "assemblyscript" / "job1.ts", folder)
-    compile_worker = runpy.run_path(str(SDK / "build.py"))["compile_worker"]
-    compile_worker(folder / request.param, folder / "worker.wasm")
-    return folder
+
+    def build(folder: Path) -> None:
+        folder.mkdir()
+        for name in ("service.yaml", "gossamer.yaml", request.param):
+            (folder / name).write_text(shown(name))
+        shutil.copy(PROTO, folder / "camunda8.proto")
+        shutil.copy(SDK / "assemblyscript" / "job1.ts", folder)
+        compile_worker = runpy.run_path(str(SDK / "build.py"))["compile_worker"]
+        compile_worker(folder / request.param, folder / "worker.wasm")
+
+    return made_once(tmp_path_factory, f"topology-{request.param}", build)
 
 
 @pytest.fixture
