@@ -110,7 +110,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every worker of sdk-wasm, built now, below this folder."""
 
     def build(output: Path) -> None:
-        command = [sys.executable, BUILD, "--output", output]
+        command: list[str | Path] = [sys.executable, BUILD, "--output", output]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -110,6 +110,7 @@ async def test_wrong_bytes_at_any_place_are_refused_and_another_member_has_the_r
     monkeypatch.setattr(travel, "CHUNK_BYTES", CHUNK)
     monkeypatch.setattr(travel, "FETCHES_MAX", 32)
     monkeypatch.setattr(travel, "PAUSE_S_LAST", 1.0)
+    monkeypatch.setattr(travel, "TIMEOUT_S", 3.0)
     kinds = {**TAMPERED, **MISSHAPEN}
     files = [sign(service(tmp_path, f"s{n}", turns=n + 1), KEY) for n in range(len(kinds))]
     async with mesh_of(tmp_path, 2) as (first, second):

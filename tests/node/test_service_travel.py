@@ -194,7 +194,10 @@ async def test_a_signature_for_other_bytes_or_another_mesh_is_refused(tmp_path: 
         assert world.registry.known() == 0
 
 
-async def test_a_break_is_gone_on_from_with_another_member(tmp_path: Path) -> None:
+async def test_a_break_is_gone_on_from_with_another_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(travel, "TIMEOUT_S", 3.0)
     # A custom section makes it larger than two chunks.
     file = service(tmp_path)
     module = file.with_name("worker.wasm")
