@@ -9,6 +9,7 @@ the same bytes everywhere. The modules are committed, so only who changes a work
 """
 
 import argparse
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -104,8 +105,11 @@ def _compile_assemblyscript(source: Path, module: Path) -> None:
     lock, installed = home / "package-lock.json", home / "node_modules" / ".package-lock.json"
     if shutil.which("npm") is None:
         raise BuildError("npm is missing; install Debian's npm and run this again.")
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", home])
+    with lock.open() as held:
+        # One process after the other: npm begins by taking away what another is installing.
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", home])
     asc = home / "node_modules" / "assemblyscript" / "bin" / "asc.js"
     # The bytes depend on the paths that asc is given, so these never name this machine's folders.
     _run(["node", asc, source.name, *ASC_FLAGS, "--outFile", module], directory=source.parent)

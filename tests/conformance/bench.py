@@ -19,7 +19,7 @@ from gossamer_node.work.claiming import EARLY_MS
 
 BPMN = Path(__file__).parent / "bpmn"
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """How long a test waits for what must happen, before it fails. Nothing is measured by it."""
 
 LOCK_LONG_MS = 300_000
@@ -113,11 +113,13 @@ class Bench:
                     (job,) = jobs
                     return job
 
-    async def wait(self, topic: str, *, worker: str = "first") -> list[Job]:
+    async def wait(
+        self, topic: str, *, worker: str = "first", wait_ms: int = WOKEN_MS
+    ) -> list[Job]:
         """What one long poll brings, which something should wake. Where the engine holds none, it
         is asked again after as long as a claimer pauses then."""
         while True:
-            jobs = await self.poll(topic, worker=worker, wait_ms=WOKEN_MS)
+            jobs = await self.poll(topic, worker=worker, wait_ms=wait_ms)
             if jobs or self.holds_polls:
                 return jobs
             await trio.sleep(EARLY_MS / 1_000)

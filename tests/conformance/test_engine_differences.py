@@ -23,6 +23,7 @@ from tests.conformance.bench import (
 from tests.patience import patience
 
 from gossamer_node import engines
+from gossamer_node.engines import camunda7, camunda8, camunda8_grpc
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.port import Capability, Effect, StreamingEngine, TopicRequest
 from gossamer_node.errors import EngineError, EngineRefused, EngineUnavailable, Unsupported
@@ -126,7 +127,7 @@ async def test_variable_types(bench: Bench, engine_config: EngineConfig) -> None
     if of(bench, camunda7=True, camunda8=False):
         # The file itself never travelled, and is still there.
         url = f"/process-instance/{job.process_instance_key}/variables/file/data"
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.get(engine_config.url + url)).content == b"hello"
 
 
@@ -293,7 +294,11 @@ async def test_lock_listing(bench: Bench) -> None:
     assert tells is of(bench, camunda7=True, camunda8=False)
 
 
-async def test_backoff_end(bench: Bench) -> None:
+async def test_backoff_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than this test has patience: what nothing wakes does not end here.
+    unwoken_ms = int(2 * PATIENCE_S * 1_000)
+    for adapter in (camunda7, camunda8, camunda8_grpc):
+        monkeypatch.setattr(adapter, "WAIT_MS_MAX", unwoken_ms)
     path = await bench.start_path()
     job = await bench.job(path.work)
     await bench.back_off(job, Failed("no", retries=2, backoff_ms=LOCK_SHORT_MS))
@@ -302,10 +307,14 @@ async def test_backoff_end(bench: Bench) -> None:
 
     async def wait() -> None:
         waiting.extend(
-            await (bench.wait(path.work) if woken else bench.poll(path.work, wait_ms=1_000))
+            await (
+                bench.wait(path.work, wait_ms=unwoken_ms)
+                if woken
+                else bench.poll(path.work, wait_ms=1_000)
+            )
         )
 
-    with trio.fail_after(8):  # Sooner than a poll of 10 s ends that nothing wakes.
+    with patience(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked(0.05)
@@ -337,7 +346,7 @@ async def test_pushed_jobs(bench: Bench) -> None:
         return
     topic = TopicRequest(path.after, LOCK_LONG_MS)
     pushed: list[Job] = []
-    with trio.fail_after(PATIENCE_S):
+    with patience(PATIENCE_S):
         async with engine.stream(topic, worker_id="second") as stream:
             while not pushed:
                 # A gateway tells its brokers of a stream in its own time: a job that came before

@@ -85,7 +85,7 @@ async def test_asking_for_nothing_brings_nothing(bench: Bench) -> None:
     path = await bench.start_path()
     assert await bench.poll(path.work, jobs_max=0) == []
     assert await bench.engine.activate([], jobs_max=1, wait_ms=0, worker_id="first") == []
-    assert len(await bench.poll(path.work)) == 1
+    await bench.job(path.work)
 
 
 @pytest.mark.parametrize("wait_ms", [0, EMPTY_MS])
@@ -98,10 +98,14 @@ async def test_activation_takes_no_more_than_asked(bench: Bench) -> None:
     path = await bench.deploy_path()
     for _ in range(3):
         await bench.engine.start(path.process_id, variables=Variables())
-    first = await bench.poll(path.work, jobs_max=2)
-    rest = await bench.poll(path.work, jobs_max=2)
-    assert [len(first), len(rest)] == [2, 1]
-    assert len({job.ref.key for job in first + rest}) == 3
+    keys: set[str] = set()
+    with patience():
+        while len(keys) < 3:
+            jobs = await bench.poll(path.work, jobs_max=2)
+            assert len(jobs) <= 2
+            assert keys.isdisjoint(job.ref.key for job in jobs)
+            keys |= {job.ref.key for job in jobs}
+    assert await bench.poll(path.work, wait_ms=0) == []
 
 
 async def test_long_poll_is_woken(bench: Bench) -> None:
@@ -167,8 +171,16 @@ async def test_expired_lock_frees_the_job(bench: Bench) -> None:
 
 async def test_extended_lock_holds(bench: Bench) -> None:
     path = await bench.start_path()
-    job = await bench.job(path.work, lock_ms=1_000)
-    assert (await bench.engine.extend(job.ref, LOCK_LONG_MS)).effect is Effect.APPLIED
+    with patience():
+        while True:
+            began_s = trio.current_time()
+            job = await bench.job(path.work, lock_ms=1_000)
+            extended = await bench.engine.extend(job.ref, LOCK_LONG_MS)
+            if trio.current_time() - began_s < 1:
+                break
+            # The machine was slower than the lock, which may have ended before.
+            await bench.engine.release(job.ref)
+    assert extended.effect is Effect.APPLIED
     # Twice the first lock, so that its end lies within the poll.
     assert await bench.poll(path.work, worker="second", wait_ms=2_000) == []
 
@@ -272,9 +284,11 @@ async def test_only_wanted_variables_are_fetched(bench: Bench, names: tuple[str,
 async def test_failed_job_comes_back(bench: Bench, message: str) -> None:
     path = await bench.start_path()
     first = await bench.job(path.work)
+    failed_s = trio.current_time()
     await bench.back_off(first, Failed(message, retries=2, backoff_ms=500, details="at line 1"))
-    assert await bench.poll(path.work, wait_ms=0) == []
     second = await bench.job(path.work)
+    # The engine's clock counts whole milliseconds, or coarser steps.
+    assert trio.current_time() - failed_s > 0.45
     assert second.ref.key == first.ref.key
     assert second.ref.retries == 2
 
@@ -395,7 +409,7 @@ async def test_awaited_instance_gives_its_variables(bench: Bench) -> None:
 
     with patience(PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, 10_000)
+            nursery.start_soon(run, int(PATIENCE_S * 1_000))
             job = await bench.job(path.work)
             await bench.engine.complete(job.ref, Completed(Variables({"long": LONG})))
             await bench.finish(path.after)

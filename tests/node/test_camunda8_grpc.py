@@ -2,6 +2,7 @@
 what is committed of the protocol is what protoc makes of it.
 """
 
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -111,16 +112,17 @@ async def test_grpc_that_comes_later_is_found(
     def respond_grpc(asked: Asked) -> Told:
         return topology(asked) if asked.method == "Topology" else Told()
 
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
-    engine = open_engine(config(f"127.0.0.1:{port}", await serve(nursery, respond)))
-    poll = VERBS["ActivateJobs"]
-    for _ in range(2):
-        assert await poll(engine) == [] and engine.transport == "REST"
-    await serve_grpc(nursery, respond_grpc, port=port)
-    assert await poll(engine) == [] and engine.transport == "gRPC"
-    await engine.aclose()
+    with socket.socket() as kept:  # bound: until the server listens there, nobody else does
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = kept.getsockname()[1]
+        engine = open_engine(config(f"127.0.0.1:{port}", await serve(nursery, respond)))
+        poll = VERBS["ActivateJobs"]
+        for _ in range(2):
+            assert await poll(engine) == [] and engine.transport == "REST"
+        await serve_grpc(nursery, respond_grpc, port=port)
+        assert await poll(engine) == [] and engine.transport == "gRPC"
+        await engine.aclose()
     nursery.cancel_scope.cancel()
 
 

@@ -7,6 +7,7 @@ The tutorial's are made into a folder and played: worker, shop, process, two nod
 import json
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from tests.patience import seen
+from tests.patience import seen, until
 
 from gossamer_gateway.config import GATEWAY
 from gossamer_gateway.embedded.bpmn import parse_bpmn
@@ -131,17 +132,27 @@ def test_a_command_is_one(command: str) -> None:
 # --- the tutorial, played
 
 
-@pytest.fixture
-def parcels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tutorial's folder, its worker built by the tutorial's own command."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli.main(["service", "new", "returns"]) == 0
+        for file in shown(TUTORIAL):
+            (folder / file.name).write_text(file.text)
+        shell = SHELL.findall(TUTORIAL.read_text("utf-8"))
+        (build,) = [one for one in shell if "ziglang cc" in one]
+        command = build.replace("python -m", f"{shlex.quote(sys.executable)} -m")
+        subprocess.run(["sh", "-ec", command], check=True)
+    return folder
+
+
+@pytest.fixture
+def parcels(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which to work."""
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["service", "new", "returns"]) == 0
-    for file in shown(TUTORIAL):
-        (tmp_path / file.name).write_text(file.text)
-    (build,) = [one for one in SHELL.findall(TUTORIAL.read_text("utf-8")) if "ziglang cc" in one]
-    command = build.replace("python -m", f"{shlex.quote(sys.executable)} -m")
-    subprocess.run(["sh", "-ec", command], check=True)
-    return tmp_path
+    return Path(shutil.copytree(built, tmp_path, dirs_exist_ok=True))
 
 
 @pytest.mark.parametrize(
@@ -164,25 +175,28 @@ def test_the_tutorials_worker_answers(
 
 
 @contextmanager
-def shop(folder: Path, port: int) -> Iterator[Path]:
-    """The tutorial's shop. Yields the file of what it prints."""
+def shop(folder: Path) -> Iterator[tuple[int, Path]]:
+    """The tutorial's shop. Yields its port, and the file of what it prints."""
     printed = folder / "shop.out"
     script = folder / "shop.py"
-    script.write_text(script.read_text().replace("5080", str(port)))
-    with (
-        printed.open("w") as out,
-        subprocess.Popen([sys.executable, script], stdout=out) as process,
-    ):
-        try:
-            yield printed
-        finally:
-            process.terminate()
+    with socket.socket() as kept:  # bound: until the shop listens there, nobody else does
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = int(kept.getsockname()[1])
+        script.write_text(script.read_text().replace("5080", str(port)))
+        with (
+            printed.open("w") as out,
+            subprocess.Popen([sys.executable, script], stdout=out) as process,
+        ):
+            try:
+                yield port, printed
+            finally:
+                process.terminate()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def ended(engine: Engine, count: int) -> list[str]:
@@ -203,8 +217,8 @@ async def test_the_tutorials_process_runs_on_two_nodes(parcels: Path, embedded_u
     assert cli.main(["key", "new", "mesh.key"]) == 0
     engine = open_engine(EngineConfig("small", "camunda7", embedded_url))
     assert await engine.deploy({"returns.bpmn": (parcels / "returns.bpmn").read_bytes()})
-    port = free_port()
-    with shop(parcels, port) as printed:
+    with shop(parcels) as (port, printed):
+        await until(lambda: is_open(port))
         here = {
             "http://127.0.0.1:8070/engine-rest": embedded_url,
             "127.0.0.1:5080": f"127.0.0.1:{port}",

@@ -37,13 +37,6 @@ def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Fi
     return status, findings
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_this_machine_will_do(capsys: pytest.CaptureFixture[str]) -> None:
     status, findings = doctor(capsys)
     assert status == 0
@@ -60,8 +53,10 @@ def test_a_report_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_engine_that_is_down(capsys: pytest.CaptureFixture[str]) -> None:
-    url = f"http://127.0.0.1:{free_port()}/engine-rest"
-    status, findings = doctor(capsys, "--engine", f"name=c7,kind=camunda7,url={url}")
+    with socket.socket() as unheard:  # bound, so that nobody else gets the port; not listening
+        unheard.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unheard.getsockname()[1]}/engine-rest"
+        status, findings = doctor(capsys, "--engine", f"name=c7,kind=camunda7,url={url}")
     assert status == 1
     assert findings["engine c7"][0]["state"] == "fail"
 

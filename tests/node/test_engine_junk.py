@@ -27,6 +27,8 @@ from gossamer_node.variables import Variables
 
 KINDS: list[Kind] = ["camunda7", "camunda8"]
 
+QUIET_S = 0.05
+
 JOB = JobRef("mine", "1", "t", "w", retries=3)
 
 VERBS: dict[str, Callable[[Engine], Awaitable[object]]] = {
@@ -175,6 +177,8 @@ async def test_host_that_has_no_address(kind: Kind) -> None:
 async def test_engine_that_stays_silent_is_given_up(
     nursery: trio.Nursery, kind: Kind, autojump_clock: trio.testing.MockClock
 ) -> None:
+    # What is on its way comes before the clock jumps.
+    autojump_clock.autojump_threshold = QUIET_S
     engine = engine_at(await serve(nursery, lambda _: None), kind)
     for verb, call in VERBS.items():
         if verb == "start_and_wait" and kind == "camunda8":

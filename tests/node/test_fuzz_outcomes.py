@@ -6,6 +6,7 @@ as unanswered; one that cannot is refused in words. Nothing is raised, or a node
 """
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -108,12 +109,12 @@ TERMS = st.none() | st.builds(TopicTerms, st.just("t"), st.just(30_000), retries
 
 
 @pytest.fixture(scope="module")
-def closed_port() -> int:
-    """A port of this machine where nobody listens."""
+def closed_port() -> Iterator[int]:
+    """A port of this machine where nobody listens, nor may meanwhile: it is bound."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
-    return port
+        yield port
 
 
 def lease_with(receipt: bytes, outcome: bytes | None) -> Lease:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from tests.patience import PATIENCE_S
 
 from gossamer_hotel.effects import Effects, read_effects, read_repeats
 from gossamer_hotel.microservices import SERVICES, main, serve_microservices
@@ -49,7 +50,7 @@ class Hotel:
 async def hotel(data_dir: Path) -> AsyncIterator[Hotel]:
     async with trio.open_nursery() as nursery:
         origins = await nursery.start(partial(serve_microservices, data_dir))
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             yield Hotel(origins, http)
         nursery.cancel_scope.cancel()
 
@@ -189,9 +190,11 @@ async def test_the_services_run_as_a_program_until_they_are_told_to_stop(tmp_pat
         assert process.stdout is not None
         said = b""
         while said.count(b"\n") < len(SERVICES):
-            said += await process.stdout.receive_some()
+            more = await process.stdout.receive_some()
+            assert more, said
+            said += more
         origins = dict(line.split(": ") for line in said.decode().splitlines())
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             services = Hotel(origins, http)
             none = await services.get("client", "/api/client/search", email="a@example.com")
             assert none.json() == {"found": False, "client_id": None}

@@ -26,7 +26,9 @@ COMMAND = [sys.executable, "-m", "gossamer_node"]
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=10 * PATIENCE_S, check=False
+    )
 
 
 def configure(folder: Path, name: str, operator: str, join: str | None) -> Path:

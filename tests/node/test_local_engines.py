@@ -19,7 +19,7 @@ from gossamer_node.errors import LocalEngineError, LocalEngineMissing
 from gossamer_node.local_engines import cache, guard, lines, processes, silent, starting
 from gossamer_node.local_engines.lock import Coordinate, Lock, Locked, read_lock
 
-GONE_S_MAX = 20.0
+GONE_S_MAX = 60.0
 """Longer than a guard's whole grace; a process that is still there then was left behind."""
 
 HERE = Path(starting.__file__).parent

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import trio
 import yaml
+from tests.patience import PATIENCE_S
 
 from gossamer_node.address import Address
 from gossamer_node.config import load
@@ -90,7 +91,8 @@ def test_the_text_is_well_formed() -> None:
 async def test_get_metrics_and_nothing_else() -> None:
     async with trio.open_nursery() as nursery:
         host, port = await nursery.start(partial(serve_metrics, HERE, status))
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+        url = f"http://{host}:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
             answer = await client.get("/metrics")
             assert answer.status_code == 200 and answer.text == text(status())
             assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -115,7 +117,7 @@ async def test_junk_and_crowds_do_not_end_it(junk: bytes) -> None:
             with suppress(trio.BrokenResourceError):
                 await stream.send_all(junk)
             await stream.aclose()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.get(f"http://{host}:{port}/metrics")).status_code == 200
         nursery.cancel_scope.cancel()
 

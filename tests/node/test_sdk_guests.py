@@ -3,6 +3,7 @@
 The modules are built here by the pinned compilers and must be the committed ones, byte for byte.
 """
 
+import hashlib
 import json
 import math
 import runpy
@@ -19,6 +20,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.made_once import made_once
 
 from gossamer_mesh import keyfiles
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
@@ -106,19 +108,29 @@ def host(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every worker of sdk-wasm, built now, below this folder."""
-    output = tmp_path_factory.mktemp("built")
-    done = subprocess.run(
-        [sys.executable, BUILD, "--output", output], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return output
+
+    def build(output: Path) -> None:
+        command: list[str | Path] = [sys.executable, BUILD, "--output", output]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "sdk-built", build)
 
 
 @pytest.fixture(scope="module")
-def compile_worker(built: Path) -> Callable[[Path, Path], None]:
-    """The build script's compiler for one worker; `built` has installed AssemblyScript."""
+def compile_worker(
+    built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path, Path], None]:
+    """The build script's compiler for one worker, asked once for each source; `built` has
+    installed AssemblyScript."""
     compiler: Callable[[Path, Path], None] = runpy.run_path(str(BUILD))["compile_worker"]
-    return compiler
+
+    def compile_once(source: Path, module: Path) -> None:
+        name = f"{hashlib.sha256(source.read_bytes()).hexdigest()}.wasm"
+        made = made_once(tmp_path_factory, name, lambda path: compiler(source, path))
+        shutil.copyfile(made, module)
+
+    return compile_once
 
 
 def test_the_committed_modules_are_what_their_sources_build(built: Path) -> None:

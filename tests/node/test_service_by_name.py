@@ -39,7 +39,7 @@ async def test_any_registered_service_runs_a_job_and_no_more_stay_loaded_than_ma
     async with node(tmp_path / "node", topics_max=2, live_max=LIVE_MAX) as world:
         for name in names:
             await world.stock.add(service(tmp_path, name))
-        await until(lambda: not world.executor.draining())
+        await until(lambda: world.stock.status()["draining"] == 0)
         assert world.stock.status()["waiting"] == 10
         for name in random.Random(1).choices(names, k=40):
             assert await call(world, world.executor.callee(name)) == "1.0.0"

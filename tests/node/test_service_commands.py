@@ -142,7 +142,9 @@ async def test_a_service_that_waits_is_shown_with_what_it_waits_for(
     def command(*words: object) -> str:
         line = [sys.executable, "-m", "gossamer_node", *map(str, words)]
         line += ["--data-dir", str(here.data_dir)]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=10 * PATIENCE_S, check=True
+        )
         return done.stdout
 
     async def said(*words: object) -> list[str]:
@@ -185,7 +187,9 @@ async def test_services_of_a_node_that_runs(tmp_path: Path) -> None:
     def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "gossamer_node", "service", *map(str, arguments)]
         line += ["--data-dir", str(data), "--cache-dir", str(tmp_path / "cache")]
-        return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return subprocess.run(
+            line, capture_output=True, text=True, timeout=10 * PATIENCE_S, check=False
+        )
 
     async def done(*arguments: object) -> subprocess.CompletedProcess[str]:
         return await trio.to_thread.run_sync(lambda: command(*arguments))

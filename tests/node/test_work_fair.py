@@ -22,21 +22,25 @@ from gossamer_node.work.leasing import Leasing
 
 SLOTS = 4
 BACKLOG = 80
-WORK_S = 0.2
-"""How long a slow job takes."""
+WORK_S = 0.5
+"""How long a slow job takes, at least."""
 
 
 class Timed:
-    """Works a topic slowly, the other at once, and knows in which order."""
+    """Works a topic slowly, the other at once, and knows in which order. Of the slow jobs only as
+    many as there are slots end before it may go on."""
 
     def __init__(self, slow: str) -> None:
         self.slow = slow
+        self.goes_on = trio.Event()
         self.done: list[str] = []
         self.changed = trio.Event()
 
     async def run(self, job: Job, *, deadline_ms: int, context: JobContext) -> Outcome:
         if job.ref.topic == self.slow:
             await trio.sleep(WORK_S)
+            if len(self.done) >= SLOTS:
+                await self.goes_on.wait()
         self.done.append(job.ref.topic)
         self.changed.set()
         self.changed = trio.Event()
@@ -76,6 +80,7 @@ async def test_a_backlog_of_slow_jobs_leaves_room_for_a_late_quick_one(
         with patience():
             await worker.wait_for(topics[0], SLOTS)
             await engine.start(f"P-{topics[1]}", variables=Variables())
+            worker.goes_on.set()
             await worker.wait_for(topics[1], 1)
         # Behind the backlog it would have come after all of it.
         assert worker.done.count(topics[0]) < BACKLOG // 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from tests.node.source_engine import SourceEngine
+from tests.patience import until
 
 from gossamer_mesh.drivers import MeshConfig, open_mesh
 from gossamer_mesh.identity import Identity
@@ -24,7 +25,6 @@ from gossamer_node.work.executing import Executor
 from gossamer_node.work.leasing import Leasing
 
 SLOTS = 4
-PATIENCE_S = 60
 
 
 class PushingSource(SourceEngine):
@@ -111,12 +111,6 @@ class Gate:
         return Completed()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - a node changes when it does
-            await trio.sleep(0.01)
-
-
 @asynccontextmanager
 async def working(
     engine: PushingSource, worker: Gate, tmp_path: Path
@@ -148,7 +142,8 @@ async def test_streams_live_on_credits_that_no_poll_was_promised(tmp_path: Path)
         engine.come("a", SLOTS - 1)
         await until(lambda: worker.running == SLOTS - 1)
         assert engine.pushed == told("jobs_pushed") == SLOTS - 1
-        await until(lambda: told("streams_open") == 0)  # the last slot is the waiting poll's
+        # The last slot is the waiting poll's.
+        await until(lambda: told("streams_open") == engine.streams_open() == 0)
         engine.come("a", 3 * SLOTS + 1)
         assert engine.pushed == SLOTS - 1
         await until(lambda: worker.running == SLOTS)
@@ -184,8 +179,7 @@ async def test_a_stream_that_breaks_is_opened_again_and_polls_bring_what_came(
             engine.come("a", 1)
             engine.break_off()
             engine.come("a", 5)
-            await until(lambda: told("streams_open") == 0)
-        await until(lambda: engine.streams_open() == 1)
+        await until(lambda: told("streams_open") == engine.streams_open() == 1)
         await until(lambda: len(engine.completed) == 18)
         assert engine.waiting() == 0 and engine.pushed == 3
         assert set(engine.completed.values()) == {1}

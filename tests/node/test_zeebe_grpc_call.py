@@ -2,16 +2,18 @@
 Camunda 8 worker "via gRPC API", at localhost:26500, with proto-files.
 """
 
+import errno
 import json
 import runpy
 import shutil
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from tests.made_once import made_once
 from tests.node.test_service_load import FIRST_SERVICE
+from tests.patience import seen
 
 from gossamer_node import cli, config
 from gossamer_node.engines import zeebe
@@ -34,18 +36,26 @@ def shown(name: str) -> str:
     return PAGE.split(f"`{name}`:\n\n```")[1].partition("\n")[2].partition("```")[0]
 
 
-@pytest.fixture(params=["worker.c", "worker.ts"])
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module", params=["worker.c", "worker.ts"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's folder, with a worker in one of its languages."""
-    folder = tmp_path / "topology"
-    folder.mkdir()
-    for name in ("service.yaml", "gossamer.yaml", request.param):
-        (folder / name).write_text(shown(name))
-    shutil.copy(PROTO, folder / "camunda8.proto")
-    shutil.copy(SDK / "assemblyscript" / "job1.ts", folder)
-    compile_worker = runpy.run_path(str(SDK / "build.py"))["compile_worker"]
-    compile_worker(folder / request.param, folder / "worker.wasm")
-    return folder
+
+    def build(folder: Path) -> None:
+        folder.mkdir()
+        for name in ("service.yaml", "gossamer.yaml", request.param):
+            (folder / name).write_text(shown(name))
+        shutil.copy(PROTO, folder / "camunda8.proto")
+        shutil.copy(SDK / "assemblyscript" / "job1.ts", folder)
+        compile_worker = runpy.run_path(str(SDK / "build.py"))["compile_worker"]
+        compile_worker(folder / request.param, folder / "worker.wasm")
+
+    return made_once(tmp_path_factory, f"topology-{request.param}", build)
+
+
+@pytest.fixture
+def service(built: Path, tmp_path: Path) -> Path:
+    """A copy of it, for the test to change."""
+    return Path(shutil.copytree(built, tmp_path / "topology"))
 
 
 def grants(service: Path) -> Grants:
@@ -58,7 +68,7 @@ async def work(service: Path, granted: Grants) -> Outcome:
     assert len(refused) == (0 if granted.grpc else 1)
     async with WasmHost(service / "modules", threads=1) as host:
         worker = await host.load(spec, grant)
-        return await worker.run(JOB, deadline_ms=10_000, context=Detached())
+        return await worker.run(JOB, deadline_ms=60_000, context=Detached())
 
 
 def test_the_block_is_the_one_that_came_first() -> None:
@@ -94,7 +104,15 @@ async def at_its_port(zeebe_grpc_address: str, nursery: trio.Nursery) -> None:
             async for data in source:
                 await sink.send_all(data)
 
-    await nursery.start(partial(trio.serve_tcp, forward, PORT, host="127.0.0.1"))
+    async def listen() -> list[trio.SocketListener] | None:
+        try:
+            return await trio.open_tcp_listeners(PORT, host="127.0.0.1")
+        except OSError as error:
+            # Another process of these tests has it, for as long as its test takes.
+            assert error.errno == errno.EADDRINUSE, error
+            return None
+
+    nursery.start_soon(trio.serve_listeners, forward, await seen(listen))
 
 
 async def test_a_worker_gets_the_topology_of_a_real_zeebe(service: Path, at_its_port: None) -> None:

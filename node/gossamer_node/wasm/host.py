@@ -57,7 +57,7 @@ from gossamer_node.wasm.loading.module import (
     read_module,
 )
 from gossamer_node.wasm.pool import WorkerThreads, has_stack_for, with_stack
-from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Surroundings
+from gossamer_node.wasm.run import Detached, JobContext, Operation, Run, Stop, Surroundings
 from gossamer_node.wasm.tasks import Returns, Task
 from gossamer_node.wasm.watchdog import Watchdog
 
@@ -74,6 +74,9 @@ fewer jobs ended per second."""
 
 PROBE_MS_MAX = 5_000
 """For a new module to initialise and to say its ABI version, within the service's own limit."""
+
+PROBES_MAX = 3
+"""How often it may try when it was late: a machine that stood still meanwhile refuses nothing."""
 
 
 _log = logging.getLogger("gossamer.wasm")
@@ -519,8 +522,11 @@ class Worker:
     def check_abi(self) -> None:
         """Start the module once and ask for its ABI version. Raises ServiceError."""
         limit_ms = min(self.spec.limits.time_ms_max, PROBE_MS_MAX)
-        run = Run(self._alone, Detached(), deadline_s=time.monotonic() + limit_ms / 1000)
-        answer = Guest(self._module, self._host.watchdog, run, limit_ms).probe()
+        for _ in range(PROBES_MAX):
+            run = Run(self._alone, Detached(), deadline_s=time.monotonic() + limit_ms / 1000)
+            answer = Guest(self._module, self._host.watchdog, run, limit_ms).probe()
+            if run.stopped is not Stop.TIME:
+                break
         path = self.spec.module
         if isinstance(answer, Failed):
             raise ServiceError(

@@ -71,7 +71,7 @@ def spec() -> Callable[..., ServiceSpec]:
             name="rooms",
             version="1.2.0",
             module=module,
-            limits=Limits(**{"time_ms_max": 5_000, **(limits or {})}),
+            limits=Limits(**{"time_ms_max": 60_000, **(limits or {})}),
             **fields,
         )
 
@@ -124,7 +124,7 @@ def run(job: Callable[..., Job]) -> Callable[..., Outcome]:
     """Run one job on this thread."""
 
     def make(worker: Worker, one: Job | None = None, context: Detached | None = None) -> Outcome:
-        return worker.run_blocking(one or job(), deadline_ms=10_000, context=context or Detached())
+        return worker.run_blocking(one or job(), deadline_ms=600_000, context=context or Detached())
 
     return make
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from tests.patience import PATIENCE_S
 
 from gossamer_node.errors import ServiceError
 from gossamer_node.jobs import BpmnError, Completed, Failed, Job, JobRef, Outcome
 from gossamer_node.keyed.key import Key
-from gossamer_node.service.spec import Dense, Grant, ServiceSpec
+from gossamer_node.service.spec import Dense, Grant, Limits, ServiceSpec
 from gossamer_node.variables import JsonValue, Variables
 from gossamer_node.wasm import Detached, WasmHost, Worker
 from gossamer_node.wasm.living.capacity import Gauge, Measured, memory_margin_bytes
@@ -28,6 +29,8 @@ from gossamer_node.wasm.run import Run
 from .conftest import COMPLETED, assemble
 
 KEYED = Dense(key="/job/business_key")
+TIME_MS_MAX = 600_000
+"""Of a job that is not to end by its time."""
 Start = Callable[..., Worker]
 
 
@@ -37,7 +40,7 @@ def job(key: str | None, number: int, do: str = "c") -> Job:
 
 
 def run(worker: Worker, key: str | None, number: int, do: str = "c") -> Outcome:
-    return worker.run_blocking(job(key, number, do), deadline_ms=10_000, context=Detached())
+    return worker.run_blocking(job(key, number, do), deadline_ms=TIME_MS_MAX, context=Detached())
 
 
 def told(n: str, jobs: int) -> Completed:
@@ -61,6 +64,7 @@ def keeper(tmp_path: Path) -> Callable[..., ServiceSpec]:
         module = tmp_path / "keeper.wasm"
         module.write_bytes(assemble("keeper"))
         path = tmp_path / "service.yaml"
+        fields = {"limits": Limits(time_ms_max=TIME_MS_MAX)} | fields
         return ServiceSpec(
             path, name, "1.0.0", module=module, profile="dense", dense=dense, **fields
         )
@@ -432,7 +436,7 @@ async def test_jobs_of_a_key_run_one_at_a_time_in_order(
 
         async def one(key: str, number: int) -> None:
             found[key, number] = await worker.run(
-                job(key, number), deadline_ms=60_000, context=Detached()
+                job(key, number), deadline_ms=TIME_MS_MAX, context=Detached()
             )
 
         async with trio.open_nursery() as nursery:
@@ -449,7 +453,7 @@ async def test_jobs_run_while_others_wait_for_the_disk(
     tmp_path: Path, keeper: Callable[..., ServiceSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two jobs on a host with one place, both must be writing before either may go on."""
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=PATIENCE_S)
     keep = States.keep
 
     def keeps(self: States, key: Key, engine: str, job: str, state: bytes, told: bytes) -> None:
@@ -461,7 +465,7 @@ async def test_jobs_run_while_others_wait_for_the_disk(
         worker = await host.load(keeper(), Grant())
         async with trio.open_nursery() as nursery:
             for number, key in enumerate("ab"):
-                run = partial(worker.run, deadline_ms=60_000, context=Detached())
+                run = partial(worker.run, deadline_ms=TIME_MS_MAX, context=Detached())
                 nursery.start_soon(run, job(key, number))
     assert not together.broken
 
@@ -478,7 +482,9 @@ async def test_what_waits_for_a_key_is_bounded_and_may_be_cancelled(
         async def one(scope: trio.CancelScope, number: int, do: str) -> None:
             with scope:
                 found.append(
-                    await worker.run(job("a", number, do), deadline_ms=60_000, context=Detached())
+                    await worker.run(
+                        job("a", number, do), deadline_ms=TIME_MS_MAX, context=Detached()
+                    )
                 )
 
         async with trio.open_nursery() as nursery:
@@ -486,7 +492,7 @@ async def test_what_waits_for_a_key_is_bounded_and_may_be_cancelled(
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(one, waiting, 2, "c")
             await trio.testing.wait_all_tasks_blocked()
-            refused = await worker.run(job("a", 3), deadline_ms=60_000, context=Detached())
+            refused = await worker.run(job("a", 3), deadline_ms=TIME_MS_MAX, context=Detached())
             assert isinstance(refused, Failed)
             assert "1 jobs wait already for the key a of keeper" in refused.message
             waiting.cancel()
@@ -494,9 +500,9 @@ async def test_what_waits_for_a_key_is_bounded_and_may_be_cancelled(
             spinning.cancel()
         assert found == []
         # Both have left the key's queue; nothing of them was kept.
-        outcome = await worker.run(job("a", 4), deadline_ms=60_000, context=Detached())
+        outcome = await worker.run(job("a", 4), deadline_ms=TIME_MS_MAX, context=Detached())
         while isinstance(outcome, Failed):  # the last of the two may still be leaving
-            outcome = await worker.run(job("a", 4), deadline_ms=60_000, context=Detached())
+            outcome = await worker.run(job("a", 4), deadline_ms=TIME_MS_MAX, context=Detached())
         assert outcome == told("AAAB", 1)
 
 

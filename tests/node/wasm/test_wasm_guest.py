@@ -1,13 +1,15 @@
 """One job in one instance: its steps, its time, its lines. Attacks are in tests/hostile."""
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gossamer_node.jobs import Completed, Failed, Outcome
-from gossamer_node.service.spec import Grant
+from gossamer_node.service.spec import Grant, ServiceSpec
 from gossamer_node.variables import Variables
-from gossamer_node.wasm import Detached, Worker
+from gossamer_node.wasm import Detached, WasmHost, Worker
 
 Load = Callable[..., Worker]
 Run = Callable[..., Outcome]
@@ -40,15 +42,38 @@ def test_time_covers_what_runs_before_the_job(where: str, load: Load, run: Run) 
         "any",
         imports='(import "job1" "call" (func $call (param i32 i32 i32 i32) (result i32)))',
         rest=loop_in_job + hook,
-        limits={"time_ms_max": 200},
+        limits={"time_ms_max": 1_000},
         grant=Grant(extend_lock=True),
     )
     assert isinstance(run(worker), Completed)
     outcome = run(worker, context=Held())
     assert isinstance(outcome, Failed)
-    assert outcome.message == "The worker ran longer than its limit of 200 ms and was stopped."
+    assert outcome.message == "The worker ran longer than its limit of 1000 ms and was stopped."
     step = "its start function" if where == "start" else "_initialize"
     assert outcome.details.startswith(f"rooms 1.2.0, in {step}\n")
+
+
+def test_a_machine_that_stood_still_as_a_module_began_refuses_none(
+    tmp_path: Path, wasm_file: Callable[..., Path], spec: Callable[..., ServiceSpec]
+) -> None:
+    begun = 0
+
+    def stand_still(_request: object, _run: object) -> dict[str, object]:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            time.sleep(0.5)  # as a machine does that is paused
+        return {}
+
+    module = wasm_file(
+        "any",
+        imports='(import "job1" "call" (func $call (param i32 i32 i32 i32) (result i32)))',
+        rest='(data (i32.const 32768) "still{}") (func $first (drop (call $call'
+        " (i32.const 32768) (i32.const 5) (i32.const 32773) (i32.const 2)))) (start $first)",
+    )
+    with WasmHost(tmp_path / "cache", operations={"still": stand_still}) as host:
+        host.load_blocking(spec(module, limits={"time_ms_max": 250}), Grant())
+    assert begun > 1
 
 
 def test_each_job_gets_a_fresh_instance(load: Load, run: Run) -> None:

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENCE_S
 
 from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
@@ -26,6 +27,8 @@ Spec = Callable[..., ServiceSpec]
 
 LONG = Variables({"n": "9007199254740993"}, {"n": "Long"})
 SPIN = "(loop (br 0)) unreachable"
+LONG_MS = 600_000
+"""Of a job that is not to end by its time."""
 
 values: st.SearchStrategy[JsonValue] = st.recursive(
     st.none()
@@ -73,7 +76,7 @@ async def test_many_jobs_at_once(
 
     async def one(number: int) -> None:
         outcomes[number] = await worker.run(
-            job(Variables({"number": number})), deadline_ms=60_000, context=Detached()
+            job(Variables({"number": number})), deadline_ms=LONG_MS, context=Detached()
         )
 
     async with trio.open_nursery() as nursery:
@@ -87,16 +90,16 @@ async def test_a_long_job_does_not_hold_up_short_ones(
 ) -> None:
     short = await trio_host.load(spec(wasm_file("echo")), Grant())
     long = await trio_host.load(
-        spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": 60_000}),
+        spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": LONG_MS}),
         Grant(),
     )
     async with trio.open_nursery() as nursery:
         # More than there are threads to begin with.
         for _ in range(6):
-            nursery.start_soon(lambda: long.run(job(), deadline_ms=60_000, context=Detached()))
+            nursery.start_soon(lambda: long.run(job(), deadline_ms=LONG_MS, context=Detached()))
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(50):
-            outcome = await short.run(job(), deadline_ms=30_000, context=Detached())
+            outcome = await short.run(job(), deadline_ms=LONG_MS, context=Detached())
             assert isinstance(outcome, Completed)
         # The long ones still run: cancelled, they let their threads go, or nothing would close.
         nursery.cancel_scope.cancel()
@@ -106,12 +109,12 @@ async def test_the_loop_never_waits_for_a_guest(
     trio_host: WasmHost, wasm_file: File, spec: Spec, job: Make
 ) -> None:
     worker = await trio_host.load(
-        spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": 60_000}), Grant()
+        spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": LONG_MS}), Grant()
     )
     ended: list[Outcome] = []
 
     async def run() -> None:
-        ended.append(await worker.run(job(), deadline_ms=60_000, context=Detached()))
+        ended.append(await worker.run(job(), deadline_ms=LONG_MS, context=Detached()))
 
     async with trio.open_nursery() as nursery:
         for _ in range(8):
@@ -127,16 +130,16 @@ async def test_cancelled_jobs_free_their_threads(
     trio_host: WasmHost, wasm_file: File, spec: Spec, job: Make
 ) -> None:
     spin = await trio_host.load(
-        spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": 60_000}), Grant()
+        spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": LONG_MS}), Grant()
     )
     echo = await trio_host.load(spec(wasm_file("echo")), Grant())
     for _ in range(5):
         async with trio.open_nursery() as nursery:
             for _ in range(10):
-                nursery.start_soon(lambda: spin.run(job(), deadline_ms=60_000, context=Detached()))
+                nursery.start_soon(lambda: spin.run(job(), deadline_ms=LONG_MS, context=Detached()))
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-    outcome = await echo.run(job(LONG), deadline_ms=60_000, context=Detached())
+    outcome = await echo.run(job(LONG), deadline_ms=LONG_MS, context=Detached())
     assert outcome == Completed(LONG)
 
 
@@ -159,14 +162,14 @@ async def test_a_cancelled_job_leaves_its_host_operation(
 
     async with WasmHost(tmp_path / "cache", threads=1, operations={"sleep": sleep}) as host:
         worker = await host.load(
-            spec(wasm_file("caller", op="sleep", request="{}"), limits={"time_ms_max": 60_000}),
+            spec(wasm_file("caller", op="sleep", request="{}"), limits={"time_ms_max": LONG_MS}),
             Grant(),
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: worker.run(job(), deadline_ms=60_000, context=Detached()))
+            nursery.start_soon(lambda: worker.run(job(), deadline_ms=LONG_MS, context=Detached()))
             await began.wait()
             nursery.cancel_scope.cancel()
-        assert await trio.to_thread.run_sync(left.wait, 10)
+        assert await trio.to_thread.run_sync(left.wait, PATIENCE_S)
 
 
 async def test_jobs_that_wait_give_their_place_to_others(
@@ -177,20 +180,20 @@ async def test_jobs_that_wait_give_their_place_to_others(
 
     def meet(_request: Any, run: Run) -> dict[str, Any]:
         async def in_loop() -> None:
-            await trio.to_thread.run_sync(together.wait, 30)
+            await trio.to_thread.run_sync(together.wait, PATIENCE_S)
 
         run.around.io.call(in_loop, run, run.remaining_s())
         return {}
 
     async with WasmHost(tmp_path / "cache", threads=1, operations={"meet": meet}) as host:
         worker = await host.load(
-            spec(wasm_file("caller", op="meet", request="{}"), limits={"time_ms_max": 60_000}),
+            spec(wasm_file("caller", op="meet", request="{}"), limits={"time_ms_max": LONG_MS}),
             Grant(),
         )
         outcomes: list[Outcome] = []
 
         async def one() -> None:
-            outcomes.append(await worker.run(job(), deadline_ms=60_000, context=Detached()))
+            outcomes.append(await worker.run(job(), deadline_ms=LONG_MS, context=Detached()))
 
         async with trio.open_nursery() as nursery:
             for _ in range(8):
@@ -235,7 +238,7 @@ async def test_the_jobs_deadline_counts_as_well_as_the_services_limit(
     trio_host: WasmHost, wasm_file: File, spec: Spec, job: Make
 ) -> None:
     worker = await trio_host.load(spec(wasm_file("any", handle=SPIN)), Grant())
-    outcome = await worker.run(job(), deadline_ms=50, context=Detached())
+    outcome = await worker.run(job(), deadline_ms=500, context=Detached())
     assert isinstance(outcome, Failed)
     assert outcome.message.startswith("The worker ran longer than its limit of ")
 
@@ -279,11 +282,11 @@ async def test_a_host_that_closes_stops_what_runs(
     ended: list[Outcome] = []
     async with trio.open_nursery() as nursery, WasmHost(tmp_path / "cache", threads=1) as host:
         worker = await host.load(
-            spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": 60_000}), Grant()
+            spec(wasm_file("any", handle=SPIN), limits={"time_ms_max": LONG_MS}), Grant()
         )
 
         async def one() -> None:
-            ended.append(await worker.run(job(), deadline_ms=60_000, context=Detached()))
+            ended.append(await worker.run(job(), deadline_ms=LONG_MS, context=Detached()))
 
         for _ in range(3):
             nursery.start_soon(one)

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from gossamer_node.jobs import Completed, Failed, Job, Outcome
 from gossamer_node.service.spec import Grant, ServiceSpec
@@ -39,7 +40,7 @@ class Server:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(10)
+        self.listener.settimeout(PATIENCE_S)
         self.origin = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.taken: list[socket.socket] = []
 
@@ -48,7 +49,7 @@ class Server:
 
         def answer() -> None:
             connection, _ = self.listener.accept()
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE_S)
             self.taken.append(connection)
             connection.recv(65_536)
             for part in parts:
@@ -90,7 +91,7 @@ def a_run(
         nullcontext,
         is_command=False,
     )
-    run = Run(around, Detached(), deadline_s=monotonic() + 30)
+    run = Run(around, Detached(), deadline_s=monotonic() + PATIENCE_S)
     yield run
     run.end()
 
@@ -222,33 +223,48 @@ def test_without_a_grant_there_is_no_stream(ask: Ask) -> None:
     assert ask("http.fetch", {"url": "http://a.example", "stream": True})[0] is Code.DENIED
 
 
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A worker that reads what a server sends to its end."""
+    built = tmp_path_factory.mktemp("reader") / "reader.wasm"
+    compile_worker = runpy.run_path(str(ROOT / "sdk-wasm" / "build.py"))["compile_worker"]
+    compile_worker(ROOT / "tests" / "node" / "guests" / "reader.c", built)
+    return built
+
+
 @pytest.fixture
 def reader(
-    wasm_host: WasmHost, spec: Callable[..., ServiceSpec], server: Server, tmp_path: Path
-) -> Worker:
-    module = tmp_path / "reader.wasm"
-    compile_worker = runpy.run_path(str(ROOT / "sdk-wasm" / "build.py"))["compile_worker"]
-    compile_worker(ROOT / "tests" / "node" / "guests" / "reader.c", module)
-    service = spec(module, encoding="msgpack", limits={"time_ms_max": 1_000})
-    return wasm_host.load_blocking(service, Grant((server.origin,)))
+    wasm_host: WasmHost, spec: Callable[..., ServiceSpec], server: Server, module: Path
+) -> Callable[..., Worker]:
+    def make(**limits: int) -> Worker:
+        service = spec(module, encoding="msgpack", limits=limits)
+        return wasm_host.load_blocking(service, Grant((server.origin,)))
+
+    return make
 
 
 def test_a_worker_reads_more_than_one_answer_may_have(
-    reader: Worker, server: Server, job: Callable[..., Job], run: Callable[..., Outcome]
+    reader: Callable[..., Worker],
+    server: Server,
+    job: Callable[..., Job],
+    run: Callable[..., Outcome],
 ) -> None:
     data = chunk(b"x" * 50_000)
     thread = server.serve(HEAD, *[data] * 60, END)
-    outcome = run(reader, job(Variables({"url": server.origin})))
+    outcome = run(reader(), job(Variables({"url": server.origin})))
     thread.join()
     assert isinstance(outcome, Completed), outcome
     assert outcome.variables.values["length"] == 3_000_000
 
 
 def test_a_worker_that_waits_for_more_ends_with_its_time_and_so_does_the_connection(
-    reader: Worker, server: Server, job: Callable[..., Job], run: Callable[..., Outcome]
+    reader: Callable[..., Worker],
+    server: Server,
+    job: Callable[..., Job],
+    run: Callable[..., Outcome],
 ) -> None:
     thread = server.serve(HEAD, chunk(b"x"))
-    outcome = run(reader, job(Variables({"url": server.origin})))
+    outcome = run(reader(time_ms_max=1_000), job(Variables({"url": server.origin})))
     thread.join()
     assert isinstance(outcome, Failed)
     assert outcome.message == "The worker ran longer than its limit of 1000 ms and was stopped."

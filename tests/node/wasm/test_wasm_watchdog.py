@@ -2,9 +2,9 @@
 
 import threading
 
-from gossamer_node.wasm.watchdog import Watchdog
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 10
+from gossamer_node.wasm.watchdog import Watchdog
 
 
 def test_a_close_is_heard_while_the_thread_looks_around() -> None:
