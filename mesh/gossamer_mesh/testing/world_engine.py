@@ -49,7 +49,7 @@ class WorldEngine:
         self.model = EngineModel(checks_worker_id, 1_000)
         self.down_until_ms = 0
         self.releasing: set[str] = set()
-        self._freed_by: dict[str, Process | None] = {}
+        self._freed_by: dict[str, tuple[Process, int] | None] = {}
         self._world = world
 
     def is_down(self) -> bool:
@@ -116,7 +116,8 @@ class WorldEngine:
             heard = None if luck < 6 else result
             if not isinstance(work, Extend):
                 # Who has not heard that it gave a job back asks once more.
-                self._freed_by[work.lease.key] = process if heard in (FAILED, RELEASED) else None
+                heard_freed = heard in (FAILED, RELEASED)
+                self._freed_by[work.lease.key] = (process, work.activation) if heard_freed else None
             kind = type(work).__name__
             world.note(f"{self.name} {kind} {work.lease!r}: {result}, heard {heard}")
             world.after(self._way_ms(), lambda: answer(heard))
@@ -157,7 +158,8 @@ class WorldEngine:
             world.kills.note_freed(work.lease.key)
 
     def _check_order(self, work: "EngineWork", process: "Process", free_at_ms: int) -> None:
-        """A renewal locks for nobody what it finds given back: no claimer may do that to itself.
+        """A renewal locks for nobody what it finds given back: no claimer may do that to itself,
+        unless it has the job anew.
 
         It cannot know of what another has sent that had the lease before it: then a job waits for
         its lock. Where locks outlast the world, it is taken off again.
@@ -169,7 +171,7 @@ class WorldEngine:
         freed_by = self._freed_by.get(job.key)
         if job.locked_ms is not None or job.free_at_ms <= free_at_ms or freed_by is None:
             return
-        if freed_by is process:
+        if freed_by == (process, work.activation):
             self._world.broken(f"{job!r} was given back, then renewed, by one process")
         self._world.count("late renewals")
         if self.lock_ms > self._world.plan.quiet_ms_max:
