@@ -125,17 +125,16 @@ async def test_a_service_works_on_all_nodes_and_rolls_out_and_back(
             await load.until_all_are("1.0.0", 3 * AT_ONCE)
             load.over = True
 
+        rest = {"registered": 1, "live": 1, "parked": 0, "waiting": 0, "draining": 0}
+
+        async def come_to_rest() -> bool:
+            looked = [await node.look() for node in nodes]
+            return all(looked) and all(node.status["registry"] == rest for node in nodes)
+
+        await until(come_to_rest)
         for node in nodes:
-            await node.look()
             outcomes = node.status["outcomes"]
             assert outcomes["failed"] == outcomes["bpmn_error"] == 0
-            assert node.status["registry"] == {
-                "registered": 1,
-                "live": 1,
-                "parked": 0,
-                "waiting": 0,
-                "draining": 0,
-            }
         assert "services: 1 registered, 1 live, 0 parked, 0 waiting" in await gossamer(
             "status", "--config", config_of(second)
         )
