@@ -19,8 +19,8 @@ import trio
 from confluent_kafka import Consumer, Producer
 from tests.gateway.whole_gateway import Whole, open_whole
 from tests.kafka_fixture import Kafka
-from tests.patience import seen
-from tests.sdk.worker_sdks import WAIT_S, Sdk
+from tests.patience import TICK_S, seen
+from tests.sdk.worker_sdks import WAIT_S, Sdk, looks_of
 
 from gossamer_gateway.runs.config import KafkaConfig, WorkflowsConfig
 from gossamer_gateway.runs.kafka.bus import headers_of
@@ -84,11 +84,11 @@ class JobsBus:
 
     def wait(self, is_so: Callable[[], bool]) -> None:
         """Reads what comes until something is so."""
-        until_s = time.monotonic() + WAIT_S
+        looks = looks_of(WAIT_S)
         while not is_so():
-            assert time.monotonic() < until_s, dict(self.results)
-            message = self._consumer.poll(1)
+            message = self._consumer.poll(TICK_S)
             if message is None or message.error() is not None:
+                assert next(looks, None) is not None, dict(self.results)
                 continue
             if message.topic() == RESULTS:
                 try:
@@ -305,7 +305,7 @@ async def ended(whole: Whole, run: str) -> dict[str, Any]:
         view: dict[str, Any] = answer.json()
         return view if view["status"] in {"Completed", "Failed", "Cancelled"} else None
 
-    return await seen(look)
+    return await seen(look, WAIT_S)
 
 
 @pytest.mark.kafka
