@@ -236,12 +236,15 @@ def test_a_stop_ends_what_has_begun_and_leaves_the_rest(
     bus, its = jobs_bus, prefix_of(sdk)
     with sdk.started((*sdk.conformance, its), GOSSAMER_KAFKA=kafka.address) as worker:
         worker.wait_said("ready: ")
+        # From now on results are read as they come, so that the stop finds the worker at work.
+        bus.result(bus.job(its + "echo", None))
         runs = [bus.job(its + "slow", 700) for _ in range(12)]
         bus.wait(lambda: any(run in bus.results for run in runs))
         assert worker.end() == sdk.ended
     done = sum(run in bus.results for run in runs)
     assert done < len(runs)
     with sdk.started((*sdk.conformance, its), GOSSAMER_KAFKA=kafka.address) as worker:
+        worker.wait_said("ready: ")
         bus.wait(lambda: all(run in bus.results for run in runs))
         assert worker.end() == sdk.ended
     assert {len(bus.results[run]) for run in runs} == {1}, "what was answered was done again"
