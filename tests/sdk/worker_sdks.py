@@ -150,7 +150,8 @@ class RunningWorker:
         for _ in looks_of(WAIT_S):
             with suppress(subprocess.TimeoutExpired):
                 return self.process.wait(TICK_S)
-        pytest.fail(f"it does not end, but said {self.said}")
+        unread = [self._lines.get() for _ in range(self._lines.qsize())]
+        pytest.fail(f"it does not end, but said {[*self.said, *unread]}")
 
 
 PYTHON = Sdk(
