@@ -124,6 +124,15 @@ class Crowd:
         found.sort()
         return Deaths(len(found), _rank(found, 0.5), _rank(found, 0.99))
 
+    async def all_logged(self, moment_s: float, victims: Sequence[Node]) -> Deaths:
+        """Waits until each that lives has logged each death: it lists its members before that."""
+
+        async def look() -> Deaths | None:
+            found = self.deaths(moment_s, victims)
+            return found if found.pairs == len(victims) * len(self.alive) else None
+
+        return await seen(look, AGREE_S, LOOK_S)
+
     def called_dead(self) -> set[str]:
         """Names that anybody who lives has ever called dead."""
         return {str(one["member"]) for node in self.alive for one in _died(node)}
@@ -183,7 +192,7 @@ async def measure(count: int, killed: int, folder: Path, commit: str) -> Measure
         victims = crowd.nodes[1 : 1 + killed]
         moment_s = await crowd.kill(victims)
         await crowd.agreed()
-        deaths = crowd.deaths(moment_s, victims)
+        deaths = await crowd.all_logged(moment_s, victims)
         began_s = time.monotonic()
         await crowd.rotate()
         rotated_s = time.monotonic() - began_s

@@ -28,6 +28,7 @@ from gossamer_node.local_engines import (
     start_zeebe,
 )
 from gossamer_node.local_engines.processes import free_ports
+from gossamer_node.local_engines.progress import silent
 
 Kind = Literal["camunda7", "camunda8"]
 KINDS: tuple[Kind, ...] = ("camunda7", "camunda8")
@@ -82,11 +83,16 @@ class ChaosEngine:
             starting = start_camunda7(progress=self._progress, properties=self._properties)
         else:
             starting = start_zeebe(progress=self._progress, properties=self._properties)
-        self._url = (await starting.__aenter__()).url
+        url = (await starting.__aenter__()).url
         self._running = starting
-        self._client = open_engine(EngineConfig(self.name, self.kind, self._url))
+        self.use(url)
+
+    def use(self, url: str) -> None:
+        """Turns to an engine that runs there."""
+        self._url = url
+        self._client = open_engine(EngineConfig(self.name, self.kind, url))
         if isinstance(self.witness, Camunda7History):
-            self.witness.url = self._url
+            self.witness.url = url
 
     async def stop(self) -> None:
         """SIGTERM; returns when it is gone."""
@@ -119,6 +125,17 @@ async def open_chaos_engine(
         engine = ChaosEngine(kind, records, folder, progress, _zeebe_properties(folder, records))
         async with _started(engine):
             yield engine
+
+
+@asynccontextmanager
+async def borrow_camunda7(url: str) -> AsyncIterator[ChaosEngine]:
+    """One that others use, too, for the length of a block in which nobody stops it."""
+    engine = ChaosEngine("camunda7", Camunda7History(url), Path(), silent, {})
+    engine.use(url)
+    try:
+        yield engine
+    finally:
+        await engine.stop()
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from tests.integration.chaos_rows import COMPLAINTS_MAX, Row, judge, measured, r
 from tests.integration.chaos_wire import HOST, Wire, open_wire
 from tests.integration.chaos_witnesses import Account, Sink, open_sink
 from tests.integration.nodes import deploy, new_topic, write_service
-from tests.patience import seen
+from tests.patience import patience, seen
 
 from gossamer_node.errors import EngineUnavailable
 from gossamer_node.variables import Variables
@@ -333,11 +333,12 @@ async def play(plan: Plan, engine: ChaosEngine, worker: bytes, folder: Path, tel
         worked_s = time.monotonic()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_start_all, run)
-            with trio.move_on_after(DONE_S) as scope:
-                await run.sink.effective(round(plan.jobs * STRIKE_SHARE))
-                strike = await SCENARIOS[plan.scenario](run)
-                await _all_ended(run, process_id)
-            if scope.cancelled_caught:
+            try:
+                with patience(DONE_S):
+                    await run.sink.effective(round(plan.jobs * STRIKE_SHARE))
+                    strike = await SCENARIOS[plan.scenario](run)
+                    await _all_ended(run, process_id)
+            except trio.TooSlowError:
                 complaints.append(f"not done within {DONE_S:g} s")
                 strike = Strike()
                 nursery.cancel_scope.cancel()

@@ -47,6 +47,9 @@ class Collector:
     def named(self, name: str) -> list[Told]:
         return [one for one in self.spans if one.name == name]
 
+    def names_in(self, trace: str) -> set[str]:
+        return {one.name for one in self.spans if one.trace == trace}
+
     def take(self, data: bytes) -> None:
         self.raw.append(data)
         for resource in ExportTraceServiceRequest.FromString(data).resource_spans:

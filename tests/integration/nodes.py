@@ -89,6 +89,22 @@ def works(service: Path, server: str) -> dict[str, Any]:
     }
 
 
+async def looked(*nodes: Node) -> None:
+    """Looks at nodes until each has answered; a busy one may not in its time."""
+    for one in nodes:
+        await until(one.look)
+
+
+async def see_each_other(nodes: Sequence[Node]) -> None:
+    """Waits until each node lists all of them. Not all do yet when the last one answers."""
+
+    async def look() -> bool:
+        found = [await one.look() and len(one.status["members"]) == len(nodes) for one in nodes]
+        return all(found)
+
+    await until(look)
+
+
 async def agreed(nodes: Sequence[Node], engine: str) -> Node:
     """Waits until all nodes that live see each other and one claimer, and nobody else has a poll
     open from when it claimed; returns that claimer.

@@ -12,8 +12,10 @@ import trio
 from tests.integration.nodes import (
     agreed,
     bpmn,
+    looked,
     reaches,
     records,
+    see_each_other,
     stop,
     until,
     write_service,
@@ -34,7 +36,7 @@ from gossamer_node.variables import Variables
 
 pytestmark = pytest.mark.processes
 
-END_S_MAX = 60
+END_S_MAX = 600
 """A command that is refused has ended long before; one that runs on is stopped here."""
 
 
@@ -121,20 +123,20 @@ async def test_another_meshs_key(tmp_path: Path) -> None:
             lambda: refused(tmp_path, "--key", key, "--join", address)
         )
         assert f"{address} has another mesh key, or another mesh name" in said
-        await node.look()
+        await looked(node)
         assert len(node.status["members"]) == 1
 
 
 async def test_the_folder_of_a_running_node(tmp_path: Path) -> None:
     async with open_nodes([{}, {}], tmp_path, silent) as nodes:
+        await see_each_other(nodes)
         config = nodes[1].folder / "gossamer.yaml"
         done = await trio.to_thread.run_sync(gossamer, "node", "--config", config)
         assert done.returncode == ExitStatus.WRONG_INPUT
         assert f"a node already runs in {nodes[1].data_dir}; stop it" in done.stderr
         # And the one that runs has noticed nothing.
-        for node in nodes:
-            assert await node.look()
-            assert len(node.status["members"]) == 2
+        await looked(*nodes)
+        assert [len(node.status["members"]) for node in nodes] == [2, 2]
         changes = [one["change"] for one in records(nodes[0]) if one["msg"] == "member"]
         assert "died" not in changes
 

@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trio
+from tests.patience import PATIENCE_S
 from tests.zeebe88.engine import RunningZeebe88
 
 from gossamer_node.errors import LocalEngineError
 from gossamer_node.local_engines import RunningCamunda7, RunningZeebe, cache, silent, starting
 from gossamer_node.local_engines.lock import Lock, Locked, read_lock
 
-GONE_MS_MAX = 30_000
+GONE_MS_MAX = 120_000
 """Longer than a guard's whole grace; a process that is still there then was left behind."""
 
 COMMAND = """
@@ -33,14 +34,14 @@ sys.exit(command.run(parser.parse_args()))
 
 @pytest.mark.camunda7
 async def test_camunda7_answers_with_its_version(camunda7_url: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         answer = await client.get(f"{camunda7_url}/version")
     assert answer.json() == {"version": starting.CAMUNDA7_VERSION}
 
 
 @pytest.mark.zeebe
 async def test_zeebe_answers_with_its_version(zeebe: RunningZeebe, zeebe_url: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         topology = await client.get(f"{zeebe_url}/v2/topology")
         health = await client.get(f"{zeebe.management_url}/actuator/health")
     assert topology.json()["gatewayVersion"] == starting.ZEEBE_VERSION

@@ -10,11 +10,13 @@ from tests.integration.nodes import (
     CAMUNDA7,
     CAMUNDA8,
     PATIENCE_S,
+    SLOTS,
     agreed,
     deploy,
     instances,
     kill,
     leases_held,
+    looked,
     new_topic,
     on,
     reaches,
@@ -33,6 +35,10 @@ pytestmark = pytest.mark.processes
 
 JOBS = 6
 
+JOBS_FOR_TWO = SLOTS + 2
+"""More than one node has room for: however little the claimer has heard of the others yet, it keeps
+some and gives some away."""
+
 
 def claimed(node: Node) -> dict[str, int]:
     """Counts of the node's one claimer, as of the last look."""
@@ -50,21 +56,21 @@ async def test_a_lost_holders_jobs_run_elsewhere_long_before_their_locks_end(
     async with open_nodes([settings] * 3, tmp_path, silent) as nodes:
         claimer = await agreed(nodes, engine_config.name)
         process_id = await deploy(engine, [topic])
-        async with instances(engine, process_id, JOBS):
-            await server.asked_for(JOBS)
-            held = await leases_held(claimer, JOBS)
+        async with instances(engine, process_id, JOBS_FOR_TWO):
+            await server.asked_for(JOBS_FOR_TWO)
+            held = await leases_held(claimer, JOBS_FOR_TWO)
             victim = next(one for one in nodes if one is not claimer and held[one.name])
             await kill(victim)
-            await server.asked_for(JOBS + held[victim.name])
-            await leases_held(claimer, JOBS)
+            await server.asked_for(JOBS_FOR_TWO + held[victim.name])
+            await leases_held(claimer, JOBS_FOR_TWO)
             server.answer()
-        await claimer.look()
+        await looked(claimer)
     # Else the locks may have ended by themselves meanwhile.
     assert lock_s > 2 * PATIENCE_S
     assert claimed(claimer)["regranted"] == held[victim.name]
-    assert len(server.effects) == JOBS
+    assert len(server.effects) == JOBS_FOR_TWO
     assert sorted(server.asked.values()) == sorted(
-        [1] * (JOBS - held[victim.name]) + [2] * held[victim.name]
+        [1] * (JOBS_FOR_TWO - held[victim.name]) + [2] * held[victim.name]
     )
 
 
@@ -78,15 +84,15 @@ async def test_a_lost_claimers_jobs_come_back_long_before_their_locks_end(
     async with open_nodes([settings] * 2, tmp_path, silent) as nodes:
         claimer = await agreed(nodes, engine_config.name)
         process_id = await deploy(engine, [topic])
-        async with instances(engine, process_id, JOBS):
-            await server.asked_for(JOBS)
-            held = await leases_held(claimer, JOBS)
+        async with instances(engine, process_id, JOBS_FOR_TWO):
+            await server.asked_for(JOBS_FOR_TWO)
+            held = await leases_held(claimer, JOBS_FOR_TWO)
             assert held[claimer.name]
             await kill(claimer)
             assert await agreed(nodes, engine_config.name) is not claimer
             server.answer()
-    assert len(server.effects) == len(server.asked) == JOBS
-    assert server.asked.total() == JOBS + held[claimer.name]
+    assert len(server.effects) == len(server.asked) == JOBS_FOR_TWO
+    assert server.asked.total() == JOBS_FOR_TWO + held[claimer.name]
 
 
 async def test_jobs_that_a_lost_claimers_poll_gets_come_back_long_before_their_locks_end(

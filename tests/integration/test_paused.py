@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from tests.embedded_fixture import EmbeddedEngine
@@ -35,6 +34,7 @@ from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.factory import open_engine
 from gossamer_node.engines.port import Engine
 from gossamer_node.errors import EngineUnavailable
+from gossamer_node.local_engines.processes import free_ports
 from gossamer_node.local_engines.progress import silent
 from gossamer_node.variables import Variables
 
@@ -92,7 +92,9 @@ async def test_an_engine_that_is_killed_and_comes_back_loses_nothing(
     embedded_engine: EmbeddedEngine, server: Server, telling: bytes, tmp_path: Path
 ) -> None:
     jobs = 50
-    url = embedded_engine.start()
+    # A port that the kernel gives to nobody while the engine is away.
+    (port,) = free_ports(1)
+    url = embedded_engine.start("--port", str(port))
     config = EngineConfig("embedded", "camunda7", url)
     engine = open_engine(config)
     topic = new_topic()
@@ -106,7 +108,7 @@ async def test_an_engine_that_is_killed_and_comes_back_loses_nothing(
         embedded_engine.kill()
         # While nobody takes them, the outcomes wait with the holders.
         server.answer()
-        embedded_engine.start("--port", str(urlsplit(url).port))
+        embedded_engine.start("--port", str(port))
 
         async def ended() -> bool:
             try:

@@ -1,8 +1,8 @@
 """A process moves from Camunda 7 to Camunda 8 and back under a steady load, by its route alone.
 
 Untouched clients of Camunda 7 start instances and work their jobs, all through one gateway. The
-share of Camunda 8 goes from nothing to a half, to all, and back; in the middle one engine is not to
-be reached for 30 s. Whatever was started runs once, where it was started.
+share of Camunda 8 goes from nothing to a half, to all, and back; then one engine is not to be
+reached for a while. Whatever was started runs once, where it was started.
 """
 
 import json
@@ -18,6 +18,7 @@ import pytest
 import trio
 from tests.gateway.relay import Relay
 from tests.patience import PATIENCE_S, until
+from tests.patience import seen as patient
 
 from gossamer_gateway.config import GatewayConfig
 from gossamer_gateway.server import Gateway, open_gateway
@@ -51,7 +52,8 @@ EIGHT = """<?xml version="1.0" encoding="UTF-8"?>
 PER_PHASE = 150
 """Starts: enough that a half is told from a quarter."""
 
-CUT_S = 30.0
+CUT_S = 12.0
+"""Longer than the gateway waits for an engine that it asks, or for the end of a poll."""
 
 SIGMAS = 4.0
 """One run in 15,000 is further off by chance."""
@@ -198,6 +200,8 @@ async def test_a_process_moves_under_load(
                     await start(http, seen, phases.setdefault(name, []), name)
                     assert_share(seen, phases[name], share / 100)
                 assert not seen.doubtful
+                # Of a job whose completion is under way at the cut, nobody could say what became.
+                await until(lambda: set(seen.started) <= set(seen.worked), 2 * PATIENCE_S)
                 await cut(http, seen, phases, eight, eight_grpc)
                 await until(lambda: set(seen.started) <= set(seen.worked), 2 * PATIENCE_S)
                 clients.cancel_scope.cancel()
@@ -244,6 +248,8 @@ async def cut(
 
 async def until_answers(http: httpx.AsyncClient) -> None:
     """Camunda 8 answers again."""
-    with trio.fail_after(PATIENCE_S):
-        while (await http.get("/v2/topology")).status_code != 200:  # noqa: ASYNC110
-            await trio.sleep(0.1)
+
+    async def look() -> bool:
+        return (await http.get("/v2/topology")).status_code == 200
+
+    await patient(look)

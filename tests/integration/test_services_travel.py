@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.integration.nodes import (
 from tests.node.registry_world import service
 
 from gossamer_hotel.demo.processes import Node, open_nodes
+from gossamer_node.control import converse
 from gossamer_node.engines.config import EngineConfig
 from gossamer_node.engines.port import Engine
 from gossamer_node.local_engines.progress import silent
@@ -44,18 +47,22 @@ def config_of(node: Node) -> Path:
     return node.folder / "gossamer.yaml"
 
 
-async def states(node: Node) -> dict[str, str]:
-    """Of each version that a node lists."""
-    text = await gossamer("service", "list", "--config", config_of(node), "--json")
-    listed = [json.loads(line) for line in text.splitlines()]
-    return {f"{one['service']}@{one['version']}": one["state"] for one in listed}
+async def listed(node: Node) -> list[dict[str, Any]]:
+    """What a node knows of each version, as it tells the command that lists them."""
+    ask = partial(converse, node.data_dir, "service-list ")
+    return await trio.to_thread.run_sync(lambda: list(ask()))
 
 
 async def all_say(nodes: list[Node], wanted: dict[str, str]) -> None:
+    def states(versions: Iterable[dict[str, Any]]) -> dict[str, str]:
+        return {f"{one['service']}@{one['version']}": one["state"] for one in versions}
+
     async def look() -> bool:
-        return all([await states(node) == wanted for node in nodes])
+        return all([states(await listed(node)) == wanted for node in nodes])
 
     await until(look)
+    text = await gossamer("service", "list", "--config", config_of(nodes[0]), "--json")
+    assert states(map(json.loads, text.splitlines())) == wanted
 
 
 class Load:
@@ -125,17 +132,16 @@ async def test_a_service_works_on_all_nodes_and_rolls_out_and_back(
             await load.until_all_are("1.0.0", 3 * AT_ONCE)
             load.over = True
 
+        rest = {"registered": 1, "live": 1, "parked": 0, "waiting": 0, "draining": 0}
+
+        async def come_to_rest() -> bool:
+            looked = [await node.look() for node in nodes]
+            return all(looked) and all(node.status["registry"] == rest for node in nodes)
+
+        await until(come_to_rest)
         for node in nodes:
-            await node.look()
             outcomes = node.status["outcomes"]
             assert outcomes["failed"] == outcomes["bpmn_error"] == 0
-            assert node.status["registry"] == {
-                "registered": 1,
-                "live": 1,
-                "parked": 0,
-                "waiting": 0,
-                "draining": 0,
-            }
         assert "services: 1 registered, 1 live, 0 parked, 0 waiting" in await gossamer(
             "status", "--config", config_of(second)
         )

@@ -12,6 +12,7 @@ from tests.integration.nodes import (
     agreed,
     deploy,
     instances,
+    looked,
     new_topic,
     on,
     reaches,
@@ -51,7 +52,7 @@ async def test_status_says_what_is_so(
             told = json.loads(await status(claims, "--json"))
             text = (await status(claims)).splitlines()
             server.answer()
-        await holds.look()
+        await looked(holds)
 
     assert told["node"]["pid"] == claims.pid
     assert {one["name"]: one["address"] for one in told["members"]} == {

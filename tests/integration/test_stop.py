@@ -73,7 +73,13 @@ async def test_a_stopping_node_finishes_its_job_and_leaves(
 
             assert await stop(holder, answer) == 0
         await agreed([claimer], engine_config.name)
-        changes = [one["change"] for one in records(claimer) if one["msg"] == "member"]
+
+        async def told() -> list[str] | None:
+            changes = [one["change"] for one in records(claimer) if one["msg"] == "member"]
+            return changes if {"left", "died"} & set(changes) else None
+
+        # A node lists its members before it has logged what happened to them.
+        changes = await until(told)
     assert changes[-1] == "left"
     assert "died" not in changes
     assert server.asked.total() == 1

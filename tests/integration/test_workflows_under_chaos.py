@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from gossamer_gateway.runs.kafka.topics import EVENTS
 from gossamer_gateway.runs.model import events as e
 from gossamer_gateway.runs.model.run import Status, fold
 from gossamer_gateway.storage import PostgresPlace, open_storage
+from gossamer_node.local_engines.processes import free_ports
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -107,12 +107,6 @@ class Process:
         return f"{self._command}: {self._log.read_text()[-2_000:]}"
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 class World:
     """All parts, running."""
 
@@ -167,7 +161,7 @@ def gateways_and_workers(
     with ExitStack() as stack:
         gateways = {}
         for name in ("chaos-a", "chaos-b"):
-            http, grpc = free_port(), free_port()
+            http, grpc = free_ports(2)
             config = folder / f"{name}.yaml"
             config.write_text(
                 json.dumps(
@@ -250,7 +244,7 @@ async def test_no_run_is_lost_and_no_step_counts_twice(
     ):
         for url in world.gateways:
             await world.ready(url)
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             told = await client.post(f"{next(iter(world.gateways))}/workflow/", json=DEFINITION)
             assert told.status_code == 201, told.text
         async with trio.open_nursery() as nursery:

@@ -26,6 +26,9 @@ QUICK = Config(
 )
 """A tenth of the usual times: a death is known in half a second."""
 
+PATIENT = Config(probe_interval_ms=500, probe_timeout_ms=100, gossip_interval_ms=50)
+"""A handshake must fit in a probe, on a busy machine too; a death is known in seconds."""
+
 
 def config_of(
     *seeds: Address,

@@ -35,7 +35,8 @@ async def still_talk(one: Mesh, other: Mesh) -> None:
     assert one.send_nowait(other.node_id, message)
     with patience():
         assert await other.receive() == (one.node_id, message)
-    assert {each.state for each in one.members()} == {"alive"}
+    # A busy machine may have one suspected for a moment; the other refutes that.
+    await until(lambda: {each.state for each in one.members()} == {"alive"})
 
 
 def send(data: bytes, mesh: Mesh) -> None:

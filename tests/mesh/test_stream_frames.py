@@ -5,8 +5,8 @@ import socket
 
 import pytest
 import trio
-from tests.mesh.mesh_fixture import config_of, count_of, meshes
-from tests.patience import patience, until
+from tests.mesh.mesh_fixture import PATIENT, config_of, count_of, meshes
+from tests.patience import PATIENCE_S, patience, until
 from trio.socket import SocketType
 
 from gossamer_mesh.drivers import Mesh, open_mesh
@@ -14,10 +14,6 @@ from gossamer_mesh.drivers import links as links_module
 from gossamer_mesh.drivers.calls import Handler
 from gossamer_mesh.drivers.links import ORDER, REPEAT_MS_MAX, Link
 from gossamer_mesh.errors import PeerError
-from gossamer_mesh.swim.config import Config
-
-PATIENT = Config(probe_interval_ms=500, probe_timeout_ms=100, gossip_interval_ms=50)
-"""A handshake must fit in a probe, on a busy machine too."""
 
 
 def parted_for_datagrams(mesh: Mesh) -> None:
@@ -50,8 +46,7 @@ async def test_a_request_does_not_wait_behind_messages() -> None:
         other.handle(ORDER, Handler(answer, 100, 5))
         while one.send_nowait(other.node_id, bytes(2**20)):  # nobody reads them
             pass
-        with patience():
-            said = await one.ask(other.node_id, ORDER, b"hello", timeout_s=5)
+        said = await one.ask(other.node_id, ORDER, b"hello", timeout_s=PATIENCE_S)
         assert said == one.node_id.encode() + b" said hello"
 
 
@@ -106,16 +101,16 @@ async def test_requests_that_fail_are_said() -> None:
             await trio.sleep_forever()
             raise AssertionError
 
-        for id, handler, said in (
-            ("0" * 32, None, "is not in the mesh now"),
-            (other.node_id, None, "without an answer"),
-            (other.node_id, Handler(hang, 1, 5), "without an answer"),
-            (other.node_id, Handler(hang, 100, 5), "did not answer within"),
+        for id, handler, timeout_s, said in (
+            ("0" * 32, None, PATIENCE_S, "is not in the mesh now"),
+            (other.node_id, None, PATIENCE_S, "without an answer"),
+            (other.node_id, Handler(hang, 1, 5), PATIENCE_S, "without an answer"),
+            (other.node_id, Handler(hang, 100, PATIENCE_S), 0.5, "did not answer within"),
         ):
             if handler is not None:
                 other.handle(ORDER, handler)
             try:
-                await one.ask(id, ORDER, b"hello", timeout_s=0.5)
+                await one.ask(id, ORDER, b"hello", timeout_s=timeout_s)
             except PeerError as error:
                 assert said in str(error)
             else:

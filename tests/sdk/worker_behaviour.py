@@ -19,8 +19,8 @@ import trio
 from confluent_kafka import Consumer, Producer
 from tests.gateway.whole_gateway import Whole, open_whole
 from tests.kafka_fixture import Kafka
-from tests.patience import seen
-from tests.sdk.worker_sdks import WAIT_S, Sdk
+from tests.patience import TICK_S, seen
+from tests.sdk.worker_sdks import WAIT_S, Sdk, looks_of
 
 from gossamer_gateway.runs.config import KafkaConfig, WorkflowsConfig
 from gossamer_gateway.runs.kafka.bus import headers_of
@@ -84,11 +84,11 @@ class JobsBus:
 
     def wait(self, is_so: Callable[[], bool]) -> None:
         """Reads what comes until something is so."""
-        until_s = time.monotonic() + WAIT_S
+        looks = looks_of(WAIT_S)
         while not is_so():
-            assert time.monotonic() < until_s, dict(self.results)
-            message = self._consumer.poll(1)
+            message = self._consumer.poll(TICK_S)
             if message is None or message.error() is not None:
+                assert next(looks, None) is not None, dict(self.results)
                 continue
             if message.topic() == RESULTS:
                 try:
@@ -236,12 +236,15 @@ def test_a_stop_ends_what_has_begun_and_leaves_the_rest(
     bus, its = jobs_bus, prefix_of(sdk)
     with sdk.started((*sdk.conformance, its), GOSSAMER_KAFKA=kafka.address) as worker:
         worker.wait_said("ready: ")
+        # From now on results are read as they come, so that the stop finds the worker at work.
+        bus.result(bus.job(its + "echo", None))
         runs = [bus.job(its + "slow", 700) for _ in range(12)]
         bus.wait(lambda: any(run in bus.results for run in runs))
         assert worker.end() == sdk.ended
     done = sum(run in bus.results for run in runs)
     assert done < len(runs)
     with sdk.started((*sdk.conformance, its), GOSSAMER_KAFKA=kafka.address) as worker:
+        worker.wait_said("ready: ")
         bus.wait(lambda: all(run in bus.results for run in runs))
         assert worker.end() == sdk.ended
     assert {len(bus.results[run]) for run in runs} == {1}, "what was answered was done again"
@@ -305,7 +308,7 @@ async def ended(whole: Whole, run: str) -> dict[str, Any]:
         view: dict[str, Any] = answer.json()
         return view if view["status"] in {"Completed", "Failed", "Cancelled"} else None
 
-    return await seen(look)
+    return await seen(look, WAIT_S)
 
 
 @pytest.mark.kafka

@@ -12,18 +12,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, TICK_S
 
 SDKS = Path(__file__).parents[2] / "sdk-wasm"
 
-WAIT_S = PATIENCE_S
+WAIT_S = 2 * PATIENCE_S
+"""Runtimes of other languages take long to start where there is much to do."""
+
 SOURCES = {".java", ".json", ".py", ".toml", ".ts", ".xml"}
 BUILT = {"build", "node_modules", "target", "__pycache__"}
+
+
+def looks_of(patience_s: float) -> Iterator[int]:
+    """One for each `TICK_S` of patience: time in which this machine stood still is one at most."""
+    return iter(range(round(patience_s / TICK_S)))
 
 
 @dataclass(frozen=True)
@@ -123,11 +130,14 @@ class RunningWorker:
 
     def wait_said(self, words: str) -> str:
         """The next line with these words."""
+        looks = looks_of(WAIT_S)
         while True:
             try:
-                line = self._lines.get(timeout=WAIT_S)
+                line = self._lines.get(timeout=TICK_S)
             except queue.Empty:
-                pytest.fail(f"it never said {words!r}, but {self.said}")
+                if next(looks, None) is None:
+                    pytest.fail(f"it never said {words!r}, but {self.said}")
+                continue
             if line is None:
                 pytest.fail(f"it ended and never said {words!r}, but {self.said}")
             self.said.append(line)
@@ -137,7 +147,11 @@ class RunningWorker:
     def end(self) -> int:
         """SIGTERM; gives the exit status."""
         self.process.terminate()
-        return self.process.wait(WAIT_S)
+        for _ in looks_of(WAIT_S):
+            with suppress(subprocess.TimeoutExpired):
+                return self.process.wait(TICK_S)
+        unread = [self._lines.get() for _ in range(self._lines.qsize())]
+        pytest.fail(f"it does not end, but said {[*self.said, *unread]}")
 
 
 PYTHON = Sdk(

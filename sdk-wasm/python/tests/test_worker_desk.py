@@ -15,7 +15,8 @@ from gossamer_worker import Context, Worker, WorkerError
 from gossamer_worker.desk import Desk, registered
 from gossamer_worker.messages import Job, Outcome
 
-WAIT_S = 20
+WAIT_S = 60
+TAKEN_MAX = 8
 
 
 def job(name: str = "r", attempt: int = 1, due_s: float = 60) -> Job:
@@ -26,7 +27,9 @@ def job(name: str = "r", attempt: int = 1, due_s: float = 60) -> Job:
 class Said:
     """What came of jobs, in order."""
 
-    def __init__(self, handler: Callable[..., Any], concurrency: int = 2, taken_max: int = 8):
+    def __init__(
+        self, handler: Callable[..., Any], concurrency: int = 2, taken_max: int = TAKEN_MAX
+    ):
         self.queue: queue.Queue[tuple[str, bool, Any]] = queue.Queue()
         self.desk = Desk(
             {"a": registered(handler, (KeyError,))}, "w-1",
@@ -182,10 +185,17 @@ def test_a_stop_finishes_what_has_begun_and_nothing_else() -> None:
     said.take(job("first"))
     said.take(job("second"))
     assert began.wait(WAIT_S)
-    threading.Timer(0.1, go.set).start()
+    threading.Thread(target=open_once_draining, args=(said.desk, go)).start()
     assert said.desk.drain(WAIT_S)
     assert said.next() == ("first", True, "first")
     assert said.queue.empty()
+
+
+def open_once_draining(desk: Desk, go: threading.Event) -> None:
+    """The second of two jobs has gone by then, unanswered."""
+    while desk.wait_room(0) < TAKEN_MAX - 1:
+        time.sleep(0.001)
+    go.set()
 
 
 def test_a_stop_does_not_wait_for_ever() -> None:

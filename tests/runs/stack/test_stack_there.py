@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from tests.kafka_fixture import Kafka
+from tests.patience import PATIENCE_S
 from tests.postgres_fixture import Postgres
 from tests.redis_fixture import Redis
 
@@ -133,11 +134,20 @@ async def test_all_are_asked_and_told_of_together() -> None:
     assert [one.partition("leave out --")[2].split()[0] for one in found] == list(PARTS)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are there may take long to answer where there is much to do."""
+    monkeypatch.setattr(there, "CONNECT_S", PATIENCE_S)
+    monkeypatch.setattr(there, "ANSWER_S", PATIENCE_S)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_those_that_are_there_will_do(postgres: Postgres, redis: Redis) -> None:
     settings = Settings(Path("x"), postgres=postgres.conninfo, redis=redis.url)
     assert await there.unfit(settings) == []
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_database_in_which_nothing_can_be_made(postgres: Postgres) -> None:
     name = f"poor_{uuid4().hex[:12]}"
     dsn = postgres.conninfo.replace("user=app", f"user={name}")
@@ -150,6 +160,7 @@ async def test_a_database_in_which_nothing_can_be_made(postgres: Postgres) -> No
     assert f"GRANT CREATE ON DATABASE postgres TO {name}" in problem
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_database_that_has_not_all_characters(postgres: Postgres) -> None:
     name = f"latin_{uuid4().hex[:12]}"
     dsn = postgres.conninfo.replace("dbname=postgres", f"dbname={name}")
@@ -165,6 +176,7 @@ async def test_a_database_that_has_not_all_characters(postgres: Postgres) -> Non
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("patient")
 async def test_a_kafka_that_is_there_will_do(kafka: Kafka) -> None:
     (port,) = free_ports(1)
     several = f"127.0.0.1:{port}, {kafka.address}"
@@ -172,6 +184,7 @@ async def test_a_kafka_that_is_there_will_do(kafka: Kafka) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("patient")
 async def test_a_kafka_that_sends_its_clients_elsewhere(kafka: Kafka) -> None:
     """Its own fixture is asked for so that what it downloads is shown, and missing tools skip."""
     own, nowhere = free_ports(2)

@@ -21,8 +21,9 @@ from gossamer_node.errors import InputError, NodeError
 from gossamer_node.local_engines import guard
 from gossamer_node.local_engines.progress import Progress
 
-START_MS_MAX = 60_000
-"""For a node or the embedded engine; a second or two where the machine is not busy."""
+START_MS_MAX = 180_000
+"""For a node or the embedded engine, as for the others; a second or two where the machine is not
+busy. One that ends is not waited for."""
 
 LOOK_MS = 50
 """Between two looks at a process that is starting."""

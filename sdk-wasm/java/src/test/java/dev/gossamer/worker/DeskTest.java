@@ -23,7 +23,7 @@ import org.junit.jupiter.api.Test;
 
 /** Handlers in threads: bounded, ended, left behind, repeated. */
 final class DeskTest {
-    private static final long WAIT_S = 20;
+    private static final long WAIT_S = 60;
 
     /** A payload that is read as a type. */
     record Order(String product, int pieces) {}
