@@ -52,7 +52,7 @@ EIGHT = """<?xml version="1.0" encoding="UTF-8"?>
 PER_PHASE = 150
 """Starts: enough that a half is told from a quarter."""
 
-CUT_S = 12.0
+CUT_S = 30.0
 """Longer than the gateway waits for an engine that it asks, or for the end of a poll."""
 
 SIGMAS = 4.0

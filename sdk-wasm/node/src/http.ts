@@ -9,7 +9,7 @@ import type { Desk } from "./desk.js";
 import { failure } from "./failures.js";
 import { type Gateway, Trouble } from "./line.js";
 import { type Job, failed, readJob, result } from "./messages.js";
-import { type Say, Voice, pause, waitMs } from "./voice.js";
+import { type Say, Voice, pause, waitMs, within } from "./voice.js";
 
 /** How long the gateway may hold a question for jobs. */
 const WAIT_MS = 10_000;
@@ -72,17 +72,18 @@ export class HttpJobs {
     this.#stopping.abort();
   }
 
-  /** After all was said, or the grace was over. */
-  async close(): Promise<void> {
+  /** After all was said, or the grace was over. True: nothing of it holds on to the process. */
+  async close(): Promise<boolean> {
     this.#closing.abort();
     clearInterval(this.#keeper);
     await this.#fetching;
-    await Promise.race([this.#sending, pause(1_000, new AbortController().signal)]);
+    await within(1_000, Promise.resolve(this.#sending));
     if (this.#held.size > 0) {
       // Without an answer they are given to others when their lock ends.
       await this.#extend([...this.#held.values()], LEFT_LOCK_MS, LAST_MS).catch(() => {});
     }
     this.gateway.close();
+    return true;
   }
 
   async #fetch(): Promise<void> {

@@ -27,7 +27,7 @@ import kafkajs, {
 import type { Desk } from "./desk.js";
 import { Offsets } from "./memory.js";
 import { Unreadable, readMessage, result, tooLarge } from "./messages.js";
-import { type Say, Voice, pause, waitMs } from "./voice.js";
+import { type Say, Voice, pause, waitMs, within } from "./voice.js";
 
 const { AssignerProtocol, Kafka, KafkaJSProtocolError, Partitioners, logLevel } = kafkajs;
 
@@ -44,6 +44,9 @@ const WAITING_MAX = 1_000;
 /** What is sent in one request. */
 const BATCH = 200;
 const BATCH_BYTES_MAX = 2 * 1_048_576;
+
+/** How long leaving a group may take, and sending what is left: kafkajs can wait for ever there. */
+const CLOSE_MS = 10_000;
 
 /** What a worker has to do with Kafka. */
 export class KafkaJobs {
@@ -93,11 +96,16 @@ export class KafkaJobs {
     this.stopping.abort();
   }
 
-  /** Commits what is finished and leaves the groups: the rest is given to others. */
-  async close(): Promise<void> {
+  /**
+   * Commits what is finished and leaves the groups: the rest is given to others. False: Kafka was
+   * not left in time, and its client may still hold on to the process.
+   */
+  async close(): Promise<boolean> {
     this.closing.abort();
-    await Promise.all(this.#readers);
-    await this.sender.close();
+    const hasLeft = await within(CLOSE_MS, Promise.all(this.#readers));
+    const hasSent = await within(CLOSE_MS, this.sender.close());
+    if (!hasLeft || !hasSent) this.say(`${this.#place}: not left in ${CLOSE_MS / 1_000} s`);
+    return hasLeft && hasSent;
   }
 
   /** A group has given this worker its share. */

@@ -53,6 +53,19 @@ export function waitMs(tries: number): number {
   return longest * (0.5 + Math.random() / 2);
 }
 
+/** Whether something is done in time; it goes on if not. */
+export async function within(ms: number, done: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, ms, false);
+  });
+  try {
+    return await Promise.race([done.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Waits, but not longer than until the signal. */
 export function pause(ms: number, until: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

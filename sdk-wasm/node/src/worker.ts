@@ -127,7 +127,9 @@ export class Worker {
     const desk = new Desk(this.#handlers, this.name, this.#concurrency, takenMax);
     const jobs = this.#jobs(desk);
     this.#hasStarted = true;
-    const caught = (): void => {
+    let signal: NodeJS.Signals | undefined;
+    const caught = (which: NodeJS.Signals): void => {
+      signal = which;
       // A second one is meant: it ends the process as ever.
       process.removeListener("SIGTERM", caught);
       process.removeListener("SIGINT", caught);
@@ -145,7 +147,9 @@ export class Worker {
       if (!(await desk.drain(this.#graceMs))) {
         this.#say("stopped with jobs at work; they will be given to others");
       }
-      await jobs.close();
+      const isFree = await jobs.close();
+      // What still holds on to the process ends with it, as with a second signal.
+      if (!isFree && signal) process.kill(process.pid, signal);
     } finally {
       process.removeListener("SIGTERM", caught);
       process.removeListener("SIGINT", caught);
