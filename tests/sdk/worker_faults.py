@@ -107,7 +107,7 @@ async def test_a_stop_does_not_wait_for_ever(sdk: Sdk, tmp_path: Path) -> None:
         with sdk.started((*sdk.conformance, its), **given) as worker:
             await a_thread(partial(worker.wait_said, "ready: "))
             hangs = await run_of(whole, its, "hang", None)
-            await started(whole, hangs)
+            await a_thread(partial(worker.wait_said, "hangs"))
             assert await a_thread(worker.end) == sdk.ended
             await a_thread(partial(worker.wait_said, "stopped with jobs at work"))
         # Its lock was for half a minute; others are given the job at once.

@@ -4,6 +4,7 @@ What is built stays until a source changes, so only the first session of a chang
 conformance worker is the same in all languages (`sdk-wasm/*/conformance`).
 """
 
+import fcntl
 import hashlib
 import os
 import queue
@@ -68,13 +69,16 @@ class Sdk:
             if shutil.which(needed) is None:
                 pytest.skip(f"NOT RUN: {needed} is not on this machine")
         stamp = self.folder / "build" / f"{self.name}.stamp"
-        state = self._digest()
-        if stamp.exists() and stamp.read_text() == state:
-            return
-        for command in self.build:
-            self.run(command)
         stamp.parent.mkdir(exist_ok=True)
-        stamp.write_text(state)
+        state = self._digest()
+        with stamp.open("a+") as held:
+            # One process after the other: npm begins by taking away what another is installing.
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if stamp.read_text() == state:
+                return
+            for command in self.build:
+                self.run(command)
+            stamp.write_text(state)
 
     def run(self, command: Sequence[str]) -> None:
         """Runs a command in its folder, and fails with what it said."""
@@ -87,7 +91,8 @@ class Sdk:
 
     @contextmanager
     def started(self, command: Sequence[str], **environment: str) -> "Iterator[RunningWorker]":
-        """A worker's process, ended with the block, however that ends."""
+        """A worker's process, ended with the block, however that ends; a failed test shows what the
+        worker said."""
         worker = RunningWorker(command, self.folder, self._environment(environment))
         try:
             yield worker
@@ -95,6 +100,7 @@ class Sdk:
             worker.process.kill()
             worker.process.wait()
             worker.reading.join()
+            print(*worker.said, *worker.unread(), sep="\n")
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if "GOSSAMER" not in name}
@@ -150,8 +156,11 @@ class RunningWorker:
         for _ in looks_of(WAIT_S):
             with suppress(subprocess.TimeoutExpired):
                 return self.process.wait(TICK_S)
-        unread = [self._lines.get() for _ in range(self._lines.qsize())]
-        pytest.fail(f"it does not end, but said {[*self.said, *unread]}")
+        pytest.fail("it does not end")
+
+    def unread(self) -> list[str | None]:
+        """Lines that nobody waited for, and None behind the last."""
+        return [self._lines.get() for _ in range(self._lines.qsize())]
 
 
 PYTHON = Sdk(

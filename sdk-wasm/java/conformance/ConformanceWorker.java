@@ -31,6 +31,7 @@ public class ConformanceWorker {
 
     /** For ever, whoever interrupts it. */
     static Object hang() {
+        System.err.println("hangs");
         while (true) {
             try {
                 Thread.sleep(Long.MAX_VALUE);

@@ -47,7 +47,10 @@ worker.register(`${prefix}together`, async (payload: number) => {
   atWork -= 1;
   return seen;
 });
-worker.register(`${prefix}hang`, () => new Promise(() => {}));
+worker.register(`${prefix}hang`, () => {
+  console.error("hangs");
+  return new Promise(() => {});
+});
 worker.register(`${prefix}kept`, async (payload: number, context) => {
   await context.extend(60_000);
   return payload;

@@ -53,6 +53,10 @@ def main() -> None:
             at_work -= 1
         return seen
 
+    def hang(_: Any) -> None:
+        print("hangs", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
     def kept(payload: int, context: Context) -> int:
         context.extend(60_000)
         return payload
@@ -69,7 +73,7 @@ def main() -> None:
     worker.register(prefix + "wrong", lambda _: object())
     worker.register(prefix + "slow", slow)
     worker.register(prefix + "together", together)
-    worker.register(prefix + "hang", lambda _: threading.Event().wait())
+    worker.register(prefix + "hang", hang)
     worker.register(prefix + "kept", kept)
     worker.start()
 

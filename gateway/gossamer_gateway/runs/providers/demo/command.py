@@ -12,6 +12,7 @@ examples:
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,8 +67,10 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> bool:
         else:
             teller.summary(payments, good)
         if arguments.hold:
-            teller.line(f"\n{page} stays until Ctrl-C; settings: {stage.config}")
-            await _held()
+            # Not by an exception, which would come out of the sentence itself where it is early.
+            with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+                teller.line(f"\n{page} stays until Ctrl-C; settings: {stage.config}")
+                await anext(aiter(interrupts))
     return good
 
 
@@ -79,13 +82,6 @@ def is_good(payments: Sequence[Payment]) -> bool:
         and one.output.get("chargedBy") == ORDER[ORDER.index(one.killed) + 1]
         for one in payments
     )
-
-
-async def _held() -> None:
-    try:
-        await trio.sleep_forever()
-    except KeyboardInterrupt:
-        return
 
 
 def _result(

@@ -58,8 +58,11 @@ final class KafkaJobs implements Jobs {
     /** Of what is sent: a result of the greatest size, and the rest of its message. */
     private static final int MESSAGE_BYTES_MAX = 4 * 1_048_576;
 
-    /** Of what is fetched at once. */
+    /** Of what is fetched at once: shared by the actions, of which each reads the whole topic. */
     private static final int FETCH_BYTES_MAX = 8 * 1_048_576;
+
+    /** What is larger is fetched all the same, alone. */
+    private static final int FETCH_BYTES_MIN = 256 * 1_024;
 
     /** Dead letters on their way: a topic full of junk is read no faster than they are kept. */
     private static final int LETTERS_MAX = 100;
@@ -309,7 +312,9 @@ final class KafkaJobs implements Jobs {
             // A worker that was killed is noticed after this; heartbeats have their own thread.
             reading.put("session.timeout.ms", 10_000);
             reading.put("max.poll.records", 200);
-            reading.put("fetch.max.bytes", FETCH_BYTES_MAX);
+            int fetched = Math.max(FETCH_BYTES_MIN, FETCH_BYTES_MAX / actions.size());
+            reading.put("fetch.max.bytes", fetched);
+            reading.put("max.partition.fetch.bytes", Math.min(fetched, 1_048_576));
             consumer =
                     new KafkaConsumer<>(
                             reading, new ByteArrayDeserializer(), new ByteArrayDeserializer());
