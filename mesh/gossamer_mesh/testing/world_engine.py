@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gossamer_mesh.testing.world_process import Process
 
     Jobs = list[EngineJob]
+    Asker = tuple[Process, str, int]
+    """A claimer of a process, by its group, and an activation in its table."""
 
 LOOK_MS = 200
 """How often a waiting poll looks for a job."""
@@ -49,7 +51,7 @@ class WorldEngine:
         self.model = EngineModel(checks_worker_id, 1_000)
         self.down_until_ms = 0
         self.releasing: set[str] = set()
-        self._freed_by: dict[str, tuple[Process, int] | None] = {}
+        self._freed_by: dict[str, Asker | None] = {}
         self._world = world
 
     def is_down(self) -> bool:
@@ -116,8 +118,8 @@ class WorldEngine:
             heard = None if luck < 6 else result
             if not isinstance(work, Extend):
                 # Who has not heard that it gave a job back asks once more.
-                heard_freed = heard in (FAILED, RELEASED)
-                self._freed_by[work.lease.key] = (process, work.activation) if heard_freed else None
+                is_heard = heard in (FAILED, RELEASED)
+                self._freed_by[work.lease.key] = _asker(process, work) if is_heard else None
             kind = type(work).__name__
             world.note(f"{self.name} {kind} {work.lease!r}: {result}, heard {heard}")
             world.after(self._way_ms(), lambda: answer(heard))
@@ -171,14 +173,18 @@ class WorldEngine:
         freed_by = self._freed_by.get(job.key)
         if job.locked_ms is not None or job.free_at_ms <= free_at_ms or freed_by is None:
             return
-        if freed_by == (process, work.activation):
-            self._world.broken(f"{job!r} was given back, then renewed, by one process")
+        if freed_by == _asker(process, work):
+            self._world.broken(f"{job!r} was given back, then renewed, by one claimer")
         self._world.count("late renewals")
         if self.lock_ms > self._world.plan.quiet_ms_max:
             job.free_at_ms = free_at_ms
 
     def _way_ms(self) -> int:
         return 1 + self._world.rng.below(40)
+
+
+def _asker(process: "Process", work: "EngineWork") -> "Asker":
+    return (process, work.lease.group, work.activation)
 
 
 def worker_id_of(number: int, session: int) -> str:
