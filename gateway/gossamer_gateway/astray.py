@@ -34,9 +34,8 @@ def no_path(path: str, method: str, routes: Map) -> str:
     found: dict[str, tuple[float, set[str]]] = {}
     for rule in routes.iter_rules():
         # What takes any path whatever is near to none.
-        if rule.rule.startswith((*FOREIGN, "/<")) or any(
-            one in rule.rule for one in ("<path:", "<text:")
-        ):
+        takes_any = "<path:" in rule.rule or "<text:" in rule.rule
+        if takes_any or rule.rule.startswith((*FOREIGN, "/<")):
             continue
         likeness = _likeness(wanted, _filled(rule, wanted))
         if likeness >= ALIKE:

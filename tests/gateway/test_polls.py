@@ -5,6 +5,7 @@ that failed to wake would sleep for `LONG_MS`; no test depends on how fast it wa
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ class Desk:
         locked = await self.polls.fetch(worker, TOPIC, tasks_max=5, wait_ms=wait_ms)
         return [entry.task.id for entry in locked]
 
+    @asynccontextmanager
+    async def polled(self, worker: str = "w") -> AsyncIterator[list[str]]:
+        """A poll that has found nothing when the block begins; its tasks are there at the end."""
+        found: list[str] = []
+
+        async def poll() -> None:
+            found.extend(await self.fetch(LONG_MS, worker))
+
+        async with trio.open_nursery() as polling:
+            polling.start_soon(poll)
+            await self.asleep(1)
+            yield found
+
 
 @pytest.fixture
 async def desk(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Desk]:
@@ -86,14 +100,7 @@ async def desk(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Desk]:
 
 
 async def test_a_poll_wakes_when_a_task_is_created(desk: Desk) -> None:
-    found: list[str] = []
-
-    async def poll() -> None:
-        found.extend(await desk.fetch(LONG_MS))
-
-    async with trio.open_nursery() as polling:
-        polling.start_soon(poll)
-        await desk.asleep(1)
+    async with desk.polled() as found:
         await desk.start()
     assert len(found) == 1
 
@@ -125,14 +132,7 @@ async def test_a_poll_that_waits_for_a_lock_learns_of_its_extension(desk: Desk) 
     desk.stopped_ms = now_ms()
     await desk.start()
     (task_id,) = await desk.fetch()
-    found: list[str] = []
-
-    async def poll() -> None:
-        found.extend(await desk.fetch(LONG_MS, "v"))
-
-    async with trio.open_nursery() as polling:
-        polling.start_soon(poll)
-        await desk.asleep(1)
+    async with desk.polled("v") as found:
         await desk.committer.submit(
             lambda now: desk.engine.lock(task_id, "w", 2 * LOCK_MS, now_ms=now)
         )
@@ -147,14 +147,7 @@ async def test_a_poll_that_waits_for_a_lock_learns_of_its_extension(desk: Desk) 
 async def test_a_poll_wakes_when_a_back_off_ends(desk: Desk) -> None:
     await desk.start()
     (task_id,) = await desk.fetch()
-    found: list[str] = []
-
-    async def poll() -> None:
-        found.extend(await desk.fetch(LONG_MS, "v"))
-
-    async with trio.open_nursery() as polling:
-        polling.start_soon(poll)
-        await desk.asleep(1)
+    async with desk.polled("v") as found:
         await desk.committer.submit(
             lambda now: desk.engine.fail(
                 task_id, "w", retries=1, retry_ms=100, message=None, details=None, variables={},

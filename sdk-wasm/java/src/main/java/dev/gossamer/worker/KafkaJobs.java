@@ -312,9 +312,9 @@ final class KafkaJobs implements Jobs {
             // A worker that was killed is noticed after this; heartbeats have their own thread.
             reading.put("session.timeout.ms", 10_000);
             reading.put("max.poll.records", 200);
-            int fetched = Math.max(FETCH_BYTES_MIN, FETCH_BYTES_MAX / actions.size());
-            reading.put("fetch.max.bytes", fetched);
-            reading.put("max.partition.fetch.bytes", Math.min(fetched, 1_048_576));
+            int fetchBytes = Math.max(FETCH_BYTES_MIN, FETCH_BYTES_MAX / actions.size());
+            reading.put("fetch.max.bytes", fetchBytes);
+            reading.put("max.partition.fetch.bytes", Math.min(fetchBytes, 1_048_576));
             consumer =
                     new KafkaConsumer<>(
                             reading, new ByteArrayDeserializer(), new ByteArrayDeserializer());
