@@ -233,7 +233,7 @@ async def test_a_long_step_keeps_its_job(address: str, place: SqlitePlace, mark:
         await world.define(listed(mark, "a"))
         run = await world.engine.trigger(f"list-{mark}", 7)
         job = await world.job(f"{mark}-a")
-        await trio.sleep(1)
+        await trio.sleep(2)
         await world.engine.answer(job.run, done(job))
         run = await world.ended(run.id)
         assert run.status is Status.COMPLETED and run.steps[job.step].attempt == 1

@@ -8,7 +8,6 @@ import importlib.util
 import os
 import secrets
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,6 @@ PLAN_SEEDS = 4
 """Fresh worlds of each plan."""
 TWIN_SEEDS = range(1, 7)
 """Worlds that run on both interpreters."""
-
-RAREST = {"stale", "reported not ours"}
-"""Troubles of some in a thousand worlds."""
 
 ROOT = Path(__file__).parents[2]
 MESH = Path(gossamer_mesh.__file__).parents[1]
@@ -50,16 +46,10 @@ def test_fresh_seeds_break_no_rule(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_trouble_is_met() -> None:
     """Worlds in which nothing goes wrong would prove nothing."""
-    counts: Counter[str] = Counter()
-    missed = set(sim.WATCHED)
-    for first in range(0, 100, 20):
-        tally = sim.run_many(first, seeds=20)
-        assert tally.failures == []
-        counts.update(tally.counts)
-        missed = {name for name in sim.WATCHED if not counts[name]}
-        if missed <= RAREST:
-            return
-    raise AssertionError(f"100 worlds met none of {missed}")
+    tally = sim.run_many(0, seeds=100)
+    assert tally.failures == []
+    missed = {name for name in sim.WATCHED if not tally.counts[name]}
+    assert missed <= {"stale", "reported not ours"}  # the rarest, some in a thousand runs
 
 
 def test_a_seed_decides_everything_and_the_hash_tells_runs_apart() -> None:
